@@ -1,0 +1,41 @@
+"""The errors that edge-tqs raises on purpose; everything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+
+class TqsError(Exception):
+    """Something the user can act on.
+
+    Args:
+        message: What happened, where (file, layer, port) and why, in one or two sentences.
+        hint: What to try next; printed on a line of its own.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TqsError):
+    """The command or its input is wrong (no such board, no such file, an impossible budget)."""
+
+    exit_code = 2
+
+
+class ModelError(UsageError):
+    """The model cannot be read, or has a layer, a shape or a value that cannot be built."""
+
+
+class ToolError(UsageError):
+    """A compiler, an emulator, a flash tool or a Python package is missing or too old."""
+
+
+class DeviceError(TqsError):
+    """A board did not answer, answered with an error, or runs another model."""
+
+
+class CheckError(TqsError):
+    """A check that edge-tqs itself makes (float against Keras, C against the integer reference) failed."""

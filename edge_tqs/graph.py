@@ -1,0 +1,226 @@
+"""The one intermediate representation: a forecaster as a static graph of tensors and operators.
+
+The same type holds the float graph read from Keras and the integer graph that both emitters (flatbuffer and C) read, so
+the two cannot drift apart. Batch is 1 everywhere and is part of the shape, as in TFLite.
+
+Operators (``Op.kind``), with their inputs and attributes:
+
+=================  ======================  ==========================================================================
+kind               inputs                  attributes
+=================  ======================  ==========================================================================
+fully_connected    x (1,K), w (M,K), b (M) activation: none | relu | relu6
+add, sub, mul      a, b of one shape       (none)
+logistic, tanh     x                       (none)
+elu                x                       (none; alpha is 1)
+leaky_relu         x                       alpha: float
+split              x (1,N)                 parts: int; N is divisible by it, outputs in order
+slice              x (1,N)                 begin: int, size: int, along the last axis
+reshape            x                       (none; the output's shape says it)
+quantize           x                       (none; int8 to int8 of another scale; only in integer graphs)
+=================  ======================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import ModelError
+
+DType = Literal["float32", "int8", "int4", "int32"]
+Recurrence = Literal["none", "windowed", "stateful"]
+Array = npt.NDArray[Any]
+
+#: operator kind -> (least inputs, most inputs, names of attributes)
+OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
+    "fully_connected": (2, 3, frozenset({"activation"})),
+    "add": (2, 2, frozenset()),
+    "sub": (2, 2, frozenset()),
+    "mul": (2, 2, frozenset()),
+    "logistic": (1, 1, frozenset()),
+    "tanh": (1, 1, frozenset()),
+    "elu": (1, 1, frozenset()),
+    "leaky_relu": (1, 1, frozenset({"alpha"})),
+    "split": (1, 1, frozenset({"parts"})),
+    "slice": (1, 1, frozenset({"begin", "size"})),
+    "reshape": (1, 1, frozenset()),
+    "quantize": (1, 1, frozenset()),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Quant:
+    """Affine quantisation, real = scale * (code - zero_point).
+
+    ``scale`` is float32 of shape (1,) (per tensor) or (channels,) along axis 0 (per channel; weights and biases only).
+    """
+
+    scale: npt.NDArray[np.float32]
+    zero_point: int = 0
+
+    @property
+    def per_channel(self) -> bool:
+        return self.scale.size > 1
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A named tensor; a constant when ``data`` is given.
+
+    ``data`` has ``shape``; int4 codes are held one a byte in an int8 array, within [-7, 7]. ``source`` names the Keras
+    variable that a weight comes from: it is the unit that is scored and planned (one variable may be cut into two
+    tensors, as the recurrent kernel of a GRU with reset_after=False is).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    data: Array | None = None
+    quant: Quant | None = None
+    source: str | None = None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Op:
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """A recurrent state: ``name`` is its signature name (``<layer>_h``), the other two are tensor names."""
+
+    name: str
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Physical units to the model's units, per channel: normalised = (physical - mean) / std."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How the graph is rolled out.
+
+    window: samples the model looks at (W). channels: values in a sample (F).
+    recurrence: "none": the graph takes the whole window, x (1, W, F), oldest sample first, and has no states.
+        "windowed": x is one sample (1, F); a forecast step runs the graph W times from zero states over the window, as
+        Keras does with a stateless layer. "stateful": x is one sample; the states are carried on, never reset.
+    feedback: feedback[i] is the output channel that becomes input channel i of the next sample.
+    columns: names of the channels. scaling: None when users push the model's own units.
+    """
+
+    window: int
+    channels: int
+    recurrence: Recurrence
+    feedback: tuple[int, ...]
+    columns: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A forecaster: tensors by name (in a stable order), operators in execution order, one input, one output, states."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    ops: tuple[Op, ...]
+    input: str
+    output: str
+    states: tuple[State, ...]
+    forecast: Forecast
+
+    def weights(self) -> dict[str, tuple[Tensor, ...]]:
+        """The quantizable weights by source, in execution order: second input of each fully_connected."""
+        found: dict[str, list[Tensor]] = {}
+        for op in self.ops:
+            if op.kind == "fully_connected":
+                tensor = self.tensors[op.inputs[1]]
+                found.setdefault(tensor.source or tensor.name, []).append(tensor)
+        return {source: tuple(tensors) for source, tensors in found.items()}
+
+    def with_tensors(self, changed: Mapping[str, Tensor]) -> Graph:
+        return replace(self, tensors={name: changed.get(name, tensor) for name, tensor in self.tensors.items()})
+
+    def check(self) -> Graph:
+        """Raise ModelError unless the graph is well formed; return it, so that each step can end with it."""
+        known = {name for name, tensor in self.tensors.items() if tensor.data is not None}
+        known |= {self.input} | {state.input for state in self.states}
+        for name, tensor in self.tensors.items():
+            self._check_tensor(name, tensor)
+        for index, op in enumerate(self.ops):
+            where = f"{self.name}: operator {index} ({op.kind})"
+            if op.kind not in OP_KINDS:
+                raise ModelError(f"{where}: no such operator kind")
+            least, most, attrs = OP_KINDS[op.kind]
+            if not least <= len(op.inputs) <= most or set(op.attrs) != attrs:
+                raise ModelError(f"{where}: wrong inputs {op.inputs} or attributes {dict(op.attrs)}")
+            for name in op.inputs:
+                if name not in known:
+                    raise ModelError(f"{where}: reads {name} before anything writes it")
+            for name in op.outputs:
+                if name not in self.tensors or name in known:
+                    raise ModelError(f"{where}: writes {name}, which is unknown or already written")
+                known.add(name)
+            self._check_shapes(where, op)
+        for name in (self.output, *(state.output for state in self.states)):
+            if name not in known:
+                raise ModelError(f"{self.name}: output {name} is never written")
+        for state in self.states:
+            if self.tensors[state.input].shape != self.tensors[state.output].shape:
+                raise ModelError(f"{self.name}: state {state.name} changes its shape")
+        return self
+
+    def _check_tensor(self, name: str, tensor: Tensor) -> None:
+        if tensor.name != name:
+            raise ModelError(f"{self.name}: tensor {tensor.name} is filed under {name}")
+        if tensor.data is None:
+            return
+        if tensor.data.shape != tensor.shape:
+            raise ModelError(f"{self.name}: tensor {name} holds {tensor.data.shape}, says {tensor.shape}")
+        if tensor.dtype == "float32" and not np.isfinite(tensor.data).all():
+            raise ModelError(
+                f"{self.name}: weight {name} holds NaN or infinite values",
+                hint="The training diverged or the file is damaged: load an earlier checkpoint.",
+            )
+        if tensor.dtype == "int4" and np.abs(tensor.data).max(initial=0) > 7:
+            raise ModelError(f"{self.name}: int4 tensor {name} holds codes outside [-7, 7]")
+
+    def _check_shapes(self, where: str, op: Op) -> None:
+        shapes = [self.tensors[name].shape for name in op.inputs]
+        out = self.tensors[op.outputs[0]].shape
+        if op.kind == "fully_connected":
+            good = shapes[0] == (1, shapes[1][1]) and out == (1, shapes[1][0])
+            good = good and (len(shapes) == 2 or shapes[2] == (shapes[1][0],))
+        elif op.kind in ("add", "sub", "mul"):
+            good = shapes[0] == shapes[1] == out
+        elif op.kind == "split":
+            parts = op.attrs["parts"]
+            good = len(op.outputs) == parts and all(
+                self.tensors[name].shape == (1, shapes[0][1] // parts) for name in op.outputs
+            )
+            good = good and shapes[0][1] % parts == 0
+        elif op.kind == "slice":
+            good = out == (1, op.attrs["size"]) and op.attrs["begin"] + op.attrs["size"] <= shapes[0][1]
+        elif op.kind == "reshape":
+            good = math.prod(shapes[0]) == math.prod(out)
+        else:
+            good = shapes[0] == out
+        if not good:
+            raise ModelError(f"{where}: shapes {shapes} do not give {out}")
