@@ -91,6 +91,8 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Op:
+    """An operator; see the table in the module docstring."""
+
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -136,7 +138,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Graph:
-    """A forecaster: tensors by name (in a stable order), operators in execution order, one input, one output, states."""
+    """A forecaster: tensors by name (in a stable order), operators in execution order, input, output, states."""
 
     name: str
     tensors: Mapping[str, Tensor]

@@ -18,7 +18,8 @@ from edge_tqs.graph import Forecast
 
 Array = npt.NDArray[Any]
 
-#: One graph evaluation over a batch: (x, states) -> (y, next states). x is (N, W, F) for recurrence "none", else (N, F);
+#: One graph evaluation over a batch: (x, states) -> (y, next states). x is (N, W, F) for recurrence "none", else
+#: (N, F);
 #: y is (N, F); each state is (N, width). dtype is float32 or int8 throughout.
 Step = Callable[[Array, tuple[Array, ...]], tuple[Array, tuple[Array, ...]]]
 
@@ -28,7 +29,7 @@ class Rollout:
     """N closed-loop rollouts of T steps.
 
     source: who computed it ("keras", "float", "integer", "tflm", "litert", "device:<board>").
-    outputs: (N, T, F), float32 in the model's units or int8 codes. ticks: (N, T) uint32 counter ticks per step, or None.
+    outputs: (N, T, F), float32 in the model's units or int8 codes. ticks: (N, T) uint32 per step, or None.
     state_hashes: (N, T) uint32, CRC-32 of all state bytes after each step in graph order (0 without states), or None.
     """
 
