@@ -1,0 +1,36 @@
+# make demo    set up, build the example for an emulated Cortex-M4, validate it there
+# make test    set up, then everything that CI checks
+# make check   the same without setting up
+# make lint    ruff, mypy, clang-format
+# make clean   remove what was built; the environments stay
+
+BIN := .venv/bin
+BOARD := qemu-mps2-an386
+EXAMPLE := examples/machine-temperature
+C_FILES := $(shell find firmware_templates -name '*.[ch]')
+JOBS := 2
+
+.PHONY: demo test check lint setup clean
+
+demo: setup
+	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
+	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs validate build/$(BOARD) --rollouts 8 --horizon 96
+
+test: setup
+	@$(MAKE) --no-print-directory check
+
+check: lint
+	$(BIN)/pytest -n $(JOBS)
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+
+setup:
+	@tools/setup
+
+clean:
+	rm -rf build dist $(EXAMPLE)/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

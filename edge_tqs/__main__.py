@@ -1,0 +1,5 @@
+"""`python -m edge_tqs`."""
+
+from edge_tqs.cli import main
+
+main()

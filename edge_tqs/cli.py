@@ -1,0 +1,266 @@
+"""The command line: parses, calls, prints. Every command takes ``--json``; errors are printed here and nowhere else.
+
+Imports of the steps sit inside the commands, so that ``--help`` starts at once and no command loads TensorFlow that
+does not read a Keras model.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from edge_tqs import __version__
+from edge_tqs.errors import TqsError, UsageError
+from edge_tqs.progress import Progress, show
+
+if TYPE_CHECKING:
+    from edge_tqs.build import ModelRequest, PlanRequest, Scored
+    from edge_tqs.plan import Plan
+    from edge_tqs.project import Project
+    from edge_tqs.report import BuildReport, ValidationReport
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PROJECT_FILE = Path("edge-tqs.toml")
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """The console script: run a command; print a TqsError as a message and leave with its exit code."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was written so far is kept", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except TqsError as error:
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  try: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="edge-tqs")
+def cli() -> None:
+    """Quantise a sensor forecaster by how its closed-loop rollout reacts, and prove the result on the board.
+
+    In a folder with edge-tqs.toml, `edge-tqs build --board rpi4` needs nothing more.
+    """
+
+
+def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several click decorators as one, in the order given."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+
+model_options = options(
+    click.argument("model", required=False, type=click.Path(path_type=Path)),
+    click.option("--data", type=click.Path(path_type=Path), help="CSV with real samples (overrides the project's)."),
+    click.option("--horizon", type=click.IntRange(1, 65535), help="Closed-loop steps that matter to you.  [default: 96]"),
+    click.option("--window", type=click.IntRange(1), help="Samples the model looks at, where the model leaves it open."),
+    click.option(
+        "--recurrence",
+        type=click.Choice(["auto", "windowed", "stateful"]),
+        help="Run a recurrent model over the window for each step, as Keras does, or carry its state on.",
+    ),
+    click.option("--draws", type=click.IntRange(2), default=16, show_default=True, help="Noise draws per weight."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
+)
+
+plan_options = options(
+    click.option("--budget", help="Bytes for all weights: 24576, 24KB.  [default: half of the int4-int8 gap]"),
+    click.option("--bits", type=click.Choice(["8", "4"]), help="One width for all weights instead of a plan."),
+)
+
+
+@cli.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="CSV whose columns the model was trained on.")
+@as_json
+def init(model: Path | None, data: Path | None, as_json: bool) -> None:
+    """Write edge-tqs.toml in this folder, with what the CSV's header says filled in."""
+    from edge_tqs.project import init_project
+
+    path = init_project(Path.cwd(), model, data)
+    _print(as_json, {"project": str(path)}, f"wrote {path}: look it over, then run `edge-tqs build --board BOARD`")
+
+
+@cli.command()
+@model_options
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the scores to this file.")
+@as_json
+def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) -> None:
+    """Score each weight of MODEL by how its rollout reacts to noise (TQS)."""
+    from edge_tqs.summary import score_table
+
+    scored = _score(model, settings)
+    text = scored.sensitivity.to_json()
+    _write(out, text)
+    _print(as_json, json.loads(text), score_table(scored.sensitivity, scored.costs))
+
+
+@cli.command()
+@model_options
+@plan_options
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the plan to this file, to edit and build.")
+@as_json
+def plan(model: Path | None, budget: str | None, bits: str | None, out: Path | None, as_json: bool, **settings: Any) -> None:
+    """Choose int8 or int4 for each weight of MODEL under a byte budget."""
+    from edge_tqs.build import plan_model
+    from edge_tqs.summary import plan_table
+
+    request = _plan_request(budget, bits, None, settings)
+    scored = _score(model, settings)
+    chosen: Plan = plan_model(scored, request)
+    text = chosen.to_json()
+    _write(out, text)
+    _print(as_json, json.loads(text), plan_table(chosen, scored.costs))
+
+
+@cli.command()
+@model_options
+@plan_options
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file to build as it is.")
+@click.option("--board", required=True, help="A name from `edge-tqs boards`, or a board file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
+@as_json
+def build(
+    model: Path | None,
+    budget: str | None,
+    bits: str | None,
+    plan_file: Path | None,
+    board: str,
+    out: Path | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Quantise MODEL and build it for a board: flatbuffer, C, firmware, report."""
+    from edge_tqs.boards import load_board
+
+    target = load_board(board)
+    request = _plan_request(budget, bits, plan_file, settings)
+    model_request = _model_request(model, settings)
+    from edge_tqs.build import build as run
+    from edge_tqs.summary import build_summary
+
+    directory = out or Path("build") / target.name
+    with show() as progress:
+        result: BuildReport = run(model_request, request, target, directory, progress)
+    _print(as_json, json.loads(result.to_json()), build_summary(result, directory))
+
+
+@cli.command()
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option("--port", help="Where the board is: /dev/ttyACM0, socket://host:port, ...")
+@as_json
+def flash(build: Path, port: str | None, as_json: bool) -> None:
+    """Write the firmware of BUILD to its board, and verify it there."""
+    from edge_tqs import build_dir
+    from edge_tqs.flash import flash as run
+    from edge_tqs.summary import flash_summary
+
+    result = run(*build_dir.image_of(build), port=port)
+    _print(as_json, *flash_summary(result))
+
+
+@cli.command()
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option("--port", help="A board that is running: /dev/ttyACM0, socket://host:port, ...  [default: emulate it]")
+@click.option("--baud", type=click.IntRange(1), default=115200, show_default=True, help="Baud rate of the port.")
+@click.option("--rollouts", type=click.IntRange(1), default=8, show_default=True, help="Seed windows to roll out.")
+@click.option("--horizon", type=click.IntRange(1, 65535), help="Steps of each.  [default: the build's]")
+@click.option("--data", type=click.Path(path_type=Path), help="CSV to take windows and truth from.")
+@click.option(
+    "--server",
+    type=click.Choice(["program", "agent"]),
+    default="program",
+    show_default=True,
+    help="For Linux boards run here: the compiled program or the Python agent.",
+)
+@as_json
+def validate(build: Path, as_json: bool, **settings: Any) -> None:
+    """Run closed-loop rollouts of BUILD on its board and compare every step with the host.
+
+    Exit code 0: passed. 1: a step differs or the board failed. 2: wrong use.
+    """
+    from edge_tqs.summary import validation_summary
+    from edge_tqs.validate import ValidateRequest
+    from edge_tqs.validate import validate as run
+
+    with show() as progress:
+        result: ValidationReport = run(ValidateRequest(build, **settings), progress)
+    _print(as_json, json.loads(result.to_json()), validation_summary(result, build))
+    if not result.passed:
+        sys.exit(1)
+
+
+@cli.command()
+@as_json
+def boards(as_json: bool) -> None:
+    """List the boards, and how far each was proven."""
+    from edge_tqs.boards import list_boards
+    from edge_tqs.summary import boards_table
+
+    _print(as_json, *boards_table(list_boards()))
+
+
+def _project() -> Project | None:
+    from edge_tqs.project import load_project
+
+    return load_project(PROJECT_FILE) if PROJECT_FILE.is_file() else None
+
+
+def _model_request(model: Path | None, settings: dict[str, Any]) -> ModelRequest:
+    """The options, over the project file in this folder, over the defaults."""
+    from edge_tqs.request import model_request
+
+    return model_request(model, _project(), **settings)
+
+
+def _plan_request(
+    budget: str | None, bits: str | None, plan_file: Path | None, settings: dict[str, Any]
+) -> PlanRequest:
+    if sum(option is not None for option in (budget, bits, plan_file)) > 1:
+        raise UsageError("--budget, --bits and --plan exclude each other", hint="Give one of them.")
+    from edge_tqs.request import plan_request
+
+    return plan_request(_project(), budget, bits, plan_file)
+
+
+def _score(model: Path | None, settings: dict[str, Any]) -> Scored:
+    request = _model_request(model, settings)
+    from edge_tqs.build import score_model
+
+    with show() as progress:
+        return score_model(request, progress)
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is not None:
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="Choose another --out.") from error
+
+
+def _print(as_json: bool, body: Any, text: str) -> None:
+    click.echo(json.dumps(body, indent=2) if as_json else text)
+
+
+__all__ = ["Progress", "cli", "main"]

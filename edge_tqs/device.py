@@ -1,0 +1,406 @@
+"""A board at the end of a serial port: who it is, what it forecasts, how much memory it used.
+
+The rules (stop and wait, sequence numbers, retries, times) are those of firmware_templates/PROTOCOL.md. `Device` speaks
+them; `run_rollout` adds what survives a board that restarts in the middle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import serial
+
+from edge_tqs.errors import DeviceError, UsageError
+from edge_tqs.serial_port import Port, open_port
+from edge_tqs.wire import (
+    Ack,
+    Forecast,
+    Frame,
+    FrameReader,
+    Hello,
+    HelloReply,
+    Message,
+    MessageType,
+    Nak,
+    NakCode,
+    Push,
+    Reset,
+    Status,
+    StatusReply,
+    Step,
+    WireError,
+)
+
+__all__ = ["Device", "RestartedError", "SilentError", "Times", "open_port", "run_rollout"]
+
+#: (outputs (T, F) int8, ticks (T,) uint32, state hashes (T,) uint32)
+Steps = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
+
+#: Requests sent in vain because each arrived damaged, before the line counts as unusable.
+MOST_DAMAGED = 10
+
+
+class SilentError(DeviceError):
+    """The board did not answer in time."""
+
+
+class RestartedError(DeviceError):
+    """The board forgot what it was told: it restarted."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Waits, in seconds. ``step`` is the longest that one step of a forecast may take; ``attempts`` bounds repeats."""
+
+    hello_repeat: float = 0.25
+    answer: float = 2.0
+    step: float = 10.0
+    attempts: int = 3
+
+
+@dataclass
+class _Line:
+    """What was heard on the port since it was opened; says which kind of silence it is."""
+
+    received_bytes: int = 0
+    frames: int = 0
+    pending: deque[Frame] = field(default_factory=deque)
+
+
+class Device:
+    """A board at an open port. Closes the port at the end of a ``with`` block.
+
+    Every method raises SilentError when the board stays silent, RestartedError when it forgot its samples, and
+    DeviceError when it refuses, breaks the protocol, or its port goes away. ``hello`` is called when first needed.
+    """
+
+    def __init__(self, port: Port, times: Times | None = None) -> None:
+        self._port = port
+        self._times = times or Times()
+        self._reader = FrameReader()
+        self._line = _Line()
+        self._sequence = 0
+        self._pushed: int | None = None
+        self._info: HelloReply | None = None
+        self.name = str(port.port)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._port.close()
+
+    @property
+    def info(self) -> HelloReply:
+        """The last answer to HELLO."""
+        return self._info or self.hello()
+
+    def hello(self, timeout: float = 5.0) -> HelloReply:
+        """Ask who is there, every 250 ms for ``timeout`` seconds: a UART or PTY may swallow the first bytes."""
+        sequence = self._next_sequence()
+        end = time.monotonic() + timeout
+        while (now := time.monotonic()) < end:
+            self._write(b"\0" + Hello().frame(sequence))
+            frame = self._answer(sequence, MessageType.HELLO_REPLY, min(end, now + self._times.hello_repeat))
+            if frame is not None and frame.type == MessageType.HELLO_REPLY:
+                with self._named():
+                    self._info = HelloReply.parse(frame.payload)
+                self._pushed = None
+                return self._info
+        raise SilentError(
+            f"{self.name}: {self._silence()} for {timeout:g} s at {self._baud}", hint=self._silence_hint()
+        )
+
+    def require_model(self, expected_hash: str) -> HelloReply:
+        """The board's HELLO_REPLY; DeviceError when it runs another model than ``expected_hash`` (64 hex digits)."""
+        info = self.info
+        if info.model_hash != expected_hash.lower():
+            raise DeviceError(
+                f"{self.name}: the board runs model {info.model_hash[:8]}…, this build is {expected_hash[:8].lower()}…",
+                hint="Flash it with `edge-tqs flash BUILD`.",
+            )
+        return info
+
+    def reset(self) -> None:
+        """Make the board forget all samples and states."""
+        self._count_pushed(self._ack(Reset()), 0)
+
+    def push(self, samples: npt.NDArray[np.int8]) -> None:
+        """Append ``samples`` (n, F), oldest first, to the board's history."""
+        info = self.info
+        if samples.dtype != np.int8 or samples.ndim != 2 or samples.shape[1] != info.channels:
+            raise UsageError(
+                f"{self.name}: samples are {samples.dtype} {samples.shape}; the board takes int8 (n, {info.channels})"
+            )
+        most = min(0xFF, (info.max_payload - 1) // info.channels)
+        for start in range(0, len(samples), most):
+            chunk = samples[start : start + most]
+            expected = None if self._pushed is None else self._pushed + len(chunk)
+            self._count_pushed(self._ack(Push(len(chunk), chunk.tobytes())), expected)
+
+    def forecast(self, steps: int, on_step: Callable[[Step], None] | None = None) -> Steps:
+        """Roll forward by ``steps`` from the pushed history, which stays as it is.
+
+        Args:
+            steps: 1 to 65535.
+            on_step: Called for each step as it arrives, in order, each once.
+
+        A step that is lost on the way is asked for again, from there on.
+        """
+        if not 1 <= steps <= 0xFFFF:
+            raise UsageError(f"a forecast has 1 to 65535 steps, not {steps}")
+        channels = self.info.channels
+        received: list[Step] = []
+        failures, spent = 0, 0.0
+        while len(received) < steps:
+            before, start = len(received), time.monotonic()
+            # To resume, the board first computes again, in silence, what it has sent already.
+            patience = self._times.step + 2 * spent
+            for step in self._stream(Forecast(before, steps - before), channels, patience):
+                received.append(step)
+                if on_step is not None:
+                    on_step(step)
+            if len(received) > before:
+                failures, spent = 0, spent + time.monotonic() - start
+            elif (failures := failures + 1) == self._times.attempts:
+                raise SilentError(
+                    f"{self.name}: no step {before} of the forecast came, asked for {failures} times, "
+                    f"{patience:g} s each",
+                    hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
+                )
+        return _as_arrays(received, channels)
+
+    def status(self) -> StatusReply:
+        """Memory, dropped frames and uptime, as the board counts them."""
+        with self._named():
+            return StatusReply.parse(self._request(Status(), MessageType.STATUS_REPLY).payload)
+
+    @property
+    def _baud(self) -> str:
+        return f"{self._port.baudrate} baud"
+
+    def _next_sequence(self) -> int:
+        self._sequence = self._sequence % 0xFF + 1
+        return self._sequence
+
+    def _ack(self, message: Message) -> Ack:
+        with self._named():
+            return Ack.parse(self._request(message, MessageType.ACK).payload)
+
+    def _count_pushed(self, ack: Ack, expected: int | None) -> None:
+        """The board counts too: where the counts part, it has restarted in between."""
+        self._pushed = ack.pushed
+        if expected is not None and ack.pushed != min(expected, 0xFFFFFFFF):
+            raise RestartedError(
+                f"{self.name}: the board holds {ack.pushed} samples of {expected} that it acknowledged: it restarted",
+                hint="Look at its power supply; a watchdog or a fault also restarts a board.",
+            )
+
+    def _request(self, message: Message, answer: MessageType) -> Frame:
+        """Stop and wait: send, take the answer of the same sequence, repeat when none comes."""
+        sequence = self._next_sequence()
+        sent = message.frame(sequence)
+        silences = damaged = 0
+        while silences < self._times.attempts and damaged < MOST_DAMAGED:
+            self._write(sent)
+            frame = self._answer(sequence, answer, time.monotonic() + self._times.answer)
+            if frame is None:
+                silences += 1
+            elif frame.type == answer:
+                return frame
+            else:
+                damaged += 1
+        if damaged == MOST_DAMAGED:
+            raise SilentError(
+                f"{self.name}: {message.TYPE.name} arrived damaged {damaged} times at {self._baud}",
+                hint="Lower the baud rate, or look at the cable, the ground and the board's clock.",
+            )
+        raise SilentError(
+            f"{self.name}: no answer to {message.TYPE.name}, sent {silences + damaged} times, "
+            f"{self._times.answer:g} s each",
+            hint="Did the board lose power or restart? Try again; reset it by hand if it stays silent.",
+        )
+
+    def _answer(self, sequence: int, answer: MessageType, end: float) -> Frame | None:
+        """The answer, a NAK BAD_FRAME (say it again), or None at ``end``; other refusals raise; the rest is stale."""
+        while (frame := self._next_frame(end)) is not None:
+            if self._is_damaged_nak(frame, sequence) or (frame.type == answer and frame.sequence == sequence):
+                return frame
+        return None
+
+    def _is_damaged_nak(self, frame: Frame, sequence: int) -> bool:
+        """Whether ``frame`` says that a request arrived damaged. Raises when it refuses the one of ``sequence``."""
+        if frame.type != MessageType.NAK or frame.sequence not in (0, sequence):
+            return False
+        with self._named():
+            nak = Nak.parse(frame.payload)
+        if nak.code == NakCode.BAD_FRAME:
+            return True
+        if frame.sequence == 0:
+            return False
+        if nak.code == NakCode.NOT_READY and self._info is not None:
+            if self._pushed is None or self._pushed < self._info.window:
+                raise UsageError(
+                    f"{self.name}: the board has too few samples for a forecast; it needs {self._info.window}",
+                    hint="Push a whole window first.",
+                )
+            raise RestartedError(
+                f"{self.name}: the board lost the samples it had acknowledged: it restarted",
+                hint="Look at its power supply; a watchdog or a fault also restarts a board.",
+            )
+        raise DeviceError(
+            f"{self.name}: the board refused the request: {nak.reason}",
+            hint="Its firmware is of another edge-tqs: build and flash it again.",
+        )
+
+    def _stream(self, request: Forecast, channels: int, patience: float) -> Iterator[Step]:
+        """The steps in order, from ``request.first``; ends early at a gap, a damaged request or a silence."""
+        sequence = self._next_sequence()
+        self._write(request.frame(sequence))
+        due, last = request.first, request.first + request.steps - 1
+        end = time.monotonic() + patience
+        while due <= last and (frame := self._next_frame(end)) is not None:
+            if self._is_damaged_nak(frame, sequence):
+                return
+            if frame.sequence != sequence:
+                continue
+            if frame.type == MessageType.DONE:
+                return
+            if frame.type == MessageType.STEP:
+                with self._named():
+                    step = Step.parse(frame.payload, channels)
+                if step.step > due:
+                    return
+                if step.step == due:
+                    yield step
+                    due, end = due + 1, time.monotonic() + self._times.step
+
+    def _next_frame(self, end: float) -> Frame | None:
+        """The next good frame, or None when it is past ``end``."""
+        line = self._line
+        while not line.pending:
+            if time.monotonic() >= end:
+                return None
+            data = self._read()
+            frames = self._reader.feed(data)
+            line.received_bytes += len(data)
+            line.frames += len(frames)
+            line.pending.extend(frames)
+        return line.pending.popleft()
+
+    def _read(self) -> bytes:
+        try:
+            data = bytes(self._port.read(1))
+            return data + bytes(self._port.read(self._port.in_waiting)) if data else data
+        except OSError as error:  # SerialException is one
+            raise self._gone(error) from error
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._port.write(data)
+        except serial.SerialTimeoutException as error:
+            raise SilentError(f"{self.name}: the far end takes no bytes", hint=self._silence_hint()) from error
+        except OSError as error:
+            raise self._gone(error) from error
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Messages that do not fit their form become errors that say on which port."""
+        try:
+            yield
+        except WireError as error:
+            hint = error.hint or "Its firmware is of another edge-tqs: build and flash it again."
+            raise DeviceError(f"{self.name}: {error.message}", hint=hint) from error
+
+    def _gone(self, error: OSError) -> DeviceError:
+        return DeviceError(
+            f"{self.name}: the port went away: {error}",
+            hint="Was the board unplugged, or did the emulator or serial server end? Connect it and try again.",
+        )
+
+    def _silence(self) -> str:
+        line = self._line
+        if line.frames:
+            return "the board has stopped answering"
+        if line.received_bytes:
+            return f"{line.received_bytes} bytes came, none of them a frame of this protocol,"
+        return "no answer"
+
+    def _silence_hint(self) -> str:
+        if self._line.frames:
+            return "Reset the board; if it stays silent, flash it again with `edge-tqs flash BUILD`."
+        if self._line.received_bytes:
+            return "Another program may run on the board, or at another baud rate: check the rate, then flash it."
+        return (
+            "Check that this is the board's port and baud rate, that it has power, that TX and RX are crossed, "
+            "and that it is flashed (`edge-tqs flash BUILD`)."
+        )
+
+
+def run_rollout(
+    device: Device,
+    seed: npt.NDArray[np.int8],
+    horizon: int,
+    *,
+    on_step: Callable[[Step], None] | None = None,
+    restarts: int = 3,
+) -> Steps:
+    """Reset, push ``seed`` ((n, F), at least a window), forecast ``horizon`` steps; survive ``restarts`` restarts.
+
+    After a restart the seed is pushed again and the forecast runs again from its start; what was received before is
+    kept, and what comes again must equal it (ticks excepted). ``on_step`` sees each step once.
+
+    Raises:
+        UsageError: The seed is shorter than the board's window.
+        DeviceError: The board came back with other results or another model, or restarts too often.
+    """
+    info = device.info
+    if len(seed) < info.window:
+        raise UsageError(f"{device.name}: the seed has {len(seed)} samples; the model's window is {info.window}")
+    received: list[Step] = []
+
+    def keep(step: Step) -> None:
+        if step.step == len(received):
+            received.append(step)
+            if on_step is not None:
+                on_step(step)
+            return
+        first = received[step.step]
+        if (step.codes, step.state_hash) != (first.codes, first.state_hash):
+            raise DeviceError(
+                f"{device.name}: after a restart the board computes another step {step.step} from the same samples",
+                hint="Its memory or its supply is unsound, or its firmware is faulty: compare with the host's rollout.",
+            )
+
+    for left in range(restarts, -1, -1):
+        try:
+            device.reset()
+            device.push(seed)
+            device.forecast(horizon, keep)
+            break
+        except (RestartedError, SilentError):
+            if left == 0:
+                raise
+            # Whoever answers now must run the model that the first steps came from.
+            device.hello()
+            device.require_model(info.model_hash)
+    return _as_arrays(received, info.channels)
+
+
+def _as_arrays(steps: list[Step], channels: int) -> Steps:
+    outputs = np.frombuffer(b"".join(step.codes for step in steps), np.int8).reshape(len(steps), channels)
+    ticks = np.array([step.ticks for step in steps], np.uint32)
+    return outputs, ticks, np.array([step.state_hash for step in steps], np.uint32)

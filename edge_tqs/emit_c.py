@@ -1,0 +1,229 @@
+"""The C of a model: model.c (tables and a list of kernel calls) and model.h (constants).
+
+All other C is fixed and lies in firmware_templates: ``kernels/`` and ``core/tqs_model*``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from edge_tqs.c_tables import LUT_KINDS, Tables
+from edge_tqs.c_text import comment_lines, number, plain, string, wrap
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph, Op, Quant, Scaling
+from edge_tqs.memory import VIEWS, Copy, MemoryPlan, Place, needed_ops, plan_memory
+from edge_tqs.templates import fill, template_root
+
+KERNELS = {
+    "add": "tqs_add_s8",
+    "sub": "tqs_add_s8",
+    "mul": "tqs_mul_s8",
+    "leaky_relu": "tqs_leaky_relu_s8",
+    "quantize": "tqs_requant_s8",
+    **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
+}
+
+
+def emit(graph: Graph, model_hash: str, name: str) -> dict[str, str]:
+    """File name -> text of model.c and model.h for an integer ``graph``.
+
+    model_hash: 64 hexadecimal digits (docs/format.md). name: what firmware and reports call the model. The text depends
+    on the arguments alone.
+
+    Raises:
+        ModelError: The graph is not integer, or no kernel runs one of its operators.
+        ValueError: ``model_hash`` is not a SHA-256.
+    """
+    _check(graph)
+    plan = plan_memory(graph)
+    root = template_root()
+    title = plain(name)
+    return {
+        "model.h": fill((root / "model.h.in").read_text(encoding="utf-8"), _header(graph, plan, title, name)),
+        "model.c": fill((root / "model.c.in").read_text(encoding="utf-8"), _source(graph, plan, title, model_hash)),
+    }
+
+
+def kernel_sources(graph: Graph) -> tuple[str, ...]:
+    """The kernels that model.c calls, as C files relative to the template root, sorted."""
+    kernels = {_kernel(graph, op) for op in graph.ops if op.kind not in VIEWS}
+    return tuple(f"kernels/{kernel}.c" for kernel in sorted(kernels))
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check(graph: Graph) -> None:
+    graph.check()
+    forecast = graph.forecast
+    x, y = graph.tensors[graph.input], graph.tensors[graph.output]
+    if (forecast.recurrence == "none") == bool(graph.states):
+        raise ModelError(
+            f"{graph.name}: recurrence {forecast.recurrence!r} does not go with {len(graph.states)} states"
+        )
+    expected = forecast.channels * (forecast.window if forecast.recurrence == "none" else 1)
+    if x.size != expected or y.size != forecast.channels:
+        raise ModelError(f"{graph.name}: input {x.shape} and output {y.shape} do not fit its window and channels")
+    for tensor in graph.tensors.values():
+        if tensor.dtype == "float32":
+            raise ModelError(
+                f"{graph.name}: tensor {tensor.name} is float32, but C is emitted from integer graphs alone",
+                hint="Quantise the graph first.",
+            )
+        if tensor.data is None and tensor.size > 0xFFFF:
+            raise ModelError(f"{graph.name}: {tensor.name} has {tensor.size} values; the C kernels take 65535")
+    for a, b in [(graph.input, graph.output), *((state.input, state.output) for state in graph.states)]:
+        fed, source = _quant(graph, a), _quant(graph, b)
+        if fed.zero_point != source.zero_point or not np.array_equal(fed.scale, source.scale):
+            raise ModelError(f"{graph.name}: {b} is fed back to {a}, but has another scale or zero point")
+
+
+def _quant(graph: Graph, name: str) -> Quant:
+    quant = graph.tensors[name].quant
+    if quant is None:
+        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
+    return quant
+
+
+def _kernel(graph: Graph, op: Op) -> str:
+    if op.kind == "fully_connected":
+        return "tqs_fc_s4" if graph.tensors[op.inputs[1]].dtype == "int4" else "tqs_fc_s8"
+    return KERNELS[op.kind]
+
+
+# --- model.h ----------------------------------------------------------------------------------------------------------
+
+
+def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, str]:
+    forecast = graph.forecast
+    columns = ", ".join(forecast.columns) or "not named"
+    return {
+        "TITLE": title,
+        "COLUMNS": "\n".join(comment_lines(f"Channels of a sample: {columns}.")),
+        "NAME": string(name),
+        "WINDOW": str(forecast.window),
+        "CHANNELS": str(forecast.channels),
+        "RECURRENCE": forecast.recurrence.upper(),
+        "HISTORY": str(0 if forecast.recurrence == "stateful" else forecast.window * forecast.channels),
+        "STATE_SIZE": str(plan.state_size),
+        "ARENA_SIZE": str(max(1, plan.arena_size)),  # C has no empty arrays
+        "ZERO_POINT": str(_quant(graph, graph.input).zero_point),
+    }
+
+
+# --- model.c ----------------------------------------------------------------------------------------------------------
+
+
+def _source(graph: Graph, plan: MemoryPlan, title: str, model_hash: str) -> dict[str, str]:
+    digest = bytes.fromhex(model_hash)
+    if len(digest) != 32:
+        raise ValueError(f"model_hash has {len(digest)} bytes, not 32")
+    tables = Tables(graph)
+    calls = {i: _call(graph, plan, op, tables.add_layer(op)) for i, op in enumerate(graph.ops) if op.kind not in VIEWS}
+    return {
+        "TITLE": title,
+        "SUMMARY": "\n".join(_summary(graph, plan)),
+        "HASH": wrap(f"0x{byte:02x}" for byte in digest),
+        "TABLES": "\n\n".join([*_channel_tables(graph), *tables.texts]),
+        "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls)),
+    }
+
+
+def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:
+    forecast = graph.forecast
+    dense = [op for op in graph.ops if op.kind == "fully_connected"]
+    kept = {
+        "none": "looks at the whole window",
+        "windowed": "runs through the window from zero states for each forecast step",
+        "stateful": "carries its states from sample to sample",
+    }[forecast.recurrence]
+    lines = comment_lines(
+        f"Window of {forecast.window} samples of {forecast.channels} channels; {kept}. "
+        f"States: {plan.state_size} bytes. Arena: {plan.arena_size} bytes."
+    )
+    lines += [" *", " * Dense layers, in order:", " *   inputs  outputs  weights  bytes  tensor"]
+    for op in dense:
+        weight = graph.tensors[op.inputs[1]]
+        rows, inputs = weight.shape
+        size = (weight.size + 1) // 2 if weight.dtype == "int4" else weight.size
+        lines.append(f" *   {inputs:6}  {rows:7}  {weight.dtype:>7}  {size:5}  {plain(weight.name)}")
+    return lines
+
+
+def _channel_tables(graph: Graph) -> list[str]:
+    """What tqs_model.c and tqs_model_float.c read, see tqs_graph.h."""
+    forecast = graph.forecast
+    count = forecast.channels
+    scaling = forecast.scaling or Scaling((0.0,) * count, (1.0,) * count)
+    scale = float(_quant(graph, graph.input).scale[0])
+    # Output channel j is in the units of the input channel that it becomes.
+    fed = {output: channel for channel, output in reversed(list(enumerate(forecast.feedback)))}
+    outputs = [fed.get(channel, channel) for channel in range(count)]
+    steps = [scale * std for std in scaling.std]
+    if not np.isfinite(np.array([*scaling.mean, *steps], np.float32)).all() or np.array(steps, np.float32).min() <= 0:
+        raise ModelError(
+            f"{graph.name}: the scaling is not finite, or a standard deviation is not positive",
+            hint="Look for a constant or an empty column in the data.",
+        )
+    return [
+        f"const uint16_t tqs_feedback[TQS_CHANNELS] = {{\n{wrap(str(channel) for channel in forecast.feedback)}\n}};",
+        _floats("tqs_sample_mean", scaling.mean),
+        _floats("tqs_sample_step", steps),
+        _floats("tqs_output_mean", (scaling.mean[channel] for channel in outputs)),
+        _floats("tqs_output_step", (steps[channel] for channel in outputs)),
+    ]
+
+
+def _floats(name: str, values: Iterable[float]) -> str:
+    return f"const float {name}[TQS_CHANNELS] = {{\n{wrap(number(value) for value in values)}\n}};"
+
+
+def _call(graph: Graph, plan: MemoryPlan, op: Op, layer: str) -> str:
+    operands = op.inputs[:1] if op.kind == "fully_connected" else op.inputs
+    for name in operands:
+        if name not in plan.places:
+            raise ModelError(
+                f"{graph.name}: {op.kind} to {op.outputs[0]} reads the constant {name}: only weights may be"
+            )
+    places = ", ".join(_pointer(plan.places[name]) for name in (*operands, *op.outputs))
+    shapes = " x ".join(str(size) for size in graph.tensors[op.outputs[0]].shape)
+    remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
+    return f"    /* {remark} */\n    {_kernel(graph, op)}(&{layer}, {places});"
+
+
+def _pointer(place: Place) -> str:
+    return f"{place.region} + {place.offset}" if place.offset else place.region
+
+
+def _copy(copy: Copy) -> str:
+    return f"    memcpy({_pointer(copy.target)}, {_pointer(copy.source)}, {copy.target.size});"
+
+
+def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str]) -> list[str]:
+    state = ["int8_t *state"] if graph.states else []
+    run = [*calls.values(), *map(_copy, plan.copies)]
+    functions = [_function("tqs_graph_run", ["const int8_t *x", *state, "int8_t *y", "int8_t *arena"], run)]
+    if graph.forecast.recurrence == "windowed":
+        needed = needed_ops(graph, [s.output for s in graph.states])
+        advance = [calls[index] for index in needed if index in calls]
+        advance += [_copy(copy) for copy in plan.copies if copy.target.region != "y"]
+        functions.append(_function("tqs_graph_advance", ["const int8_t *x", *state, "int8_t *arena"], advance))
+    if graph.states:
+        reset = [
+            f"    /* {plain(s.name)[:108]} */\n    memset({_pointer(Place('state', plan.state_offsets[s.name], 0))}, "
+            f"{_quant(graph, s.input).zero_point}, {graph.tensors[s.input].size});"
+            for s in graph.states
+        ]
+        functions.append(_function("tqs_graph_reset", state, reset))
+    return functions
+
+
+def _function(name: str, parameters: list[str], statements: list[str]) -> str:
+    body = "\n".join(statements)
+    code = re.sub(r"/\*.*?\*/", "", body)
+    unused = [p for p in (parameter.split("*")[-1] for parameter in parameters) if not re.search(rf"\b{p}\b", code)]
+    ignored = [f"    (void){parameter};" for parameter in unused]
+    return "\n".join([f"void {name}({', '.join(parameters)}) {{", *ignored, body, "}"])

@@ -1,0 +1,219 @@
+"""Emulated boards, and programs on this machine, behind a pseudo-terminal: what a cable is to a real board.
+
+All are context managers. They give the path of a serial port and end the process, whatever happens: on an exception, on
+Ctrl-C, at the interpreter's exit, and (through PR_SET_PDEATHSIG) when this process is killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from edge_tqs.boards import Board, Emulator
+from edge_tqs.bundle import AGENT, PROGRAM
+from edge_tqs.errors import DeviceError, ToolError, UsageError
+from edge_tqs.flash import FlashResult, gdb
+
+START_SECONDS = 20.0
+#: From SIGTERM to SIGKILL.
+END_SECONDS = 2.0
+_PORT_LINE = re.compile(r"^(?:char device redirected to|pty) (/dev/\S+)", re.MULTILINE)
+#: emulator.program -> Debian package
+_PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-aarch64": "qemu-user", "qemu-arm": "qemu-user"}
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """A running board. port: the path to open; flashed: what was written to it, None for a program."""
+
+    port: str
+    flashed: FlashResult | None = None
+
+
+@contextlib.contextmanager
+def start_server(board: Board, build: Path, server: str = "program") -> Iterator[str]:
+    """The serial port of what `edge-tqs build` wrote to ``build``, running here.
+
+    Args:
+        board: The board of the build.
+        build: The directory.
+        server: "program": the compiled image. "agent": the Python agent of a Linux board's bundle.
+
+    Raises:
+        UsageError: The board has no emulator or no agent, or the build no image.
+        ToolError: The emulator is missing or does not start.
+        DeviceError: It ended in mid-use, while the block raised a DeviceError.
+    """
+    bundle = build / "bundle"
+    if server == "agent":
+        if board.port != "linux":
+            raise UsageError(
+                f"{board.name} runs no Python: there is no agent for it", hint="Leave --server out, or build for rpi4."
+            )
+        with start_agent(board, bundle) as running:
+            yield running.port
+    else:
+        image = bundle / PROGRAM if board.port == "linux" else build / "firmware" / "build" / "firmware.elf"
+        with start(board, image) as running:
+            yield running.port
+
+
+@contextlib.contextmanager
+def start(board: Board, image: Path, *, flash: bool = True) -> Iterator[Emulated]:
+    """Run ``image`` (ELF) on the board's emulator. Raises as `start_server`.
+
+    A whole machine (qemu-system) starts empty and halted, and the image is loaded and verified through its gdb server
+    as into a board; with ``flash=False`` QEMU's own loader takes it.
+    """
+    emulator = board.emulator
+    if emulator is None:
+        raise UsageError(
+            f"{board.name} has no emulator",
+            hint="Give --port with the port of a real board, or build for a qemu- board.",
+        )
+    if not image.is_file():
+        raise UsageError(f"{image}: no such image", hint="Build it first: `edge-tqs build`.")
+    if emulator.kind == "qemu-system":
+        with _qemu_machine(board, emulator, image, flash) as running:
+            yield running
+        return
+    prefix = [_find(emulator.program), *emulator.args] if emulator.program is not None else [*emulator.args]
+    with _running([*prefix, str(image.resolve()), "--pty"]) as child:
+        yield Emulated(child.wait_for_port())
+
+
+@contextlib.contextmanager
+def start_agent(board: Board, bundle: Path, python: str = sys.executable) -> Iterator[Emulated]:
+    """Run the bundle's Python agent with the interpreter ``python``. Raises as `start_server`."""
+    agent = bundle / AGENT
+    if not agent.is_file():
+        raise UsageError(
+            f"{agent}: no such agent", hint="Build for a Linux board first: `edge-tqs build --board rpi4`."
+        )
+    with _running([_find(python), str(agent.resolve()), "--pty", "--board", board.name]) as child:
+        yield Emulated(child.wait_for_port())
+
+
+@contextlib.contextmanager
+def _qemu_machine(board: Board, emulator: Emulator, image: Path, flash: bool) -> Iterator[Emulated]:
+    assert emulator.program is not None
+    assert emulator.machine is not None
+    command = [_find(emulator.program), "-M", emulator.machine, *emulator.args]
+    command += ["-display", "none", "-monitor", "none", "-serial", "pty"]
+    if emulator.icount_shift is not None:
+        # Virtual time then is a count of instructions, and waiting for input passes none of it.
+        command += ["-icount", f"shift={emulator.icount_shift},sleep=off"]
+    with tempfile.TemporaryDirectory(prefix="edge-tqs-") as folder:
+        socket = Path(folder) / "gdb"
+        command += ["-S", "-gdb", f"unix:{socket},server=on,wait=off"] if flash else ["-kernel", str(image)]
+        with _running(command) as child:
+            port = child.wait_for_port()
+            if not flash:
+                yield Emulated(port)
+                return
+            child.wait_until(socket.exists, "opened no gdb socket")
+            yield Emulated(port, gdb.flash(board, image, str(socket)))
+
+
+def _find(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        package = _PACKAGES.get(program)
+        raise ToolError(
+            f"{program} is missing: it runs the board's image",
+            hint=f"Install it: `sudo apt install {package}`." if package else f"Install {program}, or put it in PATH.",
+        )
+    return path
+
+
+class _Child:
+    """A process of its own session whose output goes to a file, which a pipe that nobody reads would not allow."""
+
+    def __init__(self, command: Sequence[str], log: IO[bytes]) -> None:
+        self.command = command
+        self.log = log
+        guard = shutil.which("setpriv")  # of util-linux: the kernel kills the child when its parent dies
+        guarded = [guard, "--pdeathsig", "KILL", "--", *command] if guard is not None else command
+        self.process = subprocess.Popen(
+            guarded, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def output(self) -> str:
+        size = os.fstat(self.log.fileno()).st_size
+        return os.pread(self.log.fileno(), size, 0).decode(errors="replace")
+
+    def wait_for_port(self) -> str:
+        self.wait_until(lambda: _PORT_LINE.search(self.output()) is not None, "opened no pseudo-terminal")
+        found = _PORT_LINE.search(self.output())
+        assert found is not None
+        return found[1]
+
+    def wait_until(self, ready: Callable[[], bool], failure: str) -> None:
+        end = time.monotonic() + START_SECONDS
+        while not ready():
+            if self.process.poll() is not None:
+                raise ToolError(self.obituary(), hint=f"Try it by hand: {shlex.join(self.command)}")
+            if time.monotonic() > end:
+                raise ToolError(
+                    f"{self.name} {failure} within {START_SECONDS:g} s{self._last_lines()}",
+                    hint=f"Try it by hand: {shlex.join(self.command)}",
+                )
+            time.sleep(0.01)
+
+    @property
+    def name(self) -> str:
+        return Path(self.command[0]).name
+
+    def is_dying(self) -> bool:
+        """Whether it has ended or is about to: its pseudo-terminal goes first."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=0.5)
+        return self.process.returncode is not None
+
+    def obituary(self) -> str:
+        status = self.process.returncode
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+        return f"{self.name} {how}{self._last_lines()}"
+
+    def _last_lines(self) -> str:
+        lines = [line for line in self.output().splitlines() if line.strip() and _PORT_LINE.match(line) is None]
+        return "; its last words:\n  " + "\n  ".join(lines[-5:]) if lines else ", and said nothing"
+
+    def end(self) -> None:
+        for deadly in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, deadly)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=END_SECONDS)
+                break
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str]) -> Iterator[_Child]:
+    with tempfile.TemporaryFile(prefix="edge-tqs-") as log:
+        child = _Child(command, log)
+        atexit.register(child.end)
+        try:
+            yield child
+        except DeviceError as error:
+            if not child.is_dying():
+                raise
+            raise DeviceError(
+                f"{error.message}: {child.obituary()}", hint="The firmware may have crashed: its last words say where."
+            ) from error
+        finally:
+            atexit.unregister(child.end)
+            child.end()

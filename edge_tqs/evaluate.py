@@ -1,0 +1,107 @@
+"""What quantisation does to the closed loop, measured on the host: float beside int8, int4 and the planned mix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs import report
+from edge_tqs.graph import Graph, Scaling
+from edge_tqs.interpret import float_rollout
+from edge_tqs.rollout import Rollout
+from edge_tqs.simulate import decode, encode, integer_rollout
+
+Array = npt.NDArray[Any]
+VARIANTS = ("int8", "int4", "mixed")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Closed-loop outputs in the model's units, each (N, T, F).
+
+    seeds: (N, W, F). truth: (N, T, F), or None where no data was given. outputs: by "float", "int8", "int4", "mixed".
+    mixed: the integer rollout of the planned model, in codes.
+    """
+
+    seeds: Array
+    truth: Array | None
+    outputs: Mapping[str, Array]
+    mixed: Rollout
+
+
+def evaluate(graph: Graph, variants: Mapping[str, Graph], seeds: Array, truth: Array | None, horizon: int) -> Evaluation:
+    """Roll the float graph and each integer variant ("int8", "int4", "mixed") from ``seeds`` (N, W, F)."""
+    outputs = {"float": float_rollout(graph, seeds, horizon).outputs}
+    rollouts: dict[int, Rollout] = {}  # variants may be one and the same graph: roll it once
+    for name in VARIANTS:
+        integer = variants[name]
+        if id(integer) not in rollouts:
+            rollouts[id(integer)] = integer_rollout(integer, encode(integer, seeds), horizon)
+        outputs[name] = decode(integer, rollouts[id(integer)].outputs)
+    return Evaluation(seeds, truth, outputs, rollouts[id(variants["mixed"])])
+
+
+def rmse(a: Array, b: Array) -> float:
+    """Root of the mean squared difference over everything."""
+    return float(np.sqrt(np.mean(np.square(a.astype(np.float64) - b))))
+
+
+def mse(a: Array, b: Array) -> float:
+    """Mean squared difference over everything."""
+    return float(np.mean(np.square(a.astype(np.float64) - b)))
+
+
+def mse_by_step(a: Array, b: Array) -> tuple[float, ...]:
+    """Mean squared difference at each step: ``a``, ``b`` (N, T, F) -> T values."""
+    return tuple(float(v) for v in np.mean(np.square(a.astype(np.float64) - b), axis=(0, 2)))
+
+
+def rmse_by_step(a: Array, b: Array) -> tuple[float, ...]:
+    """Root mean squared difference at each step: ``a``, ``b`` (N, T, F) -> T values."""
+    return tuple(v**0.5 for v in mse_by_step(a, b))
+
+
+def physical(values: Array, scaling: Scaling | None, channel: int) -> tuple[float, ...]:
+    """One channel's values (T,) in physical units, or unchanged where there is no scaling."""
+    if scaling is None:
+        return tuple(float(v) for v in values)
+    return tuple(float(v) for v in values.astype(np.float64) * scaling.std[channel] + scaling.mean[channel])
+
+
+def divergence(evaluation: Evaluation) -> report.Variants:
+    """RMSE of each integer variant against the float rollout."""
+    truth = evaluation.outputs["float"]
+    return report.Variants(**{name: rmse(evaluation.outputs[name], truth) for name in VARIANTS})
+
+
+def mse_vs_truth(evaluation: Evaluation) -> report.VariantsAndFloat | None:
+    """MSE of each variant against what really followed; None without data."""
+    if evaluation.truth is None:
+        return None
+    truth = evaluation.truth
+    return report.VariantsAndFloat(**{name: mse(values, truth) for name, values in evaluation.outputs.items()})
+
+
+def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
+    """The step-by-step figures and one example rollout (rollout 0, channel 0) that the report draws."""
+    outputs, truth = evaluation.outputs, evaluation.truth
+    scaling = graph.forecast.scaling
+    example = {name: physical(values[0, :, 0], scaling, 0) for name, values in outputs.items()}
+    columns = graph.forecast.columns
+    return report.Curves(
+        divergence=report.DivergenceCurves(**{name: rmse_by_step(outputs[name], outputs["float"]) for name in VARIANTS}),
+        mse_vs_truth=None
+        if truth is None
+        else report.TruthCurves(**{name: mse_by_step(values, truth) for name, values in outputs.items()}),
+        example=report.ExampleRollout(
+            column=columns[0] if columns else "channel 0",
+            unit="normalised" if scaling is None else "physical",
+            seed=physical(evaluation.seeds[0, :, 0], scaling, 0),
+            truth=None if truth is None else physical(truth[0, :, 0], scaling, 0),
+            **example,
+        ),
+    )

@@ -1,0 +1,66 @@
+"""Writing an image to a board: one module a tool, and the table that says which method is which module.
+
+A method's module has ``flash(board, image, port) -> FlashResult``. Boards without a method refuse, and say what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from edge_tqs.boards import Board
+from edge_tqs.errors import UsageError
+
+#: upload.method of a board file -> its module
+METHODS = {"gdb": "edge_tqs.flash.gdb"}
+
+#: upload.method -> why there is nothing to flash, what to do
+_NOTHING_TO_FLASH = {
+    "bundle": (
+        "runs a program under Linux, it has no image to flash",
+        "Copy the bundle to it (`scp -r BUILD/bundle pi:`) and run `sudo ./install.sh` there.",
+    ),
+    "none": ("is this machine, it has nothing to flash", "`edge-tqs validate BUILD` starts the program by itself."),
+}
+
+
+@dataclass(frozen=True)
+class FlashResult:
+    """What was written and verified. ``port`` is where; ``sections_compared`` were read back and equal the image's."""
+
+    board: str
+    method: str
+    port: str
+    bytes_written: int
+    sections_compared: int
+
+
+def flash(board: Board, image: Path, *, port: str | None = None) -> FlashResult:
+    """Write ``image`` (ELF) to the board at ``port``, verify it there, and start it.
+
+    Args:
+        board: Its ``upload.method`` chooses the tool.
+        image: The ELF file.
+        port: Where the tool finds the board. gdb: the address of a gdb server, HOST:PORT or a socket's path.
+
+    Raises:
+        UsageError: The board has nothing to flash, or ``port`` is missing or no address.
+        ToolError: The tool is missing.
+        DeviceError: The board does not answer, or what was read back differs.
+    """
+    method = board.upload.method
+    if method not in METHODS:
+        reason, hint = _NOTHING_TO_FLASH[method]
+        raise UsageError(f"{board.name} {reason}", hint=hint)
+    if not image.is_file():
+        raise UsageError(f"{image}: no such image", hint="Build it first: `edge-tqs build`.")
+    if port is None:
+        raise UsageError(
+            f"{board.name}: --port is missing: the gdb server that the board is reached by",
+            hint="`edge-tqs validate BUILD` starts and flashes the emulator by itself."
+            if board.emulator
+            else "Start OpenOCD, pyOCD or J-Link's server and give its address, for example --port localhost:3333.",
+        )
+    result: FlashResult = import_module(METHODS[method]).flash(board, image, port)
+    return result

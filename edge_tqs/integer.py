@@ -1,0 +1,391 @@
+"""THE integer arithmetic: what tflite-micro computes, in numpy, bit for bit.
+
+simulate and emit_c both take their parameters from here, so they cannot drift. File names below are those of
+tensorflow/tflite-micro, under tensorflow/lite/; "double rounding" is its default build (TFLITE_SINGLE_ROUNDING unset).
+Its sources have worked out some multipliers in float32 at times; the pinned release works in double, and so does this.
+
+Activations are int8 codes with one scale and zero point a tensor; weights are symmetric int8 (|code| <= 127) or int4
+(|code| <= 7) with one scale a row; biases are int32 at scale input * weight; accumulators are int32.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs import fixed_point
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph, Op, Quant
+
+Array = npt.NDArray[Any]
+Codes = npt.NDArray[np.int8]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+LOW, HIGH = -128, 127  # int8
+WEIGHT_LIMIT = {8: 127, 4: 7}  # width in bits -> largest |code|
+ADD_LEFT_SHIFT = 20  # micro/kernels/add_common.cc, sub_common.cc
+BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
+
+#: the only output quantisation that the kernels of these operators know
+FIXED_OUTPUTS: dict[str, tuple[float, int]] = {"logistic": (1 / 256, -128), "tanh": (1 / 128, 0)}
+#: operators that move codes without changing them: output quantisation is input quantisation
+MOVING_KINDS = frozenset({"split", "slice", "reshape"})
+
+
+@dataclass(frozen=True)
+class QuantizeParams:
+    """int8 to int8 of another scale: y = clip(rescale(x - input_zero_point) + output_zero_point)."""
+
+    multiplier: int
+    shift: int
+    input_zero_point: int
+    output_zero_point: int
+
+
+@dataclass(frozen=True, eq=False)
+class FullyConnectedParams:
+    """y[m] = clip(rescale[m](sum_k (x[k] - input_zero_point) * w[m, k] + b[m]) + output_zero_point, low, high).
+
+    multiplier, shift: (M,) int32, one a row.
+    """
+
+    multiplier: Int32s
+    shift: Int32s
+    input_zero_point: int
+    output_zero_point: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class AddParams:
+    """Addition or subtraction.
+
+    y = clip(rescale_out(rescale_1((a - zp_1) << 20) +- rescale_2((b - zp_2) << 20)) + output_zero_point).
+    """
+
+    subtract: bool
+    multiplier_1: int
+    shift_1: int
+    zero_point_1: int
+    multiplier_2: int
+    shift_2: int
+    zero_point_2: int
+    output_multiplier: int
+    output_shift: int
+    output_zero_point: int
+
+
+@dataclass(frozen=True)
+class MulParams:
+    """y = clip(rescale((a - zero_point_1) * (b - zero_point_2)) + output_zero_point)."""
+
+    multiplier: int
+    shift: int
+    zero_point_1: int
+    zero_point_2: int
+    output_zero_point: int
+
+
+@dataclass(frozen=True)
+class LeakyReluParams:
+    """Two rescalings: ``identity`` where x >= input_zero_point, ``alpha`` below."""
+
+    multiplier_identity: int
+    shift_identity: int
+    multiplier_alpha: int
+    shift_alpha: int
+    input_zero_point: int
+    output_zero_point: int
+
+
+# --- rescaling ------------------------------------------------------------------------------------------------------
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """``real`` >= 0 as (multiplier, shift), real = multiplier * 2^(shift - 31), multiplier in [2^30, 2^31) or 0.
+
+    QuantizeMultiplier, kernels/internal/quantization_util.cc: below 2^-32 it flushes to zero.
+    """
+    if real == 0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    multiplier = math.floor(fraction * (1 << 31) + 0.5)
+    if multiplier == 1 << 31:
+        multiplier, shift = multiplier // 2, shift + 1
+    return (0, 0) if shift < -31 else (multiplier, shift)
+
+
+def multiply_by_quantized_multiplier(x: Int64s, multiplier: Int32s | int, shift: Int32s | int) -> Int64s:
+    """round(round(x * 2^max(shift, 0) * multiplier / 2^31) / 2^max(-shift, 0)), the outer ties away from zero.
+
+    ``x`` int64 holding int32 values; ``multiplier`` and ``shift`` are scalars or broadcast against it (per channel).
+    MultiplyByQuantizedMultiplier, kernels/internal/common.cc.
+    """
+    shift = np.asarray(shift, np.int64)
+    high = fixed_point.multiply_high(x << np.maximum(shift, 0), np.asarray(multiplier, np.int64))
+    return fixed_point.divide_by_power(high, np.maximum(-shift, 0))
+
+
+def round_away(x: Array) -> Array:
+    """Round to the nearest integer, ties away from zero, as C's round() does.
+
+    Adding one half would be wrong just below it, where the sum is rounded up.
+    """
+    whole = np.trunc(x)
+    rounded: Array = whole + np.copysign(np.abs(x - whole) >= 0.5, x)
+    return rounded
+
+
+def activation_limits(activation: str, quant: Quant) -> tuple[int, int]:
+    """(low, high) codes of "none", "relu" or "relu6". CalculateActivationRangeQuantized, kernels/kernel_util.cc."""
+    low, high = LOW, HIGH
+    if activation in ("relu", "relu6"):
+        low = max(low, quant.zero_point)
+    if activation == "relu6":
+        high = min(high, quant.zero_point + int(round_away(np.float32(6) / quant.scale[0])))
+    return low, high
+
+
+# --- parameters of each operator ------------------------------------------------------------------------------------
+
+
+def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
+    """Parameters of an int8 or int4 dense layer.
+
+    micro/kernels/fully_connected_common.cc (int8) and kernels/kernel_util.cc PopulateConvolutionQuantizationParams
+    (int4, which runs as a convolution). Raises ModelError where the int32 accumulator could overflow.
+    """
+    source, weight, result = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]], graph.tensors[op.outputs[0]]
+    in_quant, out_quant, weight_quant = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0]), weight.quant
+    if weight_quant is None or weight.data is None:
+        raise ModelError(f"{graph.name}: weight {weight.name} is not quantised")
+    product = in_quant.scale.astype(np.float64) * weight_quant.scale.astype(np.float64)
+    real = np.broadcast_to(product / np.float64(out_quant.scale[0]), (weight.shape[0],))
+    pairs = [quantize_multiplier(float(value)) for value in real]
+    bias = graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else None
+    peak = 255 * np.abs(weight.data.astype(np.int64)).sum(axis=1) + (
+        0 if bias is None else np.abs(bias.astype(np.int64))
+    )
+    _check_headroom(graph, f"{source.name} -> {result.name}", int(peak.max()), max(shift for _, shift in pairs))
+    low, high = activation_limits(op.attrs["activation"], out_quant)
+    return FullyConnectedParams(
+        np.array([m for m, _ in pairs], np.int32),
+        np.array([s for _, s in pairs], np.int32),
+        in_quant.zero_point,
+        out_quant.zero_point,
+        low,
+        high,
+    )
+
+
+def add_params(graph: Graph, op: Op) -> AddParams:
+    """Parameters of "add" and "sub". micro/kernels/add_common.cc, sub_common.cc."""
+    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
+    scale_1, scale_2, scale_out = float(a.scale[0]), float(b.scale[0]), float(out.scale[0])
+    twice_max = 2 * max(scale_1, scale_2)
+    ratios = (scale_1 / twice_max, scale_2 / twice_max, twice_max / ((1 << ADD_LEFT_SHIFT) * scale_out))
+    pairs = [quantize_multiplier(ratio) for ratio in ratios]
+    if pairs[2][1] > 0:  # the kernel knows no left shift here and aborts
+        raise ModelError(f"{graph.name}: {op.kind} to {op.outputs[0]}: the output scale is too small for its inputs")
+    return AddParams(op.kind == "sub", *pairs[0], a.zero_point, *pairs[1], b.zero_point, *pairs[2], out.zero_point)
+
+
+def mul_params(graph: Graph, op: Op) -> MulParams:
+    """Parameters of "mul". micro/kernels/mul_common.cc."""
+    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
+    pair = quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
+    _check_headroom(graph, op.outputs[0], 255 * 255, pair[1])
+    return MulParams(*pair, a.zero_point, b.zero_point, out.zero_point)
+
+
+def quantize_params(graph: Graph, op: Op) -> QuantizeParams:
+    """Parameters of "quantize", int8 to int8. micro/kernels/quantize_common.cc."""
+    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
+    pair = quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
+    _check_headroom(graph, op.outputs[0], 255, pair[1])
+    return QuantizeParams(*pair, source.zero_point, out.zero_point)
+
+
+def leaky_relu_params(graph: Graph, op: Op) -> LeakyReluParams:
+    """Parameters of "leaky_relu", alpha in float32 and at least 0. micro/kernels/leaky_relu_common.cc."""
+    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
+    alpha = float(np.float32(op.attrs["alpha"]))
+    if alpha < 0:
+        raise ModelError(f"{graph.name}: leaky_relu to {op.outputs[0]} has the negative slope {alpha}")
+    identity = quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
+    negative = quantize_multiplier(float(source.scale[0]) * alpha / float(out.scale[0]))
+    _check_headroom(graph, op.outputs[0], 255, max(identity[1], negative[1]))
+    return LeakyReluParams(*identity, *negative, source.zero_point, out.zero_point)
+
+
+def unary_table(graph: Graph, op: Op) -> Codes:
+    """The 256 outputs of a one-input operator, index = input code + 128.
+
+    For logistic, tanh, elu, leaky_relu and quantize. Raises ModelError where logistic or tanh has another output
+    quantisation than FIXED_OUTPUTS says.
+    """
+    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
+    x = np.arange(LOW, HIGH + 1, dtype=np.int64) - source.zero_point
+    if op.kind in FIXED_OUTPUTS:
+        if (float(out.scale[0]), out.zero_point) != FIXED_OUTPUTS[op.kind]:
+            raise ModelError(
+                f"{graph.name}: {op.outputs[0]}: {op.kind} must have scale, zero point {FIXED_OUTPUTS[op.kind]}"
+            )
+        return _saturating_table(op.kind, x, source.scale[0])
+    if op.kind == "elu":
+        return _elu_table(x, source.scale[0], out)
+    if op.kind == "leaky_relu":
+        leaky = leaky_relu_params(graph, op)
+        y = np.where(
+            x >= 0,
+            multiply_by_quantized_multiplier(x, leaky.multiplier_identity, leaky.shift_identity),
+            multiply_by_quantized_multiplier(x, leaky.multiplier_alpha, leaky.shift_alpha),
+        )
+    elif op.kind == "quantize":
+        params = quantize_params(graph, op)
+        y = multiply_by_quantized_multiplier(x, params.multiplier, params.shift)
+    else:
+        raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no table")
+    return _clip(y + out.zero_point)
+
+
+def _saturating_table(kind: str, x: Int64s, scale: np.float32) -> Codes:
+    """kernels/internal/reference/integer_ops/{logistic,tanh}.h: to 4 integer bits, then gemmlowp."""
+    multiplier, shift = quantize_multiplier(float(scale) * (1 << 27))
+    radius = math.floor(15 * (1 << 27) / 2.0**shift)  # CalculateInputRadius: beyond it the input would not fit
+    inside = np.clip(x, 1 - radius, radius - 1)
+    raw = multiply_by_quantized_multiplier(inside, multiplier, shift)
+    if kind == "tanh":
+        y = fixed_point.divide_by_power(fixed_point.tanh(raw), 24)
+    else:
+        y = fixed_point.divide_by_power(fixed_point.logistic(raw), 23) - 128
+    return _clip(np.where(x >= radius, HIGH, np.where(x <= -radius, LOW, y)))
+
+
+def _elu_table(x: Int64s, scale: np.float32, out: Quant) -> Codes:
+    """micro/kernels/elu.cc PopulateLookupTable: float32 throughout; exp is rounded once, as a good expf does."""
+    real = scale * x.astype(np.float32)
+    shrunk = np.exp(np.minimum(real, 0).astype(np.float64)).astype(np.float32) - np.float32(1)
+    scaled = np.where(real < 0, shrunk, real) * (np.float32(1) / out.scale[0])
+    return _clip(round_away(scaled) + np.float32(out.zero_point))
+
+
+# --- operators ------------------------------------------------------------------------------------------------------
+
+
+def rescale_accumulators(params: FullyConnectedParams, accumulators: Int64s) -> Codes:
+    """(..., M) int32 accumulators in int64 to int8 codes."""
+    y = multiply_by_quantized_multiplier(accumulators, params.multiplier, params.shift) + params.output_zero_point
+    return _clip(y, params.low, params.high)
+
+
+def fully_connected(params: FullyConnectedParams, x: Codes, weight: Codes, bias: Int32s | None) -> Codes:
+    """x (N, K), weight (M, K) one code an element whatever its width, bias (M,) -> (N, M)."""
+    accumulators = (x.astype(np.int64) - params.input_zero_point) @ weight.astype(np.int64).T
+    return rescale_accumulators(params, accumulators if bias is None else accumulators + bias)
+
+
+def add(params: AddParams, a: Codes, b: Codes) -> Codes:
+    """a + b, or a - b where params.subtract; any equal shapes. integer_ops/add.h AddFunc, reference/sub.h SubFunc."""
+    first = (a.astype(np.int64) - params.zero_point_1) << ADD_LEFT_SHIFT
+    second = (b.astype(np.int64) - params.zero_point_2) << ADD_LEFT_SHIFT
+    first = multiply_by_quantized_multiplier(first, params.multiplier_1, params.shift_1)
+    second = multiply_by_quantized_multiplier(second, params.multiplier_2, params.shift_2)
+    total = first - second if params.subtract else first + second
+    y = multiply_by_quantized_multiplier(total, params.output_multiplier, params.output_shift)
+    return _clip(y + params.output_zero_point)
+
+
+def mul(params: MulParams, a: Codes, b: Codes) -> Codes:
+    """Element-wise product, any equal shapes. kernels/internal/reference/integer_ops/mul.h MulElementwise."""
+    product = (a.astype(np.int64) - params.zero_point_1) * (b.astype(np.int64) - params.zero_point_2)
+    y = multiply_by_quantized_multiplier(product, params.multiplier, params.shift)
+    return _clip(y + params.output_zero_point)
+
+
+def look_up(table: Codes, x: Codes) -> Codes:
+    """Apply a unary_table to codes of any shape."""
+    found: Codes = table[x.astype(np.int64) + 128]
+    return found
+
+
+# --- numbers to codes -----------------------------------------------------------------------------------------------
+
+
+def quantize_activations(values: Array, quant: Quant) -> Codes:
+    """float values to int8 codes, ties away from zero, clipped."""
+    return _clip(round_away(values / np.float64(quant.scale[0])) + quant.zero_point)
+
+
+def dequantize_activations(codes: Codes, quant: Quant) -> npt.NDArray[np.float32]:
+    """int8 codes to float32 values."""
+    return ((codes.astype(np.int32) - quant.zero_point) * np.float64(quant.scale[0])).astype(np.float32)
+
+
+def quantize_weight(
+    weight: npt.NDArray[np.float32], width: int, least_scale: Array | float = 0.0
+) -> tuple[Codes, npt.NDArray[np.float32]]:
+    """Symmetric codes and scales of a (M, K) weight, one scale a row: max|w| / 127 or / 7.
+
+    ``least_scale`` (M,) bounds the scales from below. A row of zeros takes the largest scale of the others, so that
+    its bias is as fine as theirs.
+    """
+    limit = WEIGHT_LIMIT[width]
+    scale = np.maximum(np.abs(weight).max(axis=1) / np.float32(limit), least_scale).astype(np.float32)
+    scale[scale < np.finfo(np.float32).tiny] = scale.max() if scale.max() >= np.finfo(np.float32).tiny else 1 / limit
+    codes = round_away(weight.astype(np.float64) / scale[:, None].astype(np.float64))
+    return np.clip(codes, -limit, limit).astype(np.int8), scale
+
+
+def least_weight_scale(bias: Array, input_scale: float) -> Array:
+    """(M,) least weight scales at which ``bias`` (M,) float fits quantize_bias."""
+    return np.abs(bias.astype(np.float64)) / (input_scale * (BIAS_LIMIT - 1)) * (1 + 1e-6)
+
+
+def quantize_bias(bias: Array, scale: npt.NDArray[np.float32]) -> Int32s:
+    """Float bias (M,) to int32 at ``scale`` (M,) = input scale * weight scale; clipped at 2^30."""
+    codes = round_away(bias.astype(np.float64) / scale.astype(np.float64))
+    return np.clip(codes, -BIAS_LIMIT, BIAS_LIMIT).astype(np.int32)
+
+
+def pack_int4(codes: Codes) -> npt.NDArray[np.uint8]:
+    """Two codes a byte in C order, the first in the low nibble; an odd count ends with a zero nibble.
+
+    UnpackPackedIntToInt8, kernels/internal/portable_tensor_utils.cc, is the inverse.
+    """
+    flat = codes.reshape(-1).astype(np.int8)
+    nibbles = np.append(flat, np.zeros(flat.size % 2, np.int8)).view(np.uint8) & 0x0F
+    return (nibbles[0::2] | (nibbles[1::2] << 4)).astype(np.uint8)
+
+
+def unpack_int4(packed: npt.NDArray[np.uint8], count: int) -> Codes:
+    """The first ``count`` codes, one a byte, (count,) int8."""
+    nibbles = np.stack([packed & 0x0F, packed >> 4], axis=-1).reshape(-1)[:count]
+    return ((nibbles ^ 8).astype(np.int8) - 8).astype(np.int8)
+
+
+def _clip(x: Array, low: int = LOW, high: int = HIGH) -> Codes:
+    codes: Codes = np.clip(x, low, high).astype(np.int8)
+    return codes
+
+
+def _quant(graph: Graph, name: str) -> Quant:
+    quant = graph.tensors[name].quant
+    if quant is None:
+        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
+    return quant
+
+
+def _check_headroom(graph: Graph, where: str, peak: int, shift: int) -> None:
+    """Raise where a value of at most ``peak``, shifted left, would leave int32 (undefined in the C kernels)."""
+    if peak << max(shift, 0) >= 1 << 31:
+        raise ModelError(
+            f"{graph.name}: {where}: the 32-bit accumulator can overflow (peak {peak}, left shift {shift})",
+            hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
+        )

@@ -1,0 +1,148 @@
+"""The float graph in numpy: what every other form of the model is compared with.
+
+The graph is compiled once into a list of closures over numbered slots, because a windowed rollout evaluates the step
+window x horizon times (48 x 96 = 4,608).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph, Op
+from edge_tqs.rollout import Rollout, Step, closed_loop
+
+Array = npt.NDArray[Any]
+Slots = list[Any]
+Action = Callable[[Slots], None]
+
+FUSED: dict[str, Callable[[Array], Array]] = {
+    "none": lambda y: y,
+    "relu": lambda y: np.maximum(y, np.float32(0)),
+    "relu6": lambda y: np.clip(y, np.float32(0), np.float32(6)),
+}
+
+
+def logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x)) for float32 of any size of x: the tanh form neither overflows nor warns."""
+    half = np.float32(0.5)
+    return np.tanh(x * half) * half + half
+
+
+def elu(x: Array) -> Array:
+    """X where positive, exp(x) - 1 elsewhere (alpha is 1)."""
+    return np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0))))
+
+
+UNARY: dict[str, Callable[[Array], Array]] = {"logistic": logistic, "tanh": np.tanh, "elu": elu}
+BINARY: dict[str, Callable[[Array, Array], Array]] = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
+
+
+def float_step(graph: Graph) -> Step:
+    """Compile ``graph`` (float32, as keras_model.load gives it) to a batched Step.
+
+    x is (N, W, F) for recurrence "none", else (N, F); states are (N, width); everything is float32.
+    Raises ModelError when the graph holds an operator or a constant that is not float.
+    """
+    slots = {name: index for index, name in enumerate(graph.tensors)}
+    initial: Slots = [None] * len(slots)
+    for name, tensor in graph.tensors.items():
+        if tensor.dtype != "float32":
+            raise ModelError(f"{graph.name}: tensor {name} is {tensor.dtype}; only a float graph runs in float")
+        if tensor.data is not None:
+            initial[slots[name]] = tensor.data
+    actions = [_compile(graph, op, slots) for op in graph.ops]
+    x_slot, y_slot = slots[graph.input], slots[graph.output]
+    state_inputs = [slots[state.input] for state in graph.states]
+    state_outputs = [slots[state.output] for state in graph.states]
+
+    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        values = initial.copy()
+        values[x_slot] = x
+        for slot, state in zip(state_inputs, states, strict=True):
+            values[slot] = state
+        for action in actions:
+            action(values)
+        return values[y_slot], tuple(values[slot] for slot in state_outputs)
+
+    return step
+
+
+def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
+    """The states of ``count`` rollouts at reset: float32 zeros, one (count, width) array a state."""
+    return tuple(np.zeros((count, *graph.tensors[state.input].shape[1:]), np.float32) for state in graph.states)
+
+
+def float_rollout(graph: Graph, seeds: Array, horizon: int) -> Rollout:
+    """Roll the float graph from ``seeds`` (N, W, F; float32, the model's units) ``horizon`` steps forward."""
+    seeds = np.asarray(seeds, np.float32)
+    step, states = float_step(graph), zero_states(graph, seeds.shape[0])
+    return closed_loop(step, graph.forecast, seeds, horizon, states, "float")
+
+
+def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
+    inputs = [slots[name] for name in op.inputs]
+    outputs = [slots[name] for name in op.outputs]
+    a, out = inputs[0], outputs[0]
+    if op.kind == "fully_connected":
+        return _compile_fully_connected(graph, op, inputs, out)
+    if op.kind in BINARY:
+        return _compile_binary(BINARY[op.kind], a, inputs[1], out)
+    if op.kind in UNARY:
+        return _compile_unary(UNARY[op.kind], a, out)
+    if op.kind == "leaky_relu":
+        alpha = np.float32(op.attrs["alpha"])
+        return _compile_unary(lambda x: np.where(x > 0, x, x * alpha), a, out)
+    if op.kind == "slice":
+        begin, end = op.attrs["begin"], op.attrs["begin"] + op.attrs["size"]
+        return _compile_unary(lambda x: x[:, begin:end], a, out)
+    if op.kind == "reshape":
+        shape = graph.tensors[op.outputs[0]].shape[1:]
+        return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
+    if op.kind == "split":
+        width = graph.tensors[op.outputs[0]].shape[1]
+
+        def split(values: Slots) -> None:
+            whole = values[a]
+            for index, slot in enumerate(outputs):
+                values[slot] = whole[:, index * width : (index + 1) * width]
+
+        return split
+    raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
+
+
+def _compile_fully_connected(graph: Graph, op: Op, inputs: list[int], out: int) -> Action:
+    x, w = inputs[0], inputs[1]
+    fused = FUSED[op.attrs["activation"]]
+    if graph.tensors[op.inputs[1]].data is None:
+        raise ModelError(f"{graph.name}: the weight {op.inputs[1]} of a fully_connected is not a constant")
+    if len(inputs) == 2:
+
+        def multiply(values: Slots) -> None:
+            values[out] = fused(values[x] @ values[w].T)
+
+        return multiply
+    b = inputs[2]
+
+    def multiply_add(values: Slots) -> None:
+        values[out] = fused(values[x] @ values[w].T + values[b])
+
+    return multiply_add
+
+
+def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
+    def apply(values: Slots) -> None:
+        values[out] = function(values[a])
+
+    return apply
+
+
+def _compile_binary(function: Callable[[Array, Array], Array], a: int, b: int, out: int) -> Action:
+    def apply(values: Slots) -> None:
+        values[out] = function(values[a], values[b])
+
+    return apply

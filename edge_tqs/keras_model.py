@@ -1,0 +1,291 @@
+"""A Keras 3 ``.keras`` file as a float Graph, compared with Keras itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import CheckError, ModelError, UsageError
+from edge_tqs.graph import Graph, Recurrence
+from edge_tqs.interpret import float_step, zero_states
+from edge_tqs.layers import READERS, RECURRENT, GraphBuilder, KerasLayer, Weight
+from edge_tqs.layers.activation import check_activation
+from edge_tqs.layers.recurrent import check_gates
+from edge_tqs.tensorflow_import import import_tensorflow, quiet
+
+Array = npt.NDArray[Any]
+
+#: Random windows that the float graph and Keras are compared on.
+CHECK_WINDOWS = 16
+#: Largest difference from Keras, relative to 1 + max|y|: float32 rounding, summed over a window.
+TOLERANCE = 1e-4
+SAVE_HINT = "Save the model with Keras 3: model.save('model.keras')."
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
+SUPPORTED = f"Supported layers: {', '.join(name for name in READERS if name != 'InputLayer')}."
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A Keras model that was read.
+
+    graph: float32, checked. float_vs_keras_max_abs: largest difference of a one-step forecast from Keras, in the
+    model's units. source_hash: SHA-256 of the file, hex. parameters: how many trained values. layers: one line each,
+    for printing.
+    """
+
+    graph: Graph
+    float_vs_keras_max_abs: float
+    source_hash: str
+    parameters: int
+    layers: tuple[str, ...]
+
+
+def load(
+    path: Path, *, recurrence: Literal["auto", "windowed", "stateful"] = "auto", window: int | None = None
+) -> LoadedModel:
+    """Read a forecaster: Sequential or a linear Functional chain, input (W, F), output (F,) one step ahead.
+
+    recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
+    recurrence "none" whatever is asked. window: W, needed when the model leaves it open; for a stateful model, how
+    many samples are pushed before the first forecast.
+
+    Raises ModelError (what cannot be read or built), UsageError (window), ToolError (no TensorFlow), CheckError (the
+    graph differs from Keras).
+    """
+    try:
+        _check_file(path)
+        with quiet():
+            model = _load_keras(path)
+            layers = [_extract(model.get_layer(name)) for name in _chain(model)]
+            chosen = _choose_recurrence([layer for layer in layers if layer.kind in RECURRENT], recurrence)
+            _, model_window, channels = _input_shape(model)
+            graph = _build(path.stem, layers, _choose_window(model_window, window, chosen), channels, chosen)
+            largest = _compare(model, graph)
+    except (ModelError, CheckError) as error:
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from error.__cause__
+    return LoadedModel(
+        graph,
+        largest,
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        sum(weight.data.size for layer in layers for weight in layer.weights.values()),
+        tuple(_describe(layer) for layer in layers),
+    )
+
+
+def _check_file(path: Path) -> None:
+    """Refuse by what the file says, before TensorFlow is imported: at once, and with the layer's name."""
+    if not path.exists():
+        raise ModelError("there is no such file")
+    if path.is_dir():
+        raise ModelError("is a directory, not a .keras file", hint=SAVE_HINT)
+    try:
+        with path.open("rb") as file:
+            if file.read(8) == b"\x89HDF\r\n\x1a\n":
+                raise ModelError("is an HDF5 file, the format of Keras 2", hint=f"Load it in Keras. {SAVE_HINT}")
+        with zipfile.ZipFile(path) as archive:
+            model = json.loads(archive.read("config.json"))
+        kind, items = model["class_name"], model["config"].get("layers")
+        layers = [(item["class_name"], item.get("registered_name"), dict(item["config"])) for item in items or ()]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, *ZIP_ERRORS) as error:
+        raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
+    if kind not in ("Sequential", "Functional", "Model") or not layers:
+        raise ModelError(
+            f"is a model of class {kind}", hint="Supported: Sequential, and Functional where it is a chain."
+        )
+    for name, registered, config in layers:
+        layer = KerasLayer(str(config.get("name", "?")), name, config, {})
+        if name not in READERS or registered is not None:
+            others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
+            more = f"; nor are {', '.join(others)}" if others else ""
+            raise layer.refuse(f"this layer is not supported{more}", hint=SUPPORTED)
+        if name in RECURRENT:
+            check_gates(layer)
+        else:
+            check_activation(layer, config.get("activation"))
+
+
+def _load_keras(path: Path) -> Any:
+    keras = import_tensorflow().keras
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise ModelError(
+            f"Keras {keras.__version__} cannot load it: {_one_line(error)}",
+            hint=f"The file is damaged or comes from Keras 2: then rebuild the model in Keras 3. {SAVE_HINT}",
+        ) from error
+
+
+def _chain(model: Any) -> list[str]:
+    """The layers' names from input to output, the InputLayer left out. Raises ModelError unless they form one chain."""
+    config = model.get_config()
+    if "input_layers" not in config:
+        return [item["config"]["name"] for item in config["layers"] if item["class_name"] != "InputLayer"]
+    for option, what in (("input_layers", "inputs"), ("output_layers", "outputs")):
+        hint = "A forecaster has one input (W, F) and one output (F,)."
+        if isinstance(config[option], dict):
+            raise ModelError(f"its {what} are a dict", hint=hint)
+        count = len(list(_ends(config[option])))
+        if count != 1:
+            raise ModelError(f"has {count} {what}", hint=hint)
+    before: dict[str, str] = {}
+    for item in config["layers"]:
+        name, kind, nodes = item["config"]["name"], item["class_name"], item["inbound_nodes"]
+        sources = [source for node in nodes for source in _sources(node)]
+        if kind == "InputLayer":
+            continue
+        if len(nodes) != 1 or len(sources) != 1:
+            raise ModelError(
+                f"layer {name} ({kind}) is applied {len(nodes)} times, to {len(sources)} values: this is no chain",
+                hint="Supported: Sequential, and Functional where each layer feeds one other layer.",
+            )
+        before[name] = sources[0]
+    names = [next(_ends(config["output_layers"]))]
+    while names[0] in before:
+        names.insert(0, before[names[0]])
+    return names[1:]
+
+
+def _ends(entry: Any) -> Iterator[str]:
+    """Layer names in ``input_layers``/``output_layers``: [name, node, tensor], or a list of such."""
+    if isinstance(entry, list | tuple) and entry and isinstance(entry[0], str):
+        yield entry[0]
+    else:
+        for item in entry:
+            yield from _ends(item)
+
+
+def _sources(node: Any) -> Iterator[str]:
+    """Names of the layers whose outputs a node reads."""
+    if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
+        yield node["config"]["keras_history"][0]
+    elif isinstance(node, dict | list | tuple):
+        for item in node.values() if isinstance(node, dict) else node:
+            yield from _sources(item)
+
+
+def _extract(layer: Any) -> KerasLayer:
+    weights: dict[str, Weight] = {}
+    plain = KerasLayer(layer.name, type(layer).__name__, layer.get_config(), weights)
+    for variable in layer.weights:
+        if str(variable.dtype) != "float32" or layer.compute_dtype != "float32":
+            raise plain.refuse(
+                f"{variable.name} is {variable.dtype}, computed in {layer.compute_dtype}",
+                hint="Save the model with the dtype policy float32.",
+            )
+        weights[variable.name] = Weight(variable.path, np.array(variable.numpy()))
+    return plain
+
+
+def _choose_recurrence(recurrent: list[KerasLayer], wanted: str) -> Recurrence:
+    if not recurrent:
+        return "none"
+    stateful = [bool(layer.config["stateful"]) for layer in recurrent]
+    if wanted == "auto" and len(set(stateful)) > 1:
+        raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
+    if wanted == "windowed" or (wanted == "auto" and not stateful[0]):
+        return "windowed"
+    return "stateful"
+
+
+def _input_shape(model: Any) -> tuple[int | None, int | None, int]:
+    """(batch, W, F) of the model's input; batch and W may be open."""
+    shape = tuple(getattr(model, "input_shape", None) or ())
+    if len(shape) != 3 or shape[2] is None:
+        raise ModelError(
+            f"its input is {shape or 'not built'}, not (batch, W, F): W samples of F channels",
+            hint="Start the model with Input((W, F)).",
+        )
+    return shape
+
+
+def _choose_window(of_model: int | None, given: int | None, recurrence: Recurrence) -> int:
+    size = of_model if given is None else given
+    if size is None:
+        raise UsageError("the model leaves the length of its window open", hint="Say it with --window SAMPLES.")
+    if size < 1:
+        raise UsageError(f"--window {size} is no length", hint="Give the number of samples, 1 or more.")
+    if of_model is not None and size != of_model and recurrence != "stateful":
+        raise UsageError(f"--window {size}: the model was built for a window of {of_model}", hint="Leave --window out.")
+    return size
+
+
+def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recurrence: Recurrence) -> Graph:
+    builder = GraphBuilder(name, window=window, channels=channels, recurrence=recurrence)
+    last = max((index for index, layer in enumerate(layers) if layer.kind in RECURRENT), default=-1)
+    for index, layer in enumerate(layers):
+        READERS[layer.kind](replace(layer, last_recurrent=index == last), builder)
+    shape = builder.shape(builder.value)
+    if shape != (1, channels):
+        raise ModelError(
+            f"it predicts {' x '.join(map(str, shape[1:]))} values from {channels} channels: "
+            "its output cannot be fed back as its next input",
+            hint=f"Train it to predict all {channels} channels one step ahead.",
+        )
+    graph = builder.finish()
+    if not graph.weights():
+        raise ModelError("it has no weights to quantise", hint=SUPPORTED)
+    return graph
+
+
+def _compare(model: Any, graph: Graph) -> float:
+    """Largest difference of the graph's forecasts from Keras' own; CheckError beyond TOLERANCE.
+
+    A Keras model that carries its states is fed one sequence piece by piece, any other one separate windows.
+    """
+    forecast = graph.forecast
+    batch, length, _ = _input_shape(model)
+    length = length or forecast.window
+    batch = batch or CHECK_WINDOWS
+    rng = np.random.default_rng(0)
+    samples = rng.standard_normal((batch, length * -(-CHECK_WINDOWS // batch), forecast.channels)).astype(np.float32)
+    carried = forecast.recurrence == "stateful" and any(getattr(layer, "stateful", False) for layer in model.layers)
+    expected, found = [], []
+    step, states = float_step(graph), zero_states(graph, batch)
+    _reset(model)
+    for begin in range(0, samples.shape[1], length):
+        window = samples[:, begin : begin + length]
+        if not carried:
+            _reset(model)
+            states = zero_states(graph, batch)
+        expected.append(np.asarray(model(window, training=False)))
+        if forecast.recurrence == "none":
+            y, _ = step(window, ())
+        else:
+            for k in range(length):
+                y, states = step(window[:, k], states)
+        found.append(y)
+    largest = float(np.max(np.abs(np.stack(expected) - np.stack(found))))
+    limit = TOLERANCE * (1.0 + float(np.max(np.abs(np.stack(expected)))))
+    if not largest <= limit:
+        raise CheckError(
+            f"the float graph differs from Keras by {largest:.3g}, more than {limit:.3g}",
+            hint="This is a defect of edge-tqs: please report it with the model.",
+        )
+    return largest
+
+
+def _reset(model: Any) -> None:
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            layer.reset_states()
+
+
+def _describe(layer: KerasLayer) -> str:
+    units = f"({layer.config['units']})" if "units" in layer.config else ""
+    count = sum(weight.data.size for weight in layer.weights.values())
+    return f"{layer.name}: {layer.kind}{units}" + (f", {count:,} parameters" if count else "")
+
+
+def _one_line(error: Exception) -> str:
+    """The innermost thing that a foreign exception says, short enough for one line."""
+    text = " ".join(str(error).split("Exception encountered:")[-1].split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -1,0 +1,103 @@
+"""What each runtime computes right: (runtime, operator, activation, weight, granularity) -> yes, or the reason why not.
+
+Measured with ai-edge-litert 2.3, tflite-runtime 2.14 and the tflite-micro release that pyproject.toml pins; "c" is the
+generated C. A graph is checked against this table before it is written, so that no file is emitted which a named
+runtime refuses or, worse, computes wrongly without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.graph import Graph, Op
+
+RUNTIMES = ("litert", "tflite-runtime", "tflm", "c")
+
+
+class Kernel(NamedTuple):
+    """One form of an operator.
+
+    operator: an Op.kind, or "conv_2d". activation: int8, int16 or float32. weight: int8, int4 or "" for none.
+    granularity: per_channel, per_tensor or "" for none.
+    """
+
+    operator: str
+    activation: str = "int8"
+    weight: str = ""
+    granularity: str = ""
+
+    def __str__(self) -> str:
+        weight = f", {self.weight} weights {self.granularity.replace('_', ' ')}" if self.weight else ""
+        return f"{self.operator} with {self.activation} activations{weight}"
+
+
+_NO_CONVOLUTION = "the generated C has no convolution"
+_C_IS_INT8 = "the C kernels take int8 activations"
+_HYBRID = "float activations with integer weights are refused"
+_MICRO_INT4 = "FULLY_CONNECTED takes int4 weights per tensor only, CONV_2D is needed"
+_WRONG = "it computes int16 activations with int4 weights wrongly and reports no error"
+_REFUSED_16X4 = "int16 activations with int4 weights are refused"
+
+#: kernel -> {runtime: reason}; a runtime that is not named runs the kernel. A kernel that is not here runs nowhere.
+TABLE: dict[Kernel, dict[str, str]] = {
+    Kernel("fully_connected", "int8", "int8", "per_channel"): {},
+    Kernel("fully_connected", "int8", "int8", "per_tensor"): {},
+    Kernel("fully_connected", "int8", "int4", "per_tensor"): {},
+    Kernel("fully_connected", "int8", "int4", "per_channel"): {"tflite-runtime": _MICRO_INT4, "tflm": _MICRO_INT4},
+    Kernel("conv_2d", "int8", "int8", "per_channel"): {"c": _NO_CONVOLUTION},
+    Kernel("conv_2d", "int8", "int8", "per_tensor"): {"c": _NO_CONVOLUTION},
+    Kernel("conv_2d", "int8", "int4", "per_channel"): {"c": _NO_CONVOLUTION},
+    Kernel("conv_2d", "int8", "int4", "per_tensor"): {"c": _NO_CONVOLUTION},
+    Kernel("fully_connected", "int16", "int8", "per_channel"): {"c": _C_IS_INT8},
+    Kernel("fully_connected", "int16", "int4", "per_channel"): {
+        "tflite-runtime": _WRONG,
+        "tflm": _REFUSED_16X4,
+        "c": _C_IS_INT8,
+    },
+    Kernel("fully_connected", "float32", "int8", "per_channel"): {"tflm": _HYBRID, "c": _C_IS_INT8},
+    **{
+        Kernel(operator): {}
+        for operator in (
+            "add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "split", "slice", "reshape", "quantize",
+        )
+    },
+}  # fmt: skip
+
+
+def reason_against(runtime: str, kernel: Kernel) -> str | None:
+    """None where ``runtime`` runs ``kernel`` right, else why not. Raises UsageError where there is no such runtime."""
+    if runtime not in RUNTIMES:
+        raise UsageError(f"There is no runtime {runtime}", hint=f"The runtimes are {', '.join(RUNTIMES)}.")
+    if kernel not in TABLE:
+        return "no runtime is known to run it"
+    return TABLE[kernel].get(runtime)
+
+
+def emitted(graph: Graph, op: Op, runtime: str) -> tuple[Kernel, ...]:
+    """The kernels that ``op`` becomes for ``runtime``: tflite_lower turns an int4 dense layer into a convolution."""
+    activation = graph.tensors[op.inputs[0]].dtype
+    if op.kind != "fully_connected":
+        return (Kernel(op.kind, activation),)
+    weight = graph.tensors[op.inputs[1]]
+    per_channel = weight.quant is not None and weight.quant.scale.size == weight.shape[0]
+    granularity = "per_channel" if per_channel else "per_tensor"
+    if weight.dtype == "int4" and runtime != "c":
+        return Kernel("reshape", activation), Kernel("conv_2d", activation, weight.dtype, granularity)
+    return (Kernel(op.kind, activation, weight.dtype, granularity),)
+
+
+def check_graph(graph: Graph, runtimes: Iterable[str]) -> None:
+    """Raise ModelError unless each of ``runtimes`` computes every operator of an integer ``graph`` right."""
+    for runtime in runtimes:
+        for index, op in enumerate(graph.ops):
+            for kernel in emitted(graph, op, runtime):
+                reason = reason_against(runtime, kernel)
+                if reason is not None:
+                    layer = graph.tensors[op.inputs[1]].source if kernel.weight else None
+                    raise ModelError(
+                        f"{graph.name}: operator {index} ({layer or op.outputs[0]}), {kernel}, does not run in "
+                        f"{runtime}: {reason}",
+                        hint="Leave this runtime out, or give the layer another width.",
+                    )

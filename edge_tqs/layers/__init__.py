@@ -1,0 +1,43 @@
+"""Keras layers to graph operators, one file per kind of layer; never imports TensorFlow.
+
+Adding a layer: one file with its reader, one row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge_tqs.layers.activation import read_activation, read_elu, read_leaky_relu, read_relu
+from edge_tqs.layers.builder import GraphBuilder, KerasLayer, Weight
+from edge_tqs.layers.dense import read_dense
+from edge_tqs.layers.gru import read_gru
+from edge_tqs.layers.lstm import read_lstm
+from edge_tqs.layers.shape import read_flatten, read_nothing, read_reshape
+
+__all__ = ["READERS", "RECURRENT", "GraphBuilder", "KerasLayer", "Reader", "Weight"]
+
+#: Adds a layer to the graph; raises ModelError, by ``layer.refuse``, for a setting that cannot be built.
+Reader = Callable[[KerasLayer, GraphBuilder], None]
+
+#: Keras class name -> its reader.
+READERS: dict[str, Reader] = {
+    "InputLayer": read_nothing,
+    "Dense": read_dense,
+    "LSTM": read_lstm,
+    "GRU": read_gru,
+    "Activation": read_activation,
+    "ReLU": read_relu,
+    "LeakyReLU": read_leaky_relu,
+    "ELU": read_elu,
+    "Flatten": read_flatten,
+    "Reshape": read_reshape,
+    "Dropout": read_nothing,
+    "SpatialDropout1D": read_nothing,
+    "AlphaDropout": read_nothing,
+    "GaussianDropout": read_nothing,
+    "GaussianNoise": read_nothing,
+    "ActivityRegularization": read_nothing,
+}
+
+#: Layers with states: a model that has one becomes a step graph.
+RECURRENT = frozenset({"LSTM", "GRU"})

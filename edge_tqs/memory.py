@@ -1,0 +1,267 @@
+"""Where each tensor of an integer graph lives while the generated C runs.
+
+Three things keep the arena small: views (split, slice, reshape) are offsets into their source, element-wise operators
+write over an input that dies with them, and the buffers that remain are packed by their lifetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from edge_tqs.graph import Graph, Op
+
+VIEWS = frozenset({"split", "slice", "reshape"})
+#: operators whose kernels may write over an input of the output's size (tqs_kernels.h)
+IN_PLACE = frozenset({"add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize"})
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """``size`` bytes that are in use from operator ``first`` to operator ``last``, both included."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+    def meets(self, other: Buffer) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Offsets by buffer name, and the bytes needed."""
+
+    offsets: Mapping[str, int]
+    size: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """``size`` bytes from ``offset`` in a region: "x" (read only), "state", "y" or "arena"."""
+
+    region: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Bytes to be moved once the operators have run."""
+
+    source: Place
+    target: Place
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """places: by tensor, constants excluded. copies: in order, for outputs that could not be written where they belong.
+
+    arena_size: bytes. state_offsets: by State.name, in graph order.
+    """
+
+    places: Mapping[str, Place]
+    copies: tuple[Copy, ...]
+    arena_size: int
+    state_offsets: Mapping[str, int]
+    state_size: int
+
+
+def pack(buffers: Iterable[Buffer]) -> Arena:
+    """Offsets such that no two buffers alive at once overlap: the largest first, each as low as it fits.
+
+    Greedy by size (Pisarchyk and Lee, 2020, arXiv:2001.03288), as tflite-micro's planner; ties by start, then name.
+    """
+    offsets: dict[str, int] = {}
+    placed: list[Buffer] = []
+    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.name)):
+        offset = 0
+        for other in sorted((p for p in placed if p.meets(buffer)), key=lambda p: offsets[p.name]):
+            if offsets[other.name] >= offset + buffer.size:
+                break
+            offset = max(offset, offsets[other.name] + other.size)
+        offsets[buffer.name] = offset
+        placed.append(buffer)
+    return Arena(offsets, max((offsets[b.name] + b.size for b in placed), default=0))
+
+
+def lower_bound(buffers: Iterable[Buffer]) -> int:
+    """The most bytes in use at one operator: no arena can be smaller."""
+    held = list(buffers)
+    return max((sum(b.size for b in held if b.first <= step <= b.last) for step in {b.first for b in held}), default=0)
+
+
+def needed_ops(graph: Graph, outputs: Iterable[str]) -> tuple[int, ...]:
+    """Indices of the operators that ``outputs`` depend on, in execution order."""
+    wanted = set(outputs)
+    needed: list[int] = []
+    for index in range(len(graph.ops) - 1, -1, -1):
+        op = graph.ops[index]
+        if wanted.intersection(op.outputs):
+            needed.append(index)
+            wanted.update(op.inputs)
+    return tuple(reversed(needed))
+
+
+def plan_memory(graph: Graph) -> MemoryPlan:
+    """Place every tensor of ``graph``.
+
+    A state's output is written straight into the state where nothing reads the old value any more; y into the caller's
+    y unless a state depends on it (a warm-up step has no y). What cannot be is copied at the end.
+    """
+    return _Planner(graph).plan()
+
+
+@dataclass
+class _Root:
+    """Memory that tensors share: the graph's input, a state, y, or a buffer of the arena."""
+
+    region: str
+    offset: int
+    size: int
+    first: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """``size`` bytes from ``offset`` of a root."""
+
+    root: int
+    offset: int
+    size: int
+
+    def overlaps(self, other: _Part) -> bool:
+        return (
+            self.root == other.root
+            and self.offset < other.offset + other.size
+            and other.offset < self.offset + self.size
+        )
+
+
+class _Planner:
+    """One pass over the operators; ``parts`` grows by each output."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.roots: list[_Root] = []
+        self.parts: dict[str, _Part] = {}
+        self.last_use = _last_uses(graph)
+        self.state_offsets: dict[str, int] = {}
+        offset = 0
+        for state in graph.states:
+            self.state_offsets[state.name] = offset
+            offset += graph.tensors[state.input].size
+        self.state_size = offset
+        self.for_states = frozenset(needed_ops(graph, [state.output for state in graph.states]))
+
+    def plan(self) -> MemoryPlan:
+        graph = self.graph
+        self._open(graph.input, "x", 0)
+        for state in graph.states:
+            self._open(state.input, "state", self.state_offsets[state.name])
+        for index, op in enumerate(graph.ops):
+            if op.kind in VIEWS:
+                self._place_views(op)
+            else:
+                self._place_result(index, op)
+        arena = pack(self._buffers())
+        places = {name: self._locate(part, arena) for name, part in self.parts.items()}
+        copies, arena_size = self._copies(places, arena.size)
+        return MemoryPlan(places, copies, arena_size, self.state_offsets, self.state_size)
+
+    def _open(self, name: str, region: str, offset: int, first: int = 0) -> None:
+        size = self.graph.tensors[name].size
+        self.roots.append(_Root(region, offset, size, first))
+        self.parts[name] = _Part(len(self.roots) - 1, 0, size)
+
+    def _place_views(self, op: Op) -> None:
+        source = self.parts[op.inputs[0]]
+        offset = source.offset + int(op.attrs.get("begin", 0))
+        for name in op.outputs:
+            size = self.graph.tensors[name].size
+            self.parts[name] = _Part(source.root, offset, size)
+            offset += size
+
+    def _place_result(self, index: int, op: Op) -> None:
+        name = op.outputs[0]
+        target = self._target(index, op)
+        if target is not None:
+            self._open(name, *target, first=index)
+            return
+        for source in op.inputs if op.kind in IN_PLACE else ():
+            part = self.parts[source]
+            if self.roots[part.root].region == "arena" and self._dies(part, index):
+                self.parts[name] = part
+                return
+        self._open(name, "arena", 0, first=index)
+
+    def _target(self, index: int, op: Op) -> tuple[str, int] | None:
+        """The state or y that the result of ``op`` may be written into at once."""
+        name = op.outputs[0]
+        for state in self.graph.states:
+            if state.output == name and self._state_is_free(state.input, index, op):
+                return "state", self.state_offsets[state.name]
+        return ("y", 0) if name == self.graph.output and index not in self.for_states else None
+
+    def _state_is_free(self, old: str, index: int, op: Op) -> bool:
+        part = self.parts[old]
+        if self._dies(part, index):
+            reads = [self.parts[name] for name in op.inputs if name in self.parts and self.parts[name].overlaps(part)]
+            return all(op.kind in IN_PLACE and read == part for read in reads)
+        return False
+
+    def _dies(self, part: _Part, index: int) -> bool:
+        """Whether nothing reads ``part`` after operator ``index``."""
+        return all(self.last_use[name] <= index for name, other in self.parts.items() if other.overlaps(part))
+
+    def _buffers(self) -> list[Buffer]:
+        last = [root.first for root in self.roots]
+        for name, part in self.parts.items():
+            last[part.root] = max(last[part.root], self.last_use[name])
+        return [
+            Buffer(str(number), root.size, root.first, last[number])
+            for number, root in enumerate(self.roots)
+            if root.region == "arena"
+        ]
+
+    def _locate(self, part: _Part, arena: Arena) -> Place:
+        root = self.roots[part.root]
+        start = arena.offsets[str(part.root)] if root.region == "arena" else root.offset
+        return Place(root.region, start + part.offset, part.size)
+
+    def _copies(self, places: Mapping[str, Place], arena_size: int) -> tuple[tuple[Copy, ...], int]:
+        """Copies for y and for states that are not in place yet.
+
+        y is copied first, while all states are as the operators left them. A state that becomes another state's old
+        value goes through spare bytes behind the arena, so that states may swap.
+        """
+        spare: list[Copy] = []
+        final: list[Copy] = []
+        y = places[self.graph.output]
+        if y.region != "y":
+            spare.append(Copy(y, Place("y", 0, y.size)))
+        for state in self.graph.states:
+            source = places[state.output]
+            target = Place("state", self.state_offsets[state.name], source.size)
+            if source == target:
+                continue
+            if source.region == "state":
+                parked = Place("arena", arena_size, source.size)
+                arena_size += source.size
+                spare.append(Copy(source, parked))
+                source = parked
+            final.append(Copy(source, target))
+        return (*spare, *final), arena_size
+
+
+def _last_uses(graph: Graph) -> dict[str, int]:
+    """Index of the last operator that reads each tensor; len(ops) for the graph's outputs, -1 for what nothing reads.
+
+    A view is a read of its source at the view's own index; later reads are the view's.
+    """
+    last = dict.fromkeys(graph.tensors, -1)
+    for index, op in enumerate(graph.ops):
+        last.update(dict.fromkeys(op.inputs, index))
+    last.update(dict.fromkeys([graph.output, *(state.output for state in graph.states)], len(graph.ops)))
+    return last

@@ -1,0 +1,265 @@
+"""Float graph to integer graph: activation ranges from closed-loop rollouts, then scales, zero points and codes.
+
+Activations are int8 and asymmetric, one scale a tensor; weights int8 or int4, symmetric, one scale a row; biases int32.
+What is fed back shares one quantisation with what it is fed to (x with y, each state's input with its output), so that
+the closed loop never leaves int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_tqs import interpret
+from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.graph import Array, DType, Graph, Op, Quant, State, Tensor
+from edge_tqs.integer import (
+    FIXED_OUTPUTS,
+    HIGH,
+    LOW,
+    MOVING_KINDS,
+    WEIGHT_LIMIT,
+    least_weight_scale,
+    quantize_activations,
+    quantize_bias,
+    quantize_weight,
+)
+from edge_tqs.rollout import closed_loop
+
+#: |input| beyond which the int8 output no longer changes: ln(511) and atanh(255/256), rounded up
+SATURATION = {"logistic": 6.25, "tanh": 3.125}
+#: a narrower range is one that the calibration never moved; it says nothing about the scale
+LEAST_SPAN = 1e-5
+
+Range = tuple[float, float]
+#: ("loop", ""), ("state", its name), ("fixed", operator kind) or ("free", tensor name)
+Family = tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """(least, greatest) value of every activation tensor that calibration saw, by tensor name."""
+
+    bounds: Mapping[str, Range]
+
+
+def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
+    """The ranges of all activations over float rollouts of ``seeds`` (N, W, F float32), ``horizon`` steps each.
+
+    Raises ModelError when a rollout leaves the finite numbers: no scale could hold it.
+    """
+    names = [name for name, tensor in graph.tensors.items() if tensor.data is None]
+    probed = _with_probes(graph, names)
+    probed_step = interpret.float_step(probed)
+    zero_states = interpret.zero_states(probed, seeds.shape[0])
+    count, idle = len(graph.states), zero_states[len(graph.states) :]
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+
+    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        y, observed = probed_step(x, states + idle)
+        for index, value in enumerate(observed[count:]):
+            low[index], high[index] = min(low[index], value.min()), max(high[index], value.max())
+        return y, observed[:count]
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        closed_loop(step, graph.forecast, seeds.astype(np.float32), horizon, zero_states[:count], "calibration")
+    for name, least, greatest in zip(names, low, high, strict=True):
+        if not np.isfinite(least + greatest):
+            raise ModelError(
+                f"{graph.name}: tensor {name} leaves the finite numbers within {horizon} closed-loop steps",
+                hint="Fed its own forecasts, the float model diverges: try a shorter horizon, or train it on rollouts.",
+            )
+    return Ranges({name: (float(least), float(most)) for name, least, most in zip(names, low, high, strict=True)})
+
+
+def quantize(graph: Graph, widths: Mapping[str, int], ranges: Ranges) -> Graph:
+    """The integer graph of a float one.
+
+    Args:
+        graph: A float graph.
+        widths: 4 or 8 for each source of ``graph.weights()``, no more and no fewer.
+        ranges: What calibrate gave for this graph.
+
+    Raises:
+        UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph.
+    """
+    _check_widths(graph, widths)
+    missing = [name for name, tensor in graph.tensors.items() if tensor.data is None and name not in ranges.bounds]
+    if missing:
+        raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
+    pinned, families = _pin(graph)
+    quants = _activation_quants(pinned, families, ranges)
+    tensors = {name: replace(pinned.tensors[name], dtype="int8", quant=quant) for name, quant in quants.items()}
+    for name, tensor in tensors.items():
+        if tensor.data is not None and tensor.quant is not None:
+            tensors[name] = replace(tensor, data=quantize_activations(tensor.data, tensor.quant))
+    ops = tuple(_with_constants(pinned, tensors, index, op, widths) for index, op in enumerate(pinned.ops))
+    order = {name: place for place, name in enumerate(pinned.tensors)}
+    ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
+    return replace(pinned, tensors=ordered, ops=ops).check()
+
+
+def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
+    sources = graph.weights().keys()
+    unknown, missing = sorted(widths.keys() - sources), sorted(sources - widths.keys())
+    if unknown or missing:
+        parts = [f"{what} {', '.join(names)}" for what, names in (("names", unknown), ("lacks", missing)) if names]
+        raise UsageError(
+            f"The plan does not fit {graph.name}: it {' and '.join(parts)}",
+            hint=f"Its weights are {', '.join(sources)}: plan this model again.",
+        )
+    for source, width in widths.items():
+        if width not in WEIGHT_LIMIT:
+            raise UsageError(f"The plan gives {source} {width} bits", hint="Weights have 4 or 8 bits.")
+
+
+# --- calibration ----------------------------------------------------------------------------------------------------
+
+
+def _with_probes(graph: Graph, names: Iterable[str]) -> Graph:
+    """``graph`` with one more state for each name, whose output is that tensor: so its step returns them all."""
+    tensors, probes = dict(graph.tensors), []
+    for name in names:
+        idle = f"{name}?"
+        tensors[idle] = replace(graph.tensors[name], name=idle)
+        probes.append(State(idle, idle, name))
+    return replace(graph, tensors=tensors, states=(*graph.states, *probes))
+
+
+# --- which tensors share a quantisation -----------------------------------------------------------------------------
+
+
+def _roots(graph: Graph) -> dict[str, str]:
+    """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it."""
+    roots: dict[str, str] = {}
+    for op in graph.ops:
+        for name in op.outputs:
+            if op.kind in MOVING_KINDS:
+                roots[name] = roots.get(op.inputs[0], op.inputs[0])
+    return {name: roots.get(name, name) for name in graph.tensors}
+
+
+def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
+    """Give each tensor its family, and cut loose what would have to be in two.
+
+    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of logistic or tanh
+    outputs; any other root and what is moved from it is a family of its own. Where y or a state's output carries codes
+    of another family (y is h, or comes from a logistic), a "quantize" operator to a new tensor is added at the end.
+    """
+    roots = _roots(graph)
+    families: dict[str, Family] = {graph.input: ("loop", "")}
+    families |= {state.input: ("state", state.name) for state in graph.states}
+    families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in FIXED_OUTPUTS}
+    tensors, ops = dict(graph.tensors), list(graph.ops)
+
+    def settle(name: str, family: Family, suffix: str) -> str:
+        if families.setdefault(roots[name], family) == family:
+            return name
+        copy = f"{name}_{suffix}"
+        while copy in tensors:
+            copy += "_"
+        tensors[copy] = replace(graph.tensors[name], name=copy)
+        ops.append(Op("quantize", (name,), (copy,)))
+        roots[copy], families[copy] = copy, family
+        return copy
+
+    states = tuple(replace(s, output=settle(s.output, ("state", s.name), s.name)) for s in graph.states)
+    output = settle(graph.output, ("loop", ""), "y")
+    pinned = replace(graph, tensors=tensors, ops=tuple(ops), states=states, output=output)
+    return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
+
+
+def _activation_quants(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict[str, Quant]:
+    """Quantisation of every activation and of every constant that is used as one."""
+    constants = {name for op in graph.ops if op.kind == "fully_connected" for name in op.inputs[1:]}
+    names = [name for name in graph.tensors if name not in constants]
+    spans: dict[Family, Range] = {}
+    for name in names:
+        low, high = spans.get(families[name], (0.0, 0.0))
+        least, most = _range(graph, name, ranges)
+        spans[families[name]] = min(low, least), max(high, most)
+    quants: dict[Family, Quant] = {}
+    for family, (low, high) in spans.items():
+        if family[0] == "fixed":
+            scale, zero_point = FIXED_OUTPUTS[family[1]]
+            quants[family] = Quant(np.array([scale], np.float32), zero_point)
+        else:
+            limit = _saturation(graph, {name for name in names if families[name] == family})
+            quants[family] = affine(max(low, -limit), min(high, limit))
+    return {name: quants[families[name]] for name in names}
+
+
+def _range(graph: Graph, name: str, ranges: Ranges) -> Range:
+    data = graph.tensors[name].data
+    if data is not None:
+        return float(data.min()), float(data.max())
+    if name in ranges.bounds:
+        return ranges.bounds[name]
+    return next(ranges.bounds[op.inputs[0]] for op in graph.ops if name in op.outputs)  # a copy that _pin made
+
+
+def _saturation(graph: Graph, members: set[str]) -> float:
+    """The largest |value| that matters to the readers of ``members``; infinite unless all of them saturate."""
+    if members & {graph.input, graph.output, *(s.input for s in graph.states), *(s.output for s in graph.states)}:
+        return np.inf
+    kinds = {op.kind for op in graph.ops if members & set(op.inputs)} - MOVING_KINDS
+    return max(SATURATION.get(kind, np.inf) for kind in kinds) if kinds else np.inf
+
+
+def affine(low: float, high: float) -> Quant:
+    """The int8 quantisation of [low, high], stretched to hold 0; [0, 1] where it is too narrow to mean anything."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if high - low < LEAST_SPAN:
+        low, high = 0.0, 1.0
+    scale = np.float32((high - low) / (HIGH - LOW))
+    zero_point = round(LOW - low / float(scale))
+    return Quant(np.array([scale], np.float32), min(max(zero_point, LOW), HIGH))
+
+
+# --- constants ------------------------------------------------------------------------------------------------------
+
+
+def _with_constants(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op, widths: Mapping[str, int]) -> Op:
+    """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
+    if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
+        return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
+    if op.kind != "fully_connected":
+        return op
+    input_quant = tensors[op.inputs[0]].quant
+    assert input_quant is not None
+    input_scale, weight = float(input_quant.scale[0]), _constant(graph, op, 1)
+    bias = _constant(graph, op, 2) if len(op.inputs) == 3 else None
+    width = widths[weight.source or weight.name]
+    floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
+    codes, scale = quantize_weight(_data(weight), width, floor)
+    weight_name = _free_name(tensors, weight.name, index)
+    dtype: DType = "int8" if width == 8 else "int4"
+    tensors[weight_name] = Tensor(weight_name, weight.shape, dtype, codes, Quant(scale), weight.source)
+    inputs: tuple[str, ...] = (op.inputs[0], weight_name)
+    if bias is not None:
+        bias_name = _free_name(tensors, bias.name, index)
+        bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
+        tensors[bias_name] = Tensor(
+            bias_name, bias.shape, "int32", quantize_bias(_data(bias), bias_scale), Quant(bias_scale), bias.source
+        )
+        inputs = (*inputs, bias_name)
+    return replace(op, inputs=inputs)
+
+
+def _constant(graph: Graph, op: Op, place: int) -> Tensor:
+    tensor = graph.tensors[op.inputs[place]]
+    if tensor.data is None:
+        raise ModelError(f"{graph.name}: {tensor.name}, read by {op.outputs[0]}, is not a constant")
+    return tensor
+
+
+def _data(tensor: Tensor) -> Array:
+    assert tensor.data is not None
+    return tensor.data
+
+
+def _free_name(tensors: Mapping[str, Tensor], name: str, index: int) -> str:
+    """``name``, or a new one for an operator that shares a constant: its scale is of that operator's input."""
+    return name if name not in tensors else f"{name}_{index}"

@@ -1,0 +1,346 @@
+"""report.json, validation.json and report.html: what a build and a validation say of themselves.
+
+The dataclasses below are the schema (docs/report.md explains every field). They are written and read by field name;
+an unknown or missing key is refused, so that a report of another version is never half understood.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from edge_tqs.errors import UsageError
+
+#: Raised by one whenever a field changes its meaning.
+FORMAT = 1
+
+REPORT_JSON = "report.json"
+VALIDATION_JSON = "validation.json"
+REPORT_HTML = "report.html"
+
+#: A measured figure; None (JSON null) where it is not finite or was not measured.
+Figure = float | None
+Series = tuple[Figure, ...]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The forecaster. ``hash`` is the model hash in hexadecimal (docs/format.md); ``parameters`` counts all of them."""
+
+    name: str
+    hash: str
+    window: int
+    channels: int
+    columns: tuple[str, ...]
+    recurrence: Literal["none", "windowed", "stateful"]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """One planned weight: its Keras name, shape as in Keras, width in bits, bytes in the flatbuffer, and TQS."""
+
+    name: str
+    shape: tuple[int, ...]
+    width: int
+    bytes: int
+    tqs: Figure
+
+
+@dataclass(frozen=True)
+class ByteReport:
+    """Bytes of the weights with their metadata: in float32, all-int8, all-int4, as planned; the budget (None where
+    the widths were given); and the size of model.tflite as a whole."""
+
+    float32: int
+    int8: int
+    int4: int
+    mixed: int
+    budget: int | None
+    tflite: int
+
+
+@dataclass(frozen=True)
+class Variants:
+    """One figure for each integer model; None where it is not finite."""
+
+    int8: Figure
+    int4: Figure
+    mixed: Figure
+
+
+@dataclass(frozen=True)
+class VariantsAndFloat:
+    """One figure for the float model and each integer model."""
+
+    float: Figure
+    int8: Figure
+    int4: Figure
+    mixed: Figure
+
+
+@dataclass(frozen=True)
+class DivergenceCurves:
+    """RMSE against the float rollout at each step, over rollouts and channels; model's units; ``horizon`` values."""
+
+    int8: Series
+    int4: Series
+    mixed: Series
+
+
+@dataclass(frozen=True)
+class TruthCurves:
+    """MSE against the truth at each step, over rollouts and channels; model's units squared; ``horizon`` values."""
+
+    float: Series
+    int8: Series
+    int4: Series
+    mixed: Series
+
+
+@dataclass(frozen=True)
+class ExampleRollout:
+    """One channel of one rollout. ``unit`` is "physical" (scaling undone) or "normalised".
+
+    ``seed`` holds the window that the rollout starts from, ``truth`` what really followed (None without data).
+    """
+
+    column: str
+    unit: Literal["physical", "normalised"]
+    seed: Series
+    float: Series
+    int8: Series
+    int4: Series
+    mixed: Series
+    truth: Series | None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the plots of report.html are drawn from."""
+
+    divergence: DivergenceCurves
+    mse_vs_truth: TruthCurves | None
+    example: ExampleRollout | None
+
+
+@dataclass(frozen=True)
+class HostReport:
+    """What was measured on the host, over ``rollouts`` closed-loop rollouts of ``horizon`` steps.
+
+    ``divergence``: RMSE against the float rollout over rollouts, steps and channels, model's units. ``litert_rmse``:
+    the same for ai-edge-litert against tflite-micro's arithmetic. ``tflm_bit_exact`` and ``litert_rmse`` are None where
+    that package is not installed. ``mse_vs_truth``: over rollouts, steps and channels; None without data.
+    """
+
+    rollouts: int
+    horizon: int
+    float_vs_keras_max_abs: Figure
+    divergence: Variants
+    tflm_bit_exact: bool | None
+    litert_rmse: Figure
+    mse_vs_truth: VariantsAndFloat | None
+    curves: Curves
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """Section sizes of the firmware image in bytes."""
+
+    text: int
+    rodata: int
+    data: int
+    bss: int
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """report.json. ``image`` is None where nothing was compiled; ``warnings`` are sentences for the reader."""
+
+    model: ModelInfo
+    board: str
+    tensors: tuple[TensorReport, ...]
+    bytes: ByteReport
+    host: HostReport
+    image: ImageReport | None
+    warnings: tuple[str, ...] = ()
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return _dump(self)
+
+    @staticmethod
+    def from_json(text: str, where: str = REPORT_JSON) -> BuildReport:
+        return _load(BuildReport, text, where)
+
+
+@dataclass(frozen=True)
+class FirstDivergence:
+    """The first value that differs between the board and the integer reference, both as int8 codes.
+
+    ``channel`` is None where the outputs agree and the hash of the states differs: both values are hashes then.
+    """
+
+    rollout: int
+    step: int
+    channel: int | None
+    expected: int
+    got: int
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Computing time of one forecast step, sending excluded.
+
+    ``counter``: none, cyccnt, systick or clock_monotonic. ``unit``: what p50, p95 and max count ("cycles",
+    "ticks", "ns"). ``hz``: counts a second. ``instructions``: the median in guest instructions, where the board is
+    emulated with an exact instruction count: such ticks say nothing about milliseconds on the real board.
+    """
+
+    counter: str
+    unit: str
+    hz: int
+    p50: Figure
+    p95: Figure
+    max: Figure
+    instructions: Figure = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the board: image in flash, static RAM, deepest stack. None where the port cannot know."""
+
+    flash: int | None
+    ram: int | None
+    stack_peak: int | None
+
+
+@dataclass(frozen=True)
+class DeviceCurves:
+    """The board's rollouts step by step: RMSE against float, MSE against the truth (None without data), and the
+    rollout that ``BuildReport.host.curves.example`` shows (None where it was not run), in that example's unit."""
+
+    rmse_vs_float: Series
+    mse_vs_truth: Series | None = None
+    example: Series | None = None
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """validation.json. ``steps`` is rollouts times horizon; ``bit_exact`` says that every one of them agreed.
+
+    ``engine``: what computes on the board: "c" (the generated C) or the name of a runtime. ``passed``: bit-exact, or,
+    for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too.
+    """
+
+    board: str
+    port: str
+    engine: str
+    passed: bool
+    model_hash: str
+    rollouts: int
+    horizon: int
+    steps: int
+    bit_exact: bool
+    first_divergence: FirstDivergence | None
+    rmse_vs_float: Figure
+    mse_vs_truth: Figure
+    latency: Latency
+    memory: Memory
+    curves: DeviceCurves
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return _dump(self)
+
+    @staticmethod
+    def from_json(text: str, where: str = VALIDATION_JSON) -> ValidationReport:
+        return _load(ValidationReport, text, where)
+
+
+def write_report(build_dir: Path) -> Path:
+    """Draw report.html from report.json and, where it is there, validation.json; return its path.
+
+    Raises UsageError when report.json is missing or either file is not of this version's schema.
+    """
+    from edge_tqs.report_page import page
+
+    source = build_dir / REPORT_JSON
+    if not source.is_file():
+        raise UsageError(f"{build_dir} holds no {REPORT_JSON}", hint="Name a directory that `edge-tqs build` wrote.")
+    build = BuildReport.from_json(source.read_text(encoding="utf-8"), str(source))
+    measured = build_dir / VALIDATION_JSON
+    validation = None
+    if measured.is_file():
+        validation = ValidationReport.from_json(measured.read_text(encoding="utf-8"), str(measured))
+    target = build_dir / REPORT_HTML
+    target.write_text(page(build, validation), encoding="utf-8", newline="\n")
+    return target
+
+
+def _dump(report: BuildReport | ValidationReport) -> str:
+    return json.dumps(_plain(asdict(report)), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: both become null, which every such field allows."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _load(kind: type[T], text: str, where: str) -> T:
+    try:
+        return typing.cast(T, _decode(kind, json.loads(text), ""))
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{where} is not what this version of edge-tqs writes: {error}", hint="Run `edge-tqs build` again."
+        ) from error
+
+
+def _decode(kind: Any, value: Any, path: str) -> Any:
+    """``value`` as ``kind``: a dataclass, tuple[X, ...], a union, a Literal or a scalar. Raises ValueError."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return _decode(next(arg for arg in args if arg is not type(None)), value, path)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{path} is not a list")
+        return tuple(_decode(args[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+    if origin is Literal:
+        if value not in args:
+            raise ValueError(f"{path} is {value!r}, not one of {', '.join(map(repr, args))}")
+        return value
+    if is_dataclass(kind):
+        return _decode_fields(kind, value, path)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{path} is {value!r}, not {kind.__name__}")
+    return value
+
+
+def _decode_fields(kind: Any, value: Any, path: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{path or 'the file'} is not an object")
+    known = {item.name for item in fields(kind)}
+    wrong = sorted(known ^ set(value))
+    if wrong:
+        raise ValueError(f"{path or 'the file'} lacks or should not have {', '.join(wrong)}")
+    hints = typing.get_type_hints(kind)
+    decoded = {name: _decode(hints[name], value[name], f"{path}.{name}".lstrip(".")) for name in known}
+    if "format" in decoded and decoded["format"] != FORMAT:
+        raise ValueError(f"its format is {decoded['format']}, this version reads {FORMAT}")
+    return kind(**decoded)

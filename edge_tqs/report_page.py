@@ -1,0 +1,353 @@
+"""report.html: one file without scripts or references to anything outside; every plot has a table of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from edge_tqs.plot import STYLE, Bar, Line, bar_plot, line_plot
+from edge_tqs.report import BuildReport, Figure, Series, ValidationReport
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+_CSS = """
+*{box-sizing:border-box}
+body{margin:0;background:var(--back);color:var(--ink)}
+body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
+main{max-width:860px;margin:0 auto;padding:32px 20px 56px}
+h1{font-size:26px;line-height:1.2;margin:0 0 4px}
+h2{font-size:18px;margin:40px 0 12px;padding-top:20px;border-top:1px solid var(--grid)}
+p{margin:8px 0}.soft,figcaption,caption,summary{color:var(--soft)}
+code,.hash{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:13px;overflow-wrap:anywhere}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(148px,1fr));gap:12px;margin:24px 0 0;padding:0}
+.cards div{border:1px solid var(--grid);border-radius:8px;padding:12px 14px}
+.cards dt{color:var(--soft);font-size:13px}.cards dd{margin:2px 0 0;font-size:18px;font-weight:600;line-height:1.25}
+.cards small{display:block;color:var(--soft);font-size:13px;font-weight:400}
+.verdict{display:inline-block;margin:14px 0 0;padding:6px 12px;border-radius:8px;border:2px solid;font-weight:600}
+.good{color:var(--mixed)}.bad{color:var(--int4)}.open{color:var(--soft)}
+.warn{border-left:4px solid var(--int4);padding:2px 0 2px 14px;margin:20px 0}
+figure{margin:16px 0 24px}figure svg{width:100%;height:auto;display:block}figcaption{font-size:14px;margin-top:4px}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
+th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}
+th:first-child,td:first-child{text-align:left}tbody th{font-weight:400}
+thead th{color:var(--soft);font-weight:500}caption{text-align:left}
+details{margin-top:6px}summary{cursor:pointer;font-size:14px}
+@media print{details{display:none}}
+"""
+
+
+def page(build: BuildReport, validation: ValidationReport | None) -> str:
+    """The whole page; the same reports give the same bytes."""
+    title = f"{build.model.name} on {build.board}"
+    sections = [
+        _head(build, validation),
+        _warnings(build.warnings),
+        _cards(build, validation),
+        _widths(build),
+        _divergence(build, validation),
+        _truth(build, validation),
+        _example(build, validation),
+        _board(build, validation),
+        _checks(build),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)} - edge-tqs report</title>\n<style>\n{STYLE}{_CSS.strip()}\n</style>\n</head>\n"
+        "<body>\n<main>\n" + "\n".join(part for part in sections if part) + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _head(build: BuildReport, validation: ValidationReport | None) -> str:
+    model = build.model
+    loop = {
+        "none": f"the window of {model.window} samples is the input of every step",
+        "windowed": f"each step runs the recurrent part over the {model.window} latest samples, from zero states",
+        "stateful": "the states are carried on from step to step",
+    }[model.recurrence]
+    if validation is None:
+        state, words = "open", "Not validated on the board yet: run edge-tqs validate"
+    elif validation.bit_exact:
+        state, words = "good", f"✓ Bit-exact on {validation.board}: all {_count(validation.steps)} steps agree"
+    elif validation.passed:
+        state, words = "good", f"✓ {validation.board} is within the tolerance of its runtime ({validation.engine})"
+    else:
+        state, words = "bad", f"✗ {validation.board} differs from the host's integer rollout"
+    return (
+        f"<header>\n<h1>{escape(model.name)} on {escape(build.board)}</h1>\n"
+        f'<p class="soft">{_count(model.parameters)} parameters, {model.channels} '
+        f"channel{'s' if model.channels != 1 else ''}"
+        f"{' (' + escape(', '.join(model.columns)) + ')' if model.columns else ''}; {loop}. "
+        f"Closed loop over {build.host.horizon} steps, {build.host.rollouts} rollouts on the host.</p>\n"
+        f'<p class="soft">Model <span class="hash">{escape(model.hash)}</span></p>\n'
+        f'<p class="verdict {state}">{escape(words)}</p>\n{_first_divergence(validation)}</header>'
+    )
+
+
+def _first_divergence(validation: ValidationReport | None) -> str:
+    if validation is None or validation.first_divergence is None:
+        return ""
+    first = validation.first_divergence
+    what = "the states" if first.channel is None else f"channel {first.channel}"
+    return (
+        f"<p>First difference: rollout {first.rollout}, step {first.step}, {what}: "
+        f"expected <code>{first.expected}</code>, got <code>{first.got}</code>.</p>\n"
+    )
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    if not warnings:
+        return ""
+    items = "".join(f"<p>{escape(text)}</p>" for text in warnings)
+    return f'<section class="warn" aria-label="Warnings">{items}</section>'
+
+
+def _cards(build: BuildReport, validation: ValidationReport | None) -> str:
+    size, divergence = build.bytes, build.host.divergence
+    budget = f"budget {_count(size.budget)} B" if size.budget is not None else "no budget"
+    cards = [
+        ("Weights", f"{_count(size.mixed)} B", f"{_share(size.mixed, size.int8)} of all-int8; {budget}"),
+        ("model.tflite", f"{_count(size.tflite)} B", f"float32 weights alone: {_count(size.float32)} B"),
+        (
+            "RMSE against float",
+            _figure(divergence.mixed),
+            f"all-int8 {_figure(divergence.int8)}, all-int4 {_figure(divergence.int4)}",
+        ),
+    ]
+    if build.host.mse_vs_truth is not None:
+        truth = build.host.mse_vs_truth
+        cards.append(
+            ("MSE against truth", _figure(truth.mixed), f"float {_figure(truth.float)}, all-int4 {_figure(truth.int4)}")
+        )
+    if validation is not None and validation.latency.p50 is not None:
+        latency = validation.latency
+        cards.append(
+            (
+                "One step, median",
+                f"{_figure(latency.p50)} {latency.unit}",
+                f"95 %: {_figure(latency.p95)}, most: {_figure(latency.max)}",
+            )
+        )
+    items = "\n".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
+        for name, value, note in cards
+    )
+    return f'<dl class="cards">\n{items}\n</dl>'
+
+
+def _widths(build: BuildReport) -> str:
+    bars = [
+        Bar(tensor.name, f"int{tensor.width}", tensor.tqs, f"{tensor.width} bits, {_count(tensor.bytes)} B")
+        for tensor in build.tensors
+    ]
+    wide = [tensor.name for tensor in build.tensors if tensor.width == max(t.width for t in build.tensors)]
+    svg = bar_plot(
+        bars,
+        ident="tqs",
+        title="Sensitivity of each weight (TQS), by the width it was given",
+        description="Horizontal bars on a logarithmic axis; the table below holds the same figures. "
+        f"Widest: {', '.join(wide)}.",
+        x_label="TQS: mean squared rollout error under noise of 6 bits (logarithmic)",
+        legend=[(f"{width} bits", f"int{width}") for width in (8, 4)],
+    )
+    rows = [
+        (t.name, TIMES.join(map(str, t.shape)), str(t.width), _count(t.bytes), _figure(t.tqs)) for t in build.tensors
+    ]
+    table = _table(("weight", "shape", "bits", "bytes", "TQS"), rows)
+    size = build.bytes
+    sizes = _table(
+        ("", "float32", "int8", "int4", "mixed", "budget"),
+        [("bytes of all weights", *(_count(v) for v in (size.float32, size.int8, size.int4, size.mixed, size.budget)))],
+    )
+    caption = "The longer the bar, the more noise in this weight moves the closed loop."
+    return _section("Weights", _plot(svg, caption, table, is_open=True) + sizes)
+
+
+def _divergence(build: BuildReport, validation: ValidationReport | None) -> str:
+    curves = build.host.curves.divergence
+    lines = [
+        Line("int8", "int8", curves.int8, 1, dash="7 3"),
+        Line("int4", "int4", curves.int4, 1, dash="2 3"),
+        Line("mixed", "mixed", curves.mixed, 1),
+    ]
+    if validation is not None:
+        lines.append(Line(_board_label(build, validation), "device", validation.curves.rmse_vs_float, 1, marks=8))
+    figures = build.host.divergence
+    svg = line_plot(
+        lines,
+        ident="divergence",
+        title="How far the closed loop drifts from the float model",
+        description=f"RMSE at each of {build.host.horizon} steps; over all steps int8 {_figure(figures.int8)}, "
+        f"int4 {_figure(figures.int4)}, mixed {_figure(figures.mixed)}.",
+        x_label="step of the rollout",
+        y_label="RMSE against float",
+        from_zero=True,
+    )
+    caption = f"Model's units, over channels and {build.host.rollouts} rollouts on the host."
+    return _section("Rollout error", _plot(svg, caption, _step_table(lines)))
+
+
+def _board_label(build: BuildReport, validation: ValidationReport) -> str:
+    """Over other rollouts than the host's, the board's curve lies elsewhere though it is bit-exact: say so."""
+    same = validation.rollouts == build.host.rollouts
+    return "on the board" if same else f"on the board, {validation.rollouts} rollouts"
+
+
+def _truth(build: BuildReport, validation: ValidationReport | None) -> str:
+    curves, figures = build.host.curves.mse_vs_truth, build.host.mse_vs_truth
+    if curves is None or figures is None:
+        return ""
+    lines = [
+        Line("float", "float", curves.float, 1),
+        Line("int8", "int8", curves.int8, 1, dash="7 3"),
+        Line("int4", "int4", curves.int4, 1, dash="2 3"),
+        Line("mixed", "mixed", curves.mixed, 1),
+    ]
+    if validation is not None and validation.curves.mse_vs_truth is not None:
+        lines.append(Line(_board_label(build, validation), "device", validation.curves.mse_vs_truth, 1, marks=8))
+    svg = line_plot(
+        lines,
+        ident="truth",
+        title="Error against what really followed",
+        description=f"MSE at each of {build.host.horizon} steps; over all steps float {_figure(figures.float)}, "
+        f"int8 {_figure(figures.int8)}, int4 {_figure(figures.int4)}, mixed {_figure(figures.mixed)}.",
+        x_label="step of the rollout",
+        y_label="MSE against truth",
+        from_zero=True,
+    )
+    caption = f"Model's units squared, over channels and {build.host.rollouts} rollouts on the host."
+    return _plot(svg, caption, _step_table(lines))
+
+
+def _example(build: BuildReport, validation: ValidationReport | None) -> str:
+    example = build.host.curves.example
+    if example is None:
+        return ""
+    lines = [Line("seed", "soft", example.seed, 1 - len(example.seed))]
+    if example.truth is not None:
+        lines.append(Line("truth", "truth", example.truth, 1))
+    lines += [
+        Line("float", "float", example.float, 1),
+        Line("int4", "int4", example.int4, 1, dash="2 3"),
+        Line("mixed", "mixed", example.mixed, 1),
+    ]
+    if validation is not None and validation.curves.example is not None:
+        lines.append(Line("on the board", "device", validation.curves.example, 1, marks=8))
+    unit = "" if example.unit == "physical" else " (normalised)"
+    svg = line_plot(
+        lines,
+        ident="example",
+        title=f"One rollout: {example.column}",
+        description=f"The seed window, then {len(example.float)} steps fed with their own predictions.",
+        x_label="step; up to 0 the seed window",
+        y_label=f"{example.column}{unit}",
+    )
+    return _plot(svg, "Left of the dotted line: the window that the rollout starts from.", _step_table(lines[1:]))
+
+
+def _board(build: BuildReport, validation: ValidationReport | None) -> str:
+    rows: list[tuple[str, str]] = []
+    if build.image is not None:
+        image = build.image
+        rows += [
+            ("image: text + rodata", f"{_count(image.text)} + {_count(image.rodata)} B"),
+            ("image: data + bss", f"{_count(image.data)} + {_count(image.bss)} B"),
+        ]
+    if validation is None:
+        return _section("On the board", _table(("memory", ""), rows)) if rows else ""
+    memory, latency = validation.memory, validation.latency
+    rows += [
+        ("flash", _bytes(memory.flash)),
+        ("RAM, static", _bytes(memory.ram)),
+        ("stack, deepest", _bytes(memory.stack_peak)),
+    ]
+    ticks = [
+        ("counter", f"{latency.counter}, {_count(latency.hz)} Hz"),
+        ("one step: median", f"{_figure(latency.p50)} {latency.unit}"),
+        ("95 % of steps within", f"{_figure(latency.p95)} {latency.unit}"),
+        ("slowest step", f"{_figure(latency.max)} {latency.unit}"),
+    ]
+    note = ""
+    if latency.instructions is not None:
+        ticks.append(("instructions of one step, median", _figure(latency.instructions)))
+        note = '<p class="soft">Emulated: the counter follows instructions, not milliseconds.</p>'
+    run = [
+        ("port", validation.port),
+        (f"rollouts {TIMES} steps", f"{validation.rollouts} {TIMES} {validation.horizon}"),
+        ("computed by", "the generated C" if validation.engine == "c" else validation.engine),
+        ("RMSE against float", _figure(validation.rmse_vs_float)),
+        ("MSE against truth", _figure(validation.mse_vs_truth)),
+    ]
+    tables = _table(("run", ""), run) + _table(("memory", ""), rows) + _table(("time", ""), ticks)
+    return _section(f"On the board: {validation.board}", tables + note)
+
+
+def _checks(build: BuildReport) -> str:
+    host = build.host
+    exact = {True: "yes", False: "NO", None: "not installed"}[host.tflm_bit_exact]
+    rows = [
+        ("float graph against Keras, largest difference", _figure(host.float_vs_keras_max_abs)),
+        ("integer reference equals tflite-micro bit for bit", exact),
+        (
+            "RMSE of ai-edge-litert against it",
+            "not installed" if host.litert_rmse is None else _figure(host.litert_rmse),
+        ),
+    ]
+    return _section("Checks on the host", _table(("check", "result"), rows))
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
+
+
+def _plot(svg: str, caption: str, table: str, *, is_open: bool = False) -> str:
+    shown = " open" if is_open else ""
+    return (
+        f"<figure>\n{svg}<figcaption>{escape(caption)}</figcaption>\n"
+        f"<details{shown}><summary>The figures as a table</summary>{table}</details>\n</figure>"
+    )
+
+
+def _step_table(lines: Sequence[Line]) -> str:
+    """Every eighth step and the last."""
+    length = max(len(line.values) for line in lines)
+    shown = [step for step in range(length) if (step + 1) % 8 == 0 or step in (0, length - 1)]
+    rows = [(str(step + 1), *(_at(tuple(line.values), step) for line in lines)) for step in shown]
+    return _table(("step", *(line.label for line in lines)), rows)
+
+
+def _at(values: Series, step: int) -> str:
+    return _figure(values[step]) if step < len(values) else "-"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "\n".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n'
+
+
+def _figure(value: Figure) -> str:
+    """Four significant digits; plain where that is readable."""
+    if value is None:
+        return "-"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 1e-4 else f"{value:.2e}"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _bytes(value: int | None) -> str:
+    return "not known on this port" if value is None else f"{value:,} B"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "-"

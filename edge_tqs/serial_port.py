@@ -1,0 +1,138 @@
+"""Opening a serial port, and saying plainly why it cannot be opened.
+
+``url`` is whatever ``serial.serial_for_url`` takes: a device file, ``socket://host:port``, ``rfc2217://host:port``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import termios
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import serial
+from serial.tools import list_ports
+
+from edge_tqs.errors import DeviceError, TqsError, UsageError
+
+#: Seconds that one read may wait. Deadlines are kept by the caller, so that no port is reconfigured for each read.
+POLL_SECONDS = 0.05
+#: Seconds after which a port whose far end takes nothing counts as silent.
+WRITE_SECONDS = 5.0
+ADDRESS_HINT = "Give a device file such as /dev/ttyACM0, socket://HOST:PORT or rfc2217://HOST:PORT."
+
+
+class Port(Protocol):
+    """What every pyserial port offers and a device needs. Reads return after POLL_SECONDS at the latest."""
+
+    baudrate: int
+
+    @property
+    def port(self) -> str | None: ...
+    @property
+    def in_waiting(self) -> int: ...
+    def read(self, size: int = 1, /) -> bytes: ...
+    def write(self, data: bytes, /) -> int | None: ...
+    def close(self) -> None: ...
+    def fileno(self) -> int: ...
+
+
+def open_port(url: str, baud: int = 115200) -> Port:
+    """Open ``url`` at ``baud``; a local port is locked against other programs.
+
+    DTR and RTS keep the level that the operating system gives them on opening, and keep it on closing: on many boards a
+    change of either is a reset.
+
+    Raises:
+        UsageError: There is no such port, it is no serial port, or this user may not open it.
+        DeviceError: Another program holds the port, or nothing answers at the address.
+    """
+    local = "://" not in url
+    if local:
+        _require_character_device(url)
+    else:
+        _require_address(url)
+    try:
+        port: Port = serial.serial_for_url(
+            url, baudrate=baud, timeout=POLL_SECONDS, write_timeout=WRITE_SECONDS, exclusive=True if local else None
+        )
+    except OSError as error:  # SerialException is one
+        raise _explain(url, baud, error) from error
+    except ValueError as error:  # a scheme that pyserial does not know, a baud rate that the port does not
+        raise UsageError(f"{url}: {error}", hint=ADDRESS_HINT) from error
+    if local:
+        _keep_lines_on_close(port)
+    return port
+
+
+def _keep_lines_on_close(port: Port) -> None:
+    """Without HUPCL the kernel leaves DTR and RTS up when the port closes, so the next opening changes nothing."""
+    attributes = termios.tcgetattr(port.fileno())
+    attributes[2] &= ~termios.HUPCL
+    termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
+
+
+def _require_character_device(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        present = [port.device for port in list_ports.comports()]
+        raise UsageError(
+            f"{path}: no such port",
+            hint=f"Ports on this machine: {', '.join(sorted(present))}."
+            if present
+            else "This machine has no serial port now: is the board plugged in, and its cable not for charging only?",
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be reached: {error.strerror}") from error
+    if not stat.S_ISCHR(mode):
+        raise UsageError(f"{path}: not a serial port", hint="A serial port is a device file such as /dev/ttyACM0.")
+
+
+def _require_address(url: str) -> None:
+    """Pyserial's own complaint about an address without a port is no sentence."""
+    parts = urlsplit(url)
+    try:
+        complete = bool(parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if parts.scheme in ("socket", "rfc2217") and not complete:
+        raise UsageError(f"{url}: not an address with a host and a port number", hint=ADDRESS_HINT)
+
+
+def _explain(url: str, baud: int, error: OSError) -> TqsError:
+    reason = error.errno
+    if reason in (errno.EACCES, errno.EPERM):
+        return UsageError(
+            f"{url}: this user may not open it",
+            hint="On Debian serial ports belong to the group dialout: `sudo adduser $USER dialout`, then log in again.",
+        )
+    if reason in (errno.EBUSY, errno.EAGAIN):
+        holders = _holders(url)
+        return DeviceError(
+            f"{url}: in use by {', '.join(holders) if holders else 'another program'}",
+            hint="Close that program (a terminal, a monitor, ModemManager) and try again.",
+        )
+    if reason == errno.ENOTTY or "Could not configure port" in str(error):
+        return UsageError(f"{url}: not a serial port, or one that cannot do {baud} baud: {error}")
+    if "://" in url:
+        return DeviceError(
+            f"{url}: nothing answers there: {error}", hint="Is the serial server running at that address?"
+        )
+    return DeviceError(f"{url}: cannot be opened: {error}")
+
+
+def _holders(path: str) -> list[str]:
+    """Processes that have ``path`` open, as "name (pid N)"; those of other users only when root asks."""
+    target = os.path.realpath(path)
+    found = []
+    for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda entry: int(entry.name)):
+        try:
+            if any(os.readlink(link) == target for link in (process / "fd").iterdir()):
+                found.append(f"{(process / 'comm').read_text().strip()} (pid {process.name})")
+        except OSError:
+            continue  # it ended, or is not ours to look into
+    return found

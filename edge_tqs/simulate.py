@@ -1,0 +1,141 @@
+"""The integer graph in numpy, bit for bit as tflite-micro runs it: the reference of every device.
+
+Like interpret, the graph is compiled once into closures over numbered slots. One-input operators become tables of 256
+codes, two-input operators tables of 256 x 256, both made with integer's arithmetic; dense layers accumulate in float64,
+which is exact below 2^53.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs import integer
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Array, Graph, Op, Quant
+from edge_tqs.rollout import Rollout, Step, closed_loop
+
+Slots = list[Any]
+Action = Callable[[Slots], None]
+
+_CODES = np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8)
+
+
+def integer_step(graph: Graph) -> Step:
+    """Compile an integer ``graph`` to a batched Step on int8 codes.
+
+    x is (N, W, F) for recurrence "none", else (N, F); states are (N, width). Raises ModelError for a graph that is not
+    quantised or that no int32 accumulator can hold.
+    """
+    slots = {name: index for index, name in enumerate(graph.tensors)}
+    initial: Slots = [tensor.data for tensor in graph.tensors.values()]
+    actions = [_compile(graph, op, slots) for op in graph.ops]
+    x_slot, y_slot = slots[graph.input], slots[graph.output]
+    state_inputs = [slots[state.input] for state in graph.states]
+    state_outputs = [slots[state.output] for state in graph.states]
+
+    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        values = initial.copy()
+        values[x_slot] = x
+        for slot, state in zip(state_inputs, states, strict=True):
+            values[slot] = state
+        for action in actions:
+            action(values)
+        return values[y_slot], tuple(values[slot] for slot in state_outputs)
+
+    return step
+
+
+def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
+    """The states of ``count`` rollouts at reset: the code of 0.0, one (count, width) int8 array a state."""
+    return tuple(
+        np.full((count, *graph.tensors[state.input].shape[1:]), _quant(graph, state.input).zero_point, np.int8)
+        for state in graph.states
+    )
+
+
+def integer_rollout(graph: Graph, seeds_codes: Array, horizon: int) -> Rollout:
+    """Roll ``seeds_codes`` (N, W, F int8) forward by ``horizon`` steps; outputs are codes."""
+    step, states = integer_step(graph), zero_states(graph, seeds_codes.shape[0])
+    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, "integer")
+
+
+def encode(graph: Graph, values: Array) -> npt.NDArray[np.int8]:
+    """Values in the model's units, (..., F), to codes of x, which are also those of y."""
+    return integer.quantize_activations(values, _quant(graph, graph.input))
+
+
+def decode(graph: Graph, codes: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    """Codes of x or y, (..., F), to values in the model's units."""
+    return integer.dequantize_activations(codes, _quant(graph, graph.output))
+
+
+def _quant(graph: Graph, name: str) -> Quant:
+    quant = graph.tensors[name].quant
+    if quant is None:
+        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
+    return quant
+
+
+def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
+    inputs = [slots[name] for name in op.inputs]
+    outputs = [slots[name] for name in op.outputs]
+    a, out = inputs[0], outputs[0]
+    if op.kind == "fully_connected":
+        return _compile_unary(_dense(graph, op), a, out)
+    if op.kind in ("add", "sub", "mul"):
+        return _compile_binary(_pair_table(graph, op), a, inputs[1], out)
+    if op.kind == "slice":
+        begin, end = op.attrs["begin"], op.attrs["begin"] + op.attrs["size"]
+        return _compile_unary(lambda x: x[:, begin:end], a, out)
+    if op.kind == "reshape":
+        shape = graph.tensors[op.outputs[0]].shape[1:]
+        return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
+    if op.kind == "split":
+        width = graph.tensors[op.outputs[0]].shape[1]
+
+        def split(values: Slots) -> None:
+            for index, slot in enumerate(outputs):
+                values[slot] = values[a][:, index * width : (index + 1) * width]
+
+        return split
+    table = integer.unary_table(graph, op)
+    return _compile_unary(lambda x: integer.look_up(table, x), a, out)
+
+
+def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
+    params = integer.fully_connected_params(graph, op)
+    weight = np.asarray(graph.tensors[op.inputs[1]].data, np.float64).T.copy()
+    offset = -params.input_zero_point * weight.sum(axis=0)
+    if len(op.inputs) == 3:
+        offset = offset + graph.tensors[op.inputs[2]].data
+
+    def dense(x: Array) -> Array:
+        return integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
+
+    return dense
+
+
+def _pair_table(graph: Graph, op: Op) -> npt.NDArray[np.int8]:
+    """(65536,) outputs; the index is (a + 128) * 256 + b + 128."""
+    first, second = np.repeat(_CODES, 256), np.tile(_CODES, 256)
+    if op.kind == "mul":
+        return integer.mul(integer.mul_params(graph, op), first, second)
+    return integer.add(integer.add_params(graph, op), first, second)
+
+
+def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
+    def apply(values: Slots) -> None:
+        values[out] = function(values[a])
+
+    return apply
+
+
+def _compile_binary(table: npt.NDArray[np.int8], a: int, b: int, out: int) -> Action:
+    def apply(values: Slots) -> None:
+        values[out] = table[(values[a].astype(np.int64) + 128) * 256 + values[b] + 128]
+
+    return apply

@@ -1,0 +1,169 @@
+"""What the commands print for people: small tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_tqs.boards import Board
+    from edge_tqs.flash import FlashResult
+    from edge_tqs.plan import Plan
+    from edge_tqs.report import BuildReport, ValidationReport
+    from edge_tqs.score import Sensitivity
+
+Costs = Mapping[str, Mapping[int, int]]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell; those whose every cell starts with a digit are aligned to the right."""
+    cells = [list(header), *map(list, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    numeric = [all(row[i][:1].isdigit() or row[i] in ("", "-") for row in cells[1:]) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        )
+        for row in cells
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def score_table(sensitivity: Sensitivity, costs: Costs) -> str:
+    """Weights from the most to the least sensitive."""
+    ranked = sorted(sensitivity.tensors, key=lambda tensor: -tensor.tqs)
+    rows = [
+        [
+            tensor.name,
+            "x".join(map(str, tensor.shape)),
+            f"{tensor.tqs:.2e}",
+            f"{tensor.low:.1e} to {tensor.high:.1e}",
+            f"{costs[tensor.name][8]:,}",
+            f"{costs[tensor.name][4]:,}",
+        ]
+        for tensor in ranked
+    ]
+    left = sensitivity.predictability_steps
+    within = f"more than {sensitivity.horizon}" if left is None else f"{left}"
+    return "\n".join(
+        [
+            table(["weight", "shape", "TQS", "90 % interval", "bytes at 8", "bytes at 4"], rows),
+            f"over {sensitivity.horizon} closed-loop steps, {sensitivity.draws} draws, "
+            f"{sensitivity.seeds_count} seeds; Lyapunov exponent {sensitivity.lyapunov:+.4f} a step, "
+            f"predictable for {within} steps",
+        ]
+    )
+
+
+def plan_table(plan: Plan, costs: Costs) -> str:
+    """Each weight's width, then the bytes beside the budget and the uniform plans."""
+    rows = [
+        [
+            tensor.name,
+            "x".join(map(str, tensor.shape)),
+            "-" if tensor.tqs is None else f"{tensor.tqs:.2e}",
+            f"int{tensor.width}",
+            f"{tensor.bytes:,}",
+        ]
+        for tensor in plan.tensors
+    ]
+    budget = "" if plan.budget_bytes is None else f" of {plan.budget_bytes:,}"
+    int4, int8 = (sum(options[width] for options in costs.values()) for width in (4, 8))
+    return "\n".join(
+        [
+            table(["weight", "shape", "TQS", "width", "bytes"], rows),
+            f"{plan.total_bytes:,}{budget} bytes (all-int4 {int4:,}, all-int8 {int8:,}); "
+            f"predicted divergence {plan.predicted_damage**0.5:.4f} RMSE",
+        ]
+    )
+
+
+def build_summary(result: BuildReport, out: Path) -> str:
+    """Ten lines: what was built, its size, what quantisation does to the closed loop, where the report is."""
+    model, size, host = result.model, result.bytes, result.host
+    wide = sum(tensor.width == 8 for tensor in result.tensors)
+    budget = "" if size.budget is None else f" of {size.budget:,}"
+    lines = [
+        f"model       {model.name} ({model.recurrence}), window {model.window}, {model.channels} channels, "
+        f"{model.parameters:,} parameters, hash {model.hash[:12]}",
+        f"float       differs from Keras by at most {_number(host.float_vs_keras_max_abs)}",
+        f"plan        {wide} weights int8, {len(result.tensors) - wide} int4: {size.mixed:,}{budget} bytes "
+        f"(int4 {size.int4:,}, int8 {size.int8:,}, float32 {size.float32:,})",
+        f"divergence  RMSE from float over {host.horizon} steps, {host.rollouts} rollouts: "
+        + _variants(asdict(host.divergence)),
+    ]
+    if host.mse_vs_truth is not None:
+        lines.append("accuracy    MSE against the truth: " + _variants(asdict(host.mse_vs_truth)))
+    exact = {True: "bit for bit as the integer reference", False: "DIFFERS", None: "not installed"}
+    lines.append(f"runtimes    tflite-micro {exact[host.tflm_bit_exact]}; LiteRT RMSE {_number(host.litert_rmse)}")
+    if result.image is not None:
+        image = result.image
+        lines.append(
+            f"image       {result.board}: text {image.text:,}, rodata {image.rodata:,}, data {image.data:,}, "
+            f"bss {image.bss:,} bytes; model.tflite {size.tflite:,}"
+        )
+    lines += [f"warning     {warning}" for warning in result.warnings]
+    lines.append(f"report      {out / 'report.html'}")
+    lines.append(f"next        edge-tqs validate {out}")
+    return "\n".join(lines)
+
+
+def validation_summary(result: ValidationReport, build: Path) -> str:
+    """The verdict first, then the figures behind it."""
+    diverged = result.first_divergence
+    if result.bit_exact:
+        verdict = f"bit-exact in all {result.steps:,} steps"
+    elif diverged is None or diverged.channel is None:
+        step = "" if diverged is None else f" from step {diverged.step} of rollout {diverged.rollout}"
+        verdict = f"hidden state differs{step}"
+    else:
+        verdict = (
+            f"differs first at step {diverged.step}, channel {diverged.channel} of rollout {diverged.rollout}: "
+            f"expected {diverged.expected}, got {diverged.got}"
+        )
+    latency, memory = result.latency, result.memory
+    lines = [
+        f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
+        f"rollouts    {result.rollouts} of {result.horizon} steps, model {result.model_hash[:12]}, engine {result.engine}",
+        f"error       RMSE {_number(result.rmse_vs_float)} from float"
+        + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
+        f"latency     {_number(latency.p50)} {latency.unit} a step (p95 {_number(latency.p95)}, "
+        f"max {_number(latency.max)}; {latency.counter}, {latency.hz:,} Hz)"
+        + ("" if latency.instructions is None else f" = {_number(latency.instructions)} guest instructions"),
+        f"memory      flash {_bytes(memory.flash)}, RAM {_bytes(memory.ram)}, deepest stack {_bytes(memory.stack_peak)}",
+        f"bit_exact   {'true' if result.bit_exact else 'false'}",
+        f"report      {build / 'report.html'}",
+    ]
+    return "\n".join(lines)
+
+
+def flash_summary(result: FlashResult) -> tuple[dict[str, Any], str]:
+    """(JSON object, text) of what a flash tool did."""
+    body = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(result).items()}
+    return body, ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in body.items())
+
+
+def boards_table(boards: Sequence[Board]) -> tuple[list[dict[str, Any]], str]:
+    """(JSON list, text) of the boards."""
+    body = [
+        {"name": board.name, "core": board.core, "proven": board.proven, "description": board.description}
+        for board in boards
+    ]
+    return body, table(["board", "core", "proven", ""], [list(map(str, item.values())) for item in body])
+
+
+def _variants(values: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in values.items())
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.4g}"
+
+
+def _bytes(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,} B"

@@ -1,0 +1,235 @@
+"""Integer Graph to a TensorFlow Lite model, as the objects of the schema's Python API.
+
+Only what every runtime computes right is emitted (kernels.py): an int4 fully_connected becomes RESHAPE, a 1x1 CONV_2D
+and RESHAPE, because tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Array, DType, Graph, Op, Quant, Tensor
+from edge_tqs.integer import pack_int4
+
+SIGNATURE_KEY = "serving_default"
+METADATA_NAME = "edge_tqs"
+SCHEMA_VERSION = 3
+PADDING_VALID = 1
+NO_BIAS = "no bias"  # begins the name of the zeros that a convolution reads where the layer has no bias
+
+TENSOR_TYPES: dict[DType, str] = {"int8": "INT8", "int4": "INT4", "int32": "INT32"}
+FUSED_ACTIVATIONS = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """How an operator is written: schema name, the lowest version with int8, and its table of options."""
+
+    builtin: str
+    version: int
+    options: str | None = None
+
+
+OPERATORS: dict[str, Operator] = {
+    "fully_connected": Operator("FULLY_CONNECTED", 4, "FullyConnectedOptions"),
+    "conv_2d": Operator("CONV_2D", 3, "Conv2DOptions"),
+    "add": Operator("ADD", 2, "AddOptions"),
+    "sub": Operator("SUB", 2, "SubOptions"),
+    "mul": Operator("MUL", 2, "MulOptions"),
+    "logistic": Operator("LOGISTIC", 2),
+    "tanh": Operator("TANH", 2),
+    "elu": Operator("ELU", 1),
+    "leaky_relu": Operator("LEAKY_RELU", 2, "LeakyReluOptions"),
+    "split": Operator("SPLIT", 2, "SplitOptions"),
+    "slice": Operator("SLICE", 2, "SliceOptions"),
+    "reshape": Operator("RESHAPE", 1, "ReshapeOptions"),
+    "quantize": Operator("QUANTIZE", 1, "QuantizeOptions"),
+}
+
+
+def schema() -> Any:
+    """The generated schema module, imported when a flatbuffer is first touched (30 ms)."""
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
+
+
+def lower(graph: Graph, metadata: bytes) -> Any:
+    """The ModelT of an integer ``graph``; ``metadata`` goes into the entry ``edge_tqs``. Raises ModelError."""
+    return _Lowering(graph).model(metadata)
+
+
+class _Lowering:
+    """Numbers tensors, buffers and operator codes while one model is being written."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.schema = schema()
+        self.buffers = [self.schema.BufferT()]  # buffer 0 is empty: the tensors that are computed
+        self.codes: list[Any] = []
+        self.code_of: dict[str, int] = {}
+        self.tensors: list[Any] = []
+        self.index_of: dict[str, int] = {}
+        self.operators: list[Any] = []
+
+    def model(self, metadata: bytes) -> Any:
+        graph, s = self.graph, self.schema
+        inputs = (graph.input, *(state.input for state in graph.states))
+        outputs = (graph.output, *(state.output for state in graph.states))
+        used = {*inputs, *outputs, *(name for op in graph.ops for name in (*op.inputs, *op.outputs))}
+        convolved = {op.inputs[1] for op in graph.ops if self._is_int4(op)}
+        for name, tensor in graph.tensors.items():
+            if name in used:
+                shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else tensor.shape
+                self._tensor(tensor, shape)
+        for op in graph.ops:
+            self._int4_layer(op) if self._is_int4(op) else self._operator(op)
+
+        subgraph = s.SubGraphT()
+        subgraph.name = graph.name.encode()
+        subgraph.tensors, subgraph.operators = self.tensors, self.operators
+        subgraph.inputs = [self.index_of[name] for name in inputs]
+        subgraph.outputs = [self.index_of[name] for name in outputs]
+        model = s.ModelT()
+        model.version = SCHEMA_VERSION
+        model.operatorCodes, model.subgraphs, model.buffers = self.codes, [subgraph], self.buffers
+        model.signatureDefs = [self._signature(subgraph)]
+        entry = s.MetadataT()
+        entry.name, entry.buffer = METADATA_NAME.encode(), self._buffer(np.frombuffer(metadata, np.uint8))
+        model.metadata = [entry]
+        return model
+
+    def _is_int4(self, op: Op) -> bool:
+        return op.kind == "fully_connected" and self.graph.tensors[op.inputs[1]].dtype == "int4"
+
+    def _signature(self, subgraph: Any) -> Any:
+        def name_all(first: str, indices: list[int]) -> list[Any]:
+            entries = []
+            for name, index in zip((first, *(state.name for state in self.graph.states)), indices, strict=True):
+                entry = self.schema.TensorMapT()
+                entry.name, entry.tensorIndex = name.encode(), index
+                entries.append(entry)
+            return entries
+
+        signature = self.schema.SignatureDefT()
+        signature.signatureKey = SIGNATURE_KEY.encode()
+        signature.inputs, signature.outputs = name_all("x", subgraph.inputs), name_all("y", subgraph.outputs)
+        return signature
+
+    # --- tensors ----------------------------------------------------------------------------------------------------
+
+    def _buffer(self, data: Array) -> int:
+        buffer = self.schema.BufferT()
+        buffer.data = data
+        self.buffers.append(buffer)
+        return len(self.buffers) - 1
+
+    def _tensor(self, tensor: Tensor, shape: tuple[int, ...]) -> int:
+        if tensor.dtype not in TENSOR_TYPES:
+            raise ModelError(
+                f"{self.graph.name}: tensor {tensor.name} is {tensor.dtype}; only an integer graph is written"
+            )
+        written = self.schema.TensorT()
+        written.name, written.shape, written.hasRank = tensor.name.encode(), list(shape), True
+        written.type = getattr(self.schema.TensorType, TENSOR_TYPES[tensor.dtype])
+        written.buffer = 0
+        if tensor.data is not None:
+            raw = pack_int4(tensor.data) if tensor.dtype == "int4" else np.ascontiguousarray(tensor.data)
+            written.buffer = self._buffer(np.frombuffer(raw.tobytes(), np.uint8))
+        if tensor.quant is not None:
+            written.quantization = self._quantization(tensor.quant)
+        self.index_of[tensor.name] = len(self.tensors)
+        self.tensors.append(written)
+        return self.index_of[tensor.name]
+
+    def _quantization(self, quant: Quant) -> Any:
+        written = self.schema.QuantizationParametersT()
+        written.scale = np.asarray(quant.scale, np.float32)
+        written.zeroPoint = np.full(quant.scale.size, quant.zero_point, np.int64)
+        return written
+
+    def _helper(self, name: str, shape: tuple[int, ...], like: str) -> int:
+        """A reshaped copy of activation ``like``; one a name, so that two readers share it."""
+        if name in self.index_of:
+            return self.index_of[name]
+        return self._tensor(Tensor(name, shape, "int8", None, self.graph.tensors[like].quant), shape)
+
+    def _constant(self, *values: int, scalar: bool = False) -> int:
+        """An int32 operand such as a split's axis; equal ones are shared."""
+        name = f"i32/{values[0] if scalar else list(values)}"
+        shape = () if scalar else (len(values),)
+        if name in self.index_of:
+            return self.index_of[name]
+        return self._tensor(Tensor(name, shape, "int32", np.array(values, np.int32).reshape(shape)), shape)
+
+    # --- operators --------------------------------------------------------------------------------------------------
+
+    def _append(self, kind: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
+        known, s = OPERATORS[kind], self.schema
+        if kind not in self.code_of:
+            code = s.OperatorCodeT()
+            code.builtinCode = getattr(s.BuiltinOperator, known.builtin)
+            code.deprecatedBuiltinCode, code.version = code.builtinCode, known.version  # all are below 127
+            self.code_of[kind] = len(self.codes)
+            self.codes.append(code)
+        operator = s.OperatorT()
+        operator.opcodeIndex, operator.inputs, operator.outputs = self.code_of[kind], inputs, outputs
+        if known.options is not None:
+            operator.builtinOptionsType = getattr(s.BuiltinOptions, known.options)
+            operator.builtinOptions = getattr(s, f"{known.options}T")()
+            for name, value in options.items():
+                setattr(operator.builtinOptions, name, value)
+        self.operators.append(operator)
+
+    def _operator(self, op: Op) -> None:
+        inputs = [self.index_of[name] for name in op.inputs]
+        outputs = [self.index_of[name] for name in op.outputs]
+        if op.kind == "fully_connected":
+            self._append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
+        elif op.kind == "split":
+            self._append(op.kind, [self._constant(1, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
+        elif op.kind == "slice":
+            begin, size = self._constant(0, op.attrs["begin"]), self._constant(1, op.attrs["size"])
+            self._append(op.kind, [*inputs, begin, size], outputs)
+        elif op.kind == "reshape":
+            self._append(op.kind, inputs, outputs, newShape=list(self.graph.tensors[op.outputs[0]].shape))
+        elif op.kind == "leaky_relu":
+            self._append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
+        else:
+            self._append(op.kind, inputs, outputs)
+
+    def _int4_layer(self, op: Op) -> None:
+        rows, columns = self.graph.tensors[op.inputs[1]].shape
+        x, y = op.inputs[0], op.outputs[0]
+        count = len(self.tensors)
+        x_image = self._helper(f"{x}/in", (1, 1, 1, columns), x)
+        if x_image == count:  # the first reader of this image makes it
+            self._append("reshape", [self.index_of[x]], [x_image], newShape=[1, 1, 1, columns])
+        y_image = self._helper(f"{y}/out", (1, 1, 1, rows), y)
+        self._append(
+            "conv_2d",
+            [x_image, self.index_of[op.inputs[1]], self._bias(op)],
+            [y_image],
+            padding=PADDING_VALID,
+            strideW=1,
+            strideH=1,
+            fusedActivationFunction=self._activation(op),
+        )
+        self._append("reshape", [y_image], [self.index_of[y]], newShape=[1, rows])
+
+    def _bias(self, op: Op) -> int:
+        """The bias of a convolution: LiteRT wants one, so a layer without gets zeros."""
+        if len(op.inputs) == 3:
+            return self.index_of[op.inputs[2]]
+        rows = self.graph.tensors[op.inputs[1]].shape[0]
+        name = f"{NO_BIAS}/{rows}"
+        if name in self.index_of:
+            return self.index_of[name]
+        return self._tensor(Tensor(name, (rows,), "int32", np.zeros(rows, np.int32)), (rows,))
+
+    def _activation(self, op: Op) -> Any:
+        return getattr(self.schema.ActivationFunctionType, FUSED_ACTIVATIONS[op.attrs["activation"]])

@@ -1,0 +1,70 @@
+"""Stand-alone: roll out an edge-tqs model.tflite. Needs numpy and tflite-runtime or ai-edge-litert, nothing else.
+
+usage: tflite_rollout.py MODEL.tflite SEEDS.npy OUTPUTS.npy HORIZON
+
+SEEDS.npy: (N, W, F) int8 codes, oldest sample first. OUTPUTS.npy: (N, HORIZON, F) int8 codes. Prints the runtime's
+name and version. It knows the file by docs/format.md alone and must keep running on Python 3.9.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def load(model: bytes) -> tuple[str, Any]:
+    """(name and version of the runtime, its interpreter of ``model``)."""
+    try:
+        import tflite_runtime as package
+        from tflite_runtime.interpreter import Interpreter
+    except ImportError:
+        import ai_edge_litert as package
+        from ai_edge_litert.interpreter import Interpreter
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+    return f"{package.__name__} {getattr(package, '__version__', '')}".strip(), interpreter
+
+
+def read_metadata(model: bytes) -> Any:
+    """The JSON object of the metadata entry edge_tqs, found by its first key."""
+    text = model[model.index(b'{"channels":') :].decode("utf-8", "replace")
+    return json.JSONDecoder().raw_decode(text)[0]
+
+
+def roll(step: Any, metadata: Any, seed: Any, horizon: int) -> Any:
+    """One rollout with a signature runner: seed (W, F) codes -> (horizon, F) codes."""
+    zeros = {
+        name: np.full(detail["shape"], detail["quantization"][1], np.int8)
+        for name, detail in step.get_input_details().items()
+        if name != "x"
+    }
+    window, states, outputs = seed.copy(), zeros, []
+    for t in range(horizon):
+        if metadata["recurrence"] == "none":
+            samples = [window[None]]
+        elif metadata["recurrence"] == "stateful" and t > 0:
+            samples = [window[-1:]]
+        else:
+            samples, states = [window[k : k + 1] for k in range(len(window))], zeros
+        for x in samples:
+            result = step(x=x, **states)
+            states = {name: result[name] for name in zeros}
+        outputs.append(result["y"][0])
+        window = np.concatenate([window[1:], result["y"][:, metadata["feedback"]]])
+    return np.stack(outputs)
+
+
+def main(model_path: str, seeds_path: str, outputs_path: str, horizon: str) -> None:
+    """Read, roll each seed, write."""
+    model = Path(model_path).read_bytes()
+    runtime, interpreter = load(model)
+    step, metadata = interpreter.get_signature_runner("serving_default"), read_metadata(model)
+    seeds = np.load(seeds_path, allow_pickle=False)
+    np.save(outputs_path, np.stack([roll(step, metadata, seed, int(horizon)) for seed in seeds]))
+    print(runtime)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,162 @@
+"""A float graph as one traced whole-rollout function, with the weights as arguments.
+
+A score needs hundreds of rollouts of the same graph with other weights, so the loop over time must run inside
+TensorFlow. Two things make it fast:
+
+- One ``tf.function`` with one ``tf.while_loop`` over samples; nothing is traced again when the weights change.
+- A windowed model evaluates its step W times for each forecast, but all windows that overlap a sample read the same
+  sample. So they advance together, as one batch, one sample at a time: W + T - 1 wide steps in place of W * T narrow
+  ones. Only the last sample of a window depends on the forecast before it, and that one is known by then.
+
+XLA compiles the loop where it can. With 64 units, W = 48, T = 96 and 8 seeds on two cores, a rollout of an LSTM takes
+25 ms after 0.36 s of tracing and compiling (without XLA 38 ms after 0.12 s), of a GRU 16 ms after 0.29 s (43 ms after
+0.12 s): it pays from about 20 rollouts on, and a score has 48 or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph, Op
+from edge_tqs.tensorflow_import import import_tensorflow, quiet
+
+Array = npt.NDArray[Any]
+#: (weights by tensor name, seeds (N, W, F)) -> outputs (N, T, F). Weights left out are the graph's own.
+Rollouts = Callable[[Mapping[str, Array], Array], Array]
+
+
+def trace_rollout(graph: Graph, horizon: int, count: int) -> Rollouts:
+    """Trace ``count`` closed-loop rollouts of ``horizon`` steps, as interpret.float_rollout defines them.
+
+    The function takes float32 weights, in the layout of the graph's tensors, for any of the fully_connected operators.
+    Raises ModelError for a graph that is not float, ToolError without TensorFlow.
+    """
+    tf = import_tensorflow()
+    own = {tensor.name: tensor.data for tensors in graph.weights().values() for tensor in tensors}
+    loop = _window_loop if graph.forecast.recurrence == "none" else _sample_loop
+    with quiet():
+        constants = {
+            name: tf.constant(tensor.data)
+            for name, tensor in graph.tensors.items()
+            if tensor.data is not None and name not in own
+        }
+
+        def rollout(weights: dict[str, Any], seeds: Any) -> Any:
+            def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+                return _step(tf, graph, constants | weights, x, states)
+
+            return loop(tf, graph, horizon, count, step, seeds)
+
+        originals = {name: tf.constant(data) for name, data in own.items()}
+        signature = (
+            {name: tf.TensorSpec(graph.tensors[name].shape, tf.float32) for name in own},
+            tf.TensorSpec((count, graph.forecast.window, graph.forecast.channels), tf.float32),
+        )
+        function = _compile(tf, rollout, signature, (originals, tf.zeros(signature[1].shape)))
+
+    def run(weights: Mapping[str, Array], seeds: Array) -> Array:
+        changed = {name: tf.constant(np.asarray(data, np.float32)) for name, data in weights.items()}
+        outputs: Array = function(originals | changed, tf.constant(np.asarray(seeds, np.float32))).numpy()
+        return outputs
+
+    return run
+
+
+def _compile(tf: Any, rollout: Callable[..., Any], signature: tuple[Any, Any], example: tuple[Any, Any]) -> Any:
+    """Trace ``rollout`` for XLA, or without it where this TensorFlow cannot compile for its CPU."""
+    try:
+        function = tf.function(rollout, autograph=False, jit_compile=True).get_concrete_function(*signature)
+        function(*example)  # XLA compiles, and fails, at the first call
+        return function
+    except tf.errors.OpError:
+        return tf.function(rollout, autograph=False).get_concrete_function(*signature)
+
+
+def _window_loop(tf: Any, graph: Graph, horizon: int, count: int, step: Any, seeds: Any) -> Any:
+    """Recurrence "none": each step sees the whole window."""
+    feedback = list(graph.forecast.feedback)
+    outputs = tf.TensorArray(tf.float32, horizon, element_shape=(count, graph.forecast.channels))
+
+    def body(t: Any, window: Any, outputs: Any) -> tuple[Any, Any, Any]:
+        y, _ = step(window, [])
+        fed = tf.gather(y, feedback, axis=1)
+        return t + 1, tf.concat([window[:, 1:], fed[:, None]], axis=1), outputs.write(t, y)
+
+    _, _, outputs = tf.while_loop(lambda t, *_: t < horizon, body, (0, seeds, outputs))
+    return tf.transpose(outputs.stack(), (1, 0, 2))
+
+
+def _sample_loop(tf: Any, graph: Graph, horizon: int, count: int, step: Any, seeds: Any) -> Any:
+    """Recurrence "windowed" and "stateful": one sample a turn, through all windows that hold it.
+
+    States are (N, R, width). Row j % R belongs to window j, which starts at sample j from zero states and gives its
+    forecast at sample j + W - 1; at most R = min(W, T) windows are open at once. "stateful" has one window for ever.
+    """
+    forecast = graph.forecast
+    length = forecast.window
+    rows = min(length, horizon) if forecast.recurrence == "windowed" else 1
+    feedback = list(forecast.feedback)
+    samples = tf.transpose(seeds, (1, 0, 2))
+    states = [tf.zeros((count, rows, graph.tensors[state.input].shape[1])) for state in graph.states]
+    outputs = tf.TensorArray(tf.float32, length + horizon - 1, element_shape=(count, forecast.channels))
+
+    def body(m: Any, y: Any, states: list[Any], outputs: Any) -> tuple[Any, Any, list[Any], Any]:
+        x = tf.where(m < length, samples[tf.minimum(m, length - 1)], tf.gather(y, feedback, axis=1))
+        if forecast.recurrence == "windowed":
+            # Window m starts, if there is one; after the last, its row may belong to a window that is still open.
+            starts = tf.logical_and(tf.equal(tf.range(rows), m % rows), m < horizon)
+            states = [tf.where(starts[None, :, None], 0.0, state) for state in states]
+        every, states = step(x[:, None], states)
+        y = tf.reshape(tf.gather(every, (m - length + 1) % rows, axis=1), (count, forecast.channels))
+        return m + 1, y, states, outputs.write(m, y)
+
+    start = (0, tf.zeros((count, forecast.channels)), states, outputs)
+    *_, outputs = tf.while_loop(lambda m, *_: m < length + horizon - 1, body, start)
+    return tf.transpose(outputs.stack()[length - 1 :], (1, 0, 2))
+
+
+def _step(tf: Any, graph: Graph, constants: Mapping[str, Any], x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+    """The graph over leading dimensions of any number; widths are on the last axis."""
+    values = dict(constants)
+    values[graph.input] = x
+    for state, value in zip(graph.states, states, strict=True):
+        values[state.input] = value
+    for op in graph.ops:
+        inputs = [values[name] for name in op.inputs]
+        values.update(zip(op.outputs, _apply(tf, graph, op, inputs), strict=True))
+    return values[graph.output], [values[state.output] for state in graph.states]
+
+
+def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
+    x = inputs[0]
+    if op.kind == "fully_connected":
+        return [_fully_connected(tf, op.attrs["activation"], *inputs)]
+    if op.kind in ("add", "sub", "mul"):
+        binary = {"add": tf.add, "sub": tf.subtract, "mul": tf.multiply}
+        return [binary[op.kind](x, inputs[1])]
+    if op.kind in ("logistic", "tanh", "elu"):
+        unary = {"logistic": tf.sigmoid, "tanh": tf.tanh, "elu": tf.nn.elu}
+        return [unary[op.kind](x)]
+    if op.kind == "leaky_relu":
+        return [tf.nn.leaky_relu(x, op.attrs["alpha"])]
+    if op.kind == "split":
+        return list(tf.split(x, op.attrs["parts"], axis=-1))
+    if op.kind == "slice":
+        return [x[..., op.attrs["begin"] : op.attrs["begin"] + op.attrs["size"]]]
+    if op.kind == "reshape":
+        before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+        return [tf.reshape(x, (*x.shape[: x.shape.rank - len(before) + 1], *after[1:]))]
+    raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
+
+
+def _fully_connected(tf: Any, activation: str, x: Any, w: Any, b: Any = None) -> Any:
+    # One matrix product over all rows: a batched one would multiply each (R, K) block on its own.
+    y = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), w, transpose_b=True)
+    y = tf.reshape(y, (*x.shape[:-1], w.shape[0]))
+    y = y if b is None else y + b
+    return {"none": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}[activation](y)

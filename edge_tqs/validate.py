@@ -1,0 +1,271 @@
+"""`edge-tqs validate`: closed-loop rollouts on the board, step by step against the host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs import build_dir, evaluate, report
+from edge_tqs.boards import Board
+from edge_tqs.build_dir import BuildDir
+from edge_tqs.device import Device, open_port, run_rollout
+from edge_tqs.errors import DeviceError, TqsError, UsageError
+from edge_tqs.graph import Graph
+from edge_tqs.interpret import float_rollout
+from edge_tqs.rollout import Rollout
+from edge_tqs.simulate import decode, encode, integer_rollout
+from edge_tqs.wire import UNKNOWN_SIZE, Counter, HelloReply, StatusReply, Step
+
+Array = npt.NDArray[Any]
+Progress = Callable[[str, int, int], None]
+
+#: A server that computes with another runtime than the generated C is compared by error: its RMSE against the float
+#: rollout may exceed the host's by this factor, plus one code (tflite.md: runtimes differ by one code a layer).
+OTHER_ENGINE_TOLERANCE = 1.25
+
+
+@dataclass(frozen=True)
+class ValidateRequest:
+    """build: a directory that `edge-tqs build` wrote. port: None starts the board's emulator.
+
+    server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
+    data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved.
+    """
+
+    build: Path
+    port: str | None = None
+    baud: int = 115200
+    rollouts: int = 8
+    horizon: int | None = None
+    data: Path | None = None
+    server: str = "program"
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What the host says of the same seeds: seeds and truth in the model's units, integer codes, float outputs."""
+
+    seeds: Array
+    truth: Array | None
+    codes: Array
+    rollout: Rollout
+    floats: Array
+
+
+def validate(request: ValidateRequest, progress: Progress) -> report.ValidationReport:
+    """Run the rollouts and return the report; also writes validation.json, trace.jsonl and report.html.
+
+    Raises:
+        UsageError: no such build, port or data; a horizon or a number of rollouts below one.
+        DeviceError: the board is silent, runs another model or fails; the steps received so far are in trace.jsonl.
+    """
+    built = build_dir.load(request.build)
+    horizon = request.horizon or built.report.host.horizon
+    if request.rollouts < 1 or horizon < 1:
+        raise UsageError("--rollouts and --horizon must be at least 1")
+    seeds, truth = _seeds(built, request, horizon)
+    with _port(built, request) as port, Device(open_port(port, request.baud)) as device:
+        progress(f"waiting for {built.board.name} at {port}", 0, 1)
+        hello = device.hello()
+        device.require_model(built.model_hash)
+        engine = _engine(hello)
+        progress("computing the expected rollouts on the host", 0, 1)
+        expected = _expect(built, engine, seeds, truth, horizon)
+        measured = _measure(built, request, device, hello, expected, progress)
+        status = device.status()
+    result = _report(built, port, hello, engine, status, expected, measured, emulated=request.port is None)
+    path = request.build / report.VALIDATION_JSON
+    path.write_text(result.to_json(), encoding="utf-8")
+    report.write_report(request.build)
+    return result
+
+
+def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Array, Array | None]:
+    """(seeds, truth) for this run: of the given CSV, else those saved by the build."""
+    if request.data is not None:
+        return build_dir.windows_of(request.data, built.graph.forecast, request.rollouts, horizon)
+    if request.rollouts > len(built.seeds):
+        raise UsageError(
+            f"the build saved {len(built.seeds)} seed windows, --rollouts asks for {request.rollouts}",
+            hint=f"Ask for at most {len(built.seeds)}, or give a CSV with --data.",
+        )
+    truth = built.truth
+    if truth is not None and truth.shape[1] < horizon:
+        truth = None
+    count = request.rollouts
+    return built.seeds[:count], None if truth is None else truth[:count, :horizon]
+
+
+@contextmanager
+def _port(built: BuildDir, request: ValidateRequest) -> Iterator[str]:
+    if request.port is not None:
+        yield request.port
+        return
+    from edge_tqs import emulator
+
+    with emulator.start_server(built.board, built.path, request.server) as port:
+        yield port
+
+
+def _engine(hello: HelloReply) -> str:
+    """The runtime behind a board: the part of its name after "+" (PROTOCOL.md), the generated C without one."""
+    _, _, engine = hello.board.partition("+")
+    return engine or "c"
+
+
+def _expect(built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int) -> Expected:
+    codes = encode(built.graph, seeds)
+    if engine == "c":
+        rollout = integer_rollout(built.graph, codes, horizon)
+    else:  # another runtime's arithmetic: the same runtime on this host says what it should be
+        from edge_tqs.runtimes import rollout_in
+
+        rollout = rollout_in("litert", built.model, built.graph, codes, horizon)
+    return Expected(seeds, truth, codes, rollout, float_rollout(built.float_graph, seeds, horizon).outputs)
+
+
+def _measure(
+    built: BuildDir,
+    request: ValidateRequest,
+    device: Device,
+    hello: HelloReply,
+    expected: Expected,
+    progress: Progress,
+) -> Rollout:
+    """Every rollout from the board; each step is on disk (trace.jsonl) before the next is awaited."""
+    count, horizon = expected.rollout.outputs.shape[:2]
+    rows: list[tuple[Array, Array, Array]] = []
+    path = request.build / "trace.jsonl"
+    with path.open("w", encoding="utf-8") as trace:
+        header = {"board": hello.board, "model_hash": built.model_hash, "rollouts": count, "horizon": horizon}
+        _append(trace, header)
+        for index in range(count):
+
+            def on_step(step: Step, index: int = index) -> None:
+                codes = np.frombuffer(step.codes, np.int8).tolist()
+                line = {"rollout": index, "step": step.step, "codes": codes, "ticks": step.ticks, "state": step.state_hash}
+                _append(trace, line)
+                progress("rollouts on the board", index * horizon + step.step + 1, count * horizon)
+
+            try:
+                rows.append(run_rollout(device, expected.codes[index], horizon, on_step=on_step))
+            except TqsError as error:
+                done = f"{index} of {count} rollouts were complete; every step received is in {path}."
+                raise DeviceError(f"{error.message} {done}", hint=error.hint) from error
+    outputs, ticks, hashes = (np.stack(part) for part in zip(*rows, strict=True))
+    return Rollout(f"device:{hello.board}", outputs, ticks, hashes)
+
+
+def _append(trace: TextIO, line: dict[str, Any]) -> None:
+    trace.write(json.dumps(line) + "\n")
+    trace.flush()
+
+
+def first_divergence(expected: Rollout, measured: Rollout) -> report.FirstDivergence | None:
+    """The earliest step (then rollout, then channel) at which outputs or state hashes differ; None if none does."""
+    wrong = expected.outputs != measured.outputs
+    hashes = np.zeros(wrong.shape[:2], bool)
+    if expected.state_hashes is not None and measured.state_hashes is not None:
+        hashes = expected.state_hashes != measured.state_hashes
+    bad = wrong.any(axis=2) | hashes
+    if not bad.any():
+        return None
+    step = int(np.argmax(bad.any(axis=0)))
+    index = int(np.argmax(bad[:, step]))
+    if wrong[index, step].any():
+        channel = int(np.argmax(wrong[index, step]))
+        want, got = expected.outputs[index, step, channel], measured.outputs[index, step, channel]
+        return report.FirstDivergence(index, step, channel, int(want), int(got))
+    assert expected.state_hashes is not None and measured.state_hashes is not None
+    return report.FirstDivergence(
+        index, step, None, int(expected.state_hashes[index, step]), int(measured.state_hashes[index, step])
+    )
+
+
+def _report(
+    built: BuildDir,
+    port: str,
+    hello: HelloReply,
+    engine: str,
+    status: StatusReply,
+    expected: Expected,
+    measured: Rollout,
+    *,
+    emulated: bool,
+) -> report.ValidationReport:
+    graph = built.graph
+    outputs = decode(graph, measured.outputs)
+    count, horizon = measured.outputs.shape[:2]
+    diverged = first_divergence(expected.rollout, measured)
+    error = evaluate.rmse(outputs, expected.floats)
+    passed = diverged is None
+    if engine != "c" and not passed:
+        host = evaluate.rmse(decode(graph, expected.rollout.outputs), expected.floats)
+        passed = error <= OTHER_ENGINE_TOLERANCE * host + _output_scale(graph)
+    scaling = graph.forecast.scaling
+    shown = built.report.host.curves.example
+    return report.ValidationReport(
+        board=hello.board,
+        port=port,
+        engine=engine,
+        passed=passed,
+        model_hash=built.model_hash,
+        rollouts=count,
+        horizon=horizon,
+        steps=count * horizon,
+        bit_exact=diverged is None,
+        first_divergence=diverged,
+        rmse_vs_float=error,
+        mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
+        latency=_latency(built.board, hello, measured, emulated=emulated),
+        memory=_memory(built, engine, status),
+        curves=report.DeviceCurves(
+            rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats),
+            mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth),
+            example=None if shown is None else evaluate.physical(outputs[0, :, 0], scaling, 0),
+        ),
+    )
+
+
+def _output_scale(graph: Graph) -> float:
+    quant = graph.tensors[graph.output].quant
+    assert quant is not None
+    return float(quant.scale[0])
+
+
+def _latency(board: Board, hello: HelloReply, measured: Rollout, *, emulated: bool) -> report.Latency:
+    """Computing time a step; in guest instructions too where the emulator makes its clock count them."""
+    assert measured.ticks is not None
+    ticks = measured.ticks.reshape(-1).astype(np.float64)
+    p50, p95 = (float(v) for v in np.percentile(ticks, (50, 95), method="nearest"))
+    units = {Counter.CYCCNT: "cycles", Counter.SYSTICK: "ticks", Counter.MONOTONIC: "ns", Counter.NONE: "none"}
+    instructions = None
+    if emulated and board.emulator is not None and board.emulator.icount_shift is not None and hello.counter_hz:
+        seconds = p50 / hello.counter_hz
+        instructions = round(seconds / (2**board.emulator.icount_shift * 1e-9))
+    return report.Latency(
+        counter=hello.counter.name.lower(),
+        unit=units[hello.counter],
+        hz=hello.counter_hz,
+        p50=p50,
+        p95=p95,
+        max=float(ticks.max()),
+        instructions=instructions,
+    )
+
+
+def _memory(built: BuildDir, engine: str, status: StatusReply) -> report.Memory:
+    """Flash from the image, RAM and stack from the board itself; None where it cannot know."""
+    image = built.report.image
+    return report.Memory(
+        flash=image.text + image.rodata + image.data if image is not None and engine == "c" else None,
+        ram=None if status.ram_static == UNKNOWN_SIZE else status.ram_static,
+        stack_peak=None if status.stack_peak == UNKNOWN_SIZE else status.stack_peak,
+    )

@@ -1,0 +1,395 @@
+"""The serial protocol as bytes: frames, their incremental reader, and the messages. No input or output happens here.
+
+firmware_templates/PROTOCOL.md specifies every byte. Framing is COBS (Cheshire and Baker, "Consistent Overhead Byte
+Stuffing", IEEE/ACM Transactions on Networking 7(2), 1999) with CRC-32 (IEEE 802.3), little-endian throughout.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+from cobs import cobs
+
+from edge_tqs.errors import DeviceError
+
+VERSION = 1
+#: What the u16 length field can say. A device states its own, lower limit in its HELLO_REPLY.
+MAX_PAYLOAD = 0xFFFF
+#: In StatusReply: the port cannot know this figure.
+UNKNOWN_SIZE = 0xFFFFFFFF
+
+_HEADER = struct.Struct("<BBH")
+_CRC = struct.Struct("<I")
+
+
+class WireError(DeviceError):
+    """Bytes that are not a frame, or a payload that is not its message."""
+
+
+class MessageType(IntEnum):
+    """Request types are below 0x80; each answer has the top bit set."""
+
+    HELLO = 0x01
+    RESET = 0x02
+    PUSH = 0x03
+    FORECAST = 0x04
+    STATUS = 0x05
+    HELLO_REPLY = 0x81
+    ACK = 0x82
+    STEP = 0x84
+    DONE = 0x85
+    STATUS_REPLY = 0x86
+    NAK = 0xFF
+
+
+class NakCode(IntEnum):
+    """Why a device refused a request."""
+
+    BAD_FRAME = 1
+    UNKNOWN_TYPE = 2
+    BAD_LENGTH = 3
+    BAD_VERSION = 4
+    NOT_READY = 5
+
+
+class Counter(IntEnum):
+    """What a device counts ``ticks`` with; the rate is HelloReply.counter_hz."""
+
+    NONE = 0
+    CYCCNT = 1
+    SYSTICK = 2
+    MONOTONIC = 3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame whose CRC is right. ``type`` may be one that this version does not know."""
+
+    type: int
+    sequence: int
+    payload: bytes
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The frame as sent, with its closing zero byte. ValueError for a field out of range."""
+    if not (0 <= frame.type <= 0xFF and 0 <= frame.sequence <= 0xFF and len(frame.payload) <= MAX_PAYLOAD):
+        raise ValueError(
+            f"type {frame.type}, sequence {frame.sequence} or {len(frame.payload)} bytes do not fit a frame"
+        )
+    body = _HEADER.pack(frame.type, frame.sequence, len(frame.payload)) + frame.payload
+    return bytes(cobs.encode(body + _CRC.pack(zlib.crc32(body)))) + b"\0"
+
+
+def decode_frame(encoded: bytes) -> Frame:
+    """The frame in ``encoded``, which has no closing zero byte. WireError when COBS, length or CRC is wrong."""
+    try:
+        raw = bytes(cobs.decode(encoded))
+    except cobs.DecodeError as error:
+        raise WireError(f"not a frame: {error}") from error
+    if len(raw) < _HEADER.size + _CRC.size:
+        raise WireError(f"not a frame: {len(raw)} bytes are fewer than a header and a CRC")
+    body, (crc,) = raw[: -_CRC.size], _CRC.unpack(raw[-_CRC.size :])
+    if crc != zlib.crc32(body):
+        raise WireError("not a frame: wrong CRC")
+    kind, sequence, length = _HEADER.unpack_from(body)
+    if length != len(body) - _HEADER.size:
+        raise WireError(f"not a frame: its length field says {length}, it carries {len(body) - _HEADER.size} bytes")
+    return Frame(kind, sequence, body[_HEADER.size :])
+
+
+class FrameReader:
+    """Cuts a byte stream into frames; never raises, never holds more than one longest frame.
+
+    Args:
+        max_payload: Longer frames are dropped as they arrive.
+
+    ``dropped`` counts the frames that were too long, or failed COBS, length or CRC. Empty frames are not frames.
+    """
+
+    def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
+        self.dropped = 0
+        self._max_payload = max_payload
+        longest = _HEADER.size + max_payload + _CRC.size
+        self._limit = longest + longest // 254 + 1  # COBS adds at most one byte per 254, and one
+        self._buffer = bytearray()
+        self._overlong = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that ``data`` completes, in order."""
+        *ends, rest = data.split(b"\0")
+        frames = []
+        for piece in ends:
+            self._hold(piece)
+            frame = self._finish()
+            if frame is not None:
+                frames.append(frame)
+        self._hold(rest)
+        return frames
+
+    def _hold(self, piece: bytes) -> None:
+        if self._overlong or len(self._buffer) + len(piece) > self._limit:
+            self._overlong = True
+            self._buffer.clear()
+        else:
+            self._buffer += piece
+
+    def _finish(self) -> Frame | None:
+        encoded, overlong = bytes(self._buffer), self._overlong
+        self._buffer.clear()
+        self._overlong = False
+        if not encoded and not overlong:
+            return None
+        try:
+            frame = None if overlong else decode_frame(encoded)
+        except WireError:
+            frame = None
+        if frame is None or len(frame.payload) > self._max_payload:
+            self.dropped += 1
+            return None
+        return frame
+
+
+def _unpack(layout: struct.Struct, payload: bytes, name: str) -> tuple[int, ...]:
+    """Unpack a payload of exactly the layout's size."""
+    if len(payload) != layout.size:
+        raise WireError(f"{name} carries {len(payload)} bytes; {layout.size} are right")
+    return layout.unpack(payload)
+
+
+class Message:
+    """What messages share: ``TYPE``, ``pack`` to a payload, ``parse`` from one (WireError unless it fits exactly)."""
+
+    TYPE: ClassVar[MessageType]
+
+    def pack(self) -> bytes:
+        return b""
+
+    def frame(self, sequence: int) -> bytes:
+        """The message as sent."""
+        return encode_frame(Frame(self.TYPE, sequence, self.pack()))
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """Who are you? Ends what the device was doing and forgets the last sequence number."""
+
+    TYPE = MessageType.HELLO
+    version: int = VERSION
+
+    def pack(self) -> bytes:
+        return struct.pack("<B", self.version)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(struct.Struct("<B"), payload, "HELLO"))
+
+
+@dataclass(frozen=True)
+class Reset(Message):
+    """Make history and states as after power-up."""
+
+    TYPE = MessageType.RESET
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        _unpack(struct.Struct("<"), payload, "RESET")
+        return cls()
+
+
+@dataclass(frozen=True)
+class Push(Message):
+    """Append ``count`` samples; ``codes`` are count x channels int8 codes, oldest sample first."""
+
+    TYPE = MessageType.PUSH
+    count: int
+    codes: bytes
+
+    def pack(self) -> bytes:
+        return struct.pack("<B", self.count) + self.codes
+
+    @classmethod
+    def parse(cls, payload: bytes, channels: int) -> Self:
+        if not payload or len(payload) != 1 + payload[0] * channels:
+            raise WireError(f"PUSH carries {len(payload)} bytes, not a count and that many samples of {channels}")
+        return cls(payload[0], payload[1:])
+
+
+@dataclass(frozen=True)
+class Forecast(Message):
+    """Roll forward; send the steps ``first`` to ``first + steps - 1``."""
+
+    TYPE = MessageType.FORECAST
+    first: int
+    steps: int
+
+    def pack(self) -> bytes:
+        return struct.pack("<HH", self.first, self.steps)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(struct.Struct("<HH"), payload, "FORECAST"))
+
+
+@dataclass(frozen=True)
+class Status(Message):
+    """How much memory, how many bad frames?"""
+
+    TYPE = MessageType.STATUS
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        _unpack(struct.Struct("<"), payload, "STATUS")
+        return cls()
+
+
+@dataclass(frozen=True)
+class HelloReply(Message):
+    """What answers HELLO.
+
+    counter_hz: ticks a second. model_hash: 64 lower-case hex digits. board: ASCII, at most 255 characters.
+    """
+
+    TYPE = MessageType.HELLO_REPLY
+    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBHHHI32sB")
+    counter: Counter
+    channels: int
+    window: int
+    max_payload: int
+    counter_hz: int
+    model_hash: str
+    board: str
+    version: int = VERSION
+
+    def pack(self) -> bytes:
+        board = self.board.encode("ascii")
+        fixed = (self.version, self.counter, self.channels, self.window, self.max_payload, self.counter_hz)
+        return self._LAYOUT.pack(*fixed, bytes.fromhex(self.model_hash), len(board)) + board
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        if payload and payload[0] != VERSION:
+            raise WireError(
+                f"the device speaks version {payload[0]} of the protocol, this edge-tqs speaks {VERSION}",
+                hint="Build and flash again with this edge-tqs, or use the edge-tqs that built the firmware.",
+            )
+        size = cls._LAYOUT.size
+        if len(payload) < size or len(payload) != size + payload[size - 1]:
+            raise WireError(f"HELLO_REPLY carries {len(payload)} bytes, not {size} and a board name")
+        version, counter, channels, window, max_payload, hz, digest, _ = cls._LAYOUT.unpack_from(payload)
+        if channels == 0 or window == 0 or max_payload <= channels:
+            raise WireError(f"HELLO_REPLY is impossible: {channels} channels, window {window}, payload {max_payload}")
+        try:
+            return cls(
+                Counter(counter),
+                channels,
+                window,
+                max_payload,
+                hz,
+                digest.hex(),
+                payload[size:].decode("ascii"),
+                version,
+            )
+        except ValueError as error:
+            raise WireError(f"HELLO_REPLY is impossible: {error}") from error
+
+
+@dataclass(frozen=True)
+class Ack(Message):
+    """Done; ``pushed`` samples were pushed since RESET."""
+
+    TYPE = MessageType.ACK
+    pushed: int
+
+    def pack(self) -> bytes:
+        return struct.pack("<I", self.pushed)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(struct.Struct("<I"), payload, "ACK"))
+
+
+@dataclass(frozen=True)
+class Step(Message):
+    """One step of a forecast.
+
+    step: counted from 0. ticks: the counter over the step's computation, modulo 2^32. state_hash: CRC-32 of the states.
+    codes: the outputs, channels int8 codes.
+    """
+
+    TYPE = MessageType.STEP
+    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HII")
+    step: int
+    ticks: int
+    state_hash: int
+    codes: bytes
+
+    def pack(self) -> bytes:
+        return self._LAYOUT.pack(self.step, self.ticks, self.state_hash) + self.codes
+
+    @classmethod
+    def parse(cls, payload: bytes, channels: int) -> Self:
+        fixed = cls._LAYOUT.size
+        step, ticks, state_hash = _unpack(cls._LAYOUT, payload[:fixed], "STEP's head")
+        if len(payload) != fixed + channels:
+            raise WireError(f"STEP carries {len(payload) - fixed} codes for {channels} channels")
+        return cls(step, ticks, state_hash, payload[fixed:])
+
+
+@dataclass(frozen=True)
+class Done(Message):
+    """The forecast is over; ``steps`` were sent."""
+
+    TYPE = MessageType.DONE
+    steps: int
+
+    def pack(self) -> bytes:
+        return struct.pack("<H", self.steps)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(struct.Struct("<H"), payload, "DONE"))
+
+
+@dataclass(frozen=True)
+class StatusReply(Message):
+    """Memory in bytes (UNKNOWN_SIZE where the port cannot know it), frames dropped, counter ticks since start."""
+
+    TYPE = MessageType.STATUS_REPLY
+    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<IIIII")
+    stack_size: int
+    stack_peak: int
+    ram_static: int
+    frames_dropped: int
+    uptime_ticks: int
+
+    def pack(self) -> bytes:
+        memory = (self.stack_size, self.stack_peak, self.ram_static)
+        return self._LAYOUT.pack(*memory, self.frames_dropped, self.uptime_ticks)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(cls._LAYOUT, payload, "STATUS_REPLY"))
+
+
+@dataclass(frozen=True)
+class Nak(Message):
+    """Refused. ``code`` may be one that this version does not know."""
+
+    TYPE = MessageType.NAK
+    code: int
+
+    def pack(self) -> bytes:
+        return struct.pack("<B", self.code)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(struct.Struct("<B"), payload, "NAK"))
+
+    @property
+    def reason(self) -> str:
+        """The code's name, or its number."""
+        return NakCode(self.code).name if self.code in NakCode.__members__.values() else f"code {self.code}"

@@ -1,0 +1,42 @@
+/*
+ * What the generated model.c provides to tqs_model.c and tqs_model_float.c. Not for applications: use tqs_model.h.
+ */
+#ifndef TQS_GRAPH_H
+#define TQS_GRAPH_H
+
+#include "model.h"
+
+/* What the graph takes in one evaluation: a window, or one sample. */
+#if TQS_RECURRENCE == TQS_RECURRENCE_NONE
+#define TQS_GRAPH_INPUT (TQS_WINDOW * TQS_CHANNELS)
+#else
+#define TQS_GRAPH_INPUT TQS_CHANNELS
+#endif
+
+/* tqs_feedback[i] is the output channel that becomes channel i of the next sample. */
+extern const uint16_t tqs_feedback[TQS_CHANNELS];
+
+/* physical = mean + step * (code - TQS_ZERO_POINT), per channel of a sample. */
+extern const float tqs_sample_mean[TQS_CHANNELS];
+extern const float tqs_sample_step[TQS_CHANNELS];
+/* The same per channel of a forecast. */
+extern const float tqs_output_mean[TQS_CHANNELS];
+extern const float tqs_output_step[TQS_CHANNELS];
+
+/* Evaluates the graph. x: [TQS_GRAPH_INPUT], y: [TQS_CHANNELS], arena: [TQS_ARENA_SIZE]. */
+#if TQS_STATE_SIZE == 0u
+void tqs_graph_run(const int8_t *x, int8_t *y, int8_t *arena);
+#else
+/* state: [TQS_STATE_SIZE], brought to the next step in place. */
+void tqs_graph_run(const int8_t *x, int8_t *state, int8_t *y, int8_t *arena);
+
+/* All states to the codes of 0.0. */
+void tqs_graph_reset(int8_t *state);
+#endif
+
+#if TQS_RECURRENCE == TQS_RECURRENCE_WINDOWED
+/* tqs_graph_run without y and without what only y needs. */
+void tqs_graph_advance(const int8_t *x, int8_t *state, int8_t *arena);
+#endif
+
+#endif

@@ -1,0 +1,90 @@
+/*
+ * The forecaster: push samples, then roll a forecast forward. docs/c-api.md explains it with an example.
+ *
+ *     static tqs_model_t model;
+ *
+ *     tqs_reset(&model);
+ *     while (!tqs_ready(&model)) {
+ *         tqs_push(&model, sample);          (TQS_CHANNELS floats, physical units)
+ *     }
+ *     tqs_forecast(&model, 24, forecast);    (24 * TQS_CHANNELS floats, physical units)
+ *
+ * There are no globals, no heap and no hidden state: any number of tqs_model_t may be used, each by one thread at a
+ * time. The functions with floats are in tqs_model_float.c alone; a program that uses codes only links no floating
+ * point.
+ */
+#ifndef TQS_MODEL_H
+#define TQS_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A forecaster in use. The caller owns it; only the functions below touch it. */
+typedef struct tqs_model {
+#if TQS_HISTORY > 0u
+    int8_t history[TQS_HISTORY]; /* [TQS_WINDOW][TQS_CHANNELS], the samples pushed last, oldest first */
+    int8_t work[TQS_HISTORY];    /* the same, moved on by the forecast */
+#endif
+#if TQS_STATE_SIZE > 0u
+    int8_t work_state[TQS_STATE_SIZE]; /* after the last step of the forecast */
+#endif
+#if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
+    int8_t state[TQS_STATE_SIZE]; /* after the sample pushed last */
+    int8_t said[TQS_CHANNELS];    /* y after that sample: the first step of each forecast */
+#endif
+    int8_t y[TQS_CHANNELS]; /* the last step of the forecast */
+    int8_t arena[TQS_ARENA_SIZE];
+    uint32_t pushed;
+    uint32_t step; /* steps of the forecast so far; stays at 2^32 - 1 */
+} tqs_model_t;
+
+/* As after power-up: a history of zeros (TQS_ZERO_POINT), zero states, nothing pushed. Call it first. */
+void tqs_reset(tqs_model_t *model);
+
+/* One sample in codes. */
+void tqs_push_q(tqs_model_t *model, const int8_t sample[TQS_CHANNELS]);
+
+/* One sample in physical units, each value encoded by tqs_encode. */
+void tqs_push(tqs_model_t *model, const float sample[TQS_CHANNELS]);
+
+/* Samples pushed since the reset; stays at 2^32 - 1 when it gets there. */
+uint32_t tqs_pushed(const tqs_model_t *model);
+
+/* Whether at least TQS_WINDOW samples were pushed. A forecast before that takes the missing ones for zeros. */
+bool tqs_ready(const tqs_model_t *model);
+
+/* Starts a forecast on a copy of what was pushed, which a forecast never changes. */
+void tqs_forecast_begin(tqs_model_t *model);
+
+/* The next step of the forecast in codes, in the order of the model's outputs. It is fed back for the one after it. */
+void tqs_forecast_next(tqs_model_t *model, int8_t y[TQS_CHANNELS]);
+
+/*
+ * The states after the last tqs_forecast_next, in the graph's order; *size becomes TQS_STATE_SIZE. A model without any
+ * gives NULL and 0.
+ */
+const int8_t *tqs_forecast_state(const tqs_model_t *model, uint32_t *size);
+
+/* A whole forecast. out: [horizon][TQS_CHANNELS], physical units. Begins anew each time. */
+void tqs_forecast(tqs_model_t *model, uint32_t horizon, float *out);
+
+/*
+ * The code nearest to a value of a sample, in physical units; halfway cases go away from zero. Values out of range and
+ * infinities saturate, NaN gives TQS_ZERO_POINT. channel < TQS_CHANNELS.
+ */
+int8_t tqs_encode(float value, uint32_t channel);
+
+/* The value, in physical units, that a code of a forecast stands for. channel < TQS_CHANNELS. */
+float tqs_decode(int8_t code, uint32_t channel);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

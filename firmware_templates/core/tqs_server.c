@@ -1,0 +1,235 @@
+#include "tqs_server.h"
+#include "board.h"
+#include "tqs_model.h"
+#include "tqs_crc32.h"
+#include "tqs_port.h"
+#include "tqs_wire.h"
+#include <string.h>
+
+#define STEP_HEADER 10u /* step u16, ticks u32, state_hash u32 */
+#define HELLO_REPLY_HEADER 45u
+
+#if STEP_HEADER + TQS_CHANNELS > TQS_MAX_PAYLOAD
+#error "a STEP frame of this model exceeds the board's max_payload"
+#endif
+
+static tqs_receiver_t receiver;
+static tqs_sender_t sender;
+static tqs_model_t model;
+
+/* The byte that ended a forecast, not looked at yet; -1 if there is none. */
+static int held_byte;
+
+/* The last request carried out: a repeated RESET or PUSH is only acknowledged. Type 0 is no request's. */
+static uint8_t last_type;
+static uint8_t last_sequence;
+
+static int take_byte(void) {
+    const int byte = held_byte;
+    held_byte = -1;
+    return byte >= 0 ? byte : tqs_port_rx();
+}
+
+static void begin(uint8_t type, uint8_t sequence, uint32_t length) {
+    tqs_send_begin(&sender, type, sequence, (uint16_t)length);
+}
+
+static void end(void) {
+    tqs_send_end(&sender);
+    tqs_port_flush();
+}
+
+static void send_nak(uint8_t sequence, enum tqs_nak code) {
+    begin(TQS_MSG_NAK, sequence, 1);
+    tqs_send_u8(&sender, (uint8_t)code);
+    end();
+}
+
+static void send_ack(uint8_t sequence) {
+    begin(TQS_MSG_ACK, sequence, 4);
+    tqs_send_u32(&sender, tqs_pushed(&model));
+    end();
+}
+
+static void answer_hello(const tqs_frame_t *request) {
+    static const char name[] = TQS_BOARD_NAME;
+    const uint8_t name_length = (uint8_t)(sizeof name - 1u);
+
+    if (request->length == 0u) {
+        send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    if (request->payload[0] != TQS_PROTOCOL_VERSION) { /* first: another version's HELLO may be longer */
+        send_nak(request->sequence, TQS_NAK_BAD_VERSION);
+        return;
+    }
+    if (request->length != 1u) {
+        send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    last_type = 0;
+    begin(TQS_MSG_HELLO_REPLY, request->sequence, HELLO_REPLY_HEADER + name_length);
+    tqs_send_u8(&sender, TQS_PROTOCOL_VERSION);
+    tqs_send_u8(&sender, tqs_port_counter());
+    tqs_send_u16(&sender, (uint16_t)TQS_CHANNELS);
+    tqs_send_u16(&sender, (uint16_t)TQS_WINDOW);
+    tqs_send_u16(&sender, (uint16_t)TQS_MAX_PAYLOAD);
+    tqs_send_u32(&sender, tqs_port_counter_hz());
+    tqs_send_bytes(&sender, tqs_model_hash, 32);
+    tqs_send_u8(&sender, name_length);
+    tqs_send_bytes(&sender, (const uint8_t *)name, name_length);
+    end();
+}
+
+static bool is_repeat(const tqs_frame_t *request) {
+    return request->type == last_type && request->sequence == last_sequence;
+}
+
+static void carried_out(const tqs_frame_t *request) {
+    last_type = request->type;
+    last_sequence = request->sequence;
+}
+
+static void answer_reset(const tqs_frame_t *request) {
+    if (request->length != 0u) {
+        send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    if (!is_repeat(request)) {
+        tqs_reset(&model);
+        carried_out(request);
+    }
+    send_ack(request->sequence);
+}
+
+static void answer_push(const tqs_frame_t *request) {
+    if (request->length == 0u || request->length != 1u + (uint32_t)request->payload[0] * TQS_CHANNELS) {
+        send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    if (!is_repeat(request)) {
+        const uint32_t count = request->payload[0];
+        for (uint32_t i = 0; i < count; i++) {
+            int8_t sample[TQS_CHANNELS];
+            memcpy(sample, &request->payload[1u + i * TQS_CHANNELS], sizeof sample);
+            tqs_push_q(&model, sample);
+        }
+        carried_out(request);
+    }
+    send_ack(request->sequence);
+}
+
+static void send_step(uint8_t sequence, uint32_t step, uint32_t ticks, const int8_t y[TQS_CHANNELS]) {
+    uint32_t state_size = 0;
+    const uint8_t *const state = (const uint8_t *)tqs_forecast_state(&model, &state_size);
+    begin(TQS_MSG_STEP, sequence, STEP_HEADER + TQS_CHANNELS);
+    tqs_send_u16(&sender, (uint16_t)step);
+    tqs_send_u32(&sender, ticks);
+    tqs_send_u32(&sender, tqs_crc32(0, state, state_size));
+    tqs_send_bytes(&sender, (const uint8_t *)y, TQS_CHANNELS);
+    end();
+}
+
+static void answer_forecast(const tqs_frame_t *request) {
+    if (request->length != 4u) {
+        send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    const uint8_t sequence = request->sequence;
+    const uint32_t first = tqs_read_u16(&request->payload[0]);
+    const uint32_t stop = first + tqs_read_u16(&request->payload[2]);
+    if (stop > 65536u) { /* a step's number has 16 bits */
+        send_nak(sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    if (!tqs_ready(&model)) {
+        send_nak(sequence, TQS_NAK_NOT_READY);
+        return;
+    }
+    carried_out(request);
+    uint32_t sent = 0;
+    tqs_forecast_begin(&model);
+    for (uint32_t step = 0; step < stop && sent < stop - first && held_byte < 0; step++) {
+        int8_t y[TQS_CHANNELS];
+        const uint32_t start = tqs_port_ticks();
+        tqs_forecast_next(&model, y);
+        const uint32_t ticks = tqs_port_ticks() - start;
+        if (step >= first) {
+            send_step(sequence, step, ticks, y);
+            sent++;
+        }
+        held_byte = tqs_port_rx(); /* any byte ends the forecast: the host asks for something else */
+    }
+    begin(TQS_MSG_DONE, sequence, 2);
+    tqs_send_u16(&sender, (uint16_t)sent);
+    end();
+}
+
+static void answer_status(const tqs_frame_t *request) {
+    if (request->length != 0u) {
+        send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    tqs_port_memory_t memory;
+    tqs_port_memory(&memory);
+    carried_out(request);
+    begin(TQS_MSG_STATUS_REPLY, request->sequence, 20);
+    tqs_send_u32(&sender, memory.stack_size);
+    tqs_send_u32(&sender, memory.stack_peak);
+    tqs_send_u32(&sender, memory.ram_static);
+    tqs_send_u32(&sender, receiver.dropped);
+    tqs_send_u32(&sender, tqs_port_ticks());
+    end();
+}
+
+static void answer(const tqs_frame_t *request) {
+    switch (request->type) {
+    case TQS_MSG_HELLO:
+        answer_hello(request);
+        break;
+    case TQS_MSG_RESET:
+        answer_reset(request);
+        break;
+    case TQS_MSG_PUSH:
+        answer_push(request);
+        break;
+    case TQS_MSG_FORECAST:
+        answer_forecast(request);
+        break;
+    case TQS_MSG_STATUS:
+        answer_status(request);
+        break;
+    default:
+        send_nak(request->sequence, TQS_NAK_UNKNOWN_TYPE);
+        break;
+    }
+}
+
+void tqs_server_init(void) {
+    memset(&receiver, 0, sizeof receiver);
+    sender.put = tqs_port_tx;
+    held_byte = -1;
+    last_type = 0;
+    last_sequence = 0;
+    tqs_reset(&model);
+}
+
+bool tqs_server_poll(void) {
+    const int byte = take_byte();
+    if (byte < 0) {
+        return false;
+    }
+    tqs_frame_t request;
+    switch (tqs_receive(&receiver, (uint8_t)byte, &request)) {
+    case TQS_RECEIVED_FRAME:
+        answer(&request);
+        break;
+    case TQS_RECEIVED_BAD:
+        send_nak(0, TQS_NAK_BAD_FRAME);
+        break;
+    case TQS_RECEIVED_NOTHING:
+    default:
+        break;
+    }
+    return true;
+}

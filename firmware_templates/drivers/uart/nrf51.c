@@ -1,0 +1,76 @@
+/* The UART of Nordic's nRF51 (nRF51 Series Reference Manual 3.0, chapters UART, GPIO and CLOCK). Its
+ * receiver holds six bytes, its transmitter one. Polled: tqs_uart.h says why that is enough. The baud rate comes from
+ * the 16 MHz crystal, whatever TQS_CLOCK_HZ says. */
+#include "board.h"
+#include "tqs_uart.h"
+#include <stdbool.h>
+
+#define REGISTER(address) (*(volatile uint32_t *)(address))
+
+#define CLOCK_HFCLKSTART REGISTER(0x40000000u)
+#define CLOCK_HFCLKSTARTED REGISTER(0x40000100u)
+
+#define GPIO_OUTSET REGISTER(0x50000508u)
+#define GPIO_DIRSET REGISTER(0x50000518u)
+#define GPIO_DIRCLR REGISTER(0x5000051Cu)
+
+#define STARTRX REGISTER(TQS_UART_BASE + 0x000u)
+#define STARTTX REGISTER(TQS_UART_BASE + 0x008u)
+#define RXDRDY REGISTER(TQS_UART_BASE + 0x108u)
+#define TXDRDY REGISTER(TQS_UART_BASE + 0x11Cu)
+#define ENABLE REGISTER(TQS_UART_BASE + 0x500u)
+#define PSELTXD REGISTER(TQS_UART_BASE + 0x50Cu)
+#define PSELRXD REGISTER(TQS_UART_BASE + 0x514u)
+#define RXD REGISTER(TQS_UART_BASE + 0x518u)
+#define TXD REGISTER(TQS_UART_BASE + 0x51Cu)
+#define BAUDRATE REGISTER(TQS_UART_BASE + 0x524u)
+
+#define ENABLE_UART 4u
+
+#if TQS_UART_TX_PIN > 31u || TQS_UART_RX_PIN > 31u
+#error "uart.tx_pin, uart.rx_pin: the nRF51 has the pins 0 to 31"
+#endif
+#if TQS_UART_BAUD < 1200u || TQS_UART_BAUD > 1000000u
+#error "uart.baud: the nRF51 has 1200 to 1000000"
+#endif
+
+/* baud * 2^32 / 16 MHz to the nearest 4096; gives the manual's table of values (115200: 0x01D7E000). */
+#define BAUDRATE_VALUE ((uint32_t)((((uint64_t)TQS_UART_BAUD << 32) / 16000000u + 0x800u) & 0xFFFFF000u))
+
+static bool transmitting;
+
+void tqs_uart_init(void) {
+    /* The RC oscillator that runs after a reset may be off by more than a UART bears. */
+    CLOCK_HFCLKSTARTED = 0;
+    CLOCK_HFCLKSTART = 1;
+    while (CLOCK_HFCLKSTARTED == 0u) {
+    }
+    GPIO_OUTSET = 1u << TQS_UART_TX_PIN; /* high is an idle line */
+    GPIO_DIRSET = 1u << TQS_UART_TX_PIN;
+    GPIO_DIRCLR = 1u << TQS_UART_RX_PIN;
+    PSELTXD = TQS_UART_TX_PIN;
+    PSELRXD = TQS_UART_RX_PIN;
+    BAUDRATE = BAUDRATE_VALUE;
+    ENABLE = ENABLE_UART;
+    RXDRDY = 0;
+    TXDRDY = 0;
+    STARTTX = 1;
+    STARTRX = 1;
+    transmitting = false;
+}
+
+int tqs_uart_rx(void) {
+    if (RXDRDY == 0u) {
+        return -1;
+    }
+    RXDRDY = 0; /* before RXD is read: reading raises it again if another byte is buffered */
+    return (int)(RXD & 0xFFu);
+}
+
+void tqs_uart_tx(uint8_t byte) {
+    while (transmitting && TXDRDY == 0u) {
+    }
+    TXDRDY = 0;
+    TXD = byte;
+    transmitting = true;
+}

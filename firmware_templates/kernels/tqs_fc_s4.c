@@ -1,0 +1,43 @@
+/* Dense layer, int4 weights. As tqs_fc_s8, with the four weights of each k unpacked from two bytes. */
+#include "tqs_kernels.h"
+#include "tqs_requantize.h"
+
+void tqs_fc_s4(const tqs_fc_t *layer, const int8_t *x, int8_t *y) {
+    const int8_t *w = layer->weights;      /* [R / 4][K][2] */
+    const int8_t *end = x + layer->inputs; /* x: [K] */
+    const uint32_t outputs = layer->outputs;
+    uint32_t row;
+
+    for (row = 0; row < outputs; row += 4u) {
+        const int8_t *in = x;
+        int32_t sum[4];
+        int32_t sum0 = layer->bias[row];
+        int32_t sum1 = layer->bias[row + 1u];
+        int32_t sum2 = layer->bias[row + 2u];
+        int32_t sum3 = layer->bias[row + 3u];
+        uint32_t i;
+
+        do {
+            const int32_t value = *in;
+            const int32_t low = w[0];
+            const int32_t high = w[1];
+
+            /* (n & 15 ^ 8) - 8 extends the sign of the low nibble, >> 4 that of the high one. */
+            sum0 += value * (((low & 15) ^ 8) - 8);
+            sum1 += value * (low >> 4);
+            sum2 += value * (((high & 15) ^ 8) - 8);
+            sum3 += value * (high >> 4);
+            w += 2;
+            in++;
+        } while (in != end);
+        sum[0] = sum0;
+        sum[1] = sum1;
+        sum[2] = sum2;
+        sum[3] = sum3;
+        for (i = 0; i < 4u && row + i < outputs; i++) {
+            const int32_t scaled = tqs_requantize(sum[i], layer->multiplier[row + i], layer->shift[row + i]);
+
+            y[row + i] = tqs_saturate(scaled, layer->zero_point, layer->low, layer->high);
+        }
+    }
+}

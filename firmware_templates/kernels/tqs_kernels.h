@@ -1,0 +1,105 @@
+/*
+ * The integer kernels: int8 activations, int8 or int4 weights with a scale per output row, tflite-micro's arithmetic
+ * bit for bit. They keep no state, use no heap and call nothing; each stands alone in the file of its name.
+ *
+ * A code q stands for the real number scale * (q - zero_point). A (multiplier, shift) pair stands for the real factor
+ * multiplier * 2^(shift - 31), see tqs_requantize.h. Parameters come from the code generator, which has checked them:
+ * the kernels check nothing.
+ */
+#ifndef TQS_KERNELS_H
+#define TQS_KERNELS_H
+
+#include <stdint.h>
+
+/*
+ * A dense layer, y = activation(W x + b), of K inputs and M outputs. R is M rounded up to a multiple of four: all
+ * tables are padded with zeros to R rows, and the padding rows are computed but never written.
+ *
+ * weights, tqs_fc_s8: [R / 4][K][4], a byte a weight: for each block of four rows and each k the four weights that meet
+ *     x[k]. R * K bytes, each within [-127, 127].
+ * weights, tqs_fc_s4: [R / 4][K][2], two weights a byte: byte 0 holds row 0 (low nibble) and row 1 (high nibble), byte
+ * 1 rows 2 and 3. R * K / 2 bytes, each nibble a two's complement number within [-7, 7].
+ */
+typedef struct tqs_fc {
+    const int8_t *weights;
+    const int32_t *bias;       /* [R] in units of the accumulator, less the input's zero point times the row's sum */
+    const int32_t *multiplier; /* [R] */
+    const int8_t *shift;       /* [R] */
+    uint16_t inputs;           /* K, at least 1 */
+    uint16_t outputs;          /* M, at least 1 */
+    int8_t zero_point;         /* of y */
+    int8_t low;                /* y is clamped to [low, high], which is also how relu and relu6 are done */
+    int8_t high;
+} tqs_fc_t;
+
+/* x: [K], y: [M]; they must not overlap. */
+void tqs_fc_s8(const tqs_fc_t *layer, const int8_t *x, int8_t *y);
+void tqs_fc_s4(const tqs_fc_t *layer, const int8_t *x, int8_t *y);
+
+/* y = a + b, or a - b: both operands are brought to a common scale with 20 more bits, added, and rescaled. */
+typedef struct tqs_add {
+    int32_t a_multiplier;
+    int32_t b_multiplier;
+    int32_t y_multiplier;
+    int8_t a_shift;
+    int8_t b_shift;
+    int8_t y_shift;
+    int8_t a_zero_point;
+    int8_t b_zero_point;
+    int8_t y_zero_point;
+    uint8_t subtract; /* 1: a - b */
+    uint16_t size;    /* n */
+} tqs_add_t;
+
+/* a, b, y: [n]. y may be a or b, or not overlap them. */
+void tqs_add_s8(const tqs_add_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+
+/* y = a * b, element by element. */
+typedef struct tqs_mul {
+    int32_t multiplier;
+    int8_t shift;
+    int8_t a_zero_point;
+    int8_t b_zero_point;
+    int8_t y_zero_point;
+    uint16_t size; /* n */
+} tqs_mul_t;
+
+/* a, b, y: [n]. y may be a or b, or not overlap them. */
+void tqs_mul_s8(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+
+/* y = f(x) for any function of one code: logistic, tanh, elu. */
+typedef struct tqs_lut {
+    const int8_t *table; /* [256], f(-128) first */
+    uint16_t size;       /* n */
+} tqs_lut_t;
+
+/* x, y: [n]. y may be x, or not overlap it. */
+void tqs_lut_s8(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
+
+/* y = x where x is at least its zero point, else alpha * x. */
+typedef struct tqs_leaky_relu {
+    int32_t positive_multiplier;
+    int32_t negative_multiplier;
+    int8_t positive_shift;
+    int8_t negative_shift;
+    int8_t x_zero_point;
+    int8_t y_zero_point;
+    uint16_t size; /* n */
+} tqs_leaky_relu_t;
+
+/* x, y: [n]. y may be x, or not overlap it. */
+void tqs_leaky_relu_s8(const tqs_leaky_relu_t *layer, const int8_t *x, int8_t *y);
+
+/* y = x in another scale and zero point. */
+typedef struct tqs_requant {
+    int32_t multiplier;
+    int8_t shift;
+    int8_t x_zero_point;
+    int8_t y_zero_point;
+    uint16_t size; /* n */
+} tqs_requant_t;
+
+/* x, y: [n]. y may be x, or not overlap it. */
+void tqs_requant_s8(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
+
+#endif

@@ -1,0 +1,18 @@
+/* The byte stream of the Linux port: a serial device or a pseudo-terminal. */
+#ifndef TQS_LINUX_H
+#define TQS_LINUX_H
+
+/* Each returns false with errno set if it cannot. One of them first, then the functions of tqs_port.h. */
+#include <stdbool.h>
+
+/* Opens a serial device, raw, 8N1. baud: one that tqs_linux_knows_baud. */
+bool tqs_linux_open_serial(const char *path, long baud);
+bool tqs_linux_knows_baud(long baud);
+
+/* Opens a new pseudo-terminal and says what path its other end has. */
+bool tqs_linux_open_pty(const char **other_end);
+
+/* Sleeps until a byte arrives. */
+void tqs_linux_wait(void);
+
+#endif

@@ -1,0 +1,116 @@
+"""Compiles the shipped C on the host and calls it through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edge_tqs.emit_c import emit, kernel_sources
+from edge_tqs.graph import Graph
+from edge_tqs.templates import template_root
+
+WARNINGS = [
+    *("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Wmissing-prototypes"),
+    *("-Wdouble-promotion", "-Werror"),
+]
+#: undefined behaviour ends the process with SIGILL; needs no runtime library, so it works under ctypes
+TRAPS = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+HASH = bytes(range(32)).hex()
+
+
+def include_flags(*folders: Path) -> list[str]:
+    root = template_root()
+    return [f"-I{folder}" for folder in (*folders, root / "core", root / "kernels")]
+
+
+def compile_c(sources: Sequence[Path], output: Path, flags: Sequence[str], compiler: str = "gcc") -> Path:
+    """Compile with all warnings as errors; the compiler's messages end up in the assertion."""
+    command = [compiler, *WARNINGS, *flags, *map(str, sources), "-o", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def model_sources(graph: Graph, folder: Path, name: str = "test model") -> list[Path]:
+    """Emit model.c and model.h into ``folder``; all C files of the model."""
+    for file, text in emit(graph, HASH, name).items():
+        (folder / file).write_text(text, encoding="ascii")
+    root = template_root()
+    fixed = ("core/tqs_model.c", "core/tqs_model_float.c", *kernel_sources(graph))
+    return [folder / "model.c", *(root / file for file in fixed)]
+
+
+class Forecaster:
+    """The emitted model as a shared library: one instance of tqs_model_t."""
+
+    def __init__(self, graph: Graph, folder: Path, flags: Sequence[str] = ("-O2",)) -> None:
+        self.graph = graph
+        self.channels = graph.forecast.channels
+        # The size of tqs_model_t is C's business: a function of the test's own tells it.
+        (folder / "size.c").write_text(
+            '#include "tqs_model.h"\nuint32_t model_size(void);\nuint32_t model_size(void)\n'
+            "{\n    return (uint32_t)sizeof(tqs_model_t);\n}\n"
+        )
+        sources = [*model_sources(graph, folder), folder / "size.c"]
+        self.path = compile_c(sources, folder / "model.so", ["-shared", "-fPIC", *flags, *include_flags(folder)])
+        self.library = ctypes.CDLL(str(self.path))
+        self.library.tqs_encode.argtypes = [ctypes.c_float, ctypes.c_uint32]
+        self.library.tqs_encode.restype = ctypes.c_int8
+        self.library.tqs_decode.argtypes = [ctypes.c_int8, ctypes.c_uint32]
+        self.library.tqs_decode.restype = ctypes.c_float
+        self.library.tqs_forecast_state.restype = ctypes.c_void_p
+        self.library.tqs_ready.restype = ctypes.c_bool
+        self.library.tqs_pushed.restype = ctypes.c_uint32
+        self.model = ctypes.create_string_buffer(self.library.model_size())
+        self.reset()
+
+    def another(self) -> Forecaster:
+        """A second instance in the same library."""
+        twin = object.__new__(Forecaster)
+        twin.__dict__.update(self.__dict__)
+        twin.model = ctypes.create_string_buffer(len(self.model))
+        twin.reset()
+        return twin
+
+    def reset(self) -> None:
+        self.library.tqs_reset(self.model)
+
+    def push_codes(self, samples: np.ndarray) -> None:
+        for sample in np.ascontiguousarray(samples, np.int8):
+            self.library.tqs_push_q(self.model, sample.ctypes.data_as(ctypes.c_void_p))
+
+    def push(self, samples: np.ndarray) -> None:
+        for sample in np.ascontiguousarray(samples, np.float32):
+            self.library.tqs_push(self.model, sample.ctypes.data_as(ctypes.c_void_p))
+
+    def begin(self) -> None:
+        self.library.tqs_forecast_begin(self.model)
+
+    def next(self) -> np.ndarray:
+        y = np.zeros(self.channels, np.int8)
+        self.library.tqs_forecast_next(self.model, y.ctypes.data_as(ctypes.c_void_p))
+        return y
+
+    def states(self) -> bytes:
+        size = ctypes.c_uint32()
+        address = self.library.tqs_forecast_state(self.model, ctypes.byref(size))
+        return ctypes.string_at(address, size.value) if size.value else b""
+
+    def forecast_codes(self, horizon: int) -> tuple[np.ndarray, list[bytes]]:
+        """(horizon, F) codes and the state bytes after each step."""
+        self.begin()
+        outputs, states = [], []
+        for _ in range(horizon):
+            outputs.append(self.next())
+            states.append(self.states())
+        return np.stack(outputs), states
+
+    def forecast(self, horizon: int) -> np.ndarray:
+        out = np.zeros((horizon, self.channels), np.float32)
+        self.library.tqs_forecast(self.model, horizon, out.ctypes.data_as(ctypes.c_void_p))
+        return out

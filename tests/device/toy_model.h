@@ -1,0 +1,25 @@
+/* A forecaster that is easy to follow by hand, for tests of the server: one state per channel, a few additions. */
+#ifndef TQS_MODEL_CONSTANTS_H
+#define TQS_MODEL_CONSTANTS_H
+
+#include <stdint.h>
+
+#define TQS_MODEL_NAME "toy"
+
+#define TQS_WINDOW 4u
+#define TQS_CHANNELS 3u
+
+#define TQS_RECURRENCE_NONE 0
+#define TQS_RECURRENCE_WINDOWED 1
+#define TQS_RECURRENCE_STATEFUL 2
+#define TQS_RECURRENCE TQS_RECURRENCE_STATEFUL
+
+#define TQS_HISTORY 0u
+#define TQS_STATE_SIZE 3u
+#define TQS_ARENA_SIZE 1u
+
+#define TQS_ZERO_POINT (-2)
+
+extern const uint8_t tqs_model_hash[32];
+
+#endif

@@ -1,0 +1,339 @@
+"""The shipped kernels against edge_tqs.integer, plain and with undefined behaviour trapped."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_library import SANITIZERS, TRAPS, compile_c, include_flags
+
+from edge_tqs import integer
+from edge_tqs.c_tables import fold_bias, pack_rows, pad_rows
+from edge_tqs.templates import template_root
+
+KERNELS = sorted((template_root() / "kernels").glob("*.c"))
+MULTIPLIERS = (1 << 30, (1 << 31) - 1, 0)
+GUARD = 85
+
+Pointer = ctypes.c_void_p
+
+
+class Fc(ctypes.Structure):
+    _fields_ = [
+        *((name, Pointer) for name in ("weights", "bias", "multiplier", "shift")),
+        *((name, ctypes.c_uint16) for name in ("inputs", "outputs")),
+        *((name, ctypes.c_int8) for name in ("zero_point", "low", "high")),
+    ]
+
+
+class Add(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("a_multiplier", "b_multiplier", "y_multiplier")),
+        *((name, ctypes.c_int8) for name in ("a_shift", "b_shift", "y_shift")),
+        *((name, ctypes.c_int8) for name in ("a_zero_point", "b_zero_point", "y_zero_point")),
+        ("subtract", ctypes.c_uint8),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+class Mul(ctypes.Structure):
+    _fields_ = [
+        ("multiplier", ctypes.c_int32),
+        *((name, ctypes.c_int8) for name in ("shift", "a_zero_point", "b_zero_point", "y_zero_point")),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+class Lut(ctypes.Structure):
+    _fields_ = [("table", Pointer), ("size", ctypes.c_uint16)]
+
+
+class LeakyRelu(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("positive_multiplier", "negative_multiplier")),
+        *((name, ctypes.c_int8) for name in ("positive_shift", "negative_shift", "x_zero_point", "y_zero_point")),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+class Requant(ctypes.Structure):
+    _fields_ = [
+        ("multiplier", ctypes.c_int32),
+        *((name, ctypes.c_int8) for name in ("shift", "x_zero_point", "y_zero_point")),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+@pytest.fixture(scope="module", params=[["-O2"], ["-O1", *TRAPS]], ids=["plain", "trapping"])
+def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    output = tmp_path_factory.mktemp("kernels") / "kernels.so"
+    return ctypes.CDLL(str(compile_c(KERNELS, output, ["-shared", "-fPIC", *request.param, *include_flags()])))
+
+
+def call(kernel: Callable[..., None], layer: ctypes.Structure, *inputs: np.ndarray, size: int) -> np.ndarray:
+    """Run ``kernel`` with guard bytes behind y; y is a new array."""
+    y = np.full(size + 8, GUARD, np.int8)
+    kernel(ctypes.byref(layer), *(x.ctypes.data_as(Pointer) for x in inputs), y.ctypes.data_as(Pointer))
+    assert (y[size:] == GUARD).all(), "the kernel wrote past its output"
+    return y[:size]
+
+
+def address(values: np.ndarray) -> int:
+    return values.ctypes.data
+
+
+def multiplier_of(rng: np.random.Generator, count: int) -> np.ndarray:
+    drawn = rng.integers(1 << 30, 1 << 31, count)
+    extreme = rng.choice(MULTIPLIERS, count)
+    return np.where(rng.random(count) < 0.3, extreme, drawn).astype(np.int32)
+
+
+def shift_of(rng: np.random.Generator, count: int, peak: int) -> np.ndarray:
+    """-31 to the largest left shift that keeps ``peak`` within int32 (what integer.py admits)."""
+    highest = 31 - peak.bit_length()
+    likely = rng.integers(-12, 1, count)
+    drawn = rng.integers(-31, highest + 1, count)
+    edges = rng.choice([-31, 0, highest], count)
+    return np.choose(rng.integers(0, 3, count), [likely, drawn, edges]).astype(np.int32)
+
+
+def codes_of(rng: np.random.Generator, size: int, low: int = -128, high: int = 127) -> np.ndarray:
+    """Random codes; a third of the draws are all at one of the limits, or at both."""
+    kind = rng.integers(0, 6)
+    if kind == 0:
+        return np.full(size, rng.choice([low, high]), np.int8)
+    if kind == 1:
+        return rng.choice([low, high], size).astype(np.int8)
+    return rng.integers(low, high + 1, size).astype(np.int8)
+
+
+def zero_point_of(rng: np.random.Generator) -> int:
+    return int(rng.choice([-128, 127, 0, rng.integers(-128, 128)]))
+
+
+@pytest.mark.parametrize("width", [8, 4])
+def test_dense(kernels: ctypes.CDLL, width: int) -> None:
+    rng = np.random.default_rng(width)
+    kernel = kernels.tqs_fc_s8 if width == 8 else kernels.tqs_fc_s4
+    limit = integer.WEIGHT_LIMIT[width]
+    for _ in range(400):
+        rows, inputs = int(rng.integers(1, 14)), int(rng.integers(1, 70))
+        weight = np.stack([codes_of(rng, inputs, -limit, limit) for _ in range(rows)])
+        bias = rng.integers(-(1 << int(rng.integers(1, 28))), 1 << 27, rows).astype(np.int32)
+        peak = int((np.abs(bias.astype(np.int64)) + 255 * np.abs(weight.astype(np.int64)).sum(axis=1)).max())
+        low = int(rng.choice([-128, zero_point_of(rng)]))
+        params = integer.FullyConnectedParams(
+            multiplier_of(rng, rows),
+            shift_of(rng, rows, peak),
+            zero_point_of(rng),
+            zero_point_of(rng),
+            low,
+            int(rng.integers(low, 128)),
+        )
+        x = codes_of(rng, inputs)
+        tables = (
+            pack_rows(weight, width),
+            pad_rows(fold_bias(bias, weight, params.input_zero_point)).astype(np.int32),
+            pad_rows(params.multiplier),
+            pad_rows(params.shift).astype(np.int8),
+        )
+        layer = Fc(*map(address, tables), inputs, rows, params.output_zero_point, params.low, params.high)
+        expected = integer.fully_connected(params, x[None], weight, bias)[0]
+        np.testing.assert_array_equal(call(kernel, layer, x, size=rows), expected)
+
+
+def test_dense_at_the_edge_of_the_accumulator(kernels: ctypes.CDLL) -> None:
+    """65535 inputs at the limits with the largest bias that integer.py admits, signs all the same."""
+    inputs = 65535
+    for sign, x_code, zero_point in ((1, 127, -128), (-1, 127, -128), (1, -128, 127)):
+        weight = np.full((1, inputs), sign * 127, np.int8)
+        bias = np.array([sign * ((1 << 31) - 1 - 255 * 127 * inputs)], np.int32)
+        params = integer.FullyConnectedParams(
+            np.array([(1 << 31) - 1], np.int32), np.array([0], np.int32), zero_point, 127, -128, 127
+        )
+        x = np.full(inputs, x_code, np.int8)
+        folded = fold_bias(bias, weight, zero_point)
+        assert abs(int(folded[0])) < 1 << 31
+        tables = (
+            pack_rows(weight, 8),
+            pad_rows(folded).astype(np.int32),
+            pad_rows(params.multiplier),
+            pad_rows(params.shift).astype(np.int8),
+        )
+        layer = Fc(*map(address, tables), inputs, 1, 127, -128, 127)
+        expected = integer.fully_connected(params, x[None], weight, bias)[0]
+        np.testing.assert_array_equal(call(kernels.tqs_fc_s8, layer, x, size=1), expected)
+
+
+@pytest.mark.parametrize("subtract", [False, True])
+def test_add(kernels: ctypes.CDLL, subtract: bool) -> None:
+    rng = np.random.default_rng(subtract)
+    for _ in range(300):
+        # One operand has shift 0 (the larger scale is half of twice the maximum), the output is never shifted left.
+        shifts = [0, int(rng.integers(-31, 1))]
+        rng.shuffle(shifts)
+        multipliers = [1 << 30 if shift == 0 else int(multiplier_of(rng, 1)[0]) for shift in shifts]
+        params = integer.AddParams(
+            subtract,
+            multipliers[0],
+            shifts[0],
+            zero_point_of(rng),
+            multipliers[1],
+            shifts[1],
+            zero_point_of(rng),
+            int(multiplier_of(rng, 1)[0]),
+            int(rng.choice([0, -31, -18, rng.integers(-31, 1)])),
+            zero_point_of(rng),
+        )
+        a, b = codes_of(rng, 50), codes_of(rng, 50)
+        layer = Add(
+            params.multiplier_1,
+            params.multiplier_2,
+            params.output_multiplier,
+            params.shift_1,
+            params.shift_2,
+            params.output_shift,
+            params.zero_point_1,
+            params.zero_point_2,
+            params.output_zero_point,
+            subtract,
+            50,
+        )
+        expected = integer.add(params, a, b)
+        np.testing.assert_array_equal(call(kernels.tqs_add_s8, layer, a, b, size=50), expected)
+        kernels.tqs_add_s8(ctypes.byref(layer), *(v.ctypes.data_as(Pointer) for v in (a, b, b)))
+        np.testing.assert_array_equal(b, expected, "in place over b")
+
+
+def test_mul(kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        multiplier, shift = int(multiplier_of(rng, 1)[0]), int(shift_of(rng, 1, 255 * 255)[0])
+        params = integer.MulParams(multiplier, shift, zero_point_of(rng), zero_point_of(rng), zero_point_of(rng))
+        a, b = codes_of(rng, 50), codes_of(rng, 50)
+        layer = Mul(multiplier, shift, params.zero_point_1, params.zero_point_2, params.output_zero_point, 50)
+        expected = integer.mul(params, a, b)
+        np.testing.assert_array_equal(call(kernels.tqs_mul_s8, layer, a, b, size=50), expected)
+        kernels.tqs_mul_s8(ctypes.byref(layer), *(v.ctypes.data_as(Pointer) for v in (a, b, a)))
+        np.testing.assert_array_equal(a, expected, "in place over a")
+
+
+def test_lut(kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(4)
+    table = rng.permutation(np.arange(-128, 128)).astype(np.int8)
+    x = rng.permutation(np.arange(-128, 128)).astype(np.int8)
+    expected = integer.look_up(table, x)
+    layer = Lut(address(table), 256)
+    np.testing.assert_array_equal(call(kernels.tqs_lut_s8, layer, x, size=256), expected)
+
+
+ALL_CODES = np.arange(-128, 128).astype(np.int8)
+
+
+def rescaled(x: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
+    return integer.multiply_by_quantized_multiplier(x, multiplier, shift)
+
+
+def test_leaky_relu(kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        multipliers, shifts = multiplier_of(rng, 2).tolist(), shift_of(rng, 2, 255).tolist()
+        zero_in, zero_out = zero_point_of(rng), zero_point_of(rng)
+        layer = LeakyRelu(*multipliers, *shifts, zero_in, zero_out, 256)
+        value = ALL_CODES.astype(np.int64) - zero_in
+        positive, negative = (rescaled(value, m, s) for m, s in zip(multipliers, shifts, strict=True))
+        expected = np.clip(np.where(value >= 0, positive, negative) + zero_out, -128, 127)
+        np.testing.assert_array_equal(call(kernels.tqs_leaky_relu_s8, layer, ALL_CODES, size=256), expected)
+
+
+def test_requant(kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(200):
+        multiplier, shift = int(multiplier_of(rng, 1)[0]), int(shift_of(rng, 1, 255)[0])
+        zero_in, zero_out = zero_point_of(rng), zero_point_of(rng)
+        layer = Requant(multiplier, shift, zero_in, zero_out, 256)
+        expected = np.clip(rescaled(ALL_CODES.astype(np.int64) - zero_in, multiplier, shift) + zero_out, -128, 127)
+        np.testing.assert_array_equal(call(kernels.tqs_requant_s8, layer, ALL_CODES, size=256), expected)
+
+
+def test_packing_puts_four_rows_side_by_side() -> None:
+    codes = np.array([[1, 2], [3, 4], [5, 6], [-7, -1], [7, 0]], np.int8)
+    assert pack_rows(codes, 8).tolist() == [1, 3, 5, -7, 2, 4, 6, -1, 7, 0, 0, 0, 0, 0, 0, 0]
+    assert pack_rows(codes, 4).view(np.uint8).tolist() == [0x31, 0x95, 0x42, 0xF6, 0x07, 0, 0, 0]
+
+
+def test_every_kernel_is_named_after_its_file_and_tested_here() -> None:
+    tested = Path(__file__).read_text(encoding="utf-8")
+    for path in KERNELS:
+        functions = re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE)
+        assert functions == [path.stem]
+        assert f"kernels.{path.stem}" in tested
+
+
+def test_no_kernel_reads_or_writes_out_of_bounds(tmp_path: Path) -> None:
+    """Every kernel on heap buffers of exact size under AddressSanitizer; the dense ones with three rows of padding."""
+    driver = tmp_path / "driver.c"
+    driver.write_text(DRIVER, encoding="ascii")
+    program = compile_c([driver, *KERNELS], tmp_path / "driver", [*SANITIZERS, *include_flags()])
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "done\n"
+
+
+DRIVER = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "tqs_kernels.h"
+
+enum { K = 3, M = 5, R = 8 };
+
+int main(void)
+{
+    int8_t *x = calloc(K, 1);
+    int8_t *y = calloc(M, 1);
+    int8_t *weights = calloc(R * K, 1);
+    int8_t *nibbles = calloc(R * K / 2, 1);
+    int32_t *words = calloc(R, sizeof(int32_t));
+    int8_t *shift = calloc(R, 1);
+    int8_t *table = calloc(256, 1);
+    tqs_fc_t fc = {0};
+    tqs_add_t add = {0};
+    tqs_mul_t mul = {0};
+    tqs_lut_t lut = {0};
+    tqs_leaky_relu_t leaky = {0};
+    tqs_requant_t requant = {0};
+
+    fc.bias = words;
+    fc.multiplier = words;
+    fc.shift = shift;
+    fc.inputs = K;
+    fc.outputs = M;
+    fc.weights = weights;
+    tqs_fc_s8(&fc, x, y);
+    fc.weights = nibbles;
+    tqs_fc_s4(&fc, x, y);
+    add.size = mul.size = lut.size = leaky.size = requant.size = M;
+    lut.table = table;
+    y[0] = -128;
+    y[1] = 127;
+    tqs_add_s8(&add, y, y, y);
+    tqs_mul_s8(&mul, y, y, y);
+    tqs_lut_s8(&lut, y, y);
+    tqs_leaky_relu_s8(&leaky, y, y);
+    tqs_requant_s8(&requant, y, y);
+    free(x);
+    free(y);
+    free(weights);
+    free(nibbles);
+    free(words);
+    free(shift);
+    free(table);
+    puts("done");
+    return 0;
+}
+"""

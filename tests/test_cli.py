@@ -1,0 +1,219 @@
+"""The command line as its user meets it: the main job end to end on the host, and each wrong input.
+
+Every wrong input must give one message (what, where, why), one line of what to try, the right exit code and no
+traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_tqs import build_dir, emulator
+from edge_tqs.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+HORIZON = 12
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*args: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["edge-tqs", *map(str, args)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        out, err = capsys.readouterr()
+        return int(leaving.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small Keras files: two good ones, one with NaN weights, one with a layer that is not supported."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("models")
+    for name, seed in (("good", 1), ("other", 2)):
+        keras.utils.set_random_seed(seed)
+        model = keras.Sequential([keras.Input((6, 2)), keras.layers.LSTM(5), keras.layers.Dense(2)])
+        model.save(folder / f"{name}.keras")
+    weights = model.get_weights()
+    weights[1][0, 3] = np.nan
+    model.set_weights(weights)
+    model.save(folder / "nan.keras")
+    conv = [keras.Input((6, 2)), keras.layers.Conv1D(4, 3), keras.layers.Flatten(), keras.layers.Dense(2)]
+    keras.Sequential(conv).save(folder / "conv.keras")
+    (folder / "text.keras").write_text("this is no model\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def builds(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two builds for the host board, "good" and "other"."""
+    folder = tmp_path_factory.mktemp("builds")
+    for name in ("good", "other"):
+        command = [sys.executable, "-m", "edge_tqs", "build", models / f"{name}.keras", "--board", "host"]
+        command += ["--horizon", str(HORIZON), "--draws", "4", "--out", folder / name, "--json"]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["board"] == "host"
+    return folder
+
+
+@pytest.fixture
+def silent_port() -> Iterator[str]:
+    ours, theirs = pty.openpty()
+    yield os.ttyname(theirs)
+    os.close(ours)
+    os.close(theirs)
+
+
+def refused(result: tuple[int, str, str], code: int, *words: str) -> None:
+    """``result`` is one error with a line of what to try, ``code``, and each of ``words`` in it."""
+    got, out, err = result
+    assert got == code, err
+    assert "Traceback" not in err + out
+    assert err.count("error:") == 1
+    assert err.count("  try: ") == 1
+    for word in words:
+        assert word in err
+
+
+def test_build_writes_everything_that_it_names(builds: Path) -> None:
+    good = builds / "good"
+    for name in ("model.tflite", "float.graph", "plan.json", "score.json", "report.json", "report.html", "board.toml"):
+        assert (good / name).is_file(), name
+    body = json.loads((good / "report.json").read_text())
+    assert body["host"]["tflm_bit_exact"] is True
+    assert body["host"]["float_vs_keras_max_abs"] < 1e-5
+    assert body["bytes"]["int4"] <= body["bytes"]["mixed"] <= body["bytes"]["budget"] < body["bytes"]["int8"]
+    assert sum(tensor["bytes"] for tensor in body["tensors"]) == body["bytes"]["mixed"]
+    assert {tensor["width"] for tensor in body["tensors"]} <= {4, 8}
+
+
+def test_validate_passes_and_reports(run: Run, builds: Path) -> None:
+    code, out, err = run("validate", builds / "good", "--rollouts", "3", "--json")
+    assert code == 0, err
+    body = json.loads(out)
+    assert body["bit_exact"] is True
+    assert body["first_divergence"] is None
+    assert body["steps"] == 3 * HORIZON
+    saved = json.loads((builds / "good" / "validation.json").read_text())
+    assert saved == body
+    trace = (builds / "good" / "trace.jsonl").read_text().splitlines()
+    assert len(trace) == 1 + 3 * HORIZON
+
+
+def test_the_same_input_gives_the_same_bytes(run: Run, models: Path, builds: Path, tmp_path: Path) -> None:
+    code, _, err = run(
+        "build", models / "good.keras", "--board", "host", "--horizon", HORIZON, "--draws", 4, "--out", tmp_path
+    )
+    assert code == 0, err
+    for name in ("model.tflite", "plan.json", "score.json", "float.graph", "seeds.npz", "firmware/model.c"):
+        assert (tmp_path / name).read_bytes() == (builds / "good" / name).read_bytes(), name
+
+
+def test_a_planted_wrong_weight_is_caught(run: Run, builds: Path, tmp_path: Path) -> None:
+    """The firmware is built again from a model.c with one weight changed: same hash, other numbers."""
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(builds / "good", broken)
+    source = broken / "firmware" / "model.c"
+    text = source.read_text()
+    start = text.index("{", text.index("int8_t")) + 1
+    end = text.index(",", start)
+    value = int(text[start:end])
+    source.write_text(text[:start] + f" {value - 1 if value > 0 else value + 1}" + text[end:])
+    subprocess.run(["make", "-C", str(broken / "firmware")], check=True, capture_output=True)
+    code, out, _ = run("validate", broken, "--rollouts", "2", "--json")
+    assert code == 1
+    body = json.loads(out)
+    assert body["bit_exact"] is False
+    assert body["first_divergence"]["step"] <= HORIZON
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("text.keras", ["text.keras"]),
+        ("missing.keras", ["missing.keras"]),
+        ("nan.keras", ["NaN", "kernel"]),
+        ("conv.keras", ["Conv1D", "conv1d"]),
+    ],
+)
+def test_a_model_that_cannot_be_built(run: Run, models: Path, tmp_path: Path, name: str, words: list[str]) -> None:
+    refused(run("build", models / name, "--board", "host", "--out", tmp_path / "out"), 2, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_below_all_int4(run: Run, models: Path) -> None:
+    refused(run("plan", models / "good.keras", "--budget", "100", "--horizon", 4, "--draws", 2), 2, "100", "smallest")
+
+
+def test_a_budget_that_is_no_number(run: Run, models: Path) -> None:
+    refused(run("plan", models / "good.keras", "--budget", "lots"), 2, "lots")
+
+
+def test_a_board_name_with_a_typo(run: Run, models: Path) -> None:
+    refused(run("build", models / "good.keras", "--board", "qemu-mps2-an368"), 2, "qemu-mps2-an386")
+
+
+def test_a_missing_compiler(run: Run, models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused(
+        run("build", models / "good.keras", "--board", "qemu-microbit", "--out", tmp_path / "out"),
+        2,
+        "arm-none-eabi-gcc",
+        "apt",
+    )
+
+
+def test_a_port_that_does_not_exist(run: Run, builds: Path) -> None:
+    refused(run("validate", builds / "good", "--port", "/dev/ttyNOSUCH7"), 2, "/dev/ttyNOSUCH7")
+
+
+def test_a_board_that_runs_another_model(run: Run, builds: Path) -> None:
+    other = build_dir.load(builds / "other")
+    with emulator.start_server(other.board, builds / "other", "program") as port:
+        refused(run("validate", builds / "good", "--port", port), 1, other.model_hash[:8], "flash")
+
+
+def test_a_board_that_stays_silent(run: Run, builds: Path, silent_port: str) -> None:
+    refused(run("validate", builds / "good", "--port", silent_port), 1, silent_port)
+
+
+def test_a_directory_that_is_no_build(run: Run, tmp_path: Path) -> None:
+    refused(run("validate", tmp_path), 2, "report.json")
+
+
+def test_no_model_and_no_project(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(run("build", "--board", "host"), 2, "edge-tqs.toml")
+
+
+def test_a_project_is_enough(run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.cumsum(np.random.default_rng(0).normal(size=(300, 2)), axis=0) * 0.1
+    lines = [f"{a:.4f},{b:.4f}" for a, b in rows]
+    (tmp_path / "series.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("init", models / "good.keras", "--data", "series.csv")
+    assert code == 0, err
+    code, out, err = run("build", "--board", "host", "--horizon", HORIZON, "--draws", 2, "--json")
+    assert code == 0, err
+    body = json.loads(out)
+    assert body["host"]["mse_vs_truth"]["float"] > 0
+    assert body["model"]["columns"] == ["a", "b"]
+    assert not body["warnings"]
+    code, out, err = run("validate", "build/host", "--rollouts", 2, "--json")
+    assert code == 0, err
+    assert json.loads(out)["mse_vs_truth"] > 0

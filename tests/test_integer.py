@@ -1,0 +1,289 @@
+"""The arithmetic against whole numbers in Python, and each operator against tflite-micro itself."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from graphs import METADATA, needs_tflm, quant, single_op
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_tqs import integer, tflite_model
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.runtimes import tflm_step
+
+CODES = np.arange(-128, 128).astype(np.int8)
+int32s = st.integers(-(2**31), 2**31 - 1)
+zero_points = st.integers(-128, 127)
+
+
+def in_tflm(graph: Graph, *inputs: np.ndarray) -> np.ndarray:
+    """y of a graph of one operator for inputs (size,)."""
+    step = tflm_step(tflite_model.write(graph, METADATA))
+    return step(inputs[0][None], tuple(value[None] for value in inputs[1:]))[0][0]
+
+
+# --- rescaling ------------------------------------------------------------------------------------------------------
+
+
+def divide_away(numerator: int, denominator: int) -> int:
+    """numerator / denominator to the nearest, ties away from zero, in whole numbers."""
+    quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return quotient if numerator >= 0 else -quotient
+
+
+def reference(x: int, multiplier: int, shift: int) -> int:
+    """gemmlowp: SaturatingRoundingDoublingHighMul as its C source has it, then RoundingDivideByPOT."""
+    product = x * 2 ** max(shift, 0) * multiplier
+    nudged = product + (1 << 30 if product >= 0 else 1 - (1 << 30))
+    high = abs(nudged) // (1 << 31) * (1 if nudged >= 0 else -1)  # C truncates
+    return divide_away(high, 2 ** max(-shift, 0))
+
+
+@given(st.floats(1e-12, 1e6))
+def test_quantize_multiplier_is_within_half_a_unit(real):
+    multiplier, shift = integer.quantize_multiplier(real)
+    if multiplier == 0:
+        assert real < 2.0**-31
+    else:
+        assert 2**30 <= multiplier < 2**31
+        assert abs(Fraction(multiplier) * Fraction(2) ** (shift - 31) - Fraction(real)) <= Fraction(2) ** (shift - 32)
+
+
+def test_quantize_multiplier_at_its_edges():
+    assert integer.quantize_multiplier(0.0) == (0, 0)
+    assert integer.quantize_multiplier(0.5) == (1 << 30, 0)
+    assert integer.quantize_multiplier(1.0) == (1 << 30, 1)
+    assert integer.quantize_multiplier(math.nextafter(1.0, 0.0)) == (1 << 30, 1)  # rounds up to 2^31
+    assert integer.quantize_multiplier(2.0**-40) == (0, 0)
+
+
+@given(st.lists(int32s, min_size=1, max_size=20), st.integers(2**30, 2**31 - 1), st.integers(-31, 0))
+def test_double_rounding_equals_gemmlowp(values, multiplier, shift):
+    got = integer.multiply_by_quantized_multiplier(np.array(values, np.int64), multiplier, shift)
+    assert got.tolist() == [reference(value, multiplier, shift) for value in values]
+
+
+@given(
+    st.lists(st.integers(-(2**20), 2**20), min_size=3, max_size=3),
+    st.lists(st.integers(-20, 10), min_size=3, max_size=3),
+)
+def test_rescaling_takes_one_multiplier_a_channel(values, shifts):
+    multipliers = np.array([2**30, 1_500_000_001, 2**31 - 1], np.int32)
+    got = integer.multiply_by_quantized_multiplier(np.array([values]), multipliers, np.array(shifts, np.int32))
+    expected = [reference(*row) for row in zip(values, multipliers.tolist(), shifts, strict=True)]
+    assert got.tolist() == [expected]
+
+
+def test_double_rounding_is_not_single_rounding():
+    # 0.4999 * 2^1 rounds to 1 first, then 0.5 goes away from zero
+    assert integer.multiply_by_quantized_multiplier(np.array([1]), 2**30, -1).tolist() == [1]
+    assert integer.multiply_by_quantized_multiplier(np.array([-1, -3]), 2**30, -1).tolist() == [0, -1]
+
+
+@given(st.floats(-1e6, 1e6))
+def test_round_away_is_exact(x):
+    fraction = Fraction(x)
+    assert integer.round_away(np.array([x]))[0] == divide_away(fraction.numerator, fraction.denominator)
+
+
+def test_round_away_just_below_a_half():
+    assert integer.round_away(np.array([0.49999999999999994, -0.5, 0.5, 2.5])).tolist() == [0, -1, 1, 3]
+    assert integer.round_away(np.array([0.49999997], np.float32)).tolist() == [0]
+
+
+# --- operators against tflite-micro ---------------------------------------------------------------------------------
+
+
+@needs_tflm
+@pytest.mark.parametrize("kind", ["logistic", "tanh", "elu", "leaky_relu", "quantize"])
+def test_tables_equal_tflite_micro(kind):
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        scale = math.exp(rng.uniform(-9, -1))
+        output = quant(scale * math.exp(rng.uniform(-2, 2)), int(rng.integers(-128, 128)))
+        if kind in integer.FIXED_OUTPUTS:
+            output = quant(*integer.FIXED_OUTPUTS[kind])
+        attrs = {"alpha": float(rng.uniform(0, 0.5))} if kind == "leaky_relu" else {}
+        graph = single_op(kind, (quant(scale, int(rng.integers(-128, 128))),), output, **attrs)
+        np.testing.assert_array_equal(integer.unary_table(graph, graph.ops[0]), in_tflm(graph, CODES))
+
+
+@needs_tflm
+@pytest.mark.parametrize(
+    ("kind", "scale", "zero_point", "code"),
+    [
+        ("logistic", 0.0021970742382109165, 100, -18),
+        ("tanh", 0.003906261641532183, 21, 20),
+        ("logistic", 0.018344035372138023, -52, -67),
+    ],
+)
+def test_saturating_tables_are_gemmlowps_not_the_float_functions(kind, scale, zero_point, code):
+    graph = single_op(kind, (quant(scale, zero_point),), quant(*integer.FIXED_OUTPUTS[kind]))
+    real = np.float64(np.float32(scale)) * (code - zero_point)
+    exact = 256 / (1 + math.exp(-real)) - 128 if kind == "logistic" else 128 * math.tanh(real)
+    table = integer.unary_table(graph, graph.ops[0])
+    assert table[code + 128] != integer.round_away(np.array([exact]))[0]  # a tie but for 1e-6
+    np.testing.assert_array_equal(table, in_tflm(graph, CODES))
+
+
+@needs_tflm
+@pytest.mark.parametrize("kind", ["elu", "leaky_relu"])
+def test_tables_round_near_ties_as_tflite_micro(kind):
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        scale, zero_point, alpha = math.exp(rng.uniform(-6, -1)), int(rng.integers(-128, 128)), rng.uniform(0.01, 0.9)
+        steps = int(rng.integers(1, 100)) * float(np.float32(scale))
+        tie = (-math.expm1(-steps) if rng.integers(2) else steps) if kind == "elu" else steps * float(np.float32(alpha))
+        output = quant(tie / (int(rng.integers(0, 100)) + 0.5), int(rng.integers(-128, 0)))
+        attrs = {"alpha": float(alpha)} if kind == "leaky_relu" else {}
+        graph = single_op(kind, (quant(scale, zero_point),), output, **attrs)
+        np.testing.assert_array_equal(integer.unary_table(graph, graph.ops[0]), in_tflm(graph, CODES))
+
+
+@needs_tflm
+@pytest.mark.parametrize("kind", ["add", "sub", "mul"])
+def test_pairs_equal_tflite_micro(kind):
+    a, b = np.repeat(CODES, 256), np.tile(CODES, 256)
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        first, second = (math.exp(value) for value in rng.uniform(-8, 0, 2))
+        out = (
+            first * second * math.exp(rng.uniform(-3, 6))
+            if kind == "mul"
+            else max(first, second) * math.exp(rng.uniform(-3, 3))
+        )
+        za, zb, zo = (int(value) for value in rng.integers(-128, 128, 3))
+        graph = single_op(kind, (quant(first, za), quant(second, zb)), quant(out, zo), size=a.size)
+        op = graph.ops[0]
+        got = (
+            integer.mul(integer.mul_params(graph, op), a, b)
+            if kind == "mul"
+            else integer.add(integer.add_params(graph, op), a, b)
+        )
+        np.testing.assert_array_equal(got, in_tflm(graph, a, b))
+
+
+def dense_graph(
+    weight: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, x: Quant, y: Quant, **chosen: str
+) -> Graph:
+    tensors = {
+        "x": Tensor("x", (1, weight.shape[1]), "int8", None, x),
+        "w": Tensor("w", weight.shape, chosen.get("dtype", "int8"), weight, Quant(scale.astype(np.float32))),
+        "y": Tensor("y", (1, weight.shape[0]), "int8", None, y),
+    }
+    inputs = ("x", "w")
+    if bias is not None:
+        tensors["b"] = Tensor("b", bias.shape, "int32", bias, Quant((x.scale[0] * scale).astype(np.float32)))
+        inputs = ("x", "w", "b")
+    op = Op("fully_connected", inputs, ("y",), {"activation": chosen.get("activation", "none")})
+    return Graph("dense", tensors, (op,), "x", "y", (), Forecast(1, weight.shape[1], "stateful", (0,))).check()
+
+
+@needs_tflm
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize("activation", ["none", "relu", "relu6"])
+@pytest.mark.parametrize("rows", [1, 9])
+def test_dense_layers_equal_tflite_micro(dtype, activation, rows):
+    rng = np.random.default_rng([rows, len(dtype), len(activation)])
+    limit = 127 if dtype == "int8" else 7
+    for columns in (1, 7, 64):
+        weight = rng.integers(-limit, limit + 1, (rows, columns)).astype(np.int8)
+        scale, bias = np.exp(rng.uniform(-8, -3, rows)), rng.integers(-2000, 2000, rows).astype(np.int32)
+        x = quant(math.exp(rng.uniform(-5, 0)), int(rng.integers(-128, 128)))
+        y = quant(float(x.scale[0] * scale.max() * limit * math.sqrt(columns)), int(rng.integers(-128, 0)))
+        graph = dense_graph(weight, scale, None if columns == 7 else bias, x, y, dtype=dtype, activation=activation)
+        params = integer.fully_connected_params(graph, graph.ops[0])
+        codes = rng.integers(-128, 128, (50, columns)).astype(np.int8)
+        expected = tflm_step(tflite_model.write(graph, METADATA))(codes, ())[0]
+        got = integer.fully_connected(params, codes, weight, None if columns == 7 else bias)
+        np.testing.assert_array_equal(got, expected)
+
+
+# --- what cannot be held --------------------------------------------------------------------------------------------
+
+
+def test_an_accumulator_that_could_overflow_is_refused():
+    weight = np.full((1, 4), 127, np.int8)
+    graph = dense_graph(weight, np.array([1.0]), None, quant(1, 0), quant(1e-9, 0))
+    with pytest.raises(ModelError, match="accumulator can overflow") as error:
+        integer.fully_connected_params(graph, graph.ops[0])
+    assert error.value.hint
+
+
+def test_an_addition_to_too_small_a_scale_is_refused():
+    graph = single_op("add", (quant(1, 0), quant(1, 0)), quant(1e-7, 0))
+    with pytest.raises(ModelError, match="too small"):
+        integer.add_params(graph, graph.ops[0])
+
+
+def test_a_logistic_of_another_output_scale_is_refused():
+    graph = single_op("logistic", (quant(0.1, 0),), quant(1 / 128, -128))
+    with pytest.raises(ModelError, match="logistic must have"):
+        integer.unary_table(graph, graph.ops[0])
+
+
+def test_a_negative_slope_is_refused():
+    graph = single_op("leaky_relu", (quant(0.1, 0),), quant(0.1, 0), alpha=-0.5)
+    with pytest.raises(ModelError, match="negative slope"):
+        integer.unary_table(graph, graph.ops[0])
+
+
+# --- codes ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(-8, 7), min_size=1, max_size=33))
+def test_packing_int4_is_undone_by_unpacking(codes):
+    packed = integer.pack_int4(np.array(codes, np.int8))
+    assert packed.size == (len(codes) + 1) // 2
+    assert integer.unpack_int4(packed, len(codes)).tolist() == codes
+
+
+def test_the_first_code_is_in_the_low_nibble():
+    assert integer.pack_int4(np.array([1, -2, 7], np.int8)).tolist() == [0xE1, 0x07]
+
+
+@given(st.integers(1, 6), st.integers(1, 9), st.sampled_from([4, 8]), st.integers(0, 2**32 - 1))
+def test_weights_come_back_within_half_a_step(rows, columns, width, seed):
+    rng = np.random.default_rng(seed)
+    weight = (rng.normal(size=(rows, columns)) * 10.0 ** rng.integers(-3, 3, (rows, 1))).astype(np.float32)
+    weight[rng.random(rows) < 0.2] = 0
+    codes, scale = integer.quantize_weight(weight, width)
+    assert scale.dtype == np.float32
+    assert (scale > 0).all()
+    assert np.abs(codes.astype(int)).max() <= integer.WEIGHT_LIMIT[width]
+    assert (np.abs(codes * scale[:, None].astype(np.float64) - weight) <= scale[:, None] * 0.5001).all()
+
+
+def test_a_row_of_zeros_takes_the_scale_of_the_others():
+    _, scale = integer.quantize_weight(np.array([[0, 0], [1, -2]], np.float32), 8)
+    assert scale[0] == scale[1] == np.float32(2 / 127)
+    _, scale = integer.quantize_weight(np.zeros((2, 2), np.float32), 4)
+    assert (scale == np.float32(1 / 7)).all()
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1e-6, 1.0), st.floats(1e-9, 1.0))
+def test_a_large_bias_of_small_weights_still_fits(bias, input_scale, weight):
+    biases = np.array([bias, -bias], np.float32)
+    weights = np.array([[weight], [weight]], np.float32)
+    codes, scale = integer.quantize_weight(weights, 8, integer.least_weight_scale(biases, input_scale))
+    bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
+    restored = integer.quantize_bias(biases, bias_scale) * bias_scale.astype(np.float64)
+    np.testing.assert_allclose(restored, biases, rtol=1e-5, atol=float(bias_scale[0]))
+    assert np.abs(codes * scale[:, None] - weights).max() <= scale[0] * 0.5001
+
+
+@given(st.floats(1e-4, 10), zero_points, st.lists(st.integers(-128, 127), min_size=1))
+def test_codes_of_activations_come_back(scale, zero_point, codes):
+    q, given_codes = quant(scale, zero_point), np.array(codes, np.int8)
+    values = integer.dequantize_activations(given_codes, q)
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(integer.quantize_activations(values, q), given_codes)
+
+
+def test_values_out_of_range_saturate():
+    assert integer.quantize_activations(np.array([1e9, -1e9]), quant(0.1, 5)).tolist() == [127, -128]

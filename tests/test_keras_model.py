@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_tqs import keras_model
+from edge_tqs.errors import CheckError, ModelError, ToolError, UsageError
+from edge_tqs.interpret import float_rollout
+from edge_tqs.keras_model import load
+from edge_tqs.tensorflow_import import import_tensorflow, quiet
+
+W, F = 6, 3
+Make = Callable[[Any], Any]
+
+
+@pytest.fixture(scope="session")
+def keras() -> Any:
+    return import_tensorflow().keras
+
+
+def save(model: Any, path: Path) -> Path:
+    """Save with weights and biases all random: zero biases would hide a wrong one."""
+    rng = np.random.default_rng(8)
+    with quiet():
+        model.set_weights([rng.normal(0, 0.5, weight.shape).astype(np.float32) for weight in model.get_weights()])
+        model.save(path)
+    return path
+
+
+def sequential(*layers: Make, window: int | None = W) -> Make:
+    """Input (window, F), then the layers."""
+
+    def make(keras: Any) -> Any:
+        return keras.Sequential([keras.Input((window, F)), *(layer(keras.layers) for layer in layers)], name="net")
+
+    return make
+
+
+def recurrent(kind: str, units: int = 5, **config: Any) -> Make:
+    return lambda layers: getattr(layers, kind)(units, **config)
+
+
+def dense(units: int = F, activation: Any = None, **config: Any) -> Make:
+    return lambda layers: layers.Dense(units, activation=activation, **config)
+
+
+def flatten(layers: Any) -> Any:
+    return layers.Flatten()
+
+
+def functional(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    y = keras.layers.GaussianNoise(0.1)(x)
+    y = keras.layers.GRU(4, reset_after=False, dropout=0.2, recurrent_dropout=0.1)(y)
+    return keras.Model(x, keras.layers.Dense(F)(keras.layers.Dropout(0.5)(y)))
+
+
+MODELS: dict[str, Make] = {
+    "dense": sequential(flatten, dense()),
+    "activations": sequential(
+        flatten,
+        dense(8, "relu"),
+        dense(8, "tanh"),
+        dense(8, "sigmoid"),
+        dense(8, "elu"),
+        dense(8, "leaky_relu"),
+        dense(8, "silu", use_bias=False),
+        dense(8, "relu6"),
+        dense(F, "swish"),
+    ),
+    "activation layers": sequential(
+        lambda layers: layers.Reshape((W * F,)),
+        dense(8),
+        lambda layers: layers.Dropout(0.3),
+        lambda layers: layers.ReLU(),
+        dense(8),
+        lambda layers: layers.LeakyReLU(negative_slope=0.15),
+        dense(8),
+        lambda layers: layers.ELU(),
+        dense(8),
+        lambda layers: layers.ReLU(max_value=6.0),
+        dense(8),
+        lambda layers: layers.ReLU(negative_slope=0.4),
+        lambda layers: layers.Activation("relu"),
+        dense(F),
+        lambda layers: layers.Activation("tanh"),
+    ),
+    "lstm": sequential(recurrent("LSTM"), flatten, dense()),
+    "lstm without bias": sequential(recurrent("LSTM", use_bias=False), dense()),
+    "three lstm": sequential(
+        dense(4, "relu"),
+        recurrent("LSTM", return_sequences=True),
+        lambda layers: layers.SpatialDropout1D(0.2),
+        recurrent("LSTM", 4, return_sequences=True),
+        dense(6, "tanh"),
+        recurrent("LSTM", 3),
+        lambda layers: layers.Activation("relu"),
+        dense(7, "relu"),
+        dense(),
+    ),
+    "gru": sequential(recurrent("GRU"), dense()),
+    "gru without bias": sequential(recurrent("GRU", use_bias=False), dense()),
+    "gru before": sequential(recurrent("GRU", reset_after=False), dense()),
+    "gru into lstm": sequential(recurrent("GRU", reset_after=False, return_sequences=True), recurrent("LSTM"), dense()),
+    "no head": sequential(recurrent("GRU", F)),
+    "functional": functional,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_graph_equals_keras_step_by_step_and_in_closed_loop(name: str, keras: Any, tmp_path: Path) -> None:
+    model = MODELS[name](keras)
+    path = save(model, tmp_path / "model.keras")
+    loaded = load(path)
+    assert loaded.float_vs_keras_max_abs < 1e-5
+    assert loaded.parameters == model.count_params()
+    assert loaded.source_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+    forecast = loaded.graph.forecast
+    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers)
+    assert (forecast.window, forecast.channels, forecast.feedback) == (W, F, (0, 1, 2))
+    assert forecast.recurrence == ("windowed" if has_states else "none")
+    window = np.random.default_rng(5).normal(size=(2, W, F)).astype(np.float32)
+    found = float_rollout(loaded.graph, window, 4).outputs
+    for t in range(4):
+        y = np.asarray(model(window, training=False))
+        np.testing.assert_allclose(found[:, t], y, atol=1e-4)
+        window = np.concatenate([window[:, 1:], y[:, None]], axis=1)
+
+
+def test_tensors_keep_the_names_of_keras(keras: Any, tmp_path: Path) -> None:
+    loaded = load(save(MODELS["gru into lstm"](keras), tmp_path / "m.keras"))
+    weights = loaded.graph.weights()
+    assert [[tensor.shape for tensor in tensors] for tensors in weights.values()] == [
+        [(15, F)],
+        [(10, 5), (5, 5)],
+        [(20, 5)],
+        [(20, 5)],
+        [(F, 5)],
+    ]
+    paths = [name.split("/", 1)[1] for name in weights]
+    cells = ["gru_cell", "lstm_cell"]
+    assert [path.rstrip("_0123456789") if "/" not in path else path.split("/")[1] for path in paths] == [
+        "kernel",
+        "recurrent_kernel",
+        "kernel",
+        "recurrent_kernel",
+        "kernel",
+    ]
+    assert all(cell in "".join(paths) for cell in cells)
+    assert [state.name.rsplit("_", 1)[1] for state in loaded.graph.states] == ["h", "h", "c"]
+    assert len(loaded.layers) == 3
+    assert "LSTM(5), 220 parameters" in loaded.layers[1]
+
+
+def test_relu_after_dense_is_fused_dropout_between_or_not(keras: Any, tmp_path: Path) -> None:
+    graph = load(save(MODELS["activation layers"](keras), tmp_path / "m.keras")).graph
+    fused = [op.attrs["activation"] for op in graph.ops if op.kind == "fully_connected"]
+    assert fused == ["relu", "none", "none", "relu6", "none", "none"]
+
+
+def stateful(kind: str, batch: int, window: int | None) -> Make:
+    def make(keras: Any) -> Any:
+        layers = keras.layers
+        return keras.Sequential(
+            [
+                keras.Input((window, F), batch_size=batch),
+                recurrent(kind, 4, stateful=True, return_sequences=True)(layers),
+                recurrent(kind, 5, stateful=True)(layers),
+                layers.Dense(F),
+            ]
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(("kind", "batch", "window"), [("LSTM", 1, 1), ("GRU", 2, 3), ("LSTM", 1, None)])
+def test_stateful_model_carries_its_states(
+    kind: str, batch: int, window: int | None, keras: Any, tmp_path: Path
+) -> None:
+    model = stateful(kind, batch, window)(keras)
+    loaded = load(save(model, tmp_path / "m.keras"), window=12)
+    assert loaded.graph.forecast.recurrence == "stateful"
+    assert loaded.graph.forecast.window == 12
+    assert loaded.float_vs_keras_max_abs < 1e-5
+    samples = np.random.default_rng(5).normal(size=(batch, 12, F)).astype(np.float32)
+    for layer in model.layers[:2]:
+        layer.reset_states()
+    chunk = window or 12
+    for begin in range(0, 12, chunk):
+        y = np.asarray(model(samples[:, begin : begin + chunk], training=False))
+    np.testing.assert_allclose(float_rollout(loaded.graph, samples, 1).outputs[:, 0], y, atol=1e-5)
+
+
+def test_recurrence_can_be_chosen(keras: Any, tmp_path: Path) -> None:
+    path = save(MODELS["lstm"](keras), tmp_path / "m.keras")
+    assert load(path, recurrence="stateful").graph.forecast.recurrence == "stateful"
+    path = save(stateful("GRU", 1, 4)(keras), tmp_path / "s.keras")
+    windowed = load(path, recurrence="windowed").graph
+    assert (windowed.forecast.recurrence, windowed.forecast.window) == ("windowed", 4)
+
+
+def test_open_window_must_be_given(keras: Any, tmp_path: Path) -> None:
+    path = save(sequential(recurrent("LSTM"), dense(), window=None)(keras), tmp_path / "m.keras")
+    with pytest.raises(UsageError, match="open") as caught:
+        load(path)
+    assert "--window" in caught.value.hint
+    assert load(path, window=9).graph.forecast.window == 9
+    fixed = save(MODELS["lstm"](keras), tmp_path / "f.keras")
+    with pytest.raises(UsageError, match="--window 9: the model was built for a window of 6"):
+        load(fixed, window=9)
+    with pytest.raises(UsageError, match="--window 0"):
+        load(path, window=0)
+
+
+def two_inputs(keras: Any) -> Any:
+    a, b = keras.Input((W, F)), keras.Input((W, F))
+    return keras.Model([a, b], keras.layers.Dense(F)(keras.layers.Flatten()(a)))
+
+
+def two_outputs(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    y = keras.layers.Flatten()(x)
+    return keras.Model(x, [keras.layers.Dense(F)(y), keras.layers.Dense(F)(y)])
+
+
+def named_output(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    return keras.Model(x, {"y": keras.layers.Dense(F)(keras.layers.Flatten()(x))})
+
+
+def shared(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    layer = keras.layers.Dense(4, name="twice")
+    y = keras.layers.Dense(4)(keras.layers.Flatten()(x))
+    return keras.Model(x, keras.layers.Dense(F)(layer(layer(y))))
+
+
+def mixed_stateful(keras: Any) -> Any:
+    layers = keras.layers
+    first = recurrent("LSTM", stateful=True, return_sequences=True)(layers)
+    return keras.Sequential([keras.Input((W, F), batch_size=1), first, layers.GRU(3), layers.Dense(F)])
+
+
+REFUSED: dict[str, tuple[Make, str]] = {
+    "conv": (sequential(lambda layers: layers.Conv1D(4, 3, name="tcn"), flatten, dense()), r"layer tcn \(Conv1D\)"),
+    "bidirectional": (
+        sequential(lambda layers: layers.Bidirectional(layers.LSTM(3), name="both"), dense()),
+        r"layer both \(Bidirectional\)",
+    ),
+    "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
+    "softmax": (sequential(flatten, dense(), lambda layers: layers.Softmax(name="soft")), "layer soft"),
+    "activation": (sequential(flatten, dense(F, "gelu", name="head")), "layer head .*activation gelu"),
+    "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), flatten, dense()), "return_sequences"),
+    "backwards": (sequential(recurrent("GRU", go_backwards=True, name="r"), dense()), "layer r .*go_backwards"),
+    "cell": (sequential(recurrent("LSTM", activation="relu", name="r"), dense()), "layer r .*activation relu"),
+    "gates": (
+        sequential(recurrent("LSTM", recurrent_activation="linear", name="r"), dense()),
+        "layer r .*recurrent_activation linear",
+    ),
+    "width": (sequential(flatten, dense(F + 1)), "predicts 4 values from 3 channels"),
+    "steps": (
+        sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F), name="ahead")),
+        r"layer ahead .*\(2, 3\)",
+    ),
+    "no flatten": (sequential(dense(F, name="head"), flatten), "layer head .*each of the 6 samples"),
+    "no weights": (
+        lambda keras: keras.Sequential([keras.Input((1, F)), keras.layers.Flatten()]),
+        "no weights to quantise",
+    ),
+    "rank": (lambda keras: keras.Sequential([keras.Input((F,)), keras.layers.Dense(F)]), r"not \(batch, W, F\)"),
+    "elu": (sequential(flatten, dense(), lambda layers: layers.ELU(alpha=0.5, name="e")), "layer e .*alpha 0.5"),
+    "relu": (sequential(flatten, dense(), lambda layers: layers.ReLU(max_value=2.0, name="e")), "layer e .*max_value"),
+    "relu6": (
+        sequential(recurrent("LSTM"), lambda layers: layers.Activation("relu6", name="e"), dense()),
+        "layer e .*relu6",
+    ),
+    "precision": (sequential(flatten, dense(F, dtype="float16", name="half")), "layer half .*float16"),
+    "two inputs": (two_inputs, "has 2 inputs"),
+    "two outputs": (two_outputs, "has 2 outputs"),
+    "named output": (named_output, "its outputs are a dict"),
+    "shared": (shared, "layer twice .*applied 2 times"),
+    "mixed stateful": (mixed_stateful, "some recurrent layers are stateful"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_built_is_refused_by_name(name: str, keras: Any, tmp_path: Path) -> None:
+    make, reason = REFUSED[name]
+    path = tmp_path / "refused.keras"
+    with quiet():
+        make(keras).save(path)
+    with pytest.raises(ModelError, match=reason) as caught:
+        load(path)
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_custom_layer_and_custom_activation_are_refused_by_name(keras: Any, tmp_path: Path) -> None:
+    class Dense(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        """A user's own layer that shadows one of Keras."""
+
+        def call(self, x: Any) -> Any:
+            return 2 * x
+
+    def wobble(x: Any) -> Any:
+        return x
+
+    for layer, reason in (
+        (lambda layers: Dense(name="mine"), r"layer mine \(Dense\): .*not supported"),
+        (dense(F, wobble, name="own"), "layer own .*activation wobble"),
+    ):
+        path = tmp_path / "custom.keras"
+        with quiet():
+            sequential(flatten, layer, dense())(keras).save(path)
+        with pytest.raises(ModelError, match=reason):
+            load(path)
+
+
+def test_weights_with_nan_are_refused(keras: Any, tmp_path: Path) -> None:
+    model = MODELS["lstm"](keras)
+    weights = model.get_weights()
+    weights[1][2, 3] = np.nan
+    model.set_weights(weights)
+    with quiet():
+        model.save(tmp_path / "nan.keras")
+    with pytest.raises(ModelError, match=r"recurrent_kernel holds NaN"):
+        load(tmp_path / "nan.keras")
+
+
+def test_a_graph_that_differs_from_keras_fails_the_check(
+    keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(MODELS["lstm"](keras), tmp_path / "m.keras")
+    right = keras_model._extract
+
+    def wrong(layer: Any) -> Any:
+        found = right(layer)
+        for weight in found.weights.values():
+            weight.data[...] *= 1.01
+        return found
+
+    monkeypatch.setattr(keras_model, "_extract", wrong)
+    with pytest.raises(CheckError, match="differs from Keras"):
+        load(path)
+
+
+def archive(path: Path, **members: str) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in members.items():
+            file.writestr(name.replace("_json", ".json"), text)
+    return path
+
+
+def keras_object(kind: str, module: str = "keras.layers", **config: Any) -> dict[str, Any]:
+    return {"module": module, "class_name": kind, "config": config, "registered_name": None}
+
+
+#: What Keras 2 wrote and Keras 3 no longer knows.
+OLD = keras_object(
+    "Sequential",
+    "keras",
+    name="old",
+    layers=[keras_object("InputLayer", batch_shape=[None, W, F]), keras_object("Flatten", name="f", time_major=False)],
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path, "there is no such file"),
+        (lambda path: path.mkdir() or path, "is a directory"),
+        (lambda path: path.write_text("a,b\n1,2\n") and path, "is not a Keras 3 .keras file"),
+        (lambda path: path.write_bytes(b"") or path, "is not a Keras 3 .keras file"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)) and path, "HDF5 file, the format of Keras 2"),
+        (lambda path: archive(path, readme="hello"), "is not a Keras 3 .keras file"),
+        (lambda path: archive(path, config_json="{"), "is not a Keras 3 .keras file"),
+        (lambda path: archive(path, config_json='{"class_name": "Sequential", "config": []}'), "is not a Keras 3"),
+        (lambda path: archive(path, config_json='{"class_name": "Mine", "config": {}}'), "a model of class Mine"),
+        (lambda path: archive(path, config_json=json.dumps(OLD)), "cannot load it: .*time_major"),
+    ],
+)
+def test_files_that_are_no_model_give_one_clear_error(
+    make: Callable[[Path], Path], reason: str, tmp_path: Path
+) -> None:
+    path = make(tmp_path / "broken.keras")
+    with pytest.raises(ModelError, match=reason) as caught:
+        load(path)
+    assert caught.value.message.startswith(str(path))
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 400
+
+
+def test_missing_tensorflow_is_one_clear_error(keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(MODELS["dense"](keras), tmp_path / "m.keras")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ToolError, match="needs TensorFlow") as caught:
+        load(path)
+    assert "pip install" in caught.value.hint

@@ -1,0 +1,145 @@
+"""The support table against the runtimes: what it says runs does run right, what it says is refused is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_graph, single_op
+
+from edge_tqs import integer, kernels, runtimes, simulate, tflite_lower, tflite_model
+from edge_tqs.errors import ModelError, ToolError, UsageError
+from edge_tqs.graph import OP_KINDS, Forecast, Graph, Quant
+from edge_tqs.kernels import Kernel
+from edge_tqs.quantize import Ranges, quantize
+
+ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize")
+STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}
+
+
+def elementwise(operator: str) -> Graph:
+    inputs = (quant(0.04, -3),) * (2 if operator in ("add", "sub", "mul") else 1)
+    output = quant(*integer.FIXED_OUTPUTS.get(operator, (0.05, 7)))
+    return single_op(operator, inputs, output, **({"alpha": 0.25} if operator == "leaky_relu" else {}))
+
+
+def moving() -> Graph:
+    """split, slice and reshape of x, joined to y."""
+    b = Builder(np.random.default_rng(0))
+    x = b.tensor("x", (1, 8))
+    first, second = b.split(x, 2, "part")
+    b.tensor("y", (1, 4))
+    total = b.op("add", (first, b.slice(x, 3, 4, "cut")), "total")
+    total = b.op("mul", (total, second), "product")
+    b.ops.append(replace(b.ops[0], kind="reshape", inputs=(total,), outputs=("y",), attrs={}))
+    graph = Graph("moving", b.tensors, tuple(b.ops), x, "y", (), Forecast(1, 8, "stateful", (0,))).check()
+    return quantize(graph, {}, Ranges({name: (-1.0, 1.0) for name in graph.tensors}))
+
+
+def dense(weight: str, granularity: str) -> Graph:
+    b = Builder(np.random.default_rng(1))
+    x = b.tensor("x", (1, 6))
+    y = b.dense(x, b.weight("w", 5, 6), "y", b.bias("b", 5))
+    graph = Graph("dense", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 6, "stateful", (0,))).check()
+    graph = quantize(graph, {"w": 4 if weight == "int4" else 8}, Ranges({"x": (-2.0, 2.0), "y": (-4.0, 4.0)}))
+    if granularity == "per_tensor":
+        scale = graph.tensors["w"].quant.scale[:1]
+        changed = {
+            "w": replace(graph.tensors["w"], quant=Quant(scale)),
+            "b": replace(graph.tensors["b"], quant=Quant(scale * graph.tensors["x"].quant.scale)),
+        }
+        graph = graph.with_tensors(changed)
+    return graph
+
+
+def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The flatbuffer with its int4 layers left FULLY_CONNECTED."""
+    monkeypatch.setattr(tflite_lower._Lowering, "_is_int4", lambda self, op: False)
+    return tflite_model.write(graph, METADATA)
+
+
+def worst_difference(graph: Graph, step) -> int:
+    rng = np.random.default_rng(5)
+    x = rng.integers(-128, 128, (40, *graph.tensors[graph.input].shape[1:])).astype(np.int8)
+    states = tuple(rng.integers(-128, 128, (40, *s.shape[1:])).astype(np.int8) for s in simulate.zero_states(graph, 1))
+    y, expected = step(x, states)[0], simulate.integer_step(graph)(x, states)[0]
+    return int(np.abs(y.astype(int) - expected).max())
+
+
+#: tflite-micro computes each operator bit for bit as the reference does; LiteRT within one code
+ALLOWED = {"tflm": 0, "litert": 1}
+
+
+@needs_tflm
+@pytest.mark.parametrize("runtime", STEPS)
+@pytest.mark.parametrize("operator", ELEMENTWISE)
+def test_elementwise_operators_run(runtime, operator):
+    assert kernels.reason_against(runtime, Kernel(operator)) is None
+    graph = elementwise(operator)
+    assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= ALLOWED[runtime]
+
+
+@needs_tflm
+@pytest.mark.parametrize("runtime", STEPS)
+def test_operators_that_move_codes_run(runtime):
+    graph = moving()
+    assert {op.kind for op in graph.ops} >= integer.MOVING_KINDS
+    kernels.check_graph(graph, [runtime])
+    # two operators in a row: LiteRT's difference of one code in the sum is scaled by the product
+    assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]
+
+
+@needs_tflm
+@pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
+@pytest.mark.parametrize("weight", ["int8", "int4"])
+@pytest.mark.parametrize("operator", ["fully_connected", "conv_2d"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_dense_layers_run_or_are_refused_as_the_table_says(runtime, operator, weight, granularity, monkeypatch):
+    graph = dense(weight, granularity)
+    if operator == "conv_2d":
+        monkeypatch.setattr(tflite_lower._Lowering, "_is_int4", lambda self, op: True)
+        model = tflite_model.write(graph, METADATA)
+    else:
+        model = as_fully_connected(graph, monkeypatch)
+    if kernels.reason_against(runtime, Kernel(operator, "int8", weight, granularity)) is None:
+        assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
+    else:
+        with pytest.raises(ToolError, match="refuses the model"):
+            STEPS[runtime](model)
+
+
+def test_every_operator_of_a_graph_has_a_row():
+    assert {kernel.operator for kernel in kernels.TABLE} == {*OP_KINDS, "conv_2d"}
+    assert {runtime for reasons in kernels.TABLE.values() for runtime in reasons} <= set(kernels.RUNTIMES)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_quantize_makes_runs_everywhere(seed):
+    rng = np.random.default_rng(seed)
+    kernels.check_graph(quantized(rng, random_graph(rng)), kernels.RUNTIMES)
+
+
+def test_an_int4_layer_is_a_convolution_but_in_c():
+    graph = dense("int4", "per_channel")
+    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "tflm")] == ["reshape", "conv_2d"]
+    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "c")] == ["fully_connected"]
+
+
+def test_a_float_graph_is_refused_with_the_layer_and_the_reason():
+    graph = random_graph(np.random.default_rng(0), "lstm")
+    with pytest.raises(ModelError, match=r"operator 0 \(lstm_0/kernel\), fully_connected with float32.*tflm") as error:
+        kernels.check_graph(graph, ["tflm"])
+    assert error.value.hint
+
+
+def test_the_known_traps_are_in_the_table():
+    trap = Kernel("fully_connected", "int16", "int4", "per_channel")
+    assert "wrongly" in kernels.reason_against("tflite-runtime", trap)
+    assert "per tensor only" in kernels.reason_against("tflm", Kernel("fully_connected", "int8", "int4", "per_channel"))
+
+
+def test_a_runtime_that_does_not_exist_is_refused():
+    with pytest.raises(UsageError, match="no runtime onnx") as error:
+        kernels.reason_against("onnx", Kernel("add"))
+    assert "tflm" in error.value.hint

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
+from edge_tqs.memory import Buffer, Place, lower_bound, needed_ops, pack, plan_memory
+
+FORECAST = Forecast(window=4, channels=2, recurrence="stateful", feedback=(0, 1))
+
+
+def graph(ops: list[Op], sizes: dict[str, int], states: tuple[State, ...] = (), output: str = "y") -> Graph:
+    tensors = {name: Tensor(name, (1, size), "int8") for name, size in sizes.items()}
+    return Graph("test", tensors, tuple(ops), "x", output, states, FORECAST)
+
+
+@st.composite
+def lifetimes(draw: st.DrawFn) -> list[Buffer]:
+    spans = draw(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 12), st.integers(0, 6)), max_size=12))
+    return [Buffer(f"b{i}", size, first, first + length) for i, (size, first, length) in enumerate(spans)]
+
+
+@given(lifetimes())
+def test_live_buffers_never_overlap(buffers: list[Buffer]) -> None:
+    arena = pack(buffers)
+    for a, b in itertools.combinations(buffers, 2):
+        if a.first <= b.last and b.first <= a.last:
+            start_a, start_b = arena.offsets[a.name], arena.offsets[b.name]
+            assert start_a + a.size <= start_b or start_b + b.size <= start_a
+    assert arena.size >= lower_bound(buffers)
+    assert all(0 <= arena.offsets[b.name] <= arena.size - b.size for b in buffers)
+    assert arena == pack(list(reversed(buffers)))
+
+
+def test_a_chain_needs_its_two_largest_neighbours() -> None:
+    chain = [Buffer("a", 64, 0, 1), Buffer("b", 32, 1, 2), Buffer("c", 64, 2, 3), Buffer("d", 8, 3, 4)]
+    assert pack(chain).size == lower_bound(chain) == 96
+
+
+def test_needed_ops_follow_dependencies_backwards() -> None:
+    ops = [Op("tanh", ("x",), ("a",)), Op("tanh", ("a",), ("b",)), Op("tanh", ("a",), ("c",))]
+    g = graph(ops, dict.fromkeys("xabc", 2), output="c")
+    assert needed_ops(g, ["b"]) == (0, 1)
+    assert needed_ops(g, ["c", "b"]) == (0, 1, 2)
+
+
+def test_element_wise_operators_write_over_an_input_that_dies() -> None:
+    ops = [
+        Op("fully_connected", ("x", "w"), ("a",)),
+        Op("tanh", ("a",), ("b",)),
+        Op("mul", ("b", "a"), ("c",)),
+        Op("fully_connected", ("c", "w"), ("y",)),
+    ]
+    g = graph(ops, {**dict.fromkeys("xabcy", 2), "w": 4})
+    places = plan_memory(g).places
+    assert places["a"] != places["b"], "a is read once more, so b may not replace it"
+    assert places["c"] in (places["a"], places["b"])
+    assert plan_memory(g).arena_size == 4
+
+
+def test_gates_are_activated_inside_their_split() -> None:
+    ops = [
+        Op("fully_connected", ("x", "w"), ("gates",)),
+        Op("split", ("gates",), ("i", "f"), {"parts": 2}),
+        Op("logistic", ("i",), ("i2",)),
+        Op("logistic", ("f",), ("f2",)),
+        Op("mul", ("i2", "f2"), ("y",)),
+    ]
+    plan = plan_memory(graph(ops, {"x": 2, "gates": 8, "i": 4, "f": 4, "i2": 4, "f2": 4, "y": 4, "w": 16}))
+    assert plan.places["i"] == plan.places["i2"] == Place("arena", 0, 4)
+    assert plan.places["f"] == plan.places["f2"] == Place("arena", 4, 4)
+    assert plan.places["y"] == Place("y", 0, 4)
+    assert plan.copies == ()
+    assert plan.arena_size == 8
+
+
+def test_overlapping_slices_are_not_overwritten() -> None:
+    ops = [
+        Op("fully_connected", ("x", "w"), ("a",)),
+        Op("slice", ("a",), ("s",), {"begin": 0, "size": 4}),
+        Op("slice", ("a",), ("t",), {"begin": 2, "size": 4}),
+        Op("tanh", ("s",), ("s2",)),
+        Op("mul", ("s2", "t"), ("y",)),
+    ]
+    places = plan_memory(graph(ops, {"x": 2, "w": 12, "a": 6, "s": 4, "t": 4, "s2": 4, "y": 4})).places
+    assert places["s2"].offset >= places["a"].offset + 6 or places["s2"].offset + 4 <= places["a"].offset
+
+
+def test_a_state_is_updated_in_place_only_when_nothing_reads_the_old_value() -> None:
+    state = State("s", "old", "new")
+    sizes = dict.fromkeys(("x", "old", "new", "y"), 2)
+    after = [Op("tanh", ("old",), ("new",)), Op("tanh", ("new",), ("y",))]
+    plan = plan_memory(graph(after, sizes, (state,)))
+    assert plan.places["new"] == Place("state", 0, 2)
+    assert plan.copies == ()
+    still_read = [Op("tanh", ("old",), ("new",)), Op("tanh", ("old",), ("y",))]
+    plan = plan_memory(graph(still_read, sizes, (state,)))
+    assert plan.places["new"].region == "arena"
+    assert [copy.target for copy in plan.copies] == [Place("state", 0, 2)]
+
+
+def test_a_dense_layer_never_writes_the_state_that_it_reads() -> None:
+    ops = [Op("fully_connected", ("old", "w"), ("new",)), Op("tanh", ("new",), ("y",))]
+    plan = plan_memory(graph(ops, {"x": 2, "old": 2, "w": 4, "new": 2, "y": 2}, (State("s", "old", "new"),)))
+    assert plan.places["new"].region == "arena"
+
+
+def test_swapped_states_go_through_spare_bytes() -> None:
+    states = (State("a", "a_in", "b_in"), State("b", "b_in", "a_in"))
+    plan = plan_memory(graph([Op("tanh", ("a_in",), ("y",))], dict.fromkeys(("x", "a_in", "b_in", "y"), 2), states))
+    memory = {"x": bytearray(2), "y": bytearray(2), "state": bytearray(b"AABB"), "arena": bytearray(plan.arena_size)}
+    for copy in plan.copies:
+        size = copy.target.size
+        data = memory[copy.source.region][copy.source.offset : copy.source.offset + size]
+        memory[copy.target.region][copy.target.offset : copy.target.offset + size] = data
+    assert memory["state"] == b"BBAA"
+
+
+def test_an_output_that_a_state_needs_is_not_written_to_y() -> None:
+    ops = [Op("tanh", ("x",), ("y",))]
+    plan = plan_memory(graph(ops, dict.fromkeys(("x", "old", "y"), 2), (State("s", "old", "y"),)))
+    assert plan.places["y"] == Place("state", 0, 2)
+    assert [(copy.source, copy.target) for copy in plan.copies] == [(Place("state", 0, 2), Place("y", 0, 2))]

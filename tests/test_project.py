@@ -1,0 +1,258 @@
+"""edge-tqs.toml, CSV columns, scaling and windows."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_tqs.errors import UsageError
+from edge_tqs.graph import Scaling
+from edge_tqs.project import init_project, load_project, read_data
+from edge_tqs.series import read_columns, read_series, standard_scaling, train_rows, windows
+
+SERIES = "timestamp,temperature,load\n" + "".join(f"2024-01-01 {i:02}:00,{20 + i},{i * i}\n" for i in range(20))
+
+
+def write(directory: Path, text: str, name: str = "series.csv") -> Path:
+    path = directory / name
+    path.write_bytes(text.encode())
+    return path
+
+
+def project(directory: Path, text: str):
+    return load_project(write(directory, text, "edge-tqs.toml"))
+
+
+# --- series ---------------------------------------------------------------------------------------------------------
+
+
+def test_columns_skip_the_timestamp_and_keep_their_order(tmp_path):
+    path = write(tmp_path, SERIES)
+    assert read_columns(path) == ("temperature", "load")
+    series = read_series(path, ["load", "temperature"])
+    assert series.values.dtype == np.float32
+    assert series.values[3].tolist() == [9.0, 23.0]
+    assert read_series(path).columns == ("temperature", "load")
+
+
+def test_a_numeric_first_column_is_data(tmp_path):
+    assert read_series(write(tmp_path, "a,b\n1,2\n3,4\n")).values.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("text", ["a;b\r\n1;2\r\n\r\n3;4\r\n", "a\tb\n1\t2\n3\t4", "\ufeffa,b\n1,2\n3,4\n\n"])
+def test_other_dialects(tmp_path, text):
+    series = read_series(write(tmp_path, text))
+    assert series.columns == ("a", "b")
+    assert series.values.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("t,a\nx,1\ny,\n", "line 3, column a: a value is missing"),
+        ("t,a\nx,1\n\ny,NaN\n", "line 4, column a: a value is missing"),
+        ("t,a\nx,1\ny,inf\n", "line 3, column a: inf is not finite"),
+        ("t,a\nx,1\ny,warm\n", "line 3, column a: 'warm' is no number"),
+        ("t,a\nx,1\ny,1,2\n", "line 3: 3 cells, but the header has 2"),
+        ("1,2\n3,4\n", "no header"),
+        ("t,a,a\nx,1,2\n", "names the column 'a' twice"),
+        ("t,a\n", "no rows"),
+        ("", "no rows"),
+        ("t\n2024-01-01\n", "no column of numbers"),
+    ],
+)
+def test_a_bad_csv_names_the_place(tmp_path, text, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        read_series(write(tmp_path, text))
+    assert "series.csv" in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_missing_file_a_binary_and_a_misspelt_column(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        read_series(tmp_path / "none.csv")
+    (tmp_path / "model.bin").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(UsageError, match="cannot be read as text"):
+        read_series(tmp_path / "model.bin")
+    with pytest.raises(UsageError, match="no column 'temprature'") as caught:
+        read_series(write(tmp_path, SERIES), ["temprature"])
+    assert "temperature" in caught.value.hint
+
+
+def test_split_and_scaling_use_the_training_part_alone(tmp_path):
+    series = read_series(write(tmp_path, SERIES))
+    assert train_rows(series) == 16
+    assert train_rows(series, test_rows=5) == 15
+    scaling = standard_scaling(series, 15)
+    np.testing.assert_allclose(scaling.mean[0], 27.0)
+    np.testing.assert_allclose(scaling.std[0], np.arange(15).std())
+    with pytest.raises(UsageError, match="20 rows cannot be split"):
+        train_rows(series, test_rows=20)
+    constant = read_series(write(tmp_path, "a\n5\n5\n5\n"))
+    assert standard_scaling(constant, 2) == Scaling((5.0,), (1.0,))
+
+
+def test_windows_are_followed_by_their_truth_and_respect_the_border(tmp_path):
+    series = read_series(write(tmp_path, SERIES), ["temperature"])
+    seeds, truth = windows(series, 4, 2, 3, rows=16)
+    assert (seeds.shape, truth.shape) == ((3, 4, 1), (3, 2, 1))
+    assert truth[:, :, 0].tolist() == [[36, 37], [37, 38], [38, 39]]
+    assert seeds[0, :, 0].tolist() == [32, 33, 34, 35]
+    seeds, truth = windows(series, 4, 2, 5, part="train", rows=16)
+    assert seeds.min() == 20
+    assert truth.max() == 35
+    assert windows(series, 4, 2, 5, part="train", rows=16)[0].tobytes() == seeds.tobytes()
+    with pytest.raises(UsageError, match="room for 3 windows"):
+        windows(series, 4, 2, 4, rows=16)
+    with pytest.raises(UsageError, match="room for 0 windows"):
+        windows(series, 4, 200, 1, rows=16)
+
+
+def test_windows_are_normalised(tmp_path):
+    series = read_series(write(tmp_path, SERIES), ["temperature"])
+    seeds, truth = windows(series, 2, 1, 1, rows=16, scaling=Scaling((20.0,), (2.0,)))
+    assert seeds.dtype == np.float32
+    assert (seeds[0, :, 0].tolist(), truth[0, 0, 0]) == ([7.0, 7.5], 8.0)
+
+
+# --- edge-tqs.toml --------------------------------------------------------------------------------------------------
+
+FULL = """
+[model]
+path = "m.keras"
+[forecast]
+window = 4
+horizon = 2
+recurrence = "stateful"
+[data]
+csv = "series.csv"
+inputs = ["temperature"]
+outputs = ["temperature"]
+test_rows = 5
+[scaling]
+mean = [27]
+std = [2.5]
+[plan]
+budget = "24KB"
+[validate]
+rollouts = 3
+horizon = 5
+max_rmse_vs_float = 1
+"""
+
+
+def test_every_key_arrives(tmp_path):
+    write(tmp_path, SERIES)
+    loaded = project(tmp_path, FULL)
+    assert loaded.model == tmp_path / "m.keras"
+    assert (loaded.forecast.window, loaded.forecast.horizon, loaded.forecast.recurrence) == (4, 2, "stateful")
+    assert loaded.data is not None
+    assert (loaded.data.columns, loaded.data.test_rows) == (("temperature",), 5)
+    assert loaded.budget_bytes == 24576
+    assert (loaded.validate.rollouts, loaded.validate.horizon, loaded.validate.max_rmse_vs_float) == (3, 5, 1.0)
+    data = read_data(loaded)
+    assert data is not None
+    assert data.train_rows == 15
+    assert data.scaling == Scaling((27.0,), (2.5,))
+    assert load_project(tmp_path) == loaded
+
+
+def test_the_model_alone_is_enough(tmp_path):
+    loaded = project(tmp_path, '[model]\npath = "m.keras"\n')
+    assert (loaded.data, loaded.budget_bytes, loaded.scaling) == (None, None, "standard")
+    assert read_data(loaded) is None
+    data = read_data(loaded, write(tmp_path, SERIES))
+    assert data is not None
+    assert data.train_rows == 16
+    assert data.scaling == standard_scaling(data.series, 16)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"),
+    [
+        ("[forecast]", "[forcast]", r"unknown table \[forcast\]", "Did you mean forecast?"),
+        ("horizon = 2", "horizont = 2", "unknown key horizont", "Did you mean horizon?"),
+        ("horizon = 2", "horizon = 0", "horizon is 0", "whole number"),
+        ("horizon = 2", "horizon = true", "horizon is True", "whole number"),
+        ('"stateful"', '"statefull"', "recurrence is 'statefull'", '"stateful"'),
+        ('outputs = ["temperature"]', 'outputs = ["load"]', "outputs", "predict the same columns"),
+        ('inputs = ["temperature"]', 'inputs = ["a", "a"]', "inputs is", "different"),
+        ("test_rows = 5", "test_rows = 5\ntest_fraction = 0.5", "both test_rows", "Keep one"),
+        ("test_rows = 5", "test_fraction = 1.0", "test_fraction is 1.0", "between 0 and 1"),
+        ("std = [2.5]", "std = [0.0]", "std is", "above 0"),
+        ("std = [2.5]", "std = [1, 2]", "one length", "mean"),
+        ("std = [2.5]", "", "needs mean and std", "mean"),
+        ("std = [2.5]", 'std = [1]\nmethod = "none"', "no method beside", "method"),
+        ('"24KB"', '"many"', "not a number of bytes", "24KB"),
+        ('"24KB"', "-3", "budget is -3", "24KB"),
+        ('path = "m.keras"', "", "path is missing", "init"),
+        ('csv = "series.csv"', "", "csv is missing", "init"),
+        ("[plan]", "[plan", "not TOML", "init"),
+        ('[model]\npath = "m.keras"', 'model = "m.keras"', "model is not a table", "[model]"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, old, new, message, hint):
+    assert old in FULL
+    with pytest.raises(UsageError, match=message) as caught:
+        project(tmp_path, FULL.replace(old, new))
+    assert hint in caught.value.hint
+
+
+def test_a_scaling_for_other_columns_is_refused(tmp_path):
+    write(tmp_path, SERIES)
+    loaded = project(tmp_path, FULL.replace('inputs = ["temperature"]', "").replace('outputs = ["temperature"]', ""))
+    with pytest.raises(UsageError, match="is for 1 columns"):
+        read_data(loaded)
+
+
+def test_init_fills_in_what_the_files_say_and_can_be_loaded(tmp_path):
+    write(tmp_path, SERIES)
+    write(tmp_path, "", "m.keras")
+    path = init_project(tmp_path)
+    loaded = load_project(path)
+    assert loaded.model == tmp_path / "m.keras"
+    assert loaded.data is not None
+    assert loaded.data.columns == ("temperature", "load")
+    assert loaded.scaling == "standard"
+    assert all(line.count("#") <= 1 for line in path.read_text().splitlines() if not line.startswith("#"))
+
+
+def test_init_without_data_and_with_odd_names(tmp_path):
+    model = write(tmp_path, "", 'a "b".keras')
+    loaded = load_project(init_project(tmp_path, model=model))
+    assert loaded.model == model
+    assert loaded.data is None
+    assert loaded.scaling == "none"
+
+
+def test_every_commented_key_of_init_is_a_real_one(tmp_path):
+    text = init_project(tmp_path, model=tmp_path / "m.keras").read_text()
+    enabled = [
+        line[2:] if line.startswith("# ") and ("=" in line or "[data]" in line) else line for line in text.splitlines()
+    ]
+    picked = [line for line in enabled if not line.startswith(("mean", "std"))]
+    tomllib.loads("\n".join(picked))
+    loaded = load_project(write(tmp_path, "\n".join(picked), "all.toml"))
+    assert loaded.data is not None
+    assert loaded.budget_bytes == 24576
+    assert loaded.forecast.window == 24
+
+
+def test_init_never_overwrites_and_asks_for_a_model(tmp_path):
+    with pytest.raises(UsageError, match="exactly one"):
+        init_project(tmp_path)
+    write(tmp_path, "mine", "edge-tqs.toml")
+    with pytest.raises(UsageError, match="exists already"):
+        init_project(tmp_path, model=tmp_path / "m.keras")
+    assert (tmp_path / "edge-tqs.toml").read_text() == "mine"
+    with pytest.raises(UsageError, match="not a directory"):
+        init_project(tmp_path / "nowhere", model=tmp_path / "m.keras")
+
+
+def test_no_project(tmp_path):
+    with pytest.raises(UsageError, match="does not exist") as caught:
+        load_project(tmp_path)
+    assert "init" in caught.value.hint

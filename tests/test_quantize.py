@@ -1,0 +1,251 @@
+"""What quantise promises: shared scales where values are fed back, codes within their widths, refusals that say why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from graphs import KINDS, Builder, lstm_layer, quantized, random_graph, random_seeds
+
+from edge_tqs import integer, interpret, simulate
+from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.graph import Forecast, Graph, State
+from edge_tqs.quantize import Ranges, affine, calibrate, quantize
+
+
+def same(graph: Graph, first: str, second: str) -> bool:
+    a, b = graph.tensors[first].quant, graph.tensors[second].quant
+    return bool(a.scale == b.scale) and a.zero_point == b.zero_point
+
+
+def dense_net(rng: np.random.Generator, channels: int = 2, activation: str = "none", last: str | None = None) -> Graph:
+    """x (1, 3, F) -> reshape -> dense -> y, with a unary operator at the end when ``last`` is given."""
+    b = Builder(rng)
+    x = b.tensor("x", (1, 3, channels))
+    flat = b.op("reshape", (x,), "flat", 3 * channels)
+    y = b.dense(flat, b.weight("k", channels, 3 * channels), "d", b.bias("b", channels), activation)
+    y = b.unary(last, y, "a") if last else y
+    return Graph(
+        "net", b.tensors, tuple(b.ops), x, y, (), Forecast(3, channels, "none", tuple(range(channels)))
+    ).check()
+
+
+def headless_lstm(rng: np.random.Generator, units: int = 3) -> Graph:
+    """An LSTM whose output is its state h."""
+    b = Builder(rng)
+    y = lstm_layer(b, "l", b.tensor("x", (1, units)), units)
+    forecast = Forecast(4, units, "windowed", tuple(range(units)))
+    return Graph("headless", b.tensors, tuple(b.ops), "x", y, tuple(b.states), forecast).check()
+
+
+def unit_ranges(graph: Graph, span: float = 1.0) -> Ranges:
+    return Ranges({name: (-span, span) for name, tensor in graph.tensors.items() if tensor.data is None})
+
+
+# --- calibration ----------------------------------------------------------------------------------------------------
+
+
+def test_ranges_are_those_of_the_closed_loop():
+    rng = np.random.default_rng(1)
+    graph = random_graph(rng, "gru")
+    seeds = random_seeds(rng, graph, 5)
+    ranges = calibrate(graph, seeds, 12).bounds
+    outputs = interpret.float_rollout(graph, seeds, 12).outputs
+    low, high = ranges[graph.output]
+    assert low <= outputs.min()
+    assert high >= outputs.max()
+    fed = outputs[:, :-1]  # the last output is never fed back
+    assert ranges[graph.input] == pytest.approx((min(seeds.min(), fed.min()), max(seeds.max(), fed.max())))
+    assert set(ranges) == {name for name, tensor in graph.tensors.items() if tensor.data is None}
+
+
+def test_a_diverging_model_is_refused():
+    graph = dense_net(np.random.default_rng(0))
+    weight = graph.tensors["k"]
+    graph = graph.with_tensors({"k": replace(weight, data=weight.data * np.float32(1e6))})
+    with pytest.raises(ModelError, match="finite") as error:
+        calibrate(graph, np.ones((1, 3, 2), np.float32), 50)
+    assert "diverges" in error.value.hint
+
+
+# --- activations ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(18))
+def test_what_is_fed_back_shares_its_quantisation(seed):
+    rng = np.random.default_rng(seed)
+    graph = quantized(rng, random_graph(rng, KINDS[seed % 3]))
+    assert same(graph, graph.input, graph.output)
+    for state in graph.states:
+        assert same(graph, state.input, state.output)
+    for op in graph.ops:
+        if op.kind in integer.MOVING_KINDS:
+            assert all(same(graph, op.inputs[0], name) for name in op.outputs)
+        if op.kind in integer.FIXED_OUTPUTS:
+            quant = graph.tensors[op.outputs[0]].quant
+            assert (float(quant.scale[0]), quant.zero_point) == integer.FIXED_OUTPUTS[op.kind]
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_codes_lie_within_their_widths(seed):
+    rng = np.random.default_rng(100 + seed)
+    graph = quantized(rng, random_graph(rng, KINDS[seed % 3]))
+    kinds = {"int4": 7, "int8": 127}
+    for op in graph.ops:
+        if op.kind == "fully_connected":
+            x, weight = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
+            assert weight.data.dtype == np.int8
+            assert np.abs(weight.data.astype(int)).max() <= kinds[weight.dtype]
+            assert weight.quant.scale.shape == (weight.shape[0],)
+            for name in op.inputs[2:]:
+                bias = graph.tensors[name]
+                assert bias.data.dtype == np.int32
+                np.testing.assert_array_equal(bias.quant.scale, x.quant.scale[0] * weight.quant.scale)
+
+
+def test_an_output_that_is_a_state_is_requantised():
+    graph = quantize(headless_lstm(np.random.default_rng(2)), {"l/kernel": 8, "l/recurrent": 4}, unit_ranges_of_lstm())
+    assert graph.ops[-1].kind == "quantize"
+    assert graph.ops[-1].inputs == (graph.states[0].output,)
+    assert graph.output == graph.ops[-1].outputs[0]
+    assert not same(graph, graph.output, graph.states[0].output)  # x spans [-2, 2], h [-1, 1]
+
+
+def unit_ranges_of_lstm() -> Ranges:
+    graph = headless_lstm(np.random.default_rng(2))
+    return Ranges(unit_ranges(graph).bounds | {"x": (-2.0, 2.0)})
+
+
+def test_an_output_of_fixed_scale_is_requantised():
+    graph = dense_net(np.random.default_rng(3), last="logistic")
+    result = quantize(graph, {"k": 8}, unit_ranges(graph))
+    assert [op.kind for op in result.ops] == ["reshape", "fully_connected", "logistic", "quantize"]
+    assert same(result, "x", result.output)
+
+
+def test_a_copy_takes_a_name_that_is_free():
+    graph = dense_net(np.random.default_rng(3), last="logistic")
+    taken = dict(graph.tensors) | {"a_y": replace(graph.tensors["a"], name="a_y")}
+    graph = replace(graph, tensors=taken, states=(State("s", "a_y", "a_y"),))
+    assert quantize(graph, {"k": 8}, unit_ranges(graph)).output == "a_y_"
+
+
+def test_two_states_of_one_output_are_told_apart():
+    graph = headless_lstm(np.random.default_rng(2))
+    first = graph.states[0]
+    twin = replace(graph.tensors[first.input], name="twin")
+    graph = replace(
+        graph, tensors=dict(graph.tensors) | {"twin": twin}, states=(*graph.states, State("t", "twin", first.output))
+    )
+    result = quantize(
+        graph.check(), {"l/kernel": 8, "l/recurrent": 8}, Ranges(unit_ranges(graph).bounds | {"twin": (-9.0, 9.0)})
+    )
+    assert all(same(result, state.input, state.output) for state in result.states)
+    assert result.states[2].output != result.states[0].output
+
+
+def test_sums_that_only_saturating_operators_read_are_clipped():
+    graph = headless_lstm(np.random.default_rng(4))
+    result = quantize(graph, {"l/kernel": 8, "l/recurrent": 8}, unit_ranges(graph, 100.0))
+    quant = result.tensors["l_z"].quant
+    assert float(quant.scale[0]) == pytest.approx(12.5 / 255, rel=0.01)
+    table = integer.unary_table(result, next(op for op in result.ops if op.kind == "logistic"))
+    assert (table[0], table[-1]) == (-128 + 1, 127)  # 1/512 away from where it ends
+    wide = result.tensors["l_zx"].quant  # read by an addition: not clipped
+    assert float(wide.scale[0]) == pytest.approx(200 / 255, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "zero_point"), [(0.0, 2.0, -128), (-2.0, 0.0, 127), (1.0, 3.0, -128), (-1.0, 3.0, -64)]
+)
+def test_ranges_are_stretched_to_hold_zero(low, high, zero_point):
+    quant = affine(low, high)
+    assert quant.zero_point == zero_point
+    values = np.array([min(low, 0), 0, max(high, 0)])
+    restored = integer.dequantize_activations(integer.quantize_activations(values, quant), quant)
+    np.testing.assert_allclose(restored, values, atol=float(quant.scale[0]) * 0.51)
+    assert restored[1] == 0
+
+
+def test_a_range_without_extent_gets_a_usable_scale():
+    assert float(affine(0.0, 0.0).scale[0]) == pytest.approx(1 / 255)
+    graph = dense_net(np.random.default_rng(5), activation="relu")
+    dead = graph.with_tensors({"b": replace(graph.tensors["b"], data=np.full(2, -1e4, np.float32))})
+    result = quantize(dead, {"k": 4}, Ranges({"x": (0.0, 0.0), "flat": (0.0, 0.0), "d": (0.0, 0.0)}))
+    codes = simulate.integer_rollout(result, np.full((1, 3, 2), -128, np.int8), 3)
+    assert (simulate.decode(result, codes.outputs) == 0).all()
+
+
+def test_a_constant_operand_is_quantised_as_an_activation():
+    b = Builder(np.random.default_rng(6))
+    x = b.tensor("x", (1, 2))
+    c = b.tensor("c", (1, 2), np.array([[0.25, -3.0]], np.float32))
+    y = b.op("add", (b.op("mul", (x, c), "m"), c), "y")
+    graph = Graph("affine", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 2, "stateful", (0, 1))).check()
+    ranges = Ranges({"x": (-4.0, 4.0), "m": (-12.0, 12.0), "y": (-4.0, 4.0)})
+    result = quantize(graph, {}, ranges)
+    values = np.array([[1.0, -0.5], [2.0, 0.3]], np.float32)
+    y_codes, _ = simulate.integer_step(result)(simulate.encode(result, values), ())
+    expected = np.clip(values * [0.25, -3.0] + [0.25, -3.0], -4, 4)
+    np.testing.assert_allclose(simulate.decode(result, y_codes), expected, atol=0.12)
+
+
+def test_a_bias_that_two_layers_share_is_scaled_for_each():
+    b = Builder(np.random.default_rng(7))
+    x = b.tensor("x", (1, 3))
+    w, bias = b.weight("w", 3, 3), b.bias("b", 3)
+    y = b.dense(b.dense(x, w, "first", bias), w, "second", bias)
+    graph = Graph("shared", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
+    result = quantize(graph, {"w": 8}, Ranges({"x": (-1.0, 1.0), "first": (-5.0, 5.0), "second": (-9.0, 9.0)}))
+    assert list(result.weights()) == ["w"]
+    assert len(result.weights()["w"]) == 2
+    for op in result.ops:
+        bias_q = result.tensors[op.inputs[2]]
+        np.testing.assert_allclose(
+            bias_q.data * bias_q.quant.scale, graph.tensors["b"].data, atol=bias_q.quant.scale.max()
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_int8_rollouts_stay_near_the_float_ones(kind):
+    errors, spreads = [], []
+    for seed in range(8):
+        rng = np.random.default_rng([9, seed])
+        graph = random_graph(rng, kind)
+        seeds = random_seeds(rng, graph, 8)
+        result = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, seeds, 10))
+        codes = simulate.integer_rollout(result, simulate.encode(result, seeds), 10).outputs
+        exact = interpret.float_rollout(graph, seeds, 10).outputs
+        errors.append(float(np.square(simulate.decode(result, codes) - exact).mean()))
+        spreads.append(float(np.square(exact).mean()))
+    assert np.median(np.sqrt(np.array(errors) / np.array(spreads))) < 0.1
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_of_another_model_is_refused():
+    graph = dense_net(np.random.default_rng(8))
+    with pytest.raises(UsageError, match="names other and lacks k") as error:
+        quantize(graph, {"other": 8}, unit_ranges(graph))
+    assert "k" in error.value.hint
+
+
+def test_a_width_that_does_not_exist_is_refused():
+    graph = dense_net(np.random.default_rng(8))
+    with pytest.raises(UsageError, match="k 5 bits"):
+        quantize(graph, {"k": 5}, unit_ranges(graph))
+
+
+def test_ranges_of_another_model_are_refused():
+    graph = dense_net(np.random.default_rng(8))
+    with pytest.raises(ModelError, match="no range for flat, d"):
+        quantize(graph, {"k": 8}, Ranges({"x": (-1.0, 1.0)}))
+
+
+def test_a_computed_weight_is_refused():
+    graph = dense_net(np.random.default_rng(8))
+    graph = graph.with_tensors({"k": replace(graph.tensors["k"], data=None)})
+    with pytest.raises(ModelError, match="not a constant"):
+        quantize(graph, {"k": 8}, unit_ranges(graph))

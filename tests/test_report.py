@@ -1,0 +1,355 @@
+"""The schemas of report.json and validation.json, and the page drawn from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from edge_tqs import report
+from edge_tqs.errors import UsageError
+from edge_tqs.plot import Bar, Line, bar_plot, line_plot
+from edge_tqs.report import BuildReport, ValidationReport, write_report
+from edge_tqs.report_page import page
+
+HORIZON = 24
+
+
+def ramp(slope: float) -> tuple[float, ...]:
+    return tuple(slope * (step + 1) for step in range(HORIZON))
+
+
+def wave(size: float) -> tuple[float, ...]:
+    return tuple(80 + size * math.sin(step / 4) for step in range(HORIZON))
+
+
+def build_report(**changes) -> BuildReport:
+    made = BuildReport(
+        model=report.ModelInfo("pump", "ab" * 32, 12, 1, ("temperature",), "windowed", 4321),
+        board="qemu-mps2-an386",
+        tensors=(
+            report.TensorReport("lstm/kernel", (1, 96), 4, 2736, 3.1e-6),
+            report.TensorReport("lstm/recurrent_kernel", (24, 96), 8, 4992, 8.4e-4),
+            report.TensorReport("dense/kernel", (24, 1), 8, 52, 2.7e-2),
+        ),
+        bytes=report.ByteReport(9696, 7876, 6678, 7780, 8000, 11232),
+        host=report.HostReport(
+            rollouts=8,
+            horizon=HORIZON,
+            float_vs_keras_max_abs=3.6e-7,
+            divergence=report.Variants(0.05, 0.61, 0.06),
+            tflm_bit_exact=True,
+            litert_rmse=0.0123,
+            mse_vs_truth=report.VariantsAndFloat(0.81, 0.82, 1.4, 0.83),
+            curves=report.Curves(
+                report.DivergenceCurves(ramp(0.002), ramp(0.02), ramp(0.0025)),
+                report.TruthCurves(ramp(0.05), ramp(0.051), ramp(0.09), ramp(0.052)),
+                report.ExampleRollout(
+                    "temperature", "physical", wave(3)[:12], wave(4), wave(4.2), wave(8), wave(4.4), wave(5)
+                ),
+            ),
+        ),
+        image=report.ImageReport(9000, 11000, 16, 1800),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def validation_report(**changes) -> ValidationReport:
+    made = ValidationReport(
+        board="qemu-mps2-an386",
+        port="/dev/pts/3",
+        engine="c",
+        passed=True,
+        model_hash="ab" * 32,
+        rollouts=8,
+        horizon=HORIZON,
+        steps=8 * HORIZON,
+        bit_exact=True,
+        first_divergence=None,
+        rmse_vs_float=0.06,
+        mse_vs_truth=0.83,
+        latency=report.Latency("systick", "ticks", 25_000_000, 81_234.0, 81_240.0, 81_260.0, 50_771.0),
+        memory=report.Memory(20016, 1816, 912),
+        curves=report.DeviceCurves(ramp(0.0025), ramp(0.052), wave(4.4)),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+class Outline(HTMLParser):
+    """Checks that tags nest, and collects what the tests ask for."""
+
+    VOID = frozenset({"meta", "br", "rect", "line", "path", "circle"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "action", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def outline(text: str) -> Outline:
+    parser = Outline()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+# --- schema ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", [build_report(), build_report(image=None, warnings=("a", "b"))])
+def test_report_json_round_trips(made):
+    assert BuildReport.from_json(made.to_json()) == made
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        validation_report(),
+        validation_report(bit_exact=False, first_divergence=report.FirstDivergence(2, 17, None, 1, 2)),
+        validation_report(mse_vs_truth=None, curves=report.DeviceCurves(ramp(1.0))),
+    ],
+)
+def test_validation_json_round_trips(made):
+    assert ValidationReport.from_json(made.to_json()) == made
+
+
+def test_the_keys_that_others_rely_on():
+    body = json.loads(build_report().to_json())
+    assert {"model", "board", "tensors", "bytes", "host", "image", "warnings", "format"} == set(body)
+    assert set(body["tensors"][0]) == {"name", "shape", "width", "bytes", "tqs"}
+    assert set(body["bytes"]) == {"float32", "int8", "int4", "mixed", "budget", "tflite"}
+    assert {"float_vs_keras_max_abs", "divergence", "tflm_bit_exact", "litert_rmse", "mse_vs_truth"} < set(body["host"])
+    assert set(body["host"]["divergence"]) == {"int8", "int4", "mixed"}
+    assert set(body["host"]["mse_vs_truth"]) == {"float", "int8", "int4", "mixed"}
+    assert set(body["image"]) == {"text", "rodata", "data", "bss"}
+    body = json.loads(validation_report().to_json())
+    wanted = "board port model_hash rollouts horizon steps bit_exact first_divergence rmse_vs_float mse_vs_truth"
+    assert {*wanted.split(), "latency", "memory"} < set(body)
+    assert {"counter", "unit", "p50", "p95", "max"} < set(body["latency"])
+    assert set(body["memory"]) == {"flash", "ram", "stack_peak"}
+
+
+def test_figures_that_are_not_finite_become_null():
+    made = validation_report(rmse_vs_float=math.inf, mse_vs_truth=math.nan)
+    body = json.loads(made.to_json())
+    assert (body["rmse_vs_float"], body["mse_vs_truth"]) == (None, None)
+
+
+def changed(change) -> str:
+    body = json.loads(build_report().to_json())
+    change(body)
+    return json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "report.json"),
+        ("[]", "the file is not an object"),
+        (changed(lambda b: b.update(format=2)), "its format is 2"),
+        (changed(lambda b: b.update(extra=1)), "extra"),
+        (changed(lambda b: b["host"].pop("horizon")), "host lacks or should not have horizon"),
+        (changed(lambda b: b["bytes"].update(mixed="7")), "bytes.mixed is '7', not int"),
+        (changed(lambda b: b["bytes"].update(mixed=True)), "bytes.mixed is True, not int"),
+        (changed(lambda b: b["bytes"].update(mixed=None)), "bytes.mixed is None, not int"),
+        (changed(lambda b: b["tensors"][1].update(shape=3)), r"tensors\[1\].shape is not a list"),
+        (changed(lambda b: b["model"].update(recurrence="x")), "model.recurrence is 'x'"),
+    ],
+)
+def test_a_report_of_another_version_is_refused(text, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        BuildReport.from_json(text)
+    assert "edge-tqs build" in caught.value.hint
+
+
+# --- page -----------------------------------------------------------------------------------------------------------
+
+
+def test_write_report_with_and_without_a_validation(tmp_path):
+    (tmp_path / "report.json").write_text(build_report().to_json())
+    path = write_report(tmp_path)
+    assert path == tmp_path / "report.html"
+    assert "Not validated" in path.read_text(encoding="utf-8")
+    (tmp_path / "validation.json").write_text(validation_report().to_json())
+    write_report(tmp_path)
+    first = path.read_bytes()
+    assert "Bit-exact on qemu-mps2-an386: all 192 steps" in first.decode()
+    write_report(tmp_path)
+    assert path.read_bytes() == first
+
+
+def test_write_report_needs_a_build(tmp_path):
+    with pytest.raises(UsageError, match=r"holds no report\.json"):
+        write_report(tmp_path)
+    (tmp_path / "report.json").write_text(build_report().to_json())
+    (tmp_path / "validation.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"validation\.json"):
+        write_report(tmp_path)
+
+
+def test_the_page_is_whole_and_stands_alone():
+    text = page(build_report(), validation_report())
+    seen = outline(text)
+    assert seen.addresses == []
+    assert not {"script", "link", "img", "iframe"} & set(seen.tags)
+    assert "url(" not in text
+    assert len(seen.ids) == len(set(seen.ids))
+    assert seen.tags.count("svg") == 4
+    assert seen.tags.count("details") == 4
+    assert set(re.findall(r"https?://[^\"' ]+", text)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_every_plot_is_named_and_well_formed():
+    for svg in re.findall(r"<svg.*?</svg>", page(build_report(), validation_report()), re.DOTALL):
+        root = ElementTree.fromstring(svg)
+        space = "{http://www.w3.org/2000/svg}"
+        ids = {child.get("id"): child.text for child in root if child.tag in (f"{space}title", f"{space}desc")}
+        assert root.get("role") == "img"
+        assert all(ids[name] for name in root.get("aria-labelledby").split())
+        assert "nan" not in svg
+
+
+def test_the_page_tells_a_failure():
+    first = report.FirstDivergence(2, 17, 0, -5, -6)
+    text = page(build_report(), validation_report(bit_exact=False, passed=False, first_divergence=first))
+    assert "differs from the host" in text
+    assert "rollout 2, step 17, channel 0: expected <code>-5</code>, got <code>-6</code>" in text
+    runtime = page(build_report(), validation_report(bit_exact=False, engine="litert", first_divergence=first))
+    assert "within the tolerance of its runtime (litert)" in runtime
+
+
+def test_a_board_that_ran_other_rollouts_than_the_host_says_so():
+    assert "on the board, 3 rollouts" in page(build_report(), validation_report(rollouts=3))
+    assert "on the board, " not in page(build_report(), validation_report())
+
+
+def test_names_are_escaped():
+    made = build_report(
+        model=report.ModelInfo("<b>&\"'", "0", 1, 1, ("<i>",), "none", 1),
+        board="<script>",
+        tensors=(report.TensorReport("<x>", (1,), 8, 1, None),),
+        warnings=("<w>",),
+    )
+    text = page(made, validation_report(port="<port>", board="<board>"))
+    outline(text)
+    assert not re.search(r"<(b|i|x|w|port|board|script)>", text)
+
+
+def test_a_report_with_nothing_to_draw_is_drawn():
+    nothing = (None,) * HORIZON
+    made = build_report(
+        image=None,
+        host=report.HostReport(
+            rollouts=1,
+            horizon=HORIZON,
+            float_vs_keras_max_abs=None,
+            divergence=report.Variants(None, None, None),
+            tflm_bit_exact=None,
+            litert_rmse=None,
+            mse_vs_truth=None,
+            curves=report.Curves(report.DivergenceCurves(nothing, nothing, nothing), None, None),
+        ),
+    )
+    seen = outline(page(made, None))
+    assert seen.tags.count("svg") == 2
+
+
+# --- plots ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_gap_breaks_the_line_and_marks_are_circles():
+    lines = [Line("a", "int8", (1.0, None, 2.0, 3.0)), Line("b", "device", (1.0, 2.0, 3.0, 4.0), marks=2)]
+    svg = line_plot(lines, ident="p", title="t", description="d", x_label="x", y_label="y")
+    (path,) = re.findall(r'<path d="([^"]*)"', svg)
+    assert path.count("M") == 2
+    assert svg.count("<circle") == 1 + 2
+
+
+def test_curves_far_apart_get_a_logarithmic_axis():
+    near = [Line("a", "int8", (1.0, 2.0)), Line("b", "int4", (1.0, 3.0))]
+    far = [Line("a", "int8", (0.01, 0.02)), Line("b", "int4", (1.0, 300.0))]
+    words = {"ident": "p", "title": "t", "description": "d", "x_label": "x", "y_label": "y"}
+    assert ">100<" not in line_plot(near, from_zero=True, **words)
+    assert ">100<" in line_plot(far, from_zero=True, **words)
+
+
+@pytest.mark.parametrize("values", [(5.0,), (0.0, 0.0), (1e-12, 2e-12), (-3e9, 7e9), (2.0, 2.0)])
+def test_any_range_has_an_axis(values):
+    svg = line_plot([Line("a", "int8", values)], ident="p", title="t", description="d", x_label="x", y_label="y")
+    ElementTree.fromstring(svg)
+    coordinates = [float(number) for number in re.findall(r' [xy][12]?="([-0-9.]+)"', svg)]
+    assert all(-1 <= number <= 1000 for number in coordinates)
+
+
+def test_a_bar_without_a_score_or_far_below_the_others_has_its_label_alone():
+    svg = bar_plot(
+        [Bar("a", "int8", None, "8 bits"), Bar("b", "int4", 1e-14), Bar("c", "int4", 1e-4), Bar("d", "int8", 10.0)],
+        ident="p",
+        title="t",
+        description="d",
+        x_label="x",
+        standalone=True,
+    )
+    ElementTree.fromstring(svg)
+    assert svg.count("<rect") == 2 + 1  # two bars and the background
+    assert all(f">{name}<" in svg for name in "abcd")
+    assert "prefers-color-scheme" in svg
+
+
+# --- docs and README's picture --------------------------------------------------------------------------------------
+
+
+def documented(section: str) -> str:
+    text = (Path(__file__).parent.parent / "docs" / "report.md").read_text(encoding="utf-8")
+    return text.split(f"## {section}")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize(
+    ("section", "made"), [("report.json", build_report()), ("validation.json", validation_report())]
+)
+def test_every_key_is_documented(section, made):
+    def names(value) -> set[str]:
+        if isinstance(value, dict):
+            return set(value) | {name for item in value.values() for name in names(item)}
+        return {name for item in value for name in names(item)} if isinstance(value, list) else set()
+
+    text = documented(section)
+    words = set(re.findall(r"[a-z0-9_]+", " ".join(re.findall(r"`([^`]*)`", text))))
+    assert names(json.loads(made.to_json())) <= words
+    assert f"format {report.FORMAT}" in text
+
+
+def test_the_readme_picture_is_drawn_from_a_report(tmp_path):
+    (tmp_path / "report.json").write_text(build_report().to_json())
+    root = Path(__file__).parent.parent
+    target = tmp_path / "rollout.svg"
+    command = [sys.executable, str(root / "tools" / "picture.py"), str(tmp_path), str(target)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(root)})
+    drawn = ElementTree.parse(target).getroot()
+    words = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"float", "all int4", "mixed, planned by TQS", "temperature"} <= set(words)

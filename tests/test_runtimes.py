@@ -1,0 +1,124 @@
+"""The runtimes as Steps: batches, states, other environments, and what is said when one is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import KINDS, METADATA, needs_tflm, quantized, random_graph, random_seeds
+
+from edge_tqs import interpret, runtimes, simulate, tflite_model
+from edge_tqs.errors import ToolError
+from edge_tqs.graph import Graph
+
+
+def drawn(number: int) -> tuple[Graph, Graph, bytes, np.ndarray]:
+    """(float graph, integer graph, its flatbuffer, seeds (3, W, F) float32)"""
+    rng = np.random.default_rng([31, number])
+    graph = random_graph(rng, KINDS[number % len(KINDS)])
+    integer = quantized(rng, graph)
+    return graph, integer, tflite_model.write(integer, METADATA), random_seeds(rng, graph, 3)
+
+
+@needs_tflm
+@pytest.mark.parametrize("number", range(6))
+def test_tflite_micro_rolls_out_as_the_reference(number):
+    _, graph, model, seeds = drawn(number)
+    codes = simulate.encode(graph, seeds)
+    expected, got = simulate.integer_rollout(graph, codes, 20), runtimes.rollout_in("tflm", model, graph, codes, 20)
+    np.testing.assert_array_equal(got.outputs, expected.outputs)
+    np.testing.assert_array_equal(got.state_hashes, expected.state_hashes)
+    assert got.source == "tflm"
+
+
+def test_litert_stays_near_the_reference():
+    differences, sizes = [], []
+    for number in range(12):
+        _, graph, model, seeds = drawn(number)
+        codes = simulate.encode(graph, seeds)
+        expected = simulate.decode(graph, simulate.integer_rollout(graph, codes, 50).outputs)
+        rollout = runtimes.rollout_in("litert", model, graph, codes, 50)
+        differences.append(float(np.sqrt(np.square(simulate.decode(graph, rollout.outputs) - expected).mean())))
+        sizes.append(float(np.sqrt(np.square(expected).mean())))
+        assert rollout.source == "litert"
+        assert rollout.outputs.dtype == np.int8
+    assert np.median(np.array(differences) / np.array(sizes)) < 0.05
+
+
+def test_litert_is_quiet(capfd):
+    _, _, model, _ = drawn(1)
+    runtimes.litert_step(model)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_environment_computes_the_same():
+    _, graph, model, seeds = drawn(1)
+    codes = simulate.encode(graph, seeds)
+    there = runtimes.rollout_in_environment(Path(sys.executable), model, codes, 10)
+    np.testing.assert_array_equal(there.outputs, runtimes.rollout_in("litert", model, graph, codes, 10).outputs)
+    assert there.source.startswith("ai_edge_litert ")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 4])
+def test_the_stand_alone_loop_is_the_closed_loop(number):
+    """Its few lines against rollout.closed_loop, in every recurrence, with a call that the reference computes."""
+    from edge_tqs import tflite_rollout
+
+    _, graph, model, seeds = drawn(number)
+    codes, step = simulate.encode(graph, seeds), simulate.integer_step(graph)
+
+    class Runner:
+        def get_input_details(self):
+            names = {"x": graph.input} | {state.name: state.input for state in graph.states}
+            return {
+                name: {"shape": graph.tensors[t].shape, "quantization": (0.0, graph.tensors[t].quant.zero_point)}
+                for name, t in names.items()
+            }
+
+        def __call__(self, x, **states):
+            y, following = step(x, tuple(states[state.name] for state in graph.states))
+            return {"y": y} | dict(zip((state.name for state in graph.states), following, strict=True))
+
+    metadata = tflite_rollout.read_metadata(model)
+    got = np.stack([tflite_rollout.roll(Runner(), metadata, seed, 15) for seed in codes])
+    np.testing.assert_array_equal(got, simulate.integer_rollout(graph, codes, 15).outputs)
+
+
+def test_the_stand_alone_loop_covers_every_recurrence():
+    assert {drawn(number)[1].forecast.recurrence for number in (0, 1, 2, 4)} == {"none", "windowed", "stateful"}
+
+
+@pytest.mark.parametrize(
+    ("module", "step", "command"),
+    [
+        ("tflite_micro.python.tflite_micro", runtimes.tflm_step, "pip install --pre tflite-micro"),
+        ("ai_edge_litert.interpreter", runtimes.litert_step, "pip install ai-edge-litert"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_command(module, step, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ToolError, match="is not installed") as error:
+        step(b"")
+    assert command in error.value.hint
+
+
+def test_a_python_that_does_not_exist_is_said_so(tmp_path):
+    _, _, model, seeds = drawn(0)
+    with pytest.raises(ToolError, match="cannot run the model"):
+        runtimes.rollout_in_environment(tmp_path / "python", model, seeds.astype(np.int8), 1)
+
+
+def test_a_failure_in_the_other_environment_is_reported_in_one_line():
+    with pytest.raises(ToolError, match="cannot run the model: ") as error:
+        runtimes.rollout_in_environment(Path(sys.executable), b"no model", np.zeros((1, 1, 1), np.int8), 1)
+    assert "\n" not in error.value.message
+    assert "tflite-runtime==2.14.0" in error.value.hint
+
+
+def test_the_reference_is_near_the_float_model():
+    graph, integer, _, seeds = drawn(0)
+    exact = interpret.float_rollout(graph, seeds, 3).outputs
+    codes = simulate.integer_rollout(integer, simulate.encode(integer, seeds), 3).outputs
+    assert np.abs(simulate.decode(integer, codes) - exact).max() < 0.5 * np.abs(exact).max()

@@ -1,0 +1,52 @@
+"""The costs that the plan is made from, against whole files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import KINDS, Builder, random_graph
+
+from edge_tqs import tflite_model
+from edge_tqs.graph import Forecast, Graph
+from edge_tqs.quantize import Ranges, quantize
+from edge_tqs.sizes import weight_bytes
+
+
+def dense_net(rows: int, columns: int, bias: bool) -> Graph:
+    b = Builder(np.random.default_rng(0))
+    x = b.tensor("x", (1, columns))
+    y = b.dense(x, b.weight("w", rows, columns), "y", b.bias("b", rows) if bias else None)
+    return Graph("net", b.tensors, tuple(b.ops), x, y, (), Forecast(1, columns, "stateful", (0,))).check()
+
+
+def file_size(graph: Graph, widths: dict[str, int]) -> int:
+    ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
+    given = {"source_hash": "", "plan": widths, "generator": ""}
+    return len(tflite_model.write(quantize(graph, widths, ranges), given))
+
+
+@pytest.mark.parametrize(("bias", "channel_bytes"), [(True, 28), (False, 12)])
+def test_int8_costs_codes_padded_to_16_and_each_channel(bias, channel_bytes):
+    costs = weight_bytes(dense_net(10, 33, bias))
+    assert costs["w"][8] == 336 + 10 * channel_bytes
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_byte_of_a_large_weight_is_counted_once(bias):
+    """From 64 to 128 columns only codes are added."""
+    small, large = (weight_bytes(dense_net(64, columns, bias))["w"] for columns in (64, 128))
+    assert large[8] - small[8] == 64 * 64
+    assert large[4] - small[4] == 64 * 64 // 2
+    assert large[4] < large[8]
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_the_sum_of_the_costs_bounds_the_file(seed):
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, KINDS[seed % 3])
+    costs = weight_bytes(graph)
+    assert set(costs) == set(graph.weights())
+    widths = {source: int(rng.choice((4, 8))) for source in costs}
+    growth = file_size(graph, widths) - file_size(graph, dict.fromkeys(costs, 8))
+    slack = 16 * len(costs)  # alignment
+    assert growth <= sum(costs[source][width] - costs[source][8] for source, width in widths.items()) + slack
