@@ -69,7 +69,16 @@ def main() -> None:
     parser.add_argument("--rollouts", default=8, type=int)
     args = parser.parse_args()
     header = ["model", "MSE float", "int8", "int4", "mixed", "RMSE from float int8", "int4", "mixed"]
-    header += ["bytes int8", "int4", "mixed", "tflm exact", "LiteRT RMSE", "board exact", "instructions a step", "build s"]
+    header += [
+        "bytes int8",
+        "int4",
+        "mixed",
+        "tflm exact",
+        "LiteRT RMSE",
+        "board exact",
+        "instructions a step",
+        "build s",
+    ]
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))
     for model in args.models:

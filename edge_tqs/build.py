@@ -106,6 +106,7 @@ def score_model(request: ModelRequest, progress: Progress) -> Scored:
         horizon=request.horizon,
         draws=request.draws,
         seed=request.seed,
+        model_hash=loaded.source_hash,
         progress=lambda done, total: progress("scoring", done, total),
     )
     return Scored(loaded, graph, sensitivity, weight_bytes(graph))
@@ -185,9 +186,7 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
     return Windows(calibration, held_out, np.empty(0))
 
 
-def _variants(
-    graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], ranges: Ranges
-) -> dict[str, Graph]:
+def _variants(graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], ranges: Ranges) -> dict[str, Graph]:
     """The integer graphs by name; a plan that is uniform shares its graph with that variant."""
     widths = {
         "int8": dict.fromkeys(costs, 8),
@@ -308,4 +307,6 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", hint="Name a file that `edge-tqs plan --out` wrote.") from error
+        raise UsageError(
+            f"{path} cannot be read: {error}", hint="Name a file that `edge-tqs plan --out` wrote."
+        ) from error

@@ -29,6 +29,7 @@ Array = npt.NDArray[Any]
 MODEL, FLOAT, SEEDS, BOARD = "model.tflite", "float.graph", "seeds.npz", "board.toml"
 SCORE, PLAN = "score.json", "plan.json"
 FIRMWARE, BUNDLE = "firmware", "bundle"
+IMAGE = Path(FIRMWARE) / "build" / "firmware.elf"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,15 @@ class BuildDir:
 
 
 def save(
-    path: Path, *, board: Board, model: bytes, float_graph: Graph, seeds: Array, truth: Array | None, score: str, plan: str
+    path: Path,
+    *,
+    board: Board,
+    model: bytes,
+    float_graph: Graph,
+    seeds: Array,
+    truth: Array | None,
+    score: str,
+    plan: str,
 ) -> None:
     """Write all but the reports and the firmware into ``path``, which exists."""
     (path / MODEL).write_bytes(model)
@@ -95,7 +104,7 @@ def load(path: Path) -> BuildDir:
 def image_of(path: Path) -> tuple[Board, Path]:
     """(board, image) of a build, for flashing. Raises UsageError as ``load`` does."""
     built = load(path)
-    return built.board, path / FIRMWARE / IMAGE
+    return built.board, path / IMAGE
 
 
 def windows_of(csv: Path, forecast: Forecast, count: int, horizon: int) -> tuple[Array, Array]:

@@ -72,8 +72,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 model_options = options(
     click.argument("model", required=False, type=click.Path(path_type=Path)),
     click.option("--data", type=click.Path(path_type=Path), help="CSV with real samples (overrides the project's)."),
-    click.option("--horizon", type=click.IntRange(1, 65535), help="Closed-loop steps that matter to you.  [default: 96]"),
-    click.option("--window", type=click.IntRange(1), help="Samples the model looks at, where the model leaves it open."),
+    click.option(
+        "--horizon", type=click.IntRange(1, 65535), help="Closed-loop steps that matter to you.  [default: 96]"
+    ),
+    click.option(
+        "--window", type=click.IntRange(1), help="Samples the model looks at, where the model leaves it open."
+    ),
     click.option(
         "--recurrence",
         type=click.Choice(["auto", "windowed", "stateful"]),
@@ -120,7 +124,9 @@ def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) 
 @plan_options
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the plan to this file, to edit and build.")
 @as_json
-def plan(model: Path | None, budget: str | None, bits: str | None, out: Path | None, as_json: bool, **settings: Any) -> None:
+def plan(
+    model: Path | None, budget: str | None, bits: str | None, out: Path | None, as_json: bool, **settings: Any
+) -> None:
     """Choose int8 or int4 for each weight of MODEL under a byte budget."""
     from edge_tqs.build import plan_model
     from edge_tqs.summary import plan_table

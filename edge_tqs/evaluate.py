@@ -33,7 +33,9 @@ class Evaluation:
     mixed: Rollout
 
 
-def evaluate(graph: Graph, variants: Mapping[str, Graph], seeds: Array, truth: Array | None, horizon: int) -> Evaluation:
+def evaluate(
+    graph: Graph, variants: Mapping[str, Graph], seeds: Array, truth: Array | None, horizon: int
+) -> Evaluation:
     """Roll the float graph and each integer variant ("int8", "int4", "mixed") from ``seeds`` (N, W, F)."""
     outputs = {"float": float_rollout(graph, seeds, horizon).outputs}
     rollouts: dict[int, Rollout] = {}  # variants may be one and the same graph: roll it once
@@ -93,7 +95,9 @@ def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
     example = {name: physical(values[0, :, 0], scaling, 0) for name, values in outputs.items()}
     columns = graph.forecast.columns
     return report.Curves(
-        divergence=report.DivergenceCurves(**{name: rmse_by_step(outputs[name], outputs["float"]) for name in VARIANTS}),
+        divergence=report.DivergenceCurves(
+            **{name: rmse_by_step(outputs[name], outputs["float"]) for name in VARIANTS}
+        ),
         mse_vs_truth=None
         if truth is None
         else report.TruthCurves(**{name: mse_by_step(values, truth) for name, values in outputs.items()}),

@@ -50,7 +50,9 @@ def load_graph(path: Path) -> Graph:
         with zipfile.ZipFile(path) as archive:
             header = json.loads(archive.read(HEADER))
             if header["format_version"] != FORMAT_VERSION:
-                raise ModelError(f"{path} has format version {header['format_version']}, not {FORMAT_VERSION}", hint=hint)
+                raise ModelError(
+                    f"{path} has format version {header['format_version']}, not {FORMAT_VERSION}", hint=hint
+                )
             constants = {
                 name: np.load(io.BytesIO(archive.read(f"{index}.npy")), allow_pickle=False)
                 for index, name in enumerate(header["constants"])
@@ -85,9 +87,7 @@ def _graph(header: dict[str, Any], constants: dict[str, Any]) -> Graph:
                 tuple(item["shape"]),
                 item["dtype"],
                 constants.get(item["name"]),
-                None
-                if item["scale"] is None
-                else Quant(np.asarray(item["scale"], np.float32), item["zero_point"]),
+                None if item["scale"] is None else Quant(np.asarray(item["scale"], np.float32), item["zero_point"]),
                 item["source"],
             )
             for item in header["tensors"]

@@ -10,7 +10,7 @@ from edge_tqs.build import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest
 from edge_tqs.errors import UsageError
 from edge_tqs.graph import Scaling
 from edge_tqs.plan import parse_budget
-from edge_tqs.project import FILE, HORIZON, DataSettings, ForecastSettings, Project, ProjectData, read_data
+from edge_tqs.project import FILE, DataSettings, ForecastSettings, Project, ProjectData, read_data
 from edge_tqs.project import ValidateSettings as _ValidateSettings
 from edge_tqs.series import windows as cut_windows
 
@@ -54,9 +54,7 @@ def model_request(
     )
 
 
-def plan_request(
-    project: Project | None, budget: str | None, bits: str | None, plan_file: Path | None
-) -> PlanRequest:
+def plan_request(project: Project | None, budget: str | None, bits: str | None, plan_file: Path | None) -> PlanRequest:
     """How wide the weights may be: an option, else the project's budget, else the default."""
     if bits is not None:
         return PlanRequest(bits=int(bits))

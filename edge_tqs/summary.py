@@ -47,7 +47,7 @@ def score_table(sensitivity: Sensitivity, costs: Costs) -> str:
         for tensor in ranked
     ]
     left = sensitivity.predictability_steps
-    within = f"more than {sensitivity.horizon}" if left is None else f"{left}"
+    within = f"all {sensitivity.horizon}" if left is None else f"{left - 1}"
     return "\n".join(
         [
             table(["weight", "shape", "TQS", "90 % interval", "bytes at 8", "bytes at 4"], rows),

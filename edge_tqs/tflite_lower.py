@@ -52,7 +52,7 @@ OPERATORS: dict[str, Operator] = {
 
 
 def schema() -> Any:
-    """The generated schema module, imported when a flatbuffer is first touched (30 ms)."""
+    """The generated schema module, imported when a flatbuffer is first touched."""
     from ai_edge_litert import schema_py_generated
 
     return schema_py_generated

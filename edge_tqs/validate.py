@@ -150,7 +150,13 @@ def _measure(
 
             def on_step(step: Step, index: int = index) -> None:
                 codes = np.frombuffer(step.codes, np.int8).tolist()
-                line = {"rollout": index, "step": step.step, "codes": codes, "ticks": step.ticks, "state": step.state_hash}
+                line = {
+                    "rollout": index,
+                    "step": step.step,
+                    "codes": codes,
+                    "ticks": step.ticks,
+                    "state": step.state_hash,
+                }
                 _append(trace, line)
                 progress("rollouts on the board", index * horizon + step.step + 1, count * horizon)
 

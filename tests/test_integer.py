@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from graphs import METADATA, needs_tflm, quant, single_op
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_tqs import integer, tflite_model
@@ -44,6 +44,7 @@ def reference(x: int, multiplier: int, shift: int) -> int:
     return divide_away(high, 2 ** max(-shift, 0))
 
 
+@settings(deadline=None)
 @given(st.floats(1e-12, 1e6))
 def test_quantize_multiplier_is_within_half_a_unit(real):
     multiplier, shift = integer.quantize_multiplier(real)
@@ -62,12 +63,14 @@ def test_quantize_multiplier_at_its_edges():
     assert integer.quantize_multiplier(2.0**-40) == (0, 0)
 
 
+@settings(deadline=None)
 @given(st.lists(int32s, min_size=1, max_size=20), st.integers(2**30, 2**31 - 1), st.integers(-31, 0))
 def test_double_rounding_equals_gemmlowp(values, multiplier, shift):
     got = integer.multiply_by_quantized_multiplier(np.array(values, np.int64), multiplier, shift)
     assert got.tolist() == [reference(value, multiplier, shift) for value in values]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-(2**20), 2**20), min_size=3, max_size=3),
     st.lists(st.integers(-20, 10), min_size=3, max_size=3),
@@ -85,6 +88,7 @@ def test_double_rounding_is_not_single_rounding():
     assert integer.multiply_by_quantized_multiplier(np.array([-1, -3]), 2**30, -1).tolist() == [0, -1]
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6))
 def test_round_away_is_exact(x):
     fraction = Fraction(x)
@@ -236,6 +240,7 @@ def test_a_negative_slope_is_refused():
 # --- codes ----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-8, 7), min_size=1, max_size=33))
 def test_packing_int4_is_undone_by_unpacking(codes):
     packed = integer.pack_int4(np.array(codes, np.int8))
@@ -247,6 +252,7 @@ def test_the_first_code_is_in_the_low_nibble():
     assert integer.pack_int4(np.array([1, -2, 7], np.int8)).tolist() == [0xE1, 0x07]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 9), st.sampled_from([4, 8]), st.integers(0, 2**32 - 1))
 def test_weights_come_back_within_half_a_step(rows, columns, width, seed):
     rng = np.random.default_rng(seed)
@@ -266,6 +272,7 @@ def test_a_row_of_zeros_takes_the_scale_of_the_others():
     assert (scale == np.float32(1 / 7)).all()
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1.0), st.floats(1e-9, 1.0))
 def test_a_large_bias_of_small_weights_still_fits(bias, input_scale, weight):
     biases = np.array([bias, -bias], np.float32)
@@ -277,6 +284,7 @@ def test_a_large_bias_of_small_weights_still_fits(bias, input_scale, weight):
     assert np.abs(codes * scale[:, None] - weights).max() <= scale[0] * 0.5001
 
 
+@settings(deadline=None)
 @given(st.floats(1e-4, 10), zero_points, st.lists(st.integers(-128, 127), min_size=1))
 def test_codes_of_activations_come_back(scale, zero_point, codes):
     q, given_codes = quant(scale, zero_point), np.array(codes, np.int8)

@@ -34,7 +34,7 @@ def moving() -> Graph:
     total = b.op("mul", (total, second), "product")
     b.ops.append(replace(b.ops[0], kind="reshape", inputs=(total,), outputs=("y",), attrs={}))
     graph = Graph("moving", b.tensors, tuple(b.ops), x, "y", (), Forecast(1, 8, "stateful", (0,))).check()
-    return quantize(graph, {}, Ranges({name: (-1.0, 1.0) for name in graph.tensors}))
+    return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-1.0, 1.0))))
 
 
 def dense(weight: str, granularity: str) -> Graph:
