@@ -31,9 +31,12 @@ from edge_tqs.sizes import weight_bytes
 Array = npt.NDArray[Any]
 Progress = Callable[[str, int, int], None]
 
-#: Windows for activation ranges, and windows saved for validation and used for the host's figures.
-CALIBRATION_WINDOWS = 16
+#: Windows of the training part that activation ranges come from, at most; and windows that are saved for validation and
+#: that the host's figures come from.
+CALIBRATION_WINDOWS = 256
 EVALUATION_WINDOWS = 16
+#: Windows for activation ranges where there is no data.
+ZERO_DATA_WINDOWS = 16
 #: Rollouts that are also run in tflite-micro and LiteRT: enough to see a wrong bit, few enough to be quick.
 RUNTIME_ROLLOUTS = 2
 
@@ -181,7 +184,7 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
         "closed loop may saturate (measured on 25 models: typically 3.6 times, at worst 19 times the divergence of "
         "real ranges). Give a CSV with --data."
     )
-    calibration = zero_data_seeds(graph, CALIBRATION_WINDOWS, request.horizon, request.seed + 1)
+    calibration = zero_data_seeds(graph, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
     held_out = zero_data_seeds(graph, EVALUATION_WINDOWS, request.horizon, request.seed + 2)
     return Windows(calibration, held_out, np.empty(0))
 

@@ -34,7 +34,7 @@ IMAGE = Path(FIRMWARE) / "build" / "firmware.elf"
 
 @dataclass(frozen=True, eq=False)
 class BuildDir:
-    """A build, read back. graph: the integer graph; seeds (N, W, F) and truth (N, T, F) or None, in the model's units."""
+    """A build, read back. graph: the integer graph; seeds (N, W, F), truth (N, T, F) or None, in the model's units."""
 
     path: Path
     board: Board

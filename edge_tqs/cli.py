@@ -21,12 +21,10 @@ from edge_tqs.progress import Progress, show
 if TYPE_CHECKING:
     from edge_tqs.build import ModelRequest, PlanRequest, Scored
     from edge_tqs.plan import Plan
-    from edge_tqs.project import Project
     from edge_tqs.report import BuildReport, ValidationReport
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PROJECT_FILE = Path("edge-tqs.toml")
 EXIT_INTERRUPTED = 130
 
 
@@ -131,7 +129,7 @@ def plan(
     from edge_tqs.build import plan_model
     from edge_tqs.summary import plan_table
 
-    request = _plan_request(budget, bits, None, settings)
+    request = _plan_request(model, budget, bits, None)
     scored = _score(model, settings)
     chosen: Plan = plan_model(scored, request)
     text = chosen.to_json()
@@ -160,7 +158,7 @@ def build(
     from edge_tqs.boards import load_board
 
     target = load_board(board)
-    request = _plan_request(budget, bits, plan_file, settings)
+    request = _plan_request(model, budget, bits, plan_file)
     model_request = _model_request(model, settings)
     from edge_tqs.build import build as run
     from edge_tqs.summary import build_summary
@@ -189,7 +187,7 @@ def flash(build: Path, port: str | None, as_json: bool) -> None:
 @click.argument("build", type=click.Path(path_type=Path))
 @click.option("--port", help="A board that is running: /dev/ttyACM0, socket://host:port, ...  [default: emulate it]")
 @click.option("--baud", type=click.IntRange(1), default=115200, show_default=True, help="Baud rate of the port.")
-@click.option("--rollouts", type=click.IntRange(1), default=8, show_default=True, help="Seed windows to roll out.")
+@click.option("--rollouts", type=click.IntRange(1), help="Seed windows to roll out.  [default: 8]")
 @click.option("--horizon", type=click.IntRange(1, 65535), help="Steps of each.  [default: the build's]")
 @click.option("--data", type=click.Path(path_type=Path), help="CSV to take windows and truth from.")
 @click.option(
@@ -205,12 +203,13 @@ def validate(build: Path, as_json: bool, **settings: Any) -> None:
 
     Exit code 0: passed. 1: a step differs or the board failed. 2: wrong use.
     """
+    from edge_tqs.request import find_project, validate_request
     from edge_tqs.summary import validation_summary
-    from edge_tqs.validate import ValidateRequest
     from edge_tqs.validate import validate as run
 
+    request = validate_request(build, find_project(Path.cwd()), **settings)
     with show() as progress:
-        result: ValidationReport = run(ValidateRequest(build, **settings), progress)
+        result: ValidationReport = run(request, progress)
     _print(as_json, json.loads(result.to_json()), validation_summary(result, build))
     if not result.passed:
         sys.exit(1)
@@ -226,27 +225,19 @@ def boards(as_json: bool) -> None:
     _print(as_json, *boards_table(list_boards()))
 
 
-def _project() -> Project | None:
-    from edge_tqs.project import load_project
-
-    return load_project(PROJECT_FILE) if PROJECT_FILE.is_file() else None
-
-
 def _model_request(model: Path | None, settings: dict[str, Any]) -> ModelRequest:
     """The options, over the project file in this folder, over the defaults."""
-    from edge_tqs.request import model_request
+    from edge_tqs.request import find_project, model_request
 
-    return model_request(model, _project(), **settings)
+    return model_request(model, find_project(Path.cwd(), model), **settings)
 
 
-def _plan_request(
-    budget: str | None, bits: str | None, plan_file: Path | None, settings: dict[str, Any]
-) -> PlanRequest:
+def _plan_request(model: Path | None, budget: str | None, bits: str | None, plan_file: Path | None) -> PlanRequest:
     if sum(option is not None for option in (budget, bits, plan_file)) > 1:
         raise UsageError("--budget, --bits and --plan exclude each other", hint="Give one of them.")
-    from edge_tqs.request import plan_request
+    from edge_tqs.request import find_project, plan_request
 
-    return plan_request(_project(), budget, bits, plan_file)
+    return plan_request(find_project(Path.cwd(), model), budget, bits, plan_file)
 
 
 def _score(model: Path | None, settings: dict[str, Any]) -> Scored:

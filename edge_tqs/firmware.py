@@ -125,13 +125,16 @@ def assemble(board: Board, model_files: Mapping[str, str], kernel_sources: Seque
 
 def check_toolchain(board: Board) -> None:
     """ToolError, naming the package, when make or the board's compiler is missing."""
-    for tool in ("make", f"{board.toolchain}gcc", f"{board.toolchain}objcopy", f"{board.toolchain}objdump"):
-        if shutil.which(tool) is None:
-            package = "make" if tool == "make" else _PACKAGES.get(board.toolchain)
-            raise ToolError(
-                f"{tool} is missing; it builds the firmware for {board.name}",
-                hint=f"On Debian: sudo apt install {package}" if package else f"Install {tool}, or add it to PATH.",
-            )
+    wanted = ("make", f"{board.toolchain}gcc", f"{board.toolchain}objcopy", f"{board.toolchain}objdump")
+    missing = [tool for tool in wanted if shutil.which(tool) is None]
+    if missing:
+        packages = {"make" if tool == "make" else _PACKAGES.get(board.toolchain) for tool in missing}
+        names = " ".join(sorted(package for package in packages if package))
+        verb = "is missing; it builds" if len(missing) == 1 else "are missing; they build"
+        raise ToolError(
+            f"{', '.join(missing)} {verb} the firmware for {board.name}",
+            hint=f"On Debian: sudo apt install {names}" if names else "Install them, or add them to PATH.",
+        )
 
 
 def compile_firmware(firmware: Firmware, *, extra_cflags: str = "") -> Image:

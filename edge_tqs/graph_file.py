@@ -1,4 +1,4 @@
-"""A Graph on disk: one .npz with the constants and a JSON header, so that `validate` has the float model without Keras."""
+"""A Graph on disk, a zip of constants and a JSON header: `validate` has the float model without Keras."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def load(
 def _check_file(path: Path) -> None:
     """Refuse by what the file says, before TensorFlow is imported: at once, and with the layer's name."""
     if not path.exists():
-        raise ModelError("there is no such file")
+        raise ModelError("there is no such file", hint="Check the path of the .keras file.")
     if path.is_dir():
         raise ModelError("is a directory, not a .keras file", hint=SAVE_HINT)
     try:

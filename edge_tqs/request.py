@@ -1,4 +1,4 @@
-"""Options over the project file over the defaults: what the commands ask the pipeline for."""
+"""Options over the project file over the defaults: what the commands ask the pipelines for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,28 @@ from edge_tqs.build import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest
 from edge_tqs.errors import UsageError
 from edge_tqs.graph import Scaling
 from edge_tqs.plan import parse_budget
-from edge_tqs.project import FILE, DataSettings, ForecastSettings, Project, ProjectData, read_data
-from edge_tqs.project import ValidateSettings as _ValidateSettings
+from edge_tqs.project import (
+    FILE,
+    DataSettings,
+    ForecastSettings,
+    Project,
+    ProjectData,
+    ValidateSettings,
+    load_project,
+    read_data,
+)
 from edge_tqs.series import windows as cut_windows
+from edge_tqs.validate import ValidateRequest
 
 Recurrence = Literal["auto", "windowed", "stateful"]
+
+
+def find_project(folder: Path, model: Path | None = None) -> Project | None:
+    """The project in ``folder``, if any; None for a ``model`` that is not its own: its settings belong to its model."""
+    if not (folder / FILE).is_file():
+        return None
+    project = load_project(folder / FILE)
+    return None if model is not None and model.resolve() != project.model.resolve() else project
 
 
 def model_request(
@@ -28,26 +45,22 @@ def model_request(
     draws: int,
     seed: int,
 ) -> ModelRequest:
-    """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad.
-
-    A model argument that is not the project's leaves the project's data and scaling out: they belong to its model.
-    """
-    if model is None and project is None:
-        raise UsageError(
-            f"no model was given and there is no {FILE} here",
-            hint="Name a .keras file, or write a project with `edge-tqs init MODEL --data CSV`.",
-        )
-    if project is not None and model is not None and model.resolve() != project.model.resolve():
-        project = None
-    forecast = project.forecast if project else ForecastSettings()
-    series = _series(project, model, data)
+    """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
+    if project is None:
+        if model is None:
+            raise UsageError(
+                f"no model was given and there is no {FILE} here",
+                hint="Name a .keras file, or write a project with `edge-tqs init MODEL --data CSV`.",
+            )
+        project = _bare_project(model, data)
+    series = read_data(project, data)
     return ModelRequest(
-        model=project.model if project else _given(model),
-        horizon=horizon or forecast.horizon,
-        window=window or forecast.window,
-        recurrence=recurrence or forecast.recurrence,
-        columns=series.series.columns if series else _columns(project),
-        scaling=series.scaling if series else _scaling(project),
+        model=project.model,
+        horizon=horizon or project.forecast.horizon,
+        window=window or project.forecast.window,
+        recurrence=recurrence or project.forecast.recurrence,
+        columns=_columns(project, series),
+        scaling=series.scaling if series else _given_scaling(project),
         windows=_windows(series) if series else None,
         draws=draws,
         seed=seed,
@@ -65,42 +78,60 @@ def plan_request(project: Project | None, budget: str | None, bits: str | None, 
     return PlanRequest(budget_bytes=project.budget_bytes if project else None)
 
 
-def _given(model: Path | None) -> Path:
-    assert model is not None
-    return model
+def validate_request(
+    build: Path,
+    project: Project | None,
+    *,
+    port: str | None,
+    baud: int,
+    rollouts: int | None,
+    horizon: int | None,
+    data: Path | None,
+    server: str,
+) -> ValidateRequest:
+    """What to run on the board; the project's [validate] counts for builds inside its folder."""
+    inside = project is not None and build.resolve().is_relative_to(project.path.resolve().parent)
+    settings = project.validate if project is not None and inside else ValidateSettings()
+    return ValidateRequest(
+        build=build,
+        port=port,
+        baud=baud,
+        rollouts=rollouts or settings.rollouts,
+        horizon=horizon or settings.horizon,
+        data=data,
+        server=server,
+        max_rmse_vs_float=settings.max_rmse_vs_float,
+    )
 
 
-def _series(project: Project | None, model: Path | None, data: Path | None) -> ProjectData | None:
-    if project is not None:
-        return read_data(project, data)
-    if data is None:
-        return None
-    bare = Project(
-        path=data,
-        model=_given(model),
+def _bare_project(model: Path, data: Path | None) -> Project:
+    """A project that says nothing but its model and, where given, its data."""
+    return Project(
+        path=model,
+        model=model,
         forecast=ForecastSettings(),
-        data=DataSettings(csv=data),
+        data=DataSettings(csv=data) if data else None,
         scaling="standard",
         budget_bytes=None,
-        validate=_ValidateSettings(),
+        validate=ValidateSettings(),
     )
-    return read_data(bare)
 
 
-def _columns(project: Project | None) -> tuple[str, ...]:
-    return project.data.columns if project and project.data else ()
+def _columns(project: Project, series: ProjectData | None) -> tuple[str, ...]:
+    if series is not None:
+        return series.series.columns
+    return project.data.columns if project.data else ()
 
 
-def _scaling(project: Project | None) -> Scaling | None:
-    return project.scaling if project and isinstance(project.scaling, Scaling) else None
+def _given_scaling(project: Project) -> Scaling | None:
+    return project.scaling if isinstance(project.scaling, Scaling) else None
 
 
 def _windows(data: ProjectData) -> Callable[[int, int], Windows]:
     def cut(window: int, horizon: int) -> Windows:
         series, rows, scaling = data.series, data.train_rows, data.scaling
-        calibration, _ = cut_windows(
-            series, window, horizon, CALIBRATION_WINDOWS, part="train", rows=rows, scaling=scaling
-        )
+        count = min(CALIBRATION_WINDOWS, max(1, rows - horizon - window + 1))
+        calibration, _ = cut_windows(series, window, horizon, count, part="train", rows=rows, scaling=scaling)
         evaluation, truth = cut_windows(
             series, window, horizon, EVALUATION_WINDOWS, part="test", rows=rows, scaling=scaling
         )

@@ -127,13 +127,15 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
     latency, memory = result.latency, result.memory
     lines = [
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
-        f"rollouts    {result.rollouts} of {result.horizon} steps, model {result.model_hash[:12]}, engine {result.engine}",
+        f"rollouts    {result.rollouts} of {result.horizon} steps, model {result.model_hash[:12]}, "
+        f"engine {result.engine}",
         f"error       RMSE {_number(result.rmse_vs_float)} from float"
         + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
         f"latency     {_number(latency.p50)} {latency.unit} a step (p95 {_number(latency.p95)}, "
         f"max {_number(latency.max)}; {latency.counter}, {latency.hz:,} Hz)"
         + ("" if latency.instructions is None else f" = {_number(latency.instructions)} guest instructions"),
-        f"memory      flash {_bytes(memory.flash)}, RAM {_bytes(memory.ram)}, deepest stack {_bytes(memory.stack_peak)}",
+        f"memory      flash {_bytes(memory.flash)}, RAM {_bytes(memory.ram)}, "
+        f"deepest stack {_bytes(memory.stack_peak)}",
         f"bit_exact   {'true' if result.bit_exact else 'false'}",
         f"report      {build / 'report.html'}",
     ]

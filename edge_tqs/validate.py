@@ -36,7 +36,8 @@ class ValidateRequest:
     """build: a directory that `edge-tqs build` wrote. port: None starts the board's emulator.
 
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
-    data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved.
+    data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
+    max_rmse_vs_float: fail above this RMSE against the float model, in the model's units; None: no limit.
     """
 
     build: Path
@@ -46,6 +47,7 @@ class ValidateRequest:
     horizon: int | None = None
     data: Path | None = None
     server: str = "program"
+    max_rmse_vs_float: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
         expected = _expect(built, engine, seeds, truth, horizon)
         measured = _measure(built, request, device, hello, expected, progress)
         status = device.status()
-    result = _report(built, port, hello, engine, status, expected, measured, emulated=request.port is None)
+    result = _report(built, request, port, hello, engine, status, expected, measured)
     path = request.build / report.VALIDATION_JSON
     path.write_text(result.to_json(), encoding="utf-8")
     report.write_report(request.build)
@@ -99,8 +101,8 @@ def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Arr
     truth = built.truth
     if truth is not None and truth.shape[1] < horizon:
         truth = None
-    count = request.rollouts
-    return built.seeds[:count], None if truth is None else truth[:count, :horizon]
+    chosen = np.linspace(0, len(built.seeds) - 1, request.rollouts).round().astype(int)
+    return built.seeds[chosen], None if truth is None else truth[chosen, :horizon]
 
 
 @contextmanager
@@ -189,7 +191,8 @@ def first_divergence(expected: Rollout, measured: Rollout) -> report.FirstDiverg
         channel = int(np.argmax(wrong[index, step]))
         want, got = expected.outputs[index, step, channel], measured.outputs[index, step, channel]
         return report.FirstDivergence(index, step, channel, int(want), int(got))
-    assert expected.state_hashes is not None and measured.state_hashes is not None
+    assert expected.state_hashes is not None
+    assert measured.state_hashes is not None
     return report.FirstDivergence(
         index, step, None, int(expected.state_hashes[index, step]), int(measured.state_hashes[index, step])
     )
@@ -197,14 +200,13 @@ def first_divergence(expected: Rollout, measured: Rollout) -> report.FirstDiverg
 
 def _report(
     built: BuildDir,
+    request: ValidateRequest,
     port: str,
     hello: HelloReply,
     engine: str,
     status: StatusReply,
     expected: Expected,
     measured: Rollout,
-    *,
-    emulated: bool,
 ) -> report.ValidationReport:
     graph = built.graph
     outputs = decode(graph, measured.outputs)
@@ -215,6 +217,8 @@ def _report(
     if engine != "c" and not passed:
         host = evaluate.rmse(decode(graph, expected.rollout.outputs), expected.floats)
         passed = error <= OTHER_ENGINE_TOLERANCE * host + _output_scale(graph)
+    if request.max_rmse_vs_float is not None:
+        passed = passed and error <= request.max_rmse_vs_float
     scaling = graph.forecast.scaling
     shown = built.report.host.curves.example
     return report.ValidationReport(
@@ -230,12 +234,12 @@ def _report(
         first_divergence=diverged,
         rmse_vs_float=error,
         mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
-        latency=_latency(built.board, hello, measured, emulated=emulated),
+        latency=_latency(built.board, hello, measured, emulated=request.port is None),
         memory=_memory(built, engine, status),
         curves=report.DeviceCurves(
             rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats),
             mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth),
-            example=None if shown is None else evaluate.physical(outputs[0, :, 0], scaling, 0),
+            example=None if shown is None or request.data else evaluate.physical(outputs[0, :, 0], scaling, 0),
         ),
     )
 

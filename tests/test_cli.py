@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -44,7 +46,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     for name, seed in (("good", 1), ("other", 2)):
         keras.utils.set_random_seed(seed)
-        model = keras.Sequential([keras.Input((6, 2)), keras.layers.LSTM(5), keras.layers.Dense(2)])
+        model = keras.Sequential([keras.Input((6, 2)), keras.layers.LSTM(32), keras.layers.Dense(2)])
         model.save(folder / f"{name}.keras")
     weights = model.get_weights()
     weights[1][0, 3] = np.nan
@@ -95,7 +97,7 @@ def test_build_writes_everything_that_it_names(builds: Path) -> None:
     body = json.loads((good / "report.json").read_text())
     assert body["host"]["tflm_bit_exact"] is True
     assert body["host"]["float_vs_keras_max_abs"] < 1e-5
-    assert body["bytes"]["int4"] <= body["bytes"]["mixed"] <= body["bytes"]["budget"] < body["bytes"]["int8"]
+    assert body["bytes"]["mixed"] <= body["bytes"]["budget"] < body["bytes"]["int8"] < body["bytes"]["float32"]
     assert sum(tensor["bytes"] for tensor in body["tensors"]) == body["bytes"]["mixed"]
     assert {tensor["width"] for tensor in body["tensors"]} <= {4, 8}
 
@@ -123,18 +125,17 @@ def test_the_same_input_gives_the_same_bytes(run: Run, models: Path, builds: Pat
 
 
 def test_a_planted_wrong_weight_is_caught(run: Run, builds: Path, tmp_path: Path) -> None:
-    """The firmware is built again from a model.c with one weight changed: same hash, other numbers."""
-    import shutil
-
+    """The firmware is built again from a model.c with the sign of one weight changed: same hash, other numbers."""
     broken = tmp_path / "broken"
     shutil.copytree(builds / "good", broken)
     source = broken / "firmware" / "model.c"
     text = source.read_text()
-    start = text.index("{", text.index("int8_t")) + 1
-    end = text.index(",", start)
-    value = int(text[start:end])
-    source.write_text(text[:start] + f" {value - 1 if value > 0 else value + 1}" + text[end:])
+    head = text.index("dense_y_weights[")
+    weight = re.compile(r"-?\d{2,}(?=,)").search(text, text.index("{", head))  # the first of two digits
+    assert weight is not None
+    source.write_text(text[: weight.start()] + str(-int(weight[0])) + text[weight.end() :])
     subprocess.run(["make", "-C", str(broken / "firmware")], check=True, capture_output=True)
+    shutil.copy(broken / build_dir.IMAGE, broken / "bundle" / "forecaster")
     code, out, _ = run("validate", broken, "--rollouts", "2", "--json")
     assert code == 1
     body = json.loads(out)

@@ -214,13 +214,13 @@ def test_a_missing_compiler_brings_its_package(tmp_path: Path, monkeypatch: pyte
     assert make is not None
     (tmp_path / "make").symlink_to(make)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolError, match="arm-none-eabi-gcc is missing") as caught:
+    with pytest.raises(ToolError, match=r"arm-none-eabi-gcc.* missing") as caught:
         compile_firmware(Firmware(load_board("qemu-microbit"), tmp_path))
     assert "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi" in caught.value.hint
-    with pytest.raises(ToolError, match="aarch64-linux-gnu-gcc is missing"):
+    with pytest.raises(ToolError, match=r"aarch64-linux-gnu-gcc.* missing"):
         check_toolchain(load_board("rpi4"))
     (tmp_path / "make").unlink()
-    with pytest.raises(ToolError, match="make is missing"):
+    with pytest.raises(ToolError, match=r"make.* missing"):
         check_toolchain(load_board("host"))
 
 
