@@ -221,7 +221,7 @@ def _template(directory: Path, model: Path, data: Path | None, columns: tuple[st
         "",
         "[validate]",
         f"rollouts = {ROLLOUTS}",
-        f"horizon = {HORIZON}",
+        f"# horizon = {HORIZON}             # steps of each; the forecast's unless said otherwise",
         "# max_rmse_vs_float = 0.2    # fail above this, in the model's units; bit-exactness is always asked for",
         "",
     ]

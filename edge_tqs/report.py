@@ -200,7 +200,8 @@ class Latency:
 
     ``counter``: none, cyccnt, systick or clock_monotonic. ``unit``: what p50, p95 and max count ("cycles",
     "ticks", "ns"). ``hz``: counts a second. ``instructions``: the median in guest instructions, where the board is
-    emulated with an exact instruction count: such ticks say nothing about milliseconds on the real board.
+    emulated with an exact instruction count. ``emulated``: an emulator of ours was measured, which says nothing about
+    the time on the real board.
     """
 
     counter: str
@@ -210,6 +211,7 @@ class Latency:
     p95: Figure
     max: Figure
     instructions: Figure = None
+    emulated: bool = False
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,7 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
         ("stack, deepest", _bytes(memory.stack_peak)),
     ]
     ticks = [
-        ("counter", f"{latency.counter}, {_count(latency.hz)} Hz"),
+        ("counter", f"{latency.counter}, {_count(latency.hz)} Hz" + (" (emulated)" if latency.emulated else "")),
         ("one step: median", f"{_figure(latency.p50)} {latency.unit}"),
         ("95 % of steps within", f"{_figure(latency.p95)} {latency.unit}"),
         ("slowest step", f"{_figure(latency.max)} {latency.unit}"),

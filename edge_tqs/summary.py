@@ -133,7 +133,8 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
         f"latency     {_number(latency.p50)} {latency.unit} a step (p95 {_number(latency.p95)}, "
         f"max {_number(latency.max)}; {latency.counter}, {latency.hz:,} Hz)"
-        + ("" if latency.instructions is None else f" = {_number(latency.instructions)} guest instructions"),
+        + ("" if latency.instructions is None else f" = {_number(latency.instructions)} guest instructions")
+        + (", emulated: not the board's time" if latency.emulated else ""),
         f"memory      flash {_bytes(memory.flash)}, RAM {_bytes(memory.ram)}, "
         f"deepest stack {_bytes(memory.stack_peak)}",
         f"bit_exact   {'true' if result.bit_exact else 'false'}",

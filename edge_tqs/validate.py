@@ -261,13 +261,14 @@ def _latency(board: Board, hello: HelloReply, measured: Rollout, *, emulated: bo
         seconds = p50 / hello.counter_hz
         instructions = round(seconds / (2**board.emulator.icount_shift * 1e-9))
     return report.Latency(
-        counter=hello.counter.name.lower(),
+        counter="clock_monotonic" if hello.counter == Counter.MONOTONIC else hello.counter.name.lower(),
         unit=units[hello.counter],
         hz=hello.counter_hz,
         p50=p50,
         p95=p95,
         max=float(ticks.max()),
         instructions=instructions,
+        emulated=emulated,
     )
 
 
