@@ -61,6 +61,22 @@ def test_another_environment_computes_the_same():
     assert there.source.startswith("ai_edge_litert ")
 
 
+#: Made by tools/setup where tflite-runtime has a wheel (Python 3.11 and older): it needs numpy < 2, so it stays apart.
+TFLITE_RUNTIME = Path(__file__).parent.parent / ".venv-tflite-runtime" / "bin" / "python"
+
+
+@pytest.mark.parametrize("python", [TFLITE_RUNTIME] if TFLITE_RUNTIME.exists() else [])
+@pytest.mark.parametrize("number", range(6))
+def test_tflite_runtime_runs_the_file_within_a_few_codes(python, number):
+    """One step from the seeds, in each recurrence and at both widths: its rounding differs, the file does not."""
+    _, graph, model, seeds = drawn(number)
+    codes = simulate.encode(graph, seeds)
+    there = runtimes.rollout_in_environment(python, model, codes, 1)
+    assert there.source.startswith("tflite_runtime ")
+    here = simulate.integer_rollout(graph, codes, 1)
+    assert np.abs(there.outputs.astype(int) - here.outputs).max() <= 4
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 4])
 def test_the_stand_alone_loop_is_the_closed_loop(number):
     """Its few lines against rollout.closed_loop, in every recurrence, with a call that the reference computes."""
