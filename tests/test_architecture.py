@@ -36,7 +36,7 @@ PARTS = {
     "trace": "score",
     "tflite_lower": "tflite_model",
     "tflite_raise": "tflite_model",
-    "tflite_rollout": "bundle",
+    "tflite_rollout": "runtimes",
     "c_tables": "emit_c",
     "c_text": "emit_c",
     "memory": "emit_c",
