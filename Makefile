@@ -15,6 +15,7 @@ JOBS := 2
 demo: setup
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs validate build/$(BOARD) --rollouts 8 --horizon 96
+	@echo "open        $(EXAMPLE)/build/$(BOARD)/report.html"
 
 test: setup
 	@$(MAKE) --no-print-directory check
