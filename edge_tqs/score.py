@@ -104,12 +104,6 @@ class Sensitivity:
         )
 
 
-def predicted_damage(tqs: float, width: int, reference_width: int = REFERENCE_WIDTH) -> float:
-    """Omega: the mean square divergence to expect at ``width`` bits, as noise power goes with the step squared."""
-    ratio = float(2 ** (reference_width - 1) - 1) / float(2 ** (width - 1) - 1)
-    return tqs * ratio**2
-
-
 def score(
     graph: Graph,
     *,

@@ -144,6 +144,7 @@ def _measure(
     """Every rollout from the board; each step is on disk (trace.jsonl) before the next is awaited."""
     count, horizon = expected.rollout.outputs.shape[:2]
     rows: list[tuple[Array, Array, Array]] = []
+    (request.build / report.VALIDATION_JSON).unlink(missing_ok=True)  # its trace is about to be written anew
     path = request.build / "trace.jsonl"
     with path.open("w", encoding="utf-8") as trace:
         header = {"board": hello.board, "model_hash": built.model_hash, "rollouts": count, "horizon": horizon}

@@ -78,6 +78,12 @@ def test_frontier_holds_every_budgets_optimum(rows):
         assert plan(scores, costs, point.total_bytes).widths() == point.widths()
 
 
+def test_predicted_damage_goes_with_the_square_of_the_step():
+    assert predicted_damage(2.0, 6) == 2.0
+    assert math.isclose(predicted_damage(2.0, 4), 2.0 * (31 / 7) ** 2)
+    assert math.isclose(predicted_damage(2.0, 8), 2.0 * (31 / 127) ** 2)
+
+
 @given(weights)
 def test_default_budget_is_halfway_and_feasible(rows):
     scores, costs = case(rows)

@@ -11,7 +11,7 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_rollout
 from edge_tqs.layers import READERS, GraphBuilder, KerasLayer, Weight
-from edge_tqs.score import LEAST, MOST, Sensitivity, add_rounding_noise, predicted_damage, score, zero_data_seeds
+from edge_tqs.score import LEAST, MOST, Sensitivity, add_rounding_noise, score, zero_data_seeds
 from edge_tqs.tensorflow_import import import_tensorflow
 from edge_tqs.trace import trace_rollout
 
@@ -220,12 +220,6 @@ def test_seeds_whose_rollout_runs_away_are_rejected_while_there_are_others() -> 
     wild = linear([[0.0], [0.0], [0.0], [-1e4]], window=4)
     assert np.isfinite(zero_data_seeds(wild, 8, 30, 0)).all()
     assert zero_data_seeds(wild, 8, 30, 0).shape == (8, 4, 1)
-
-
-def test_predicted_damage_goes_with_the_square_of_the_step() -> None:
-    assert predicted_damage(2.0, 6) == 2.0
-    assert predicted_damage(2.0, 4) == pytest.approx(2.0 * (31 / 7) ** 2)
-    assert predicted_damage(2.0, 8) == pytest.approx(2.0 * (31 / 127) ** 2)
 
 
 def test_json_round_trip() -> None:

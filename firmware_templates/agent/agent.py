@@ -128,9 +128,10 @@ class Forecaster:
         return self.pushed >= self.window
 
     def push(self, sample):
-        """Append one sample, in physical units: ``channels`` numbers. One that is not finite counts as the mean."""
+        """Append one sample, in physical units: ``channels`` numbers. NaN counts as the mean."""
         values = np.asarray(sample, np.float64).reshape(self.channels)
-        codes = np.rint((values - self._mean) / self._std / self._scale) + self._zero_point
+        scaled = (values - self._mean) / self._std / self._scale
+        codes = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) + self._zero_point
         self.push_codes(np.clip(np.nan_to_num(codes, nan=self._zero_point), -128, 127).astype(np.int8))
 
     def forecast(self, steps):
