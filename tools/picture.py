@@ -21,9 +21,9 @@ def picture(report: BuildReport) -> str:
     if example.truth is not None:
         lines.append(Line("what followed", "truth", example.truth, 1))
     lines += [
-        Line("float", "float", example.float, 1),
-        Line("all int4", "int4", example.int4, 1, dash="2 3"),
-        Line("mixed, planned by TQS", "mixed", example.mixed, 1),
+        Line(f"float32, {report.bytes.float32:,} B", "float", example.float, 1),
+        Line(f"int4, {report.bytes.int4:,} B", "int4", example.int4, 1, dash="2 3"),
+        Line(f"mixed, {report.bytes.mixed:,} B", "mixed", example.mixed, 1),
     ]
     return line_plot(
         lines,
@@ -31,8 +31,8 @@ def picture(report: BuildReport) -> str:
         title=f"{report.model.name}: one closed-loop rollout of {report.host.horizon} steps",
         description=f"RMSE against float over {report.host.rollouts} rollouts: all int4 {divergence.int4:.3f}, "
         f"mixed {divergence.mixed:.3f}, in standard deviations.",
-        x_label="step; up to 0 the seed window",
-        y_label=example.column,
+        x_label="step (half an hour each); up to 0 the seed window",
+        y_label=f"{example.column} (unit of the recorder)",
         standalone=True,
     )
 
