@@ -16,12 +16,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
 from cobs import cobs
 
-from edge_tqs.boards import Board, Memory, list_boards, load_board
+from edge_tqs.boards import Board, Memory, Uart, list_boards, load_board
 from edge_tqs.errors import ToolError, UsageError
 from edge_tqs.firmware import Firmware, Image, assemble, check_toolchain, compile_firmware
 
@@ -274,6 +275,41 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         assemble(load_board("host"), MODEL, (), tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "clock_hz", "uart"),
+    [
+        ("stm32vldiscovery", 8_000_000, Uart("stm32", 0x40004400, 9600, tx_pin=2, rx_pin=3)),
+        ("stm32vldiscovery", 64_000_000, Uart("stm32", 0x40004800, 115200, tx_pin=26, rx_pin=27)),
+        ("netduinoplus2", 16_000_000, Uart("stm32", 0x40011000, 115200, tx_pin=22, rx_pin=23)),
+        ("netduinoplus2", 84_000_000, Uart("stm32", 0x40004400, 921600, tx_pin=2, rx_pin=3)),
+    ],
+)
+def test_a_driver_builds_for_other_clocks_and_uarts(tmp_path: Path, name: str, clock_hz: int, uart: Uart) -> None:
+    board = dataclasses.replace(load_board(name), clock_hz=clock_hz, uart=uart)
+    compile_firmware(assemble(board, MODEL, (), tmp_path), extra_cflags="-Werror")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("stm32vldiscovery", {"cflags": ("-mcpu=cortex-m3",)}, "cflags: the driver stm32 needs"),
+        ("lm3s6965evb", {"cflags": ("-mcpu=cortex-m3",)}, "cflags: the driver pl011 needs"),
+        ("stm32vldiscovery", {"clock_hz": 25_000_000}, "clock_hz: an STM32F1 makes 8, 12, 16"),
+        ("netduinoplus2", {"clock_hz": 180_000_000}, "clock_hz: an STM32F4 makes 16, or 50 to 168"),
+        ("lm3s6965evb", {"clock_hz": 12_500_000}, "clock_hz: the driver runs the LM3S6965 at 50 MHz"),
+        ("netduinoplus2", {"uart": Uart("stm32", 0x40013800, 115200, 9, 10)}, "uart.base: no USART1, 2 or 3"),
+        ("netduinoplus2", {"uart": Uart("stm32", 0x40011000, 1200, 9, 10)}, "uart.baud: a USART divides"),
+        ("netduinoplus2", {"uart": Uart("stm32", 0x40011000, 115200)}, "uart.tx_pin, uart.rx_pin: a USART has"),
+    ],
+)
+def test_a_board_that_a_driver_cannot_serve_does_not_build(
+    tmp_path: Path, name: str, changes: dict[str, Any], said: str
+) -> None:
+    board = dataclasses.replace(load_board(name), **changes)
+    with pytest.raises(ToolError, match=said):
+        compile_firmware(assemble(board, MODEL, (), tmp_path))
 
 
 # --- serving ----------------------------------------------------------------------------------------------------------
@@ -540,8 +576,9 @@ def test_the_host_may_come_and_go(images: dict[str, Image]) -> None:
 
 
 @pytest.mark.emulated
-def test_sigterm_ends_the_aarch64_program(images: dict[str, Image]) -> None:
-    with serving(command(load_board("rpi4"), images["rpi4"])) as (_, process):
+@pytest.mark.parametrize("name", ["rpi2", "rpi4"])
+def test_sigterm_ends_the_program_of_another_architecture(images: dict[str, Image], name: str) -> None:
+    with serving(command(load_board(name), images[name])) as (_, process):
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 
