@@ -139,6 +139,8 @@ def test_the_image_is_flashed_and_compared(builds: dict[str, Build], name: str) 
 
 @pytest.mark.emulated
 def test_the_ticks_of_a_flashed_board_repeat_and_equal_those_of_a_booted_one(builds: dict[str, Build]) -> None:
+    """Instructions are counted exactly, but when they start is the host's affair: a step in which SysTick wraps holds
+    its interrupt too, 7 to 9 ticks, and which step that is differs from run to run."""
     build = builds[AN386.name]
     (seed,) = seeds_of(build.graph, 1)
     ticks = []
@@ -146,8 +148,10 @@ def test_the_ticks_of_a_flashed_board_repeat_and_equal_those_of_a_booted_one(bui
         with start(build.board, build.image, flash=flashed) as running, Device(open_port(running.port)) as device:
             ticks.append(run_rollout(device, seed, HORIZON)[1].astype(int))
     assert ticks[0].min() > 10
-    assert np.abs(ticks[1] - ticks[0]).max() <= 2
-    assert np.abs(ticks[2] - ticks[0]).max() <= 2
+    for other in ticks[1:]:
+        difference = np.abs(other - ticks[0])
+        assert np.median(difference) <= 2
+        assert difference.max() <= 12
 
 
 @pytest.mark.emulated

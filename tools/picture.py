@@ -31,8 +31,8 @@ def picture(report: BuildReport) -> str:
         title=f"{report.model.name}: one closed-loop rollout of {report.host.horizon} steps",
         description=f"RMSE against float over {report.host.rollouts} rollouts: all int4 {divergence.int4:.3f}, "
         f"mixed {divergence.mixed:.3f}, in standard deviations.",
-        x_label="step (half an hour each); up to 0 the seed window",
-        y_label=f"{example.column} (unit of the recorder)",
+        x_label="step; up to 0 the seed window",
+        y_label=example.column,
         standalone=True,
     )
 
