@@ -225,6 +225,35 @@ def boards(as_json: bool) -> None:
     _print(as_json, *boards_table(list_boards()))
 
 
+@cli.command()
+@as_json
+def ports(as_json: bool) -> None:
+    """List the serial ports, and the boards that they may be by their USB ids."""
+    from edge_tqs.boards import list_boards
+    from edge_tqs.ports import list_serial_ports
+    from edge_tqs.summary import ports_table
+
+    _print(as_json, *ports_table(list_serial_ports(list_boards())))
+
+
+@cli.command()
+@click.option("--board", help="A name from `edge-tqs boards`, or a board file.  [default: all shipped boards]")
+@as_json
+def doctor(board: str | None, as_json: bool) -> None:
+    """Say what is missing on this machine for a board, and the commands that install it.
+
+    Exit code 0: nothing. 1: something is missing. 2: wrong use.
+    """
+    from edge_tqs.boards import list_boards, load_board
+    from edge_tqs.doctor import examine
+    from edge_tqs.summary import doctor_table
+
+    diagnosis = examine([load_board(board)] if board is not None else list_boards())
+    _print(as_json, *doctor_table(diagnosis))
+    if not diagnosis.complete:
+        sys.exit(1)
+
+
 def _model_request(model: Path | None, settings: dict[str, Any]) -> ModelRequest:
     """The options, over the project file in this folder, over the defaults."""
     from edge_tqs.request import find_project, model_request

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -26,6 +27,7 @@ from edge_tqs.boards import Board, Emulator
 from edge_tqs.bundle import AGENT, PROGRAM
 from edge_tqs.errors import DeviceError, ToolError, UsageError
 from edge_tqs.flash import FlashResult, gdb
+from edge_tqs.needs import Need, program
 
 START_SECONDS = 20.0
 #: From SIGTERM to SIGKILL.
@@ -126,6 +128,35 @@ def _qemu_machine(board: Board, emulator: Emulator, image: Path, flash: bool) ->
                 return
             child.wait_until(socket.exists, "opened no gdb socket")
             yield Emulated(port, gdb.flash(board, image, str(socket)))
+
+
+def needs(board: Board) -> tuple[Need, ...]:
+    """What running the board's image here needs: the emulator, and in it the machine."""
+    emulator = board.emulator
+    if emulator is None or emulator.program is None:
+        return ()
+    name, machine = emulator.program, emulator.machine
+    package = _PACKAGES.get(name, "")
+    found = (program((name,), "runs the board's image", package),)
+    if machine is None:
+        return found
+    has_machine = Need(
+        f"{name} -M {machine}",
+        "is the emulated board",
+        lambda: f"{name} has it" if machine in _machines(shutil.which(name) or name) else None,
+        package,
+    )
+    return (*found, has_machine)
+
+
+@functools.cache
+def _machines(program: str) -> frozenset[str]:
+    """The first words of the lines that ``-machine help`` prints; none when the program does not run."""
+    try:
+        listed = subprocess.run([program, "-machine", "help"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return frozenset()
+    return frozenset(line.split()[0] for line in listed.splitlines() if line.strip())
 
 
 def _find(program: str) -> str:

@@ -12,14 +12,15 @@ from pathlib import Path
 
 from edge_tqs.boards import Board
 from edge_tqs.errors import ToolError, UsageError
+from edge_tqs.needs import Need, program
 from edge_tqs.templates import fill, template_root
 
-#: Debian packages by toolchain prefix, for the hint when a compiler is missing.
+#: toolchain prefix -> Debian packages of the compiler and of its C library
 _PACKAGES = {
-    "": "gcc libc6-dev binutils",
-    "arm-none-eabi-": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    "aarch64-linux-gnu-": "gcc-aarch64-linux-gnu",
-    "arm-linux-gnueabihf-": "gcc-arm-linux-gnueabihf",
+    "": ("gcc", "libc6-dev"),
+    "arm-none-eabi-": ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
+    "aarch64-linux-gnu-": ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
+    "arm-linux-gnueabihf-": ("gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"),
 }
 _CORE = ("tqs_crc32.c", "tqs_model.c", "tqs_model_float.c", "tqs_server.c", "tqs_wire.c")
 _PORTS = {"cortexm": ("startup.c", "port.c", "main.c"), "linux": ("port.c", "main.c")}
@@ -123,17 +124,48 @@ def assemble(board: Board, model_files: Mapping[str, str], kernel_sources: Seque
     return Firmware(board, out_dir)
 
 
+def needs(board: Board) -> tuple[Need, ...]:
+    """What building the board's firmware needs: make, the tools of its toolchain, and a C library for its core."""
+    compiler, library = _PACKAGES.get(board.toolchain, ("", ""))
+    gcc, objcopy, objdump = (f"{board.toolchain}{tool}" for tool in ("gcc", "objcopy", "objdump"))
+    return (
+        program(("make",), "runs the firmware's Makefile", "make"),
+        program((gcc,), "compiles the firmware", compiler),
+        program((objcopy,), "makes the image's .bin and .hex", compiler),
+        program((objdump,), "reads the image's sizes", compiler),
+        Need(
+            f"the C library of {gcc} for {board.core}",
+            "is linked with the firmware",
+            lambda: gcc if _has_library(board, gcc) else None,
+            library,
+        ),
+    )
+
+
+def _has_library(board: Board, gcc: str) -> bool:
+    """Whether the compiler, with the board's flags, finds the headers (and newlib's nano.specs, for bare metal)."""
+    specs = ("--specs=nano.specs",) if board.port == "cortexm" else ()
+    try:
+        done = subprocess.run(
+            [gcc, *board.cflags, *specs, "-E", "-x", "c", "-"],
+            input=b"#include <stdint.h>\n#include <string.h>\n",
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
 def check_toolchain(board: Board) -> None:
-    """ToolError, naming the package, when make or the board's compiler is missing."""
-    wanted = ("make", f"{board.toolchain}gcc", f"{board.toolchain}objcopy", f"{board.toolchain}objdump")
-    missing = [tool for tool in wanted if shutil.which(tool) is None]
+    """ToolError, naming the packages, when one of `needs` is missing."""
+    missing = [need for need in needs(board) if need.find() is None]
     if missing:
-        packages = {"make" if tool == "make" else _PACKAGES.get(board.toolchain) for tool in missing}
-        names = " ".join(sorted(package for package in packages if package))
+        packages = " ".join(sorted({need.package for need in missing if need.package}))
         verb = "is missing; it builds" if len(missing) == 1 else "are missing; they build"
         raise ToolError(
-            f"{', '.join(missing)} {verb} the firmware for {board.name}",
-            hint=f"On Debian: sudo apt install {names}" if names else "Install them, or add them to PATH.",
+            f"{', '.join(need.name for need in missing)} {verb} the firmware for {board.name}",
+            hint=f"On Debian: sudo apt install {packages}" if packages else "Install them, or add them to PATH.",
         )
 
 
@@ -216,11 +248,6 @@ def _explain_failure(firmware: Firmware, log: str) -> None:
     telling = r"(?<!collect2: )error:|undefined reference|multiple definition|cannot (?:find|open|read)|\*\*\*"
     errors = [line.strip() for line in log.splitlines() if re.search(telling, line)]
     first = errors[0] if errors else (log.strip().splitlines() or ["no message"])[-1]
-    package = _PACKAGES.get(board.toolchain)
-    if package is not None and re.search(r"nano\.specs|fatal error: (std\w+|string)\.h|cannot find -lc\b", first):
-        raise ToolError(
-            f"the C library of {board.toolchain}gcc is missing: {first}", hint=f"On Debian: sudo apt install {package}"
-        )
     raise ToolError(
         f"the firmware for {board.name} did not compile: {first}",
         hint=f"All that the compiler said is in {log_path}.",

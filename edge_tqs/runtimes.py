@@ -7,6 +7,7 @@ stand-alone program tflite_rollout.py.
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,12 +21,22 @@ import numpy.typing as npt
 from edge_tqs import simulate, tflite_lower
 from edge_tqs.errors import ToolError
 from edge_tqs.graph import Array, Graph
+from edge_tqs.needs import Need, python_package
 from edge_tqs.rollout import Rollout, Step, closed_loop
 
 Runtime = Literal["tflm", "litert"]
 
 ROLLOUT_PROGRAM = Path(__file__).with_name("tflite_rollout.py")
 _LEAST_ARENA = 1 << 16
+
+
+def needs() -> tuple[Need, ...]:
+    """The runtimes that are Python packages; tflite-micro is published for x86-64 alone."""
+    litert = python_package("ai_edge_litert", "runs the flatbuffer as Linux boards do", "ai-edge-litert>=2.1")
+    if platform.machine() != "x86_64":
+        return (litert,)
+    tflm = "tflite-micro==0.dev20261023182759"
+    return litert, python_package("tflite_micro", "runs the flatbuffer as microcontrollers do", tflm)
 
 
 def tflm_step(model: bytes) -> Step:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import stat
 import termios
@@ -17,11 +18,13 @@ import serial
 from serial.tools import list_ports
 
 from edge_tqs.errors import DeviceError, TqsError, UsageError
+from edge_tqs.needs import Need
 
 #: Seconds that one read may wait. Deadlines are kept by the caller, so that no port is reconfigured for each read.
 POLL_SECONDS = 0.05
 #: Seconds after which a port whose far end takes nothing counts as silent.
 WRITE_SECONDS = 5.0
+SERIAL_GROUP = "dialout"
 ADDRESS_HINT = "Give a device file such as /dev/ttyACM0, socket://HOST:PORT or rfc2217://HOST:PORT."
 
 
@@ -38,6 +41,35 @@ class Port(Protocol):
     def write(self, data: bytes, /) -> int | None: ...
     def close(self) -> None: ...
     def fileno(self) -> int: ...
+
+
+def needs() -> tuple[Need, ...]:
+    """The permission to open serial ports. Where none is there now, that of Debian's group for them."""
+    ports = sorted(port.device for port in list_ports.comports())
+    denied = [port for port in ports if not os.access(port, os.R_OK | os.W_OK)]
+
+    def find() -> str | None:
+        if denied:
+            return None
+        return ", ".join(ports) if ports else _group_says()
+
+    group = _group_of(denied[0]) if denied else SERIAL_GROUP
+    return (Need("serial ports", "may be opened by this user", find, command=f"sudo adduser $USER {group}"),)
+
+
+def _group_says() -> str | None:
+    try:
+        group = grp.getgrnam(SERIAL_GROUP).gr_gid
+    except KeyError:
+        return "none is there now"
+    return f"none is there now; in {SERIAL_GROUP}" if os.geteuid() == 0 or group in os.getgroups() else None
+
+
+def _group_of(path: str) -> str:
+    try:
+        return grp.getgrgid(os.stat(path).st_gid).gr_name
+    except (OSError, KeyError):
+        return SERIAL_GROUP
 
 
 def open_port(url: str, baud: int = 115200) -> Port:

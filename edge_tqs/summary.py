@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_tqs.boards import Board
+    from edge_tqs.doctor import Diagnosis
     from edge_tqs.flash import FlashResult
     from edge_tqs.plan import Plan
+    from edge_tqs.ports import SerialPort
     from edge_tqs.report import BuildReport, ValidationReport
     from edge_tqs.score import Sensitivity
 
@@ -156,6 +158,47 @@ def boards_table(boards: Sequence[Board]) -> tuple[list[dict[str, Any]], str]:
         for board in boards
     ]
     return body, table(["board", "core", "proven", ""], [list(map(str, item.values())) for item in body])
+
+
+def ports_table(ports: Sequence[SerialPort]) -> tuple[list[dict[str, Any]], str]:
+    """(JSON list, text) of the serial ports; the ids are hexadecimal as lsusb prints them."""
+    if not ports:
+        return [], "no serial port: is the board plugged in, and its cable not for charging only?"
+    body = [asdict(port) | {"boards": list(port.boards)} for port in ports]
+    rows = [
+        [
+            port.device,
+            "-" if port.vid is None or port.pid is None else f"{port.vid:04x}:{port.pid:04x}",
+            ", ".join(port.boards) or "-",
+            port.description,
+        ]
+        for port in ports
+    ]
+    return body, table(["port", "usb", "may be", ""], rows)
+
+
+def doctor_table(diagnosis: Diagnosis) -> tuple[dict[str, Any], str]:
+    """(JSON object, text) of what is there and what is missing."""
+    missing = [finding for finding in diagnosis.findings if finding.found is None]
+    body = {
+        "complete": diagnosis.complete,
+        "findings": [asdict(finding) | {"boards": list(finding.boards)} for finding in diagnosis.findings],
+        "commands": list(diagnosis.commands),
+    }
+    rows = [
+        [
+            "ok" if item.found is not None else "MISSING",
+            item.name,
+            item.purpose,
+            item.found or f"install: {item.install}",
+        ]
+        for item in diagnosis.findings
+    ]
+    lines = [table(["", "what", "what it does", "where"], rows), ""]
+    if not missing:
+        return body, "\n".join([*lines, "nothing is missing"])
+    lines.append(f"{len(missing)} missing" + ("; to install what is:" if diagnosis.commands else ""))
+    return body, "\n".join([*lines, *(f"  {command}" for command in diagnosis.commands)])
 
 
 def _variants(values: Mapping[str, float | None]) -> str:

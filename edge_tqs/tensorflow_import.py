@@ -10,6 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge_tqs.errors import ToolError
+from edge_tqs.needs import Need, python_package
+
+
+def needs() -> tuple[Need, ...]:
+    """TensorFlow, which a finished build does without."""
+    return (python_package("tensorflow", "reads and scores Keras models", "tensorflow>=2.18"),)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "edge_tqs"
 #: Types and plain services, each of which may import those before it. Every module may import all of them.
 FOUNDATION = (
     "errors",
+    "needs",
     "graph",
     "rollout",
     "fixed_point",
@@ -45,7 +46,7 @@ PARTS = {
 }
 
 #: The pipelines and what feeds and shows them: they compose the steps.
-COMPOSERS = {"sizes", "evaluate", "build_dir", "build", "validate", "request", "summary", "cli", "__main__"}
+COMPOSERS = {"sizes", "evaluate", "build_dir", "build", "validate", "request", "summary", "doctor", "cli", "__main__"}
 
 #: (importer, imported): the exceptions to "steps never import each other", and why.
 EXCEPTIONS = {
@@ -163,7 +164,16 @@ def test_importing_every_module_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["boards"], ["boards", "--json"], ["flash", "--help"], ["validate", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["boards"],
+        ["boards", "--json"],
+        ["ports"],
+        ["doctor", "--help"],
+        ["flash", "--help"],
+        ["validate", "--help"],
+    ],
 )
 def test_commands_that_read_no_keras_model_load_nothing_heavy(arguments):
     run = (

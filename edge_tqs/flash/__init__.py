@@ -1,6 +1,7 @@
 """Writing an image to a board: one module a tool, and the table that says which method is which module.
 
-A method's module has ``flash(board, image, port) -> FlashResult``. Boards without a method refuse, and say what to do.
+A method's module has ``flash(board, image, port) -> FlashResult`` and ``needs() -> tuple[Need, ...]``. Boards without a
+method refuse, and say what to do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from edge_tqs.boards import Board
 from edge_tqs.errors import UsageError
+from edge_tqs.needs import Need
 
 #: upload.method of a board file -> its module
 METHODS = {"gdb": "edge_tqs.flash.gdb"}
@@ -34,6 +36,15 @@ class FlashResult:
     port: str
     bytes_written: int
     sections_compared: int
+
+
+def needs(board: Board) -> tuple[Need, ...]:
+    """What writing an image to the board needs."""
+    method = board.upload.method
+    if method not in METHODS:
+        return ()
+    wanted: tuple[Need, ...] = import_module(METHODS[method]).needs()
+    return wanted
 
 
 def flash(board: Board, image: Path, *, port: str | None = None) -> FlashResult:

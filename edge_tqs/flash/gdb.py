@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from edge_tqs.boards import Board
 from edge_tqs.errors import DeviceError, ToolError, UsageError
 from edge_tqs.flash import FlashResult
+from edge_tqs.needs import Need, program
 
 #: gdb-multiarch is Debian's; Arm's toolchain brings the other. A gdb for the host alone would refuse the image.
 PROGRAMS = ("gdb-multiarch", "arm-none-eabi-gdb")
@@ -69,15 +69,19 @@ detach
 """
 
 
+def needs() -> tuple[Need, ...]:
+    """The gdb."""
+    return (program(PROGRAMS, "writes the image to the board", "gdb-multiarch"),)
+
+
 def _program() -> str:
-    for name in PROGRAMS:
-        path = shutil.which(name)
-        if path is not None:
-            return path
-    raise ToolError(
-        f"{PROGRAMS[0]} is missing: it writes the image to the board",
-        hint="Install it: `sudo apt install gdb-multiarch`.",
-    )
+    (need,) = needs()
+    path = need.find()
+    if path is None:
+        raise ToolError(
+            f"{need.name} is missing: it {need.purpose}", hint=f"Install it: `sudo apt install {need.package}`."
+        )
+    return path
 
 
 def _run(program: str, image: Path, script: str, port: str) -> str:
