@@ -102,7 +102,7 @@ class Chooser:
         shown = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)}) if last >= POINTS else range(last + 1)
         return Choice(chosen, tuple(self._known(points[i]) for i in shown), uniform)
 
-    def _refined(self) -> Refiner:
+    def _refined(self, limits: Costs | None = None) -> Refiner:
         if self._refiner is None:
             report, horizon = self._progress, self._sensitivity.horizon
             self._refiner = Refiner(
@@ -112,6 +112,7 @@ class Chooser:
                 zero_data_seeds(self._graph, SEEDS, horizon, self._sensitivity.seed),
                 horizon,
                 settings=self._request.refine,
+                limits=limits,
                 pins=self._request.pins,
                 shapes=self._shapes,
                 progress=None if report is None else lambda done, total: report("refining the plan", done, total),
@@ -131,7 +132,7 @@ class Chooser:
         ceiling = int(mean_bits * parameters + 1e-9)
         made = planning.plan(self._scores, limits, ceiling, pins=request.pins, shapes=self._shapes)
         if request.refine is not None:
-            return self._refined().plan(ceiling, limits=limits)
+            return self._refined(limits).plan(ceiling)
         return self._known(replace(planning.recost(made, self._costs, shapes=self._shapes), budget_bytes=None))
 
     def _known(self, made: Plan, method: str = "a-priori") -> Plan:

@@ -121,10 +121,22 @@ def test_the_frontier_falls_and_is_measured() -> None:
     assert points[0].total_bytes == sum(min(options.values()) for options in costs.values())
 
 
+def test_int4_is_not_taken_where_it_saves_nothing() -> None:
+    graph = model(3, "gru")
+    scores = {t.name: t.tqs for t in score(graph, horizon=HORIZON, draws=2).tensors}
+    first, *others = costs_of(graph)
+    costs = costs_of(graph) | {first: {8: 40, 4: 44}}
+    refiner = Refiner(graph, scores, costs, zero_data_seeds(graph, 6, HORIZON, 5), HORIZON)
+    smallest = 40 + sum(costs[name][4] for name in others)
+    assert refiner.plan(smallest).widths()[first] == 8
+    assert {point.widths()[first] for point in refiner.frontier()} == {8}
+
+
 def test_limits_other_than_bytes_are_kept() -> None:
-    refiner, _, costs = prepared(model(3, "mlp"))
-    limits = {name: {8: 8, 4: 4} for name in costs}
-    made = refiner.plan(4 * len(costs) + 4, limits=limits)
+    graph = model(3, "mlp")
+    limits = {name: {8: 8, 4: 4} for name in graph.weights()}
+    refiner, _, costs = prepared(graph, limits=limits)
+    made = refiner.plan(4 * len(costs) + 4)
     assert sum(width == 8 for width in made.widths().values()) <= 1
     assert made.budget_bytes is None
 
