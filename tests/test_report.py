@@ -351,5 +351,7 @@ def test_the_readme_picture_is_drawn_from_a_report(tmp_path):
     command = [sys.executable, str(root / "tools" / "picture.py"), str(tmp_path), str(target)]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(root)})
     drawn = ElementTree.parse(target).getroot()
-    words = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"float", "all int4", "mixed, planned by TQS", "temperature"} <= set(words)
+    words = [text.text or "" for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    sizes = build_report().bytes
+    assert {f"float32, {sizes.float32:,} B", f"int4, {sizes.int4:,} B", f"mixed, {sizes.mixed:,} B"} <= set(words)
+    assert "temperature" in words

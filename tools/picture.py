@@ -21,9 +21,9 @@ def picture(report: BuildReport) -> str:
     if example.truth is not None:
         lines.append(Line("what followed", "truth", example.truth, 1))
     lines += [
-        Line("float", "float", example.float, 1),
-        Line("all int4", "int4", example.int4, 1, dash="2 3"),
-        Line("mixed, planned by TQS", "mixed", example.mixed, 1),
+        Line(f"float32, {report.bytes.float32:,} B", "float", example.float, 1),
+        Line(f"int4, {report.bytes.int4:,} B", "int4", example.int4, 1, dash="2 3"),
+        Line(f"mixed, {report.bytes.mixed:,} B", "mixed", example.mixed, 1),
     ]
     return line_plot(
         lines,
