@@ -41,7 +41,7 @@
 #define RCC_CRYSTAL_MASK (0xFu << 6)
 #define RCC_CRYSTAL_8_MHZ (0xEu << 6)
 #define RCC_BYPASS (1u << 11)
-#define RCC_PLL_OFF (1u << 13)
+#define RCC_PLL_OFF ((1u << 13) | (1u << 12)) /* PWRDN, OEN */
 #define RCC_USE_DIVISOR (1u << 22)
 #define RCC_DIVISOR_MASK (0xFu << 23)
 #define RCC_DIVIDE_BY_4 (3u << 23)
