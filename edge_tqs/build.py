@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import __version__, build_dir, evaluate, kernels, report, tflite_model
-from edge_tqs import plan as planning
 from edge_tqs.boards import Board
+from edge_tqs.choose import Chooser, PlanRequest
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import CheckError, ToolError, UsageError
 from edge_tqs.firmware import Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.graph import Graph, Scaling
 from edge_tqs.keras_model import LoadedModel, load
+from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan
 from edge_tqs.quantize import Ranges, calibrate, quantize
 from edge_tqs.score import Sensitivity, score, zero_data_seeds
@@ -68,15 +69,6 @@ class ModelRequest:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class PlanRequest:
-    """How wide the weights may be: a budget in bytes, one width for all, a plan file, or (all None) the default."""
-
-    budget_bytes: int | None = None
-    bits: int | None = None
-    plan_file: Path | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class Scored:
     """A model that was read and scored. costs: bytes by weight and width."""
@@ -85,10 +77,6 @@ class Scored:
     graph: Graph
     sensitivity: Sensitivity
     costs: Mapping[str, Mapping[int, int]]
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {tensor.name: tensor.shape for tensor in self.sensitivity.tensors}
 
 
 def score_model(request: ModelRequest, progress: Progress) -> Scored:
@@ -115,16 +103,9 @@ def score_model(request: ModelRequest, progress: Progress) -> Scored:
     return Scored(loaded, graph, sensitivity, weight_bytes(graph))
 
 
-def plan_model(scored: Scored, request: PlanRequest) -> Plan:
-    """The widths. Raises UsageError for a budget below the smallest plan or a plan file of another model."""
-    scores = {tensor.name: tensor.tqs for tensor in scored.sensitivity.tensors}
-    if request.plan_file is not None:
-        edited = Plan.from_json(_read(request.plan_file), str(request.plan_file))
-        return planning.recost(edited, scored.costs, shapes=scored.shapes)
-    if request.bits is not None:
-        return planning.uniform(scored.costs, scores, request.bits, shapes=scored.shapes)
-    budget = request.budget_bytes or planning.default_budget(scored.costs)
-    return planning.plan(scores, scored.costs, budget, shapes=scored.shapes)
+def chooser(scored: Scored, request: PlanRequest, progress: Progress | None = None) -> Chooser:
+    """What finds the plan that ``request`` asks for, and the frontier around it."""
+    return Chooser(scored.graph, scored.sensitivity, scored.costs, request, progress)
 
 
 def build(
@@ -139,8 +120,9 @@ def build(
     check_toolchain(board)
     scored = score_model(model_request, progress)
     graph, horizon = scored.graph, model_request.horizon
-    plan = plan_model(scored, plan_request)
-    warnings: list[str] = []
+    chosen = chooser(scored, plan_request, progress)
+    plan = chosen.plan()
+    warnings = list(chosen.warnings)
     windows = _windows(model_request, graph, warnings)
 
     progress("quantising", 0, 1)
@@ -190,18 +172,13 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
 
 
 def _variants(graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], ranges: Ranges) -> dict[str, Graph]:
-    """The integer graphs by name; a plan that is uniform shares its graph with that variant."""
-    widths = {
-        "int8": dict.fromkeys(costs, 8),
-        "int4": dict.fromkeys(costs, 4),
-        "mixed": plan.widths(),
-    }
-    made: dict[tuple[int, ...], Graph] = {}
-    for chosen in widths.values():
-        key = tuple(chosen[name] for name in costs)
-        if key not in made:
-            made[key] = quantize(graph, chosen, ranges)
-    return {name: made[tuple(chosen[source] for source in costs)] for name, chosen in widths.items()}
+    """The integer graphs by name; a plan that is uniform, and no more than that, shares its graph with that variant."""
+    variants = {f"int{width}": quantize(graph, dict.fromkeys(costs, width), ranges) for width in (8, 4)}
+    plain = not plan.bias_correction and all(clip == 1 for clip in plan.clips().values())
+    same = [f"int{width}" for width in (8, 4) if plain and set(plan.widths().values()) == {width}]
+    corrected = shift_output(graph, plan.bias_correction)
+    mixed = variants[same[0]] if same else quantize(corrected, plan.widths(), ranges, plan.clips())
+    return variants | {"mixed": mixed}
 
 
 def _metadata(scored: Scored, plan: Plan) -> dict[str, Any]:
@@ -304,12 +281,3 @@ def _report(
         image=report.ImageReport(image.text, image.rodata, image.data, image.bss),
         warnings=warnings,
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} cannot be read: {error}", hint="Name a file that `edge-tqs plan --out` wrote."
-        ) from error

@@ -19,8 +19,8 @@ from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
 if TYPE_CHECKING:
-    from edge_tqs.build import ModelRequest, PlanRequest, Scored
-    from edge_tqs.plan import Plan
+    from edge_tqs.build import ModelRequest, Scored
+    from edge_tqs.choose import PlanRequest
     from edge_tqs.report import BuildReport, ValidationReport
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,7 +88,27 @@ model_options = options(
 plan_options = options(
     click.option("--budget", help="Bytes for all weights: 24576, 24KB.  [default: half of the int4-int8 gap]"),
     click.option("--bits", type=click.Choice(["8", "4"]), help="One width for all weights instead of a plan."),
+    click.option("--mean-bits", type=click.FloatRange(4, 8), help="Most bits for a weight on average, for --budget."),
+    click.option(
+        "--max-divergence",
+        type=click.FloatRange(0, min_open=True),
+        help="Take the smallest plan whose measured divergence (RMSE, model's units) is within this, for --budget.",
+    ),
+    click.option("--pin", multiple=True, metavar="NAME=8", help="Fix the width of a weight; may be repeated."),
+    click.option(
+        "--refine/--no-refine",
+        default=True,
+        show_default=True,
+        help="Measure rounding and verify the best plans, or plan from the scores alone.",
+    ),
+    click.option(
+        "--without",
+        multiple=True,
+        type=click.Choice(["gram", "clip", "verify", "bias-correction"]),
+        help="Leave a part of the refinement out; may be repeated.",
+    ),
 )
+PLAN_SETTINGS = ("budget", "bits", "plan_file", "mean_bits", "max_divergence", "pin", "refine", "without")
 
 
 @cli.command()
@@ -121,20 +141,23 @@ def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) 
 @model_options
 @plan_options
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the plan to this file, to edit and build.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the frontier to this SVG file.")
 @as_json
-def plan(
-    model: Path | None, budget: str | None, bits: str | None, out: Path | None, as_json: bool, **settings: Any
-) -> None:
-    """Choose int8 or int4 for each weight of MODEL under a byte budget."""
-    from edge_tqs.build import plan_model
+def plan(model: Path | None, out: Path | None, plot: Path | None, as_json: bool, **settings: Any) -> None:
+    """Choose int8 or int4 for each weight of MODEL under a byte budget, and show the frontier around the choice."""
+    from edge_tqs.build import chooser
+    from edge_tqs.frontier import frontier_body, frontier_plot, frontier_table
     from edge_tqs.summary import plan_table
 
-    request = _plan_request(model, budget, bits, None)
+    request = _plan_request(model, settings)
     scored = _score(model, settings)
-    chosen: Plan = plan_model(scored, request)
-    text = chosen.to_json()
+    with show() as progress:
+        choice = chooser(scored, request, progress).choose()
+    text = choice.plan.to_json()
     _write(out, text)
-    _print(as_json, json.loads(text), plan_table(chosen, scored.costs))
+    _write(plot, frontier_plot(choice, scored.graph.name), "--plot")
+    shown = f"{frontier_table(choice)}\n\n{plan_table(choice.plan, scored.costs)}"
+    _print(as_json, json.loads(text) | frontier_body(choice), shown)
 
 
 @cli.command()
@@ -146,9 +169,6 @@ def plan(
 @as_json
 def build(
     model: Path | None,
-    budget: str | None,
-    bits: str | None,
-    plan_file: Path | None,
     board: str,
     out: Path | None,
     as_json: bool,
@@ -158,7 +178,7 @@ def build(
     from edge_tqs.boards import load_board
 
     target = load_board(board)
-    request = _plan_request(model, budget, bits, plan_file)
+    request = _plan_request(model, settings)
     model_request = _model_request(model, settings)
     from edge_tqs.build import build as run
     from edge_tqs.summary import build_summary
@@ -261,12 +281,12 @@ def _model_request(model: Path | None, settings: dict[str, Any]) -> ModelRequest
     return model_request(model, find_project(Path.cwd(), model), **settings)
 
 
-def _plan_request(model: Path | None, budget: str | None, bits: str | None, plan_file: Path | None) -> PlanRequest:
-    if sum(option is not None for option in (budget, bits, plan_file)) > 1:
-        raise UsageError("--budget, --bits and --plan exclude each other", hint="Give one of them.")
+def _plan_request(model: Path | None, settings: dict[str, Any]) -> PlanRequest:
+    """The planning options, which are taken out of ``settings``, over the project file in this folder."""
     from edge_tqs.request import find_project, plan_request
 
-    return plan_request(find_project(Path.cwd(), model), budget, bits, plan_file)
+    asked = {name: settings.pop(name) for name in PLAN_SETTINGS if name in settings}
+    return plan_request(find_project(Path.cwd(), model), **asked)
 
 
 def _score(model: Path | None, settings: dict[str, Any]) -> Scored:
@@ -277,12 +297,12 @@ def _score(model: Path | None, settings: dict[str, Any]) -> Scored:
         return score_model(request, progress)
 
 
-def _write(path: Path | None, text: str) -> None:
+def _write(path: Path | None, text: str, option: str = "--out") -> None:
     if path is not None:
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="Choose another --out.") from error
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint=f"Choose another {option}.") from error
 
 
 def _print(as_json: bool, body: Any, text: str) -> None:

@@ -329,15 +329,16 @@ def dequantize_activations(codes: Codes, quant: Quant) -> npt.NDArray[np.float32
 
 
 def quantize_weight(
-    weight: npt.NDArray[np.float32], width: int, least_scale: Array | float = 0.0
+    weight: npt.NDArray[np.float32], width: int, least_scale: Array | float = 0.0, clip: float = 1.0
 ) -> tuple[Codes, npt.NDArray[np.float32]]:
-    """Symmetric codes and scales of a (M, K) weight, one scale a row: max|w| / 127 or / 7.
+    """Symmetric codes and scales of a (M, K) weight, one scale a row: clip * max|w| / 127 or / 7.
 
-    ``least_scale`` (M,) bounds the scales from below. A row of zeros takes the largest scale of the others, so that
-    its bias is as fine as theirs.
+    ``clip`` in (0, 1]: what lies beyond takes the largest code. ``least_scale`` (M,) bounds the scales from below. A
+    row of zeros takes the largest scale of the others, so that its bias is as fine as theirs.
     """
     limit = WEIGHT_LIMIT[width]
-    scale = np.maximum(np.abs(weight).max(axis=1) / np.float32(limit), least_scale).astype(np.float32)
+    peak = np.float32(clip) * np.abs(weight).max(axis=1)
+    scale = np.maximum(peak / np.float32(limit), least_scale).astype(np.float32)
     scale[scale < np.finfo(np.float32).tiny] = scale.max() if scale.max() >= np.finfo(np.float32).tiny else 1 / limit
     codes = round_away(weight.astype(np.float64) / scale[:, None].astype(np.float64))
     return np.clip(codes, -limit, limit).astype(np.int8), scale

@@ -15,106 +15,35 @@ at most one member for each number of bytes. There is no solver and so no solver
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
+from edge_tqs.plan_file import Evidence, Plan, PlannedTensor, listed, predicted_damage
 
-#: Width of the noise that TQS is measured with.
-REFERENCE_WIDTH = 6
-#: Widths that a weight can be built at.
-WIDTHS = (8, 4)
-#: Version of the plan file.
-FORMAT = 1
+__all__ = [
+    "Evidence",
+    "Plan",
+    "PlannedTensor",
+    "assigned",
+    "default_budget",
+    "frontier",
+    "parse_budget",
+    "plan",
+    "predicted_damage",
+    "recost",
+    "uniform",
+]
 
 Scores = Mapping[str, float]
 Costs = Mapping[str, Mapping[int, int]]
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class PlannedTensor:
-    """One weight: ``name`` is its source, ``width`` in bits, ``bytes`` with per-channel metadata.
-
-    ``tqs`` is None where the weight was never scored; then ``predicted_damage`` (squared model's units) is None too.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    width: int
-    bytes: int
-    tqs: float | None
-    predicted_damage: float | None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A width for every weight, in the model's order. ``budget_bytes`` is None where none was asked for."""
-
-    budget_bytes: int | None
-    tensors: tuple[PlannedTensor, ...]
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(tensor.bytes for tensor in self.tensors)
-
-    @property
-    def predicted_damage(self) -> float:
-        return math.fsum(tensor.predicted_damage or 0.0 for tensor in self.tensors)
-
-    def widths(self) -> dict[str, int]:
-        return {tensor.name: tensor.width for tensor in self.tensors}
-
-    def to_json(self) -> str:
-        """The plan as a file. To change it by hand, change a ``width``: ``recost`` renews all that follows from it."""
-        tensors = [
-            {
-                "name": tensor.name,
-                "shape": list(tensor.shape),
-                "width": tensor.width,
-                "bytes": tensor.bytes,
-                "tqs": tensor.tqs,
-                "predicted_damage": tensor.predicted_damage,
-            }
-            for tensor in self.tensors
-        ]
-        body = {"format": FORMAT, "budget_bytes": self.budget_bytes, "tensors": tensors}
-        return json.dumps(body, indent=2, allow_nan=False) + "\n"
-
-    @staticmethod
-    def from_json(text: str, where: str = "the plan") -> Plan:
-        """Read what ``to_json`` wrote. Raises UsageError with the place of the first thing that is wrong."""
-        try:
-            body = json.loads(text)
-        except ValueError as error:
-            raise UsageError(f"{where} is not JSON: {error}", hint="Write one with `edge-tqs plan --out`.") from error
-        _keys(where, body, ("format", "budget_bytes", "tensors"))
-        if body["format"] != FORMAT:
-            raise UsageError(
-                f"{where}: format {body['format']!r} is not {FORMAT}", hint="Write it anew with `edge-tqs plan`."
-            )
-        if body["budget_bytes"] is not None:
-            _number(f"{where}: budget_bytes", body["budget_bytes"], whole=True)
-        if not isinstance(body["tensors"], list) or not body["tensors"]:
-            raise UsageError(f"{where}: tensors is not a list of weights", hint="Write it anew with `edge-tqs plan`.")
-        tensors = tuple(_tensor(f"{where}: tensors[{i}]", item) for i, item in enumerate(body["tensors"]))
-        names = [tensor.name for tensor in tensors]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(f"{where}: {name} is listed twice", hint="Remove one of the two.")
-        return Plan(body["budget_bytes"], tensors)
-
-
-def predicted_damage(tqs: float, width: int) -> float:
-    """Omega: the damage that ``width`` bits are expected to do to a weight of score ``tqs``, squared model's units."""
-    return float(tqs * ((2 ** (REFERENCE_WIDTH - 1) - 1) / (2 ** (width - 1) - 1)) ** 2)
 
 
 def plan(
@@ -148,13 +77,15 @@ def plan(
             hint=f"Give a budget of {smallest:,} bytes or more, or a smaller model.",
         )
     best = _undominated(scores, costs, choices, budget_bytes)[-1]
-    return _planned(scores, costs, best, budget_bytes, shapes or {})
+    return assigned(scores, costs, best, budget_bytes, shapes or {})
 
 
-def frontier(scores: Scores, costs: Costs, *, shapes: Shapes | None = None) -> tuple[Plan, ...]:
+def frontier(
+    scores: Scores, costs: Costs, *, pins: Mapping[str, int] | None = None, shapes: Shapes | None = None
+) -> tuple[Plan, ...]:
     """Every plan that no other one beats in both bytes and predicted damage, from the smallest to the best."""
-    found = _undominated(scores, costs, _choices(scores, costs, {}), None)
-    return tuple(_planned(scores, costs, widths, None, shapes or {}) for widths in found)
+    found = _undominated(scores, costs, _choices(scores, costs, pins or {}), None)
+    return tuple(assigned(scores, costs, widths, None, shapes or {}) for widths in found)
 
 
 def uniform(costs: Costs, scores: Mapping[str, float | None], width: int, *, shapes: Shapes | None = None) -> Plan:
@@ -162,36 +93,46 @@ def uniform(costs: Costs, scores: Mapping[str, float | None], width: int, *, sha
     for name, options in costs.items():
         if width not in options:
             raise UsageError(
-                f"{name} cannot be built with {width} bits", hint=f"Choose from {_listed(sorted(options))}."
+                f"{name} cannot be built with {width} bits", hint=f"Choose from {listed(sorted(options))}."
             )
-    return _planned(scores, costs, dict.fromkeys(costs, width), None, shapes or {})
+    return assigned(scores, costs, dict.fromkeys(costs, width), None, shapes or {})
 
 
-def default_budget(costs: Costs) -> int:
-    """The budget when none is given: halfway between all-int4 and all-int8, rounded down. Always feasible."""
-    return (_total(costs, 4) + _total(costs, 8)) // 2
+def default_budget(costs: Costs, pins: Mapping[str, int] | None = None) -> int:
+    """The budget when none is given: halfway between all-int4 and all-int8, rounded down. Always feasible.
+
+    A weight in ``pins`` counts with its pinned width at both ends.
+    """
+    open_costs = _pinned(costs, pins or {})
+    return (_total(open_costs, 4) + _total(open_costs, 8)) // 2
 
 
 def recost(edited: Plan, costs: Costs, *, shapes: Shapes | None = None) -> Plan:
     """``edited`` in the model's order, with bytes and predicted damage that follow from its widths.
 
-    Raises UsageError when it does not name exactly the weights in ``costs``, or a width that one cannot have.
+    Where the evidence is of other widths or clips, it is dropped, and the bias correction with it: both were measured
+    with those. Raises UsageError when the plan does not name exactly the weights in ``costs``, or gives a width that
+    one cannot have.
     """
-    listed = {tensor.name: tensor for tensor in edited.tensors}
-    for name in listed:
+    given = {tensor.name: tensor for tensor in edited.tensors}
+    for name in given:
         if name not in costs:
             raise UsageError(f"The plan names {name}, which is no weight of this model", hint=_suggest(name, costs))
     for name, options in costs.items():
-        if name not in listed:
+        if name not in given:
             raise UsageError(f"The plan has no width for {name}", hint="Write it anew with `edge-tqs plan`.")
-        if listed[name].width not in options:
+        if given[name].width not in options:
             raise UsageError(
-                f"{name} cannot be built with {listed[name].width} bits",
-                hint=f"Choose from {_listed(sorted(options))}.",
+                f"{name} cannot be built with {given[name].width} bits", hint=f"Choose from {listed(sorted(options))}."
             )
-    scores = {name: tensor.tqs for name, tensor in listed.items()}
-    given = {name: tensor.shape for name, tensor in listed.items()}
-    return _planned(scores, costs, edited.widths(), edited.budget_bytes, given | dict(shapes or {}))
+    scores = {name: tensor.tqs for name, tensor in given.items()}
+    known = {name: tensor.shape for name, tensor in given.items()} | dict(shapes or {})
+    renewed = assigned(scores, costs, edited.widths(), edited.budget_bytes, known, edited.clips())
+    if edited.evidence is None:
+        return replace(renewed, bias_correction=edited.bias_correction)
+    if edited.evidence.assignment != renewed.assignment:
+        return renewed
+    return replace(renewed, bias_correction=edited.bias_correction, evidence=edited.evidence)
 
 
 def parse_budget(text: str) -> int:
@@ -217,14 +158,20 @@ def _choices(scores: Scores, costs: Costs, pins: Mapping[str, int]) -> dict[str,
                 f"The score of {name} is {tqs}, so nothing can be planned with it",
                 hint="The model's own rollout runs away: score it with a shorter horizon or with real windows.",
             )
+    _pinned(costs, pins)
+    return {name: (pins[name],) if name in pins else tuple(sorted(costs[name], reverse=True)) for name in scores}
+
+
+def _pinned(costs: Costs, pins: Mapping[str, int]) -> dict[str, Mapping[int, int]]:
+    """``costs`` with the pinned width alone where there is one. Raises UsageError for a pin that fits no weight."""
     for name, width in pins.items():
         if name not in costs:
             raise UsageError(f"{name} is no weight of this model, it cannot be pinned", hint=_suggest(name, costs))
         if width not in costs[name]:
             raise UsageError(
-                f"{name} cannot be pinned to {width} bits", hint=f"Choose from {_listed(sorted(costs[name]))}."
+                f"{name} cannot be pinned to {width} bits", hint=f"Choose from {listed(sorted(costs[name]))}."
             )
-    return {name: (pins[name],) if name in pins else tuple(sorted(costs[name], reverse=True)) for name in scores}
+    return {name: {pins[name]: options[pins[name]]} if name in pins else options for name, options in costs.items()}
 
 
 def _undominated(
@@ -267,14 +214,22 @@ def _trace(
     return {name: widths[name] for name in choices}
 
 
-def _planned(
-    scores: Mapping[str, float | None], costs: Costs, widths: Mapping[str, int], budget: int | None, shapes: Shapes
+def assigned(
+    scores: Mapping[str, float | None],
+    costs: Costs,
+    widths: Mapping[str, int],
+    budget: int | None,
+    shapes: Shapes,
+    clips: Mapping[str, float] | None = None,
 ) -> Plan:
+    """The plan of given widths and clips (1 where none is given), in the order of ``costs``."""
     tensors = []
     for name in costs:
         tqs, width = scores.get(name), widths[name]
         damage = None if tqs is None else predicted_damage(tqs, width)
-        tensors.append(PlannedTensor(name, tuple(shapes.get(name, ())), width, int(costs[name][width]), tqs, damage))
+        clip = 1.0 if clips is None else clips.get(name, 1.0)
+        shape = tuple(shapes.get(name, ()))
+        tensors.append(PlannedTensor(name, shape, width, int(costs[name][width]), tqs, damage, clip))
     return Plan(budget, tuple(tensors))
 
 
@@ -289,54 +244,6 @@ def _describe(costs: Costs, width: int) -> str:
     return "not possible"
 
 
-def _listed(widths: Sequence[int]) -> str:
-    return " or ".join(f"{width} bits" for width in widths)
-
-
 def _suggest(name: str, known: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(name, list(known), 1, 0.5)
     return f"Did you mean {near[0]}?" if near else f"The weights are {', '.join(known)}."
-
-
-def _keys(where: str, value: Any, wanted: tuple[str, ...]) -> None:
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} is not a JSON object", hint="Write it anew with `edge-tqs plan`.")
-    for key in value:
-        if key not in wanted:
-            near = difflib.get_close_matches(key, wanted, 1, 0.5)
-            raise UsageError(
-                f"{where}: unknown key {key!r}",
-                hint=f"Did you mean {near[0]!r}?" if near else f"It takes {', '.join(wanted)}.",
-            )
-    for key in wanted:
-        if key not in value:
-            raise UsageError(f"{where}: {key} is missing", hint="Write it anew with `edge-tqs plan`.")
-
-
-def _number(where: str, value: Any, *, whole: bool) -> None:
-    good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not good or value < 0 or not math.isfinite(value):
-        raise UsageError(
-            f"{where} is {value!r}, not a {'whole ' if whole else ''}number of 0 or more",
-            hint="Write it anew with `edge-tqs plan`.",
-        )
-
-
-def _tensor(where: str, item: Any) -> PlannedTensor:
-    _keys(where, item, ("name", "shape", "width", "bytes", "tqs", "predicted_damage"))
-    if not isinstance(item["name"], str):
-        raise UsageError(f"{where}: name is {item['name']!r}, not text", hint="Write it anew with `edge-tqs plan`.")
-    where = f"{where} ({item['name']})"
-    if item["width"] not in WIDTHS or isinstance(item["width"], bool):
-        raise UsageError(f"{where}: width is {item['width']!r}", hint=f"Choose from {_listed(WIDTHS)}.")
-    if not isinstance(item["shape"], list):
-        raise UsageError(f"{where}: shape is not a list", hint="Write it anew with `edge-tqs plan`.")
-    for size in item["shape"]:
-        _number(f"{where}: shape", size, whole=True)
-    _number(f"{where}: bytes", item["bytes"], whole=True)
-    for key in ("tqs", "predicted_damage"):
-        if item[key] is not None:
-            _number(f"{where}: {key}", item[key], whole=False)
-    tqs = None if item["tqs"] is None else float(item["tqs"])
-    tensor = PlannedTensor(item["name"], tuple(item["shape"]), item["width"], item["bytes"], tqs, None)
-    return tensor if tqs is None else replace(tensor, predicted_damage=predicted_damage(tqs, tensor.width))

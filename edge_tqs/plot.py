@@ -77,6 +77,66 @@ class Bar:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Points:
+    """Points (x, y) of one kind; ``joined`` draws lines between them, ``note`` is written beside the first."""
+
+    label: str
+    colour: str
+    points: Sequence[tuple[float, float]]
+    joined: bool = False
+    radius: float = 3.2
+    note: str = ""
+
+
+def point_plot(
+    series: Sequence[Points],
+    *,
+    ident: str,
+    title: str,
+    description: str,
+    x_label: str,
+    y_label: str,
+    height: int = 380,
+    standalone: bool = False,
+) -> str:
+    """Points over a linear x axis and a logarithmic y axis; a point that is not above 0 is left out."""
+    kept = [[(x, y) for x, y in kind.points if y > 0] for kind in series]
+    xs = [x for points in kept for x, _ in points] or [0.0, 1.0]
+    ys = [y for points in kept for _, y in points] or [0.1, 1.0]
+    across, up = _LinearAxis.over(min(xs), max(xs)), _LogAxis.over(min(ys), max(ys))
+    left, right, top, bottom = 64, WIDTH - 32, 64, height - 48
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        return left + across.place(point[0]) * (right - left), bottom - up.place(point[1]) * (bottom - top)
+
+    parts = _legend([(kind.label, kind.colour, "", not kind.joined) for kind in series if not kind.note], 40)
+    for tick, text in up.ticks():
+        at = bottom - up.place(tick) * (bottom - top)
+        parts += [_rule(left, at, right, at, "grid"), _words(left - 8, at + 4, text, "soft", anchor="end")]
+    for tick, _ in across.ticks():
+        at = left + across.place(tick) * (right - left)
+        parts.append(_rule(at, bottom, at, bottom + 5, "soft"))
+        parts.append(_words(at, bottom + 20, f"{tick:,.0f}", "soft", anchor="middle"))
+    parts.append(_rule(left, bottom, right, bottom, "soft"))
+    parts.append(_words((left + right) / 2, height - 8, x_label, "soft", anchor="middle"))
+    parts.append(_sideways((top + bottom) / 2, y_label))
+    for kind, points in zip(series, kept, strict=True):
+        placed = [place(point) for point in points]
+        if kind.joined:
+            parts += _paths(Line(kind.label, kind.colour, ()), placed)
+        fill = _colour(kind.colour if kind.note else "back")
+        style = f"fill:{fill};stroke:{_colour(kind.colour)};stroke-width:1.6"
+        parts += [f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(kind.radius)}" style="{style}"/>' for x, y in placed]
+        if kind.note and placed:
+            x, y = placed[0]
+            beyond = x > (left + right) / 2
+            parts.append(
+                _words(x - 9 if beyond else x + 9, y - 8, kind.note, "ink", anchor="end" if beyond else "start")
+            )
+    return _svg(parts, height, ident, title, description, standalone)
+
+
 def line_plot(
     lines: Sequence[Line],
     *,
@@ -123,10 +183,7 @@ def line_plot(
         parts.append(_rule(x(0), top, x(0), bottom, "soft", dash="2 3"))
     parts.append(_rule(left, bottom, right, bottom, "soft"))
     parts.append(_words((left + right) / 2, height - 8, x_label, "soft", anchor="middle"))
-    parts.append(
-        f'<text transform="translate(14 {_n((top + bottom) / 2)}) rotate(-90)" text-anchor="middle" '
-        f'style="fill:{_colour("soft")}">{escape(y_label)}</text>'
-    )
+    parts.append(_sideways((top + bottom) / 2, y_label))
     for line in lines:
         points = [
             None if v is None or (log and v <= 0) else (x(line.start + i), y(v)) for i, v in enumerate(line.values)
@@ -298,6 +355,14 @@ def _words(x: float, y: float, text: str, colour: str, *, anchor: str = "start")
     if not text:
         return ""
     return f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}" style="fill:{_colour(colour)}">{escape(text)}</text>'
+
+
+def _sideways(y: float, text: str) -> str:
+    """Words along the y axis."""
+    return (
+        f'<text transform="translate(14 {_n(y)}) rotate(-90)" text-anchor="middle" '
+        f'style="fill:{_colour("soft")}">{escape(text)}</text>'
+    )
 
 
 def _shorten(text: str, length: int) -> str:

@@ -74,13 +74,16 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
     return Ranges({name: (float(least), float(most)) for name, least, most in zip(names, low, high, strict=True)})
 
 
-def quantize(graph: Graph, widths: Mapping[str, int], ranges: Ranges) -> Graph:
+def quantize(
+    graph: Graph, widths: Mapping[str, int], ranges: Ranges, clips: Mapping[str, float] | None = None
+) -> Graph:
     """The integer graph of a float one.
 
     Args:
         graph: A float graph.
         widths: 4 or 8 for each source of ``graph.weights()``, no more and no fewer.
         ranges: What calibrate gave for this graph.
+        clips: The largest magnitude that a row of a source can hold over the largest that it has; 1 where not given.
 
     Raises:
         UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph.
@@ -95,7 +98,7 @@ def quantize(graph: Graph, widths: Mapping[str, int], ranges: Ranges) -> Graph:
     for name, tensor in tensors.items():
         if tensor.data is not None and tensor.quant is not None:
             tensors[name] = replace(tensor, data=quantize_activations(tensor.data, tensor.quant))
-    ops = tuple(_with_constants(pinned, tensors, index, op, widths) for index, op in enumerate(pinned.ops))
+    ops = tuple(_with_constants(pinned, tensors, index, op, widths, clips or {}) for index, op in enumerate(pinned.ops))
     order = {name: place for place, name in enumerate(pinned.tensors)}
     ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
     return replace(pinned, tensors=ordered, ops=ops).check()
@@ -221,7 +224,14 @@ def affine(low: float, high: float) -> Quant:
 # --- constants ------------------------------------------------------------------------------------------------------
 
 
-def _with_constants(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op, widths: Mapping[str, int]) -> Op:
+def _with_constants(
+    graph: Graph,
+    tensors: dict[str, Tensor],
+    index: int,
+    op: Op,
+    widths: Mapping[str, int],
+    clips: Mapping[str, float],
+) -> Op:
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
     if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
         return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
@@ -231,9 +241,10 @@ def _with_constants(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op
     assert input_quant is not None
     input_scale, weight = float(input_quant.scale[0]), _constant(graph, op, 1)
     bias = _constant(graph, op, 2) if len(op.inputs) == 3 else None
-    width = widths[weight.source or weight.name]
+    source = weight.source or weight.name
+    width = widths[source]
     floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
-    codes, scale = quantize_weight(_data(weight), width, floor)
+    codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
     weight_name = _free_name(tensors, weight.name, index)
     dtype: DType = "int8" if width == 8 else "int4"
     tensors[weight_name] = Tensor(weight_name, weight.shape, dtype, codes, Quant(scale), weight.source)

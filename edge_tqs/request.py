@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from edge_tqs.build import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest, PlanRequest, Windows
+from edge_tqs.build import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest, Windows
+from edge_tqs.choose import PlanRequest
 from edge_tqs.errors import UsageError
 from edge_tqs.graph import Scaling
 from edge_tqs.plan import parse_budget
@@ -20,6 +21,7 @@ from edge_tqs.project import (
     load_project,
     read_data,
 )
+from edge_tqs.refine import RefineSettings
 from edge_tqs.series import windows as cut_windows
 from edge_tqs.validate import ValidateRequest
 
@@ -67,15 +69,63 @@ def model_request(
     )
 
 
-def plan_request(project: Project | None, budget: str | None, bits: str | None, plan_file: Path | None) -> PlanRequest:
-    """How wide the weights may be: an option, else the project's budget, else the default."""
-    if bits is not None:
-        return PlanRequest(bits=int(bits))
-    if plan_file is not None:
-        return PlanRequest(plan_file=plan_file)
+def plan_request(
+    project: Project | None,
+    *,
+    budget: str | None = None,
+    bits: str | None = None,
+    plan_file: Path | None = None,
+    mean_bits: float | None = None,
+    max_divergence: float | None = None,
+    pin: tuple[str, ...] = (),
+    refine: bool = True,
+    without: tuple[str, ...] = (),
+) -> PlanRequest:
+    """How wide the weights may be: an option, else the project's budget, else the default.
+
+    Raises UsageError for options that exclude each other, and for a budget or a pin that cannot be read.
+    """
+    asked = {
+        "--budget": budget,
+        "--bits": bits,
+        "--plan": plan_file,
+        "--mean-bits": mean_bits,
+        "--max-divergence": max_divergence,
+    }
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other", hint="Give one of them.")
+    settled = bits is not None or plan_file is not None
+    if settled and pin:
+        raise UsageError(f"{given[0]} says every width, there is nothing to --pin", hint="Give one of the two.")
+    if without and (settled or not refine):
+        reason = given[0] if settled else "--no-refine"
+        raise UsageError(f"With {reason} nothing is refined, so --without has no meaning", hint="Leave it out.")
+    if not refine and max_divergence is not None:
+        raise UsageError("--max-divergence has to measure, --no-refine forbids it", hint="Give one of the two.")
+    settings = RefineSettings(**{part.replace("-", "_"): False for part in without})
     if budget is not None:
-        return PlanRequest(budget_bytes=parse_budget(budget))
-    return PlanRequest(budget_bytes=project.budget_bytes if project else None)
+        size: int | None = parse_budget(budget)
+    else:
+        size = project.budget_bytes if project and not given else None
+    return PlanRequest(
+        budget_bytes=size,
+        bits=None if bits is None else int(bits),
+        plan_file=plan_file,
+        mean_bits=mean_bits,
+        max_divergence=max_divergence,
+        pins=dict(map(_pin, pin)),
+        refine=settings if refine else None,
+    )
+
+
+def _pin(text: str) -> tuple[str, int]:
+    name, _, width = text.rpartition("=")
+    if not name or width not in ("4", "8"):
+        raise UsageError(
+            f"--pin {text} is not a weight and a width", hint="Write --pin NAME=8 or NAME=4; `score` lists the names."
+        )
+    return name, int(width)
 
 
 def validate_request(

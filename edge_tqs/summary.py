@@ -67,7 +67,7 @@ def plan_table(plan: Plan, costs: Costs) -> str:
             tensor.name,
             "x".join(map(str, tensor.shape)),
             "-" if tensor.tqs is None else f"{tensor.tqs:.2e}",
-            f"int{tensor.width}",
+            f"int{tensor.width}" if tensor.clip == 1 else f"int{tensor.width}, clip {tensor.clip:g}",
             f"{tensor.bytes:,}",
         ]
         for tensor in plan.tensors
@@ -78,9 +78,18 @@ def plan_table(plan: Plan, costs: Costs) -> str:
         [
             table(["weight", "shape", "TQS", "width", "bytes"], rows),
             f"{plan.total_bytes:,}{budget} bytes (all-int4 {int4:,}, all-int8 {int8:,}); "
-            f"predicted divergence {plan.predicted_damage**0.5:.4f} RMSE",
+            f"divergence RMSE {_divergence(plan)}",
         ]
     )
+
+
+def _divergence(plan: Plan) -> str:
+    by = "TQS" if plan.evidence is None or plan.evidence.predicted_by == "tqs" else "the Gram matrix"
+    predicted = f"{plan.predicted_rmse:.4f} predicted by {by}"
+    if plan.measured_rmse is None:
+        return predicted
+    corrected = ", output bias corrected" if plan.bias_correction else ""
+    return f"{plan.measured_rmse:.4f} measured (weights alone{corrected}), {predicted}"
 
 
 def build_summary(result: BuildReport, out: Path) -> str:

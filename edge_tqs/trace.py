@@ -15,7 +15,7 @@ XLA compiles the loop where it can. With 64 units, W = 48, T = 96 and 8 seeds on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,17 +30,19 @@ Array = npt.NDArray[Any]
 Rollouts = Callable[[Mapping[str, Array], Array], Array]
 
 
-def trace_rollout(graph: Graph, horizon: int, count: int) -> Rollouts:
+def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence[str] = ()) -> Rollouts:
     """Trace ``count`` closed-loop rollouts of ``horizon`` steps, as interpret.float_rollout defines them.
 
-    The function takes float32 weights, in the layout of the graph's tensors, for any of the fully_connected operators.
+    The function takes float32 weights, in the layout of the graph's tensors, for any of the fully_connected operators,
+    and for each of ``constants``: names of other constant tensors, such as a bias.
     Raises ModelError for a graph that is not float, ToolError without TensorFlow.
     """
     tf = import_tensorflow()
     own = {tensor.name: tensor.data for tensors in graph.weights().values() for tensor in tensors}
+    own |= {name: graph.tensors[name].data for name in constants}
     loop = _window_loop if graph.forecast.recurrence == "none" else _sample_loop
     with quiet():
-        constants = {
+        fixed = {
             name: tf.constant(tensor.data)
             for name, tensor in graph.tensors.items()
             if tensor.data is not None and name not in own
@@ -48,7 +50,7 @@ def trace_rollout(graph: Graph, horizon: int, count: int) -> Rollouts:
 
         def rollout(weights: dict[str, Any], seeds: Any) -> Any:
             def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-                return _step(tf, graph, constants | weights, x, states)
+                return _step(tf, graph, fixed | weights, x, states)
 
             return loop(tf, graph, horizon, count, step, seeds)
 

@@ -29,12 +29,13 @@ FOUNDATION = (
     "series",
     "progress",
     "tensorflow_import",
+    "output_bias",
+    "trace",
 )
 
 #: Modules that are a part of one step, split off for size.
 PARTS = {
     "layers": "keras_model",
-    "trace": "score",
     "tflite_lower": "tflite_model",
     "tflite_raise": "tflite_model",
     "tflite_rollout": "runtimes",
@@ -43,13 +44,29 @@ PARTS = {
     "memory": "emit_c",
     "report_page": "report",
     "plot": "report",
+    "plan_file": "plan",
+    "gram_search": "refine",
 }
 
 #: The pipelines and what feeds and shows them: they compose the steps.
-COMPOSERS = {"sizes", "evaluate", "build_dir", "build", "validate", "request", "summary", "doctor", "cli", "__main__"}
+COMPOSERS = {
+    "sizes",
+    "evaluate",
+    "build_dir",
+    "choose",
+    "frontier",
+    "build",
+    "validate",
+    "request",
+    "summary",
+    "doctor",
+    "cli",
+    "__main__",
+}
 
 #: (importer, imported): the exceptions to "steps never import each other", and why.
 EXCEPTIONS = {
+    ("refine", "plan"): "a refinement starts from the a-priori plan and ends in a plan",
     ("project", "plan"): "a project holds a budget; its syntax is the plan's",
     ("runtimes", "simulate"): "a runtime is driven in the codes of the integer reference",
     ("runtimes", "tflite_model"): "a runtime is fed and answers in the layout of the flatbuffer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from edge_tqs.errors import UsageError
 from edge_tqs.plan import (
+    Evidence,
     Plan,
     default_budget,
     frontier,
@@ -227,3 +229,84 @@ def test_parse_budget(text, size):
 def test_parse_budget_refuses(text):
     with pytest.raises(UsageError, match="number of bytes"):
         parse_budget(text)
+
+
+# --- what the refinement adds to a plan file ------------------------------------------------------------------------
+
+
+def refined() -> Plan:
+    bare = planned()
+    first = replace(bare.tensors[0], width=4, clip=0.9)
+    made = replace(bare, tensors=(first, bare.tensors[1]), bias_correction=(0.5, -0.25))
+    evidence = Evidence("refined", ("gram", "clip"), "gram", 0.2, 0.1, 16, 96, made.assignment)
+    return replace(made, evidence=evidence)
+
+
+def edited(change) -> Plan:
+    body = json.loads(refined().to_json())
+    change(body)
+    return Plan.from_json(json.dumps(body))
+
+
+COSTS = {"a": {8: 100, 4: 50}, "b": {8: 100, 4: 50}}
+
+
+def test_clips_correction_and_evidence_round_trip():
+    made = Plan.from_json(refined().to_json())
+    assert made.assignment == "4*0.9,4"
+    assert made.clips() == {"a": 0.9, "b": 1.0}
+    again = recost(made, COSTS)
+    assert again.bias_correction == (0.5, -0.25)
+    assert again.evidence == refined().evidence
+    assert again.measured_rmse == 0.1
+    assert again.predicted_rmse == 0.2
+
+
+def test_a_plan_file_without_the_fields_of_the_refinement_is_read():
+    def strip(body):
+        del body["bias_correction"], body["evidence"]
+        for tensor in body["tensors"]:
+            del tensor["clip"]
+
+    made = edited(strip)
+    assert made.clips() == {"a": 1.0, "b": 1.0}
+    assert made.bias_correction == ()
+    assert made.evidence is None
+
+
+@pytest.mark.parametrize("key", ["width", "clip"])
+def test_what_was_measured_is_dropped_with_the_widths_that_it_was_measured_of(key):
+    made = recost(edited(lambda body: body["tensors"][1].update({key: {"width": 8, "clip": 0.5}[key]})), COSTS)
+    assert made.evidence is None
+    assert made.bias_correction == ()
+    assert made.measured_rmse is None
+
+
+def test_a_correction_without_evidence_is_the_users_own():
+    made = recost(edited(lambda body: (body.update(evidence=None), body["tensors"][1].update(width=8))), COSTS)
+    assert made.bias_correction == (0.5, -0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda body: body["tensors"][0].update(clip=0), "clip is 0"),
+        (lambda body: body["tensors"][0].update(clip=1.5), "clip is 1.5"),
+        (lambda body: body["tensors"][0].update(clip="1"), "clip is '1'"),
+        (lambda body: body.update(bias_correction=0.5), "not a list of numbers"),
+        (lambda body: body.update(bias_correction=["x"]), "not a list of numbers"),
+        (lambda body: body["evidence"].update(method="guess"), "method is 'guess'"),
+        (lambda body: body["evidence"].update(measured_rmse=-1), "measured_rmse is -1"),
+        (lambda body: body["evidence"].update(stages="gram"), "stages is not a list"),
+        (lambda body: body["evidence"].pop("assignment"), "assignment is missing"),
+    ],
+)
+def test_broken_fields_of_the_refinement_are_refused(change, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        edited(change)
+    assert caught.value.hint
+
+
+def test_pins_count_in_the_default_budget():
+    assert default_budget(COSTS, {"a": 8}) == 175
+    assert default_budget(COSTS, {"a": 4, "b": 4}) == 100

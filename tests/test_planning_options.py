@@ -1,0 +1,190 @@
+"""`edge-tqs plan` and the planning options of `build`: each does what it says, and none breaks a budget."""
+
+from __future__ import annotations
+
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_tqs.cli import main
+from edge_tqs.errors import UsageError
+from edge_tqs.request import plan_request
+
+Plan = Callable[..., dict]
+QUICK = ("--horizon", "8", "--draws", "2")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*args: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["edge-tqs", *map(str, args)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        out, err = capsys.readouterr()
+        return int(leaving.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers of which int4 saves bytes, and a small head."""
+    import keras
+
+    keras.utils.set_random_seed(4)
+    path = tmp_path_factory.mktemp("planned") / "net.keras"
+    layers = [keras.layers.Flatten(), keras.layers.Dense(40, "tanh"), keras.layers.Dense(40, "tanh")]
+    keras.Sequential([keras.Input((12, 2)), *layers, keras.layers.Dense(2)]).save(path)
+    return path
+
+
+@pytest.fixture
+def plan(run: Callable[..., tuple[int, str, str]], model: Path) -> Plan:
+    def call(*args: str | Path) -> dict:
+        code, out, err = run("plan", model, *QUICK, "--json", *args)
+        assert code == 0, err
+        return json.loads(out)
+
+    return call
+
+
+def size(body: dict) -> int:
+    return sum(tensor["bytes"] for tensor in body["tensors"])
+
+
+def marked(body: dict, mark: str) -> dict:
+    (point,) = [point for point in body["frontier"] if point["mark"] == mark]
+    return point
+
+
+def test_the_refined_plan_is_the_default_and_beats_the_a_priori_one(plan: Plan) -> None:
+    refined, a_priori = plan(), plan("--no-refine")
+    assert refined["evidence"]["stages"] == ["gram", "clip", "verify", "bias_correction"]
+    assert refined["evidence"]["measured_rmse"] > 0
+    assert a_priori["evidence"]["method"] == "a-priori"
+    assert a_priori["evidence"]["measured_rmse"] is None
+    assert refined["budget_bytes"] == a_priori["budget_bytes"]
+    for body in (refined, a_priori):
+        assert size(body) <= body["budget_bytes"]
+        assert marked(body, "chosen")["bytes"] == size(body)
+        assert marked(body, "all-int4")["bytes"] < marked(body, "all-int8")["bytes"]
+    assert marked(refined, "all-int8")["measured_rmse"] < marked(refined, "all-int4")["measured_rmse"]
+
+
+def test_budget_and_pins(plan: Plan) -> None:
+    names = [tensor["name"] for tensor in plan("--no-refine")["tensors"]]
+    body = plan("--pin", f"{names[0]}=4", "--pin", f"{names[2]}=8")
+    widths = {tensor["name"]: tensor["width"] for tensor in body["tensors"]}
+    assert widths[names[0]] == 4
+    assert widths[names[2]] == 8
+    all_int8 = marked(body, "all-int8")["bytes"]
+    assert size(plan("--budget", all_int8)) <= all_int8
+
+
+@pytest.mark.parametrize("refine", ["--refine", "--no-refine"])
+@pytest.mark.parametrize("wanted", [4, 5.5, 8])
+def test_mean_bits(plan: Plan, wanted: float, refine: str) -> None:
+    body = plan("--mean-bits", wanted, refine)
+    assert marked(body, "chosen")["mean_bits"] <= wanted
+    assert body["budget_bytes"] is None
+    if wanted == 4:
+        assert {tensor["width"] for tensor in body["tensors"]} == {4}
+
+
+def test_max_divergence_takes_the_smallest_plan_that_keeps_it(plan: Plan) -> None:
+    points = [point for point in plan()["frontier"] if not point["mark"]]
+    loose = points[len(points) // 2]["measured_rmse"] * 1.001
+    body = plan("--max-divergence", loose)
+    assert body["evidence"]["measured_rmse"] <= loose
+    assert size(body) <= points[len(points) // 2]["bytes"]
+    assert size(plan("--max-divergence", 1e6)) == points[0]["bytes"]
+
+
+def test_a_part_that_is_left_out_is_not_in_the_plan(plan: Plan) -> None:
+    body = plan("--without", "clip", "--without", "bias-correction")
+    assert body["evidence"]["stages"] == ["gram", "verify"]
+    assert {tensor["clip"] for tensor in body["tensors"]} == {1.0}
+    assert body["bias_correction"] == []
+
+
+def test_the_table_and_the_picture(run: Callable[..., tuple[int, str, str]], model: Path, tmp_path: Path) -> None:
+    code, out, err = run("plan", model, *QUICK, "--plot", tmp_path / "frontier.svg")
+    assert code == 0, err
+    for words in ("all-int4", "all-int8", "chosen", "predicted", "measured", "mean bits"):
+        assert words in out
+    svg = (tmp_path / "frontier.svg").read_text()
+    ElementTree.fromstring(svg)
+    for words in (">all-int4<", ">all-int8<", ">chosen<", ">predicted<", ">measured<"):
+        assert words in svg
+    run("plan", model, *QUICK, "--plot", tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text() == svg
+
+
+def test_a_plan_file_is_built_as_it_is_and_after_editing(
+    run: Callable[..., tuple[int, str, str]], model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.json"
+    assert run("plan", model, *QUICK, "--without", "verify", "--out", file)[0] == 0
+    body = json.loads(file.read_text())
+    build = ("build", model, *QUICK, "--board", "host", "--out", tmp_path / "out", "--plan", file, "--json")
+    code, out, err = run(*build)
+    assert code == 0, err
+    assert json.loads((tmp_path / "out" / "plan.json").read_text()) == body
+    body["tensors"][1]["width"] = 12 - body["tensors"][1]["width"]
+    body["tensors"][1]["clip"] = 0.7
+    body["bias_correction"] = [0.01, 0.02]
+    file.write_text(json.dumps(body))
+    code, out, err = run(*build)
+    assert code == 0, err
+    assert any("bias correction" in warning for warning in json.loads(out)["warnings"])
+    built = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert built["tensors"][1]["clip"] == 0.7
+    assert built["tensors"][1]["width"] == body["tensors"][1]["width"]
+    assert built["bias_correction"] == []
+    assert built["evidence"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget": "1000", "bits": "8"}, "--budget and --bits exclude each other"),
+        ({"mean_bits": 5.0, "max_divergence": 0.1}, "--mean-bits and --max-divergence"),
+        ({"bits": "8", "pin": ("a=8",)}, "nothing to --pin"),
+        ({"refine": False, "without": ("clip",)}, "--without has no meaning"),
+        ({"refine": False, "max_divergence": 0.1}, "has to measure"),
+        ({"pin": ("a",)}, "--pin a is not a weight and a width"),
+        ({"pin": ("a=6",)}, "--pin a=6"),
+        ({"budget": "lots"}, "number of bytes"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        plan_request(None, **options)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--pin", "dense/kernle=8"), ("dense/kernle", "Did you mean")),
+        (("--max-divergence", "1e-9"), ("best that was found", "--bits 8")),
+        (("--mean-bits", "4", "--pin", "dense/kernel=8"), ("bits a weight on average",)),
+        (("--plot", "/nonexistent/x.svg"), ("/nonexistent/x.svg", "--plot")),
+    ],
+)
+def test_requests_that_cannot_be_met(
+    run: Callable[..., tuple[int, str, str]], model: Path, options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    _, out, _ = run("plan", model, *QUICK, "--no-refine", "--json")
+    name = json.loads(out)["tensors"][0]["name"]
+    given = [option.replace("dense/kernel=", f"{name}=") for option in options]
+    code, _, err = run("plan", model, *QUICK, *given)
+    assert code == 2
+    assert err.count("error:") == 1
+    assert err.count("  try: ") == 1
+    for word in words:
+        assert word in err
