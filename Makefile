@@ -2,15 +2,17 @@
 # make test    set up, then everything that CI checks
 # make check   the same without setting up
 # make lint    ruff, mypy, clang-format
+# make bench   count the kernels' instructions on emulated cores; writes benchmarks/kernels.json
+# make bench-diff  count them again and fail where they rose by more than 2 %
 # make clean   remove what was built; the environments stay
 
 BIN := .venv/bin
 BOARD := qemu-mps2-an386
 EXAMPLE := examples/machine-temperature
-C_FILES := $(shell find firmware_templates -name '*.[ch]')
+C_FILES := $(shell find firmware_templates benchmarks -name '*.[ch]')
 JOBS := 2
 
-.PHONY: demo test check lint setup clean
+.PHONY: demo test check lint setup clean bench bench-diff
 
 demo: setup
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
@@ -28,6 +30,12 @@ lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+
+bench: setup
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/kernels.py
+
+bench-diff: setup
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/kernels.py --diff
 
 setup:
 	@tools/setup

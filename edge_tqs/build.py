@@ -221,8 +221,8 @@ def _run_in_runtimes(
 
 
 def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: bytes) -> Image:
-    sources = emit(graph, model_hash, graph.name)
-    firmware = assemble(board, sources, kernel_sources(graph), out / build_dir.FIRMWARE)
+    sources = emit(graph, model_hash, graph.name, board.core)
+    firmware = assemble(board, sources, kernel_sources(graph, board.core), out / build_dir.FIRMWARE)
     image = compile_firmware(firmware)
     if board.port == "linux":
         from edge_tqs.bundle import write_bundle

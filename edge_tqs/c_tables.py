@@ -3,27 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import integer
+from edge_tqs.c_dense import (
+    PORTABLE,
+    SHIFTS,
+    constant_codes,
+    dense_kernel,
+    family,
+    pad_rows,
+    sum_factors,
+)
 from edge_tqs.c_text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
 
-ROWS = 4  # rows that a dense kernel computes at a time
 LUT_KINDS = frozenset({"logistic", "tanh", "elu"})
+_KERNELS = {
+    "add": "tqs_add_s8",
+    "sub": "tqs_add_s8",
+    "mul": "tqs_mul_s8",
+    "leaky_relu": "tqs_leaky_relu_s8",
+    "quantize": "tqs_requant_s8",
+    **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
+}
 
 Ints = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The C function for an operator. source: its file, relative to the template root; scratch: words that it needs."""
+
+    name: str
+    source: str
+    scratch: int = 0
+
+
+def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
+    """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
+    if op.kind == "fully_connected":
+        dense = dense_kernel(graph, op, core)
+        return Kernel(dense.name, dense.source, dense.scratch(graph.tensors[op.inputs[1]].shape[1]))
+    if op.kind not in _KERNELS:
+        raise no_kernel(graph, op)
+    fast = family(core) != PORTABLE
+    if op.kind in ("add", "sub") and sum_factors(integer.add_params(graph, op)) is not None:
+        name = "tqs_sum_s8"
+    else:
+        name = _KERNELS[op.kind]
+        fast = fast and op.kind == "mul" and integer.mul_params(graph, op).shift in SHIFTS
+    return Kernel(f"{name}_arm", f"kernels/arm/{name}_arm.c") if fast else Kernel(name, f"kernels/{name}.c")
+
+
+def no_kernel(graph: Graph, op: Op) -> ModelError:
+    """The error for an operator that no kernel runs."""
+    return ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no C kernel")
 
 
 class Tables:
     """Tables in the order in which operators ask for them; equal weights and lookup tables are emitted once."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, core: str = PORTABLE) -> None:
         self.graph = graph
+        self.core = core
         self.texts: list[str] = []
         self._names: set[str] = set()
         self._shared: dict[bytes, str] = {}
@@ -36,38 +84,53 @@ class Tables:
         name = self._name(identifier(op.outputs[0]))
         if op.kind == "fully_connected":
             return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
+        kernel = kernel_of(self.graph, op, self.core).name
+        if kernel.startswith("tqs_sum"):
+            return self._add_struct("tqs_sum_t", name, self._one_step_sum(op))
         if op.kind in ("add", "sub"):
             return self._add_struct("tqs_add_t", name, self._sum(op))
         if op.kind == "mul":
-            return self._add_struct("tqs_mul_t", name, self._product(op))
+            return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
         if op.kind in LUT_KINDS:
             return self._add_struct("tqs_lut_t", name, self._lookup(op, name))
         if op.kind == "leaky_relu":
             return self._add_struct("tqs_leaky_relu_t", name, self._leaky_relu(op))
         if op.kind == "quantize":
             return self._add_struct("tqs_requant_t", name, self._requant(op))
-        raise ModelError(f"{self.graph.name}: operator {op.kind} to {op.outputs[0]} has no C kernel")
+        raise no_kernel(self.graph, op)
 
     def _fully_connected(self, op: Op, name: str) -> dict[str, object]:
         params = integer.fully_connected_params(self.graph, op)
         weight = self.graph.tensors[op.inputs[1]]
         rows, inputs = weight.shape
-        codes = self._codes(op.inputs[1])
-        bias = self._codes(op.inputs[2]) if len(op.inputs) == 3 else np.zeros(rows, np.int64)
-        what = f"{plain(weight.name)}, {weight.dtype}, {rows} x {inputs} in blocks of {ROWS} rows"
-        packed = pack_rows(codes, 4 if weight.dtype == "int4" else 8)
+        codes = constant_codes(self.graph, op.inputs[1])
+        bias = constant_codes(self.graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(rows, np.int64)
+        bias = fold_bias(bias, codes, params.input_zero_point)
+        kernel = dense_kernel(self.graph, op, self.core)
+        # A dead row has multiplier 0 and any shift; a fast kernel wants one that it can shift by.
+        shift = np.where(params.multiplier == 0, -1, params.shift) if kernel.fast else params.shift
+        what = f"{plain(weight.name)}, {weight.dtype}, {rows} x {inputs}, as {kernel.name} reads it"
+        packed = kernel.pack(pad_rows(codes))
         return {
-            "weights": self._add_shared("int8_t", f"{name}_weights", packed, what),
-            "bias": self._add_array(
-                "int32_t", f"{name}_bias", pad_rows(fold_bias(bias, codes, params.input_zero_point))
-            ),
+            "weights": self._add_shared(kernel.c_type, f"{name}_weights", packed, what),
+            "bias": self._add_array("int32_t", f"{name}_bias", pad_rows(2 * bias if kernel.fast else bias)),
             "multiplier": self._add_array("int32_t", f"{name}_multiplier", pad_rows(params.multiplier)),
-            "shift": self._add_array("int8_t", f"{name}_shift", pad_rows(params.shift)),
+            "shift": self._add_array("int8_t", f"{name}_shift", pad_rows(-1 - shift if kernel.fast else shift)),
             "inputs": inputs,
             "outputs": rows,
             "zero_point": params.output_zero_point,
             "low": params.low,
             "high": params.high,
+        }
+
+    def _one_step_sum(self, op: Op) -> dict[str, object]:
+        factors = sum_factors(integer.add_params(self.graph, op))
+        assert factors is not None, "kernel_of has found them"
+        return {
+            "a_factor": factors.a_factor,
+            "b_factor": factors.b_factor,
+            "offset": factors.offset,
+            "size": self._size(op),
         }
 
     def _sum(self, op: Op) -> dict[str, object]:
@@ -86,11 +149,11 @@ class Tables:
             "size": self._size(op),
         }
 
-    def _product(self, op: Op) -> dict[str, object]:
+    def _product(self, op: Op, *, fast: bool) -> dict[str, object]:
         params = integer.mul_params(self.graph, op)
         return {
             "multiplier": params.multiplier,
-            "shift": params.shift,
+            "shift": -1 - params.shift if fast else params.shift,
             "a_zero_point": params.zero_point_1,
             "b_zero_point": params.zero_point_2,
             "y_zero_point": params.output_zero_point,
@@ -124,12 +187,6 @@ class Tables:
             "size": self._size(op),
         }
 
-    def _codes(self, name: str) -> npt.NDArray[np.int64]:
-        data = self.graph.tensors[name].data
-        if data is None:
-            raise ModelError(f"{self.graph.name}: {name} is computed: weights and biases must be constants")
-        return data.astype(np.int64)
-
     def _size(self, op: Op) -> int:
         return self.graph.tensors[op.outputs[0]].size
 
@@ -143,7 +200,8 @@ class Tables:
 
     def _add_array(self, c_type: str, name: str, values: Ints, what: str = "") -> str:
         remark = f"/* {what} */\n" if what else ""
-        body = wrap(str(value) for value in values.reshape(-1).tolist())
+        form = "0x{:08x}u" if c_type == "uint32_t" else "{}"
+        body = wrap(form.format(value) for value in values.reshape(-1).tolist())
         self.texts.append(f"{remark}static const {c_type} {name}[{values.size}] = {{\n{body}\n}};")
         return name
 
@@ -157,20 +215,6 @@ class Tables:
         body = "\n".join(f"    .{field} = {value}," for field, value in fields.items())
         self.texts.append(f"static const {c_type} {name}_layer = {{\n{body}\n}};")
         return f"{name}_layer"
-
-
-def pad_rows(values: Ints) -> Ints:
-    """(M, ...) padded with zeros along the first axis to a multiple of ROWS."""
-    return np.concatenate([values, np.zeros((-values.shape[0] % ROWS, *values.shape[1:]), values.dtype)])
-
-
-def pack_rows(codes: Ints, width: int) -> npt.NDArray[np.int8]:
-    """Weight codes (M, K) in the layout of tqs_fc_s8 (width 8) or tqs_fc_s4 (width 4): see tqs_kernels.h. Flat."""
-    padded = pad_rows(codes)
-    blocks = padded.reshape(-1, ROWS, padded.shape[1]).transpose(0, 2, 1).astype(np.int8)  # (R / 4, K, 4)
-    if width == 8:
-        return np.ascontiguousarray(blocks).reshape(-1)
-    return integer.pack_int4(np.ascontiguousarray(blocks)).view(np.int8)
 
 
 def fold_bias(bias: Ints, codes: Ints, zero_point: int) -> npt.NDArray[np.int64]:

@@ -6,51 +6,44 @@ All other C is fixed and lies in firmware_templates: ``kernels/`` and ``core/tqs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from edge_tqs.c_tables import LUT_KINDS, Tables
+from edge_tqs.c_dense import PORTABLE
+from edge_tqs.c_tables import Kernel, Tables, kernel_of
 from edge_tqs.c_text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph, Op, Quant, Scaling
-from edge_tqs.memory import VIEWS, Copy, MemoryPlan, Place, needed_ops, plan_memory
+from edge_tqs.graph import Graph, Quant, Scaling
+from edge_tqs.memory import VIEWS, WORD, Copy, MemoryPlan, Place, needed_ops, plan_memory
 from edge_tqs.templates import fill, template_root
 
-KERNELS = {
-    "add": "tqs_add_s8",
-    "sub": "tqs_add_s8",
-    "mul": "tqs_mul_s8",
-    "leaky_relu": "tqs_leaky_relu_s8",
-    "quantize": "tqs_requant_s8",
-    **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
-}
 
-
-def emit(graph: Graph, model_hash: str, name: str) -> dict[str, str]:
+def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict[str, str]:
     """File name -> text of model.c and model.h for an integer ``graph``.
 
-    model_hash: 64 hexadecimal digits (docs/format.md). name: what firmware and reports call the model. The text depends
-    on the arguments alone.
+    model_hash: 64 hexadecimal digits (docs/format.md). name: what firmware and reports call the model. core: the
+    processor as boards name it, which decides the kernels; any but the Cortex-M get the portable ones. The text
+    depends on the arguments alone.
 
     Raises:
         ModelError: The graph is not integer, or no kernel runs one of its operators.
         ValueError: ``model_hash`` is not a SHA-256.
     """
     _check(graph)
-    plan = plan_memory(graph)
+    kernels = {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if op.kind not in VIEWS}
+    plan = plan_memory(graph, {i: WORD * kernel.scratch for i, kernel in kernels.items()})
+    source = _source(graph, plan, kernels, core, title := plain(name), model_hash)
     root = template_root()
-    title = plain(name)
     return {
         "model.h": fill((root / "model.h.in").read_text(encoding="utf-8"), _header(graph, plan, title, name)),
-        "model.c": fill((root / "model.c.in").read_text(encoding="utf-8"), _source(graph, plan, title, model_hash)),
+        "model.c": fill((root / "model.c.in").read_text(encoding="utf-8"), source),
     }
 
 
-def kernel_sources(graph: Graph) -> tuple[str, ...]:
-    """The kernels that model.c calls, as C files relative to the template root, sorted."""
-    kernels = {_kernel(graph, op) for op in graph.ops if op.kind not in VIEWS}
-    return tuple(f"kernels/{kernel}.c" for kernel in sorted(kernels))
+def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
+    """The kernels that model.c calls on ``core``, as C files relative to the template root, sorted."""
+    return tuple(sorted({kernel_of(graph, op, core).source for op in graph.ops if op.kind not in VIEWS}))
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -88,12 +81,6 @@ def _quant(graph: Graph, name: str) -> Quant:
     return quant
 
 
-def _kernel(graph: Graph, op: Op) -> str:
-    if op.kind == "fully_connected":
-        return "tqs_fc_s4" if graph.tensors[op.inputs[1]].dtype == "int4" else "tqs_fc_s8"
-    return KERNELS[op.kind]
-
-
 # --- model.h ----------------------------------------------------------------------------------------------------------
 
 
@@ -117,12 +104,14 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
 # --- model.c ----------------------------------------------------------------------------------------------------------
 
 
-def _source(graph: Graph, plan: MemoryPlan, title: str, model_hash: str) -> dict[str, str]:
+def _source(
+    graph: Graph, plan: MemoryPlan, kernels: Mapping[int, Kernel], core: str, title: str, model_hash: str
+) -> dict[str, str]:
     digest = bytes.fromhex(model_hash)
     if len(digest) != 32:
         raise ValueError(f"model_hash has {len(digest)} bytes, not 32")
-    tables = Tables(graph)
-    calls = {i: _call(graph, plan, op, tables.add_layer(op)) for i, op in enumerate(graph.ops) if op.kind not in VIEWS}
+    tables = Tables(graph, core)
+    calls = {i: _call(graph, plan, i, kernel.name, tables.add_layer(graph.ops[i])) for i, kernel in kernels.items()}
     return {
         "TITLE": title,
         "SUMMARY": "\n".join(_summary(graph, plan)),
@@ -181,17 +170,23 @@ def _floats(name: str, values: Iterable[float]) -> str:
     return f"const float {name}[TQS_CHANNELS] = {{\n{wrap(number(value) for value in values)}\n}};"
 
 
-def _call(graph: Graph, plan: MemoryPlan, op: Op, layer: str) -> str:
+def _call(graph: Graph, plan: MemoryPlan, index: int, kernel: str, layer: str) -> str:
+    op = graph.ops[index]
     operands = op.inputs[:1] if op.kind == "fully_connected" else op.inputs
     for name in operands:
         if name not in plan.places:
             raise ModelError(
                 f"{graph.name}: {op.kind} to {op.outputs[0]} reads the constant {name}: only weights may be"
             )
-    places = ", ".join(_pointer(plan.places[name]) for name in (*operands, *op.outputs))
+    arguments = [_pointer(plan.places[name]) for name in (*operands, *op.outputs)]
+    if index in plan.scratch:
+        # The arena is aligned, and so is each scratch in it.
+        arguments.append(f"(uint32_t *)(void *)({_pointer(Place('arena', plan.scratch[index], 0))})")
+    elif op.kind == "fully_connected":
+        arguments.append("NULL")
     shapes = " x ".join(str(size) for size in graph.tensors[op.outputs[0]].shape)
     remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
-    return f"    /* {remark} */\n    {_kernel(graph, op)}(&{layer}, {places});"
+    return f"    /* {remark} */\n    {kernel}(&{layer}, {', '.join(arguments)});"
 
 
 def _pointer(place: Place) -> str:

@@ -84,7 +84,9 @@ def assemble(board: Board, model_files: Mapping[str, str], kernel_sources: Seque
     sources = [*(f"core/{name}" for name in _CORE), *sorted(kernel_sources)]
     sources += [f"{port}/{name}" for name in _PORTS[board.port]]
     headers = [
-        path.relative_to(root).as_posix() for part in ("core", "kernels", port) for path in _headers(root / part)
+        path.relative_to(root).as_posix()
+        for part in ("core", "kernels", "kernels/arm", port)
+        for path in _headers(root / part)
     ]
     values = {"BOARD_NAME": board.name, "MAX_PAYLOAD": str(board.max_payload)}
     texts = dict(model_files)

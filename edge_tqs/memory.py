@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from edge_tqs.graph import Graph, Op
 
+WORD = 4
 VIEWS = frozenset({"split", "slice", "reshape"})
 #: operators whose kernels may write over an input of the output's size (tqs_kernels.h)
 IN_PLACE = frozenset({"add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize"})
@@ -18,12 +19,13 @@ IN_PLACE = frozenset({"add", "sub", "mul", "logistic", "tanh", "elu", "leaky_rel
 
 @dataclass(frozen=True)
 class Buffer:
-    """``size`` bytes that are in use from operator ``first`` to operator ``last``, both included."""
+    """``size`` bytes at a multiple of ``align``, in use from operator ``first`` to operator ``last``, both included."""
 
     name: str
     size: int
     first: int
     last: int
+    align: int = 1
 
     def meets(self, other: Buffer) -> bool:
         return self.first <= other.last and other.first <= self.last
@@ -58,7 +60,8 @@ class Copy:
 class MemoryPlan:
     """places: by tensor, constants excluded. copies: in order, for outputs that could not be written where they belong.
 
-    arena_size: bytes. state_offsets: by State.name, in graph order.
+    arena_size: bytes. state_offsets: by State.name, in graph order. scratch: offset in the arena by index of the
+    operator, a multiple of WORD, for the operators that need some.
     """
 
     places: Mapping[str, Place]
@@ -66,6 +69,7 @@ class MemoryPlan:
     arena_size: int
     state_offsets: Mapping[str, int]
     state_size: int
+    scratch: Mapping[int, int]
 
 
 def pack(buffers: Iterable[Buffer]) -> Arena:
@@ -80,7 +84,7 @@ def pack(buffers: Iterable[Buffer]) -> Arena:
         for other in sorted((p for p in placed if p.meets(buffer)), key=lambda p: offsets[p.name]):
             if offsets[other.name] >= offset + buffer.size:
                 break
-            offset = max(offset, offsets[other.name] + other.size)
+            offset = max(offset, -(-(offsets[other.name] + other.size) // buffer.align) * buffer.align)
         offsets[buffer.name] = offset
         placed.append(buffer)
     return Arena(offsets, max((offsets[b.name] + b.size for b in placed), default=0))
@@ -104,13 +108,13 @@ def needed_ops(graph: Graph, outputs: Iterable[str]) -> tuple[int, ...]:
     return tuple(reversed(needed))
 
 
-def plan_memory(graph: Graph) -> MemoryPlan:
-    """Place every tensor of ``graph``.
+def plan_memory(graph: Graph, scratch: Mapping[int, int] | None = None) -> MemoryPlan:
+    """Place every tensor of ``graph``, and ``scratch[index]`` bytes for the time that operator ``index`` runs.
 
     A state's output is written straight into the state where nothing reads the old value any more; y into the caller's
     y unless a state depends on it (a warm-up step has no y). What cannot be is copied at the end.
     """
-    return _Planner(graph).plan()
+    return _Planner(graph).plan(scratch or {})
 
 
 @dataclass
@@ -155,7 +159,7 @@ class _Planner:
         self.state_size = offset
         self.for_states = frozenset(needed_ops(graph, [state.output for state in graph.states]))
 
-    def plan(self) -> MemoryPlan:
+    def plan(self, scratch: Mapping[int, int]) -> MemoryPlan:
         graph = self.graph
         self._open(graph.input, "x", 0)
         for state in graph.states:
@@ -165,10 +169,12 @@ class _Planner:
                 self._place_views(op)
             else:
                 self._place_result(index, op)
-        arena = pack(self._buffers())
+        spare = [Buffer(f"scratch {i}", size, i, i, WORD) for i, size in scratch.items() if size > 0]
+        arena = pack([*self._buffers(), *spare])
         places = {name: self._locate(part, arena) for name, part in self.parts.items()}
         copies, arena_size = self._copies(places, arena.size)
-        return MemoryPlan(places, copies, arena_size, self.state_offsets, self.state_size)
+        offsets = {buffer.first: arena.offsets[buffer.name] for buffer in spare}
+        return MemoryPlan(places, copies, arena_size, self.state_offsets, self.state_size, offsets)
 
     def _open(self, name: str, region: str, offset: int, first: int = 0) -> None:
         size = self.graph.tensors[name].size

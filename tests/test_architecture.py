@@ -39,6 +39,7 @@ PARTS = {
     "tflite_lower": "tflite_model",
     "tflite_raise": "tflite_model",
     "tflite_rollout": "runtimes",
+    "c_dense": "emit_c",
     "c_tables": "emit_c",
     "c_text": "emit_c",
     "memory": "emit_c",

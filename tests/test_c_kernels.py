@@ -11,14 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_library import SANITIZERS, TRAPS, compile_c, include_flags
+from graphs import single_op
 
 from edge_tqs import integer
-from edge_tqs.c_tables import fold_bias, pack_rows, pad_rows
+from edge_tqs.c_dense import DENSE_KERNELS, pad_rows, sum_factors
+from edge_tqs.c_tables import fold_bias
+from edge_tqs.graph import Quant
 from edge_tqs.templates import template_root
 
 KERNELS = sorted((template_root() / "kernels").glob("*.c"))
 MULTIPLIERS = (1 << 30, (1 << 31) - 1, 0)
 GUARD = 85
+ALL_CODES = np.arange(-128, 128).astype(np.int8)
 
 Pointer = ctypes.c_void_p
 
@@ -110,6 +114,12 @@ def codes_of(rng: np.random.Generator, size: int, low: int = -128, high: int = 1
     if kind == 1:
         return rng.choice([low, high], size).astype(np.int8)
     return rng.integers(low, high + 1, size).astype(np.int8)
+
+
+def pack_rows(codes: np.ndarray, width: int) -> np.ndarray:
+    """As the portable kernel of that width wants it."""
+    kernel = next(kernel for kernel in DENSE_KERNELS if kernel.name == f"tqs_fc_s{width}")
+    return kernel.pack(pad_rows(codes))
 
 
 def zero_point_of(rng: np.random.Generator) -> int:
@@ -210,6 +220,29 @@ def test_add(kernels: ctypes.CDLL, subtract: bool) -> None:
         np.testing.assert_array_equal(b, expected, "in place over b")
 
 
+class Sum(ctypes.Structure):
+    _fields_ = [*((name, ctypes.c_int32) for name in ("a_factor", "b_factor", "offset")), ("size", ctypes.c_uint16)]
+
+
+def test_one_step_sums_equal_sums_for_every_pair(kernels: ctypes.CDLL) -> None:
+    """Scales as layers have them: factors are found for nearly all, and then each of the 65536 pairs is right."""
+    rng = np.random.default_rng(8)
+    a, b = (side.reshape(-1)[:-1] for side in np.meshgrid(ALL_CODES, ALL_CODES, indexing="ij"))  # 65535 at most
+    found = 0
+    for _ in range(20):
+        scales = [Quant(np.array([rng.uniform(0.01, 0.05)], np.float32), zero_point_of(rng)) for _ in range(3)]
+        graph = single_op(str(rng.choice(["add", "sub"])), (scales[0], scales[1]), scales[2])
+        params = integer.add_params(graph, graph.ops[0])
+        factors = sum_factors(params)
+        if factors is None:
+            continue
+        found += 1
+        layer = Sum(factors.a_factor, factors.b_factor, factors.offset, a.size)
+        expected = integer.add(params, a, b)
+        np.testing.assert_array_equal(call(kernels.tqs_sum_s8, layer, a, b, size=a.size), expected)
+    assert found >= 15
+
+
 def test_mul(kernels: ctypes.CDLL) -> None:
     rng = np.random.default_rng(3)
     for _ in range(300):
@@ -230,9 +263,6 @@ def test_lut(kernels: ctypes.CDLL) -> None:
     expected = integer.look_up(table, x)
     layer = Lut(address(table), 256)
     np.testing.assert_array_equal(call(kernels.tqs_lut_s8, layer, x, size=256), expected)
-
-
-ALL_CODES = np.arange(-128, 128).astype(np.int8)
 
 
 def rescaled(x: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
@@ -303,6 +333,7 @@ int main(void)
     int8_t *table = calloc(256, 1);
     tqs_fc_t fc = {0};
     tqs_add_t add = {0};
+    tqs_sum_t sum = {0};
     tqs_mul_t mul = {0};
     tqs_lut_t lut = {0};
     tqs_leaky_relu_t leaky = {0};
@@ -314,14 +345,15 @@ int main(void)
     fc.inputs = K;
     fc.outputs = M;
     fc.weights = weights;
-    tqs_fc_s8(&fc, x, y);
+    tqs_fc_s8(&fc, x, y, NULL);
     fc.weights = nibbles;
-    tqs_fc_s4(&fc, x, y);
-    add.size = mul.size = lut.size = leaky.size = requant.size = M;
+    tqs_fc_s4(&fc, x, y, NULL);
+    add.size = sum.size = mul.size = lut.size = leaky.size = requant.size = M;
     lut.table = table;
     y[0] = -128;
     y[1] = 127;
     tqs_add_s8(&add, y, y, y);
+    tqs_sum_s8(&sum, y, y, y);
     tqs_mul_s8(&mul, y, y, y);
     tqs_lut_s8(&lut, y, y);
     tqs_leaky_relu_s8(&leaky, y, y);

@@ -311,7 +311,7 @@ def test_warm_up_steps_skip_what_only_y_needs() -> None:
 def test_emitted_and_shipped_c_is_formatted(tmp_path: Path) -> None:
     sources = {path for seed, kind in enumerate(KINDS) for path in _rendered(model(60 + seed, kind), tmp_path / kind)}
     root = template_root()
-    shipped = [*(root / "kernels").iterdir(), *(root / "core").glob("tqs_model*"), root / "core/tqs_graph.h"]
+    shipped = [*(root / "kernels").rglob("*.[ch]"), *(root / "core").glob("tqs_model*"), root / "core/tqs_graph.h"]
     style = (root.parent / ".clang-format").as_posix()
     command = [CLANG_FORMAT, "--dry-run", "-Werror", f"--style=file:{style}", *sorted(sources), *sorted(shipped)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

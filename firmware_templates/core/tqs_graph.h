@@ -23,7 +23,7 @@ extern const float tqs_sample_step[TQS_CHANNELS];
 extern const float tqs_output_mean[TQS_CHANNELS];
 extern const float tqs_output_step[TQS_CHANNELS];
 
-/* Evaluates the graph. x: [TQS_GRAPH_INPUT], y: [TQS_CHANNELS], arena: [TQS_ARENA_SIZE]. */
+/* Evaluates the graph. x: [TQS_GRAPH_INPUT], y: [TQS_CHANNELS], arena: [TQS_ARENA_SIZE], at a word's address. */
 #if TQS_STATE_SIZE == 0u
 void tqs_graph_run(const int8_t *x, int8_t *y, int8_t *arena);
 #else

@@ -36,7 +36,7 @@ void tqs_reset(tqs_model_t *model) {
 
 void tqs_push_q(tqs_model_t *model, const int8_t sample[TQS_CHANNELS]) {
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
-    tqs_graph_run(sample, model->state, model->said, model->arena);
+    tqs_graph_run(sample, model->state, model->said, (int8_t *)model->arena);
 #else
     append(model->history, sample);
 #endif
@@ -75,7 +75,7 @@ static void advance(tqs_model_t *model) {
         int8_t sample[TQS_CHANNELS];
 
         feed_back(model->y, sample);
-        tqs_graph_run(sample, model->work_state, model->y, model->arena);
+        tqs_graph_run(sample, model->work_state, model->y, (int8_t *)model->arena);
     }
 #else
     if (model->step > 0u) {
@@ -91,12 +91,12 @@ static void advance(tqs_model_t *model) {
 
         tqs_graph_reset(model->work_state);
         for (; sample != last; sample += TQS_CHANNELS) {
-            tqs_graph_advance(sample, model->work_state, model->arena);
+            tqs_graph_advance(sample, model->work_state, (int8_t *)model->arena);
         }
-        tqs_graph_run(last, model->work_state, model->y, model->arena);
+        tqs_graph_run(last, model->work_state, model->y, (int8_t *)model->arena);
     }
 #else
-    tqs_graph_run(model->work, model->y, model->arena);
+    tqs_graph_run(model->work, model->y, (int8_t *)model->arena);
 #endif
 #endif
 }

@@ -38,8 +38,8 @@ typedef struct tqs_model {
     int8_t state[TQS_STATE_SIZE]; /* after the sample pushed last */
     int8_t said[TQS_CHANNELS];    /* y after that sample: the first step of each forecast */
 #endif
-    int8_t y[TQS_CHANNELS]; /* the last step of the forecast */
-    int8_t arena[TQS_ARENA_SIZE];
+    int8_t y[TQS_CHANNELS];                     /* the last step of the forecast */
+    uint32_t arena[(TQS_ARENA_SIZE + 3u) / 4u]; /* words: kernels keep halfwords and words in it */
     uint32_t pushed;
     uint32_t step; /* steps of the forecast so far; stays at 2^32 - 1 */
 } tqs_model_t;

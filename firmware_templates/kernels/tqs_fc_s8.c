@@ -2,12 +2,13 @@
 #include "tqs_kernels.h"
 #include "tqs_requantize.h"
 
-void tqs_fc_s8(const tqs_fc_t *layer, const int8_t *x, int8_t *y) {
+void tqs_fc_s8(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const int8_t *w = layer->weights;      /* [R / 4][K][4] */
     const int8_t *end = x + layer->inputs; /* x: [K] */
     const uint32_t outputs = layer->outputs;
     uint32_t row;
 
+    (void)scratch;
     for (row = 0; row < outputs; row += 4u) {
         const int8_t *in = x;
         int32_t sum[4];

@@ -21,7 +21,7 @@
  * 1 rows 2 and 3. R * K / 2 bytes, each nibble a two's complement number within [-7, 7].
  */
 typedef struct tqs_fc {
-    const int8_t *weights;
+    const void *weights;
     const int32_t *bias;       /* [R] in units of the accumulator, less the input's zero point times the row's sum */
     const int32_t *multiplier; /* [R] */
     const int8_t *shift;       /* [R] */
@@ -32,9 +32,20 @@ typedef struct tqs_fc {
     int8_t high;
 } tqs_fc_t;
 
-/* x: [K], y: [M]; they must not overlap. */
-void tqs_fc_s8(const tqs_fc_t *layer, const int8_t *x, int8_t *y);
-void tqs_fc_s4(const tqs_fc_t *layer, const int8_t *x, int8_t *y);
+/*
+ * x: [K], y: [M]; they must not overlap. scratch: words that the kernel may write over, none for these two.
+ *
+ * These are the reference: any core, any layer. Those of arm/ compute the same bits with fewer instructions, on the
+ * cores and for the layers that edge_tqs/c_dense.py gives them; each describes its own weights and scratch.
+ */
+void tqs_fc_s8(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s4(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+
+void tqs_fc_s8_v6m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s8_v7m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s4_lanes(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 
 /* y = a + b, or a - b: both operands are brought to a common scale with 20 more bits, added, and rescaled. */
 typedef struct tqs_add {
@@ -54,6 +65,21 @@ typedef struct tqs_add {
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_add_s8(const tqs_add_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 
+/*
+ * The same in one step, y = (a * a_factor + b * b_factor + offset) >> 22, for the layers where the code generator has
+ * found factors that give tqs_add_s8's result for each of the 65536 pairs of codes. The sum stays below 2^31.
+ */
+typedef struct tqs_sum {
+    int32_t a_factor;
+    int32_t b_factor;
+    int32_t offset;
+    uint16_t size; /* n */
+} tqs_sum_t;
+
+/* a, b, y: [n]. y may be a or b, or not overlap them. */
+void tqs_sum_s8(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+void tqs_sum_s8_arm(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+
 /* y = a * b, element by element. */
 typedef struct tqs_mul {
     int32_t multiplier;
@@ -66,6 +92,8 @@ typedef struct tqs_mul {
 
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_mul_s8(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+/* For Cortex-M, where the layer's shift is -31 to -1; the layer holds -1 - shift. */
+void tqs_mul_s8_arm(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* y = f(x) for any function of one code: logistic, tanh, elu. */
 typedef struct tqs_lut {

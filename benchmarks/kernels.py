@@ -1,0 +1,264 @@
+"""Count the instructions of one evaluation of fixed models on emulated cores, and compare them with the last count.
+
+    python benchmarks/kernels.py            write benchmarks/kernels.json
+    python benchmarks/kernels.py --diff     compare with it; exit 1 on more than 2 % more instructions, flash or RAM
+    python benchmarks/kernels.py --models fc-32x128 --cores m4    only these, printed and not written
+
+{model: {core: {width: {instructions, text_bytes, ram_bytes}}}}. The counts are of QEMU's -icount, hence exact and
+repeatable: they change only with the C, the compiler or the model. An evaluation is one inference of a feed-forward
+model, one step of a recurrent one. text_bytes: flash of the whole image, startup and main included; ram_bytes: its
+variables, that is input, output, states and arena.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_tqs import simulate
+from edge_tqs.emit_c import emit, kernel_sources
+from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
+from edge_tqs.quantize import calibrate, quantize
+from edge_tqs.templates import fill, template_root
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "kernels.json"
+TOLERANCE = 0.02
+RUNS = 16  # of kernels_main.c
+NANOSECONDS = 64  # an instruction, at -icount shift=6
+
+
+@dataclass(frozen=True)
+class Core:
+    """An emulated machine. name: as in board files; hz: SysTick's clock."""
+
+    name: str
+    machine: str
+    flash: int
+    ram: int
+    ram_bytes: int
+    hz: int
+    flags: tuple[str, ...] = ()
+
+
+CORES = {
+    "m0plus": Core("cortex-m0plus", "microbit", 0, 0x20000000, 0x4000, 16_000_000),
+    "m3": Core("cortex-m3", "mps2-an385", 0, 0x20000000, 0x400000, 25_000_000),
+    "m4": Core("cortex-m4", "mps2-an386", 0, 0x20000000, 0x400000, 25_000_000),
+    "m7": Core("cortex-m7", "mps2-an500", 0, 0x20000000, 0x400000, 25_000_000),
+    "m33": Core("cortex-m33", "mps2-an505", 0x10000000, 0x38000000, 0x400000, 20_000_000),
+    "m55": Core("cortex-m55", "mps3-an547", 0, 0x20000000, 0x80000, 32_000_000, ("-mfloat-abi=hard",)),
+}
+
+
+class Builder:
+    """A float graph with random weights, drawn in the order in which layers ask for them."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.tensors: dict[str, Tensor] = {}
+        self.ops: list[Op] = []
+        self.states: list[State] = []
+
+    def tensor(self, name: str, shape: tuple[int, ...], data: Any = None) -> str:
+        self.tensors[name] = Tensor(name, shape, "float32", data, None, name if data is not None else None)
+        return name
+
+    def op(self, kind: str, inputs: tuple[str, ...], name: str, size: int, /, **attrs: Any) -> str:
+        self.ops.append(Op(kind, inputs, (self.tensor(name, (1, size)),), attrs))
+        return name
+
+    def dense(self, x: str, units: int, name: str, activation: str = "none", bias: bool = True) -> str:
+        inputs = self.tensors[x].shape[1]
+        weight = (self.rng.normal(size=(units, inputs)) * 1.2 / np.sqrt(inputs)).astype(np.float32)
+        operands = (x, self.tensor(f"{name}/kernel", weight.shape, weight))
+        if bias:
+            data = (self.rng.normal(size=units) * 0.3).astype(np.float32)
+            operands += (self.tensor(f"{name}/bias", data.shape, data),)
+        return self.op("fully_connected", operands, name, units, activation=activation)
+
+    def split(self, x: str, parts: int, names: tuple[str, ...]) -> tuple[str, ...]:
+        size = self.tensors[x].shape[1] // parts
+        outputs = tuple(self.tensor(name, (1, size)) for name in names)
+        self.ops.append(Op("split", (x,), outputs, {"parts": parts}))
+        return outputs
+
+    def graph(self, name: str, x: str, y: str, forecast: Forecast) -> Graph:
+        return Graph(name, self.tensors, tuple(self.ops), x, y, tuple(self.states), forecast).check()
+
+
+def mlp() -> Graph:
+    b = Builder(1)
+    x = b.op("reshape", (b.tensor("x", (1, 24, 7)),), "flat", 168)
+    hidden = b.dense(b.dense(x, 64, "dense_1", "relu"), 64, "dense_2", "relu")
+    return b.graph("mlp-168-64-64-7", "x", b.dense(hidden, 7, "head"), Forecast(24, 7, "none", tuple(range(7))))
+
+
+def fully_connected() -> Graph:
+    """One layer from 32 to 128, of which the forecast takes the first four."""
+    b = Builder(2)
+    x = b.op("reshape", (b.tensor("x", (1, 8, 4)),), "flat", 32)
+    y = b.op("slice", (b.dense(x, 128, "dense"),), "y", 4, begin=0, size=4)
+    return b.graph("fc-32x128", "x", y, Forecast(8, 4, "none", tuple(range(4))))
+
+
+def lstm() -> Graph:
+    """Keras' LSTM cell of 32 units on 7 inputs, and no head: its output is its first 7 units."""
+    b = Builder(3)
+    x, h, c = b.tensor("x", (1, 7)), b.tensor("h_in", (1, 32)), b.tensor("c_in", (1, 32))
+    z = b.op("add", (b.dense(x, 128, "zx"), b.dense(h, 128, "zh", bias=False)), "z", 128)
+    zi, zf, zg, zo = b.split(z, 4, ("zi", "zf", "zg", "zo"))
+    i, f, o = (b.op("logistic", (name,), f"{name}_s", 32) for name in (zi, zf, zo))
+    new = b.op("mul", (i, b.op("tanh", (zg,), "g", 32)), "new", 32)
+    c_out = b.op("add", (b.op("mul", (f, c), "kept", 32), new), "c_out", 32)
+    h_out = b.op("mul", (o, b.op("tanh", (c_out,), "tanh_c", 32)), "h_out", 32)
+    b.states += [State("h", h, h_out), State("c", c, c_out)]
+    y = b.op("slice", (h_out,), "y", 7, begin=0, size=7)
+    return b.graph("lstm-7-32", x, y, Forecast(8, 7, "stateful", tuple(range(7))))
+
+
+def gru() -> Graph:
+    """Keras' GRU cell (reset_after) of 32 units on 7 inputs; output as lstm's."""
+    b = Builder(4)
+    x, h = b.tensor("x", (1, 7)), b.tensor("h_in", (1, 32))
+    zx, zh = b.dense(x, 96, "zx"), b.dense(h, 96, "zh")
+    parts = [
+        b.op("slice", (source,), f"{source}_{part}", size, begin=begin, size=size)
+        for source in (zx, zh)
+        for part, begin, size in (("gates", 0, 64), ("candidate", 64, 32))
+    ]
+    gates = b.op("logistic", (b.op("add", (parts[0], parts[2]), "gates", 64),), "gates_s", 64)
+    z, r = b.split(gates, 2, ("z", "r"))
+    candidate = b.op("add", (parts[1], b.op("mul", (r, parts[3]), "reset", 32)), "candidate", 32)
+    hh = b.op("tanh", (candidate,), "hh", 32)
+    change = b.op("mul", (z, b.op("sub", (h, hh), "difference", 32)), "change", 32)
+    h_out = b.op("add", (hh, change), "h_out", 32)
+    b.states.append(State("h", h, h_out))
+    y = b.op("slice", (h_out,), "y", 7, begin=0, size=7)
+    return b.graph("gru-7-32", x, y, Forecast(8, 7, "stateful", tuple(range(7))))
+
+
+MODELS = {"mlp-168-64-64-7": mlp, "fc-32x128": fully_connected, "lstm-7-32": lstm, "gru-7-32": gru}
+
+
+def quantised(graph: Graph, width: int) -> Graph:
+    shape = (8, graph.forecast.window, graph.forecast.channels)
+    seeds = np.random.default_rng(5).normal(size=shape).astype(np.float32)
+    return quantize(graph, dict.fromkeys(graph.weights(), width), calibrate(graph, seeds, 8))
+
+
+def expected_codes(graph: Graph) -> list[int]:
+    """y as kernels_main.c has it after its last run."""
+    size = graph.tensors[graph.input].size
+    x = ((np.arange(size) * 37) % 256 - 128).astype(np.int8).reshape(graph.tensors[graph.input].shape)
+    step = simulate.integer_step(graph)
+    states = simulate.zero_states(graph, 1)
+    y = x
+    for _ in range(RUNS):
+        y, states = step(x, states)
+    return [int(code) for code in y.reshape(-1).view(np.uint8)]
+
+
+def build(graph: Graph, core: Core, folder: Path) -> Path:
+    root = template_root()
+    for file, text in emit(graph, "0" * 64, graph.name, core.name).items():
+        (folder / file).write_text(text, encoding="ascii")
+    sources = [HERE / "kernels_main.c", folder / "model.c"]
+    return link(core, sources + [root / source for source in kernel_sources(graph, core.name)], folder, ["-std=c99"])
+
+
+def link(core: Core, sources: list[Path], folder: Path, flags: list[str]) -> Path:
+    """An image of ``sources`` and the startup code in ``folder``."""
+    root = template_root()
+    values = {
+        "BOARD_NAME": core.machine,
+        "FLASH_ORIGIN": hex(core.flash),
+        "FLASH_SIZE": "0x40000",
+        "RAM_ORIGIN": hex(core.ram),
+        "RAM_SIZE": hex(core.ram_bytes),
+        "STACK_SIZE": "2048",
+    }
+    port = root / "ports/cortexm"
+    (folder / "link.ld").write_text(fill((port / "link.ld.in").read_text(encoding="ascii"), values), encoding="ascii")
+    elf = folder / "bench.elf"
+    command = ["arm-none-eabi-gcc", f"-mcpu={core.name}", "-mthumb", *core.flags, "-O2", *flags]
+    command += [*("-ffunction-sections", "-fdata-sections", "-nostartfiles", "--specs=nano.specs"), "-Wl,--gc-sections"]
+    command += [f"-I{folder}", *(f"-I{root / part}" for part in ("core", "kernels", "ports/cortexm"))]
+    command += [*map(str, [*sources, port / "startup.c"]), "-T", str(folder / "link.ld"), "-o", str(elf)]
+    subprocess.run(command, check=True)
+    return elf
+
+
+def run(core: Core, elf: Path) -> list[int]:
+    """The numbers that the image tells through semihosting."""
+    command = ["qemu-system-arm", "-M", core.machine, "-display", "none", "-monitor", "none", "-serial", "null"]
+    command += ["-icount", "shift=6,sleep=off", "-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    return [int(line) for line in (done.stdout + done.stderr).split()]
+
+
+def sizes(elf: Path) -> tuple[int, int]:
+    """(flash, variables) in bytes; the stack, which the linker script reserves, is in neither."""
+    listing = subprocess.run(["arm-none-eabi-size", "-A", str(elf)], capture_output=True, text=True, check=True).stdout
+    found = {name: int(size) for name, size in re.findall(r"^(\.\S+)\s+(\d+)\s", listing, re.MULTILINE)}
+    flash = sum(found.get(name, 0) for name in (".isr_vector", ".text", ".rodata", ".data"))
+    return flash, found.get(".data", 0) + found.get(".bss", 0)
+
+
+def measure(graph: Graph, core: Core) -> dict[str, int]:
+    with tempfile.TemporaryDirectory() as name:
+        elf = build(graph, core, Path(name))
+        empty, full, *codes = run(core, elf)
+        if codes != expected_codes(graph):
+            sys.exit(f"{graph.name} on {core.name}: computes {codes}, not {expected_codes(graph)}")
+        flash, variables = sizes(elf)
+    instructions = (full - empty) * 10**9 / (NANOSECONDS * core.hz * RUNS)
+    return {"instructions": round(instructions), "text_bytes": flash, "ram_bytes": variables}
+
+
+def regressions(new: dict[str, Any], old: dict[str, Any]) -> Iterator[str]:
+    for model, cores in new.items():
+        for core, widths in cores.items():
+            for width, figures in widths.items():
+                before = old.get(model, {}).get(core, {}).get(width, {})
+                for what, value in figures.items():
+                    if what in before and value > before[what] * (1 + TOLERANCE):
+                        yield f"{model} {core} {width}: {what} {before[what]} -> {value}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Count instructions of the kernels on emulated cores.")
+    parser.add_argument("--diff", action="store_true", help="compare with kernels.json, write nothing")
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--cores", nargs="*", choices=CORES, default=list(CORES))
+    args = parser.parse_args()
+    whole = args.models == list(MODELS) and args.cores == list(CORES)
+    results: dict[str, Any] = {}
+    for model in args.models:
+        graphs = {f"int{width}": quantised(MODELS[model](), width) for width in (8, 4)}
+        results[model] = {}
+        for core in args.cores:
+            results[model][core] = {width: measure(graph, CORES[core]) for width, graph in graphs.items()}
+            for width, figures in results[model][core].items():
+                print(f"{model:16} {core:7} {width} {figures}", flush=True)
+    if args.diff:
+        found = list(regressions(results, json.loads(RESULTS.read_text(encoding="utf-8"))))
+        print("\n".join(found) or "no regression")
+        return 1 if found else 0
+    if whole:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

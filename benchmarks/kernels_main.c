@@ -1,0 +1,88 @@
+/*
+ * One evaluation of a model, counted by SysTick and told through semihosting. SysTick counts instructions exactly under
+ * QEMU's -icount, to within its own grain; RUNS evaluations make that small.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#include "tqs_graph.h"
+
+#define RUNS 16u
+#define SYST_CSR (*(volatile uint32_t *)0xE000E010u)
+#define SYST_RVR (*(volatile uint32_t *)0xE000E014u)
+#define SYST_CVR (*(volatile uint32_t *)0xE000E018u)
+
+int main(void);
+void SysTick_Handler(void);
+
+static int8_t x[TQS_GRAPH_INPUT];
+static int8_t y[TQS_CHANNELS];
+static uint32_t arena[(TQS_ARENA_SIZE + 3u) / 4u];
+#if TQS_STATE_SIZE > 0u
+static int8_t state[TQS_STATE_SIZE];
+#endif
+
+void SysTick_Handler(void) {}
+
+static void call_host(uint32_t operation, const void *argument) {
+    register uint32_t r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = argument;
+
+    __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
+}
+
+static void tell(uint32_t number) {
+    char text[12];
+    uint32_t i = sizeof text;
+
+    text[--i] = '\0';
+    text[--i] = '\n';
+    do {
+        text[--i] = (char)('0' + number % 10u);
+        number /= 10u;
+    } while (number != 0u);
+    call_host(4, &text[i]); /* SYS_WRITE0 */
+}
+
+/* Ticks of RUNS evaluations, or of as many empty rounds. */
+static uint32_t count(int32_t evaluate) {
+    uint32_t start;
+    uint32_t run;
+
+    SYST_CVR = 0;
+    while (SYST_CVR == 0u) {
+    }
+    start = SYST_CVR;
+    for (run = 0; run < RUNS; run++) {
+        if (evaluate != 0) {
+#if TQS_STATE_SIZE > 0u
+            tqs_graph_run(x, state, y, (int8_t *)arena);
+#else
+            tqs_graph_run(x, y, (int8_t *)arena);
+#endif
+        }
+        __asm__ volatile("" ::: "memory");
+    }
+    return start - SYST_CVR;
+}
+
+int main(void) {
+    uint32_t i;
+
+    for (i = 0; i < TQS_GRAPH_INPUT; i++) {
+        x[i] = (int8_t)(i * 37u % 256u - 128u);
+    }
+#if TQS_STATE_SIZE > 0u
+    tqs_graph_reset(state);
+#endif
+    SYST_RVR = 0xFFFFFFu;
+    SYST_CSR = 5u; /* from the core's clock, without interrupts */
+    tell(count(0));
+    tell(count(1));
+    for (i = 0; i < TQS_CHANNELS; i++) {
+        tell((uint8_t)y[i]);
+    }
+    call_host(0x18, (const void *)0x20026u); /* SYS_EXIT, ADP_Stopped_ApplicationExit */
+    for (;;) {
+    }
+}

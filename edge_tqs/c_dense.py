@@ -1,0 +1,237 @@
+"""Which kernel computes a dense layer or a sum on a core, and how its tables are laid out.
+
+One row of DENSE_KERNELS a kernel: adding one is adding its C file and its row. The portable two take any layer; the
+others have limits, and a layer beyond them goes to the portable kernel, alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs import integer
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph, Op
+
+ROWS = 4  # rows that a dense kernel computes at a time
+PORTABLE = "portable"
+#: what the fast rescaling of kernels/arm/tqs_arm.h asks of a layer
+SHIFTS = range(-31, 0)
+ACCUMULATOR_LIMIT = 1 << 30
+SUM_SHIFT = 22
+
+Ints = npt.NDArray[Any]
+
+_FAMILIES = {
+    "v6m": r"cortex-m(0|0plus|1|23)",
+    "v7m": r"cortex-m(3|33\+nodsp)",
+    "dsp": r"cortex-m(4|7|33|35p|55|85)",
+}
+
+
+def family(core: str) -> str:
+    """The kernels for a core as boards name it: "v6m", "v7m", "dsp", or PORTABLE for any other."""
+    return next((name for name, form in _FAMILIES.items() if re.fullmatch(form, core)), PORTABLE)
+
+
+@dataclass(frozen=True)
+class DenseKernel:
+    """A C function for dense layers.
+
+    source: its file, relative to the template root. width: bits of a weight. families: where it runs. pack: codes
+    (R, K), R a multiple of ROWS, to its weight table. c_type: of that table. fast: tables for tqs_rescale of tqs_arm.h
+    (biases doubled, -1 - shift), with the limits above. most_inputs: 0 for any. scratch: words for K inputs.
+    """
+
+    name: str
+    source: str
+    width: int
+    families: frozenset[str]
+    pack: Callable[[Ints], Ints]
+    c_type: str
+    fast: bool
+    most_inputs: int
+    scratch: Callable[[int], int]
+
+
+def dense_kernel(graph: Graph, op: Op, core: str) -> DenseKernel:
+    """The kernel for the fully_connected ``op`` on ``core``."""
+    weight = graph.tensors[op.inputs[1]]
+    width = 4 if weight.dtype == "int4" else 8
+    chosen = family(core)
+    for kernel in DENSE_KERNELS:
+        if kernel.width == width and chosen in kernel.families and _takes(kernel, graph, op):
+            return kernel
+    return next(kernel for kernel in DENSE_KERNELS if kernel.width == width and PORTABLE in kernel.families)
+
+
+def _takes(kernel: DenseKernel, graph: Graph, op: Op) -> bool:
+    params = integer.fully_connected_params(graph, op)
+    codes = constant_codes(graph, op.inputs[1])
+    if kernel.most_inputs and codes.shape[1] > kernel.most_inputs:
+        return False
+    bias = constant_codes(graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(codes.shape[0], np.int64)
+    # Of the whole sum, and of its parts, the folded bias and the products with codes.
+    peak = np.abs(bias) + 256 * np.abs(codes).sum(axis=1)
+    return bool(
+        np.isin(params.shift[params.multiplier != 0], SHIFTS).all()
+        and peak.max(initial=0) < ACCUMULATOR_LIMIT
+        and np.abs(codes).max(initial=0) <= integer.WEIGHT_LIMIT[kernel.width]
+    )
+
+
+def constant_codes(graph: Graph, name: str) -> npt.NDArray[np.int64]:
+    """The codes of a constant. Raises ModelError for a tensor that is computed."""
+    data = graph.tensors[name].data
+    if data is None:
+        raise ModelError(f"{graph.name}: {name} is computed: weights and biases must be constants")
+    return data.astype(np.int64)
+
+
+def pad_rows(values: Ints) -> Ints:
+    """(M, ...) padded with zeros along the first axis to a multiple of ROWS."""
+    return np.concatenate([values, np.zeros((-values.shape[0] % ROWS, *values.shape[1:]), values.dtype)])
+
+
+def _pad_inputs(codes: Ints, multiple: int) -> Ints:
+    """(R, K) with zero weights for inputs that are not there."""
+    return np.pad(codes, ((0, 0), (0, -codes.shape[1] % multiple)))
+
+
+# --- layouts: each is described in its kernel's C file ----------------------------------------------------------------
+
+
+def _side_by_side(codes: Ints) -> Ints:
+    """(R / 4, K, 4): the four weights that meet an input."""
+    return np.ascontiguousarray(codes.reshape(-1, ROWS, codes.shape[1]).transpose(0, 2, 1))
+
+
+def _pack_s8(codes: Ints) -> Ints:
+    return _side_by_side(codes).astype(np.int8).reshape(-1)
+
+
+def _pack_s4(codes: Ints) -> Ints:
+    return integer.pack_int4(_side_by_side(codes).astype(np.int8)).view(np.int8)
+
+
+def _pack_s8_v6m(codes: Ints) -> Ints:
+    return codes.astype(np.int8).reshape(-1)
+
+
+def _fields(blocks: Ints, shifts: tuple[int, ...]) -> Ints:
+    """Words of fields: ``blocks[..., i]``, not negative, shifted to the left by ``shifts[i]``."""
+    words: Ints = (blocks.astype(np.int64) << np.array(shifts)).sum(axis=-1).astype(np.uint32)
+    return words.reshape(-1)
+
+
+def _pack_s8_v7m(codes: Ints) -> Ints:
+    row0, row1, row2, row3 = np.moveaxis(_side_by_side(codes), -1, 0)
+    return _fields(np.stack([row0 + 128, row3 & 255, row2 + 128, row1 & 255], axis=-1), (0, 8, 16, 24))
+
+
+def _pack_s4_lanes(codes: Ints) -> Ints:
+    blocks = _side_by_side(_pad_inputs(codes, 2)) + 8
+    return _fields(blocks.reshape(-1, 8), (0, 16, 4, 20, 8, 24, 12, 28))
+
+
+def _pairs(codes: Ints) -> Ints:
+    """(R / 4, K / 4, 2, 4, 2): of each four inputs the even pair, then the odd one; rows; the pair."""
+    blocks = _side_by_side(_pad_inputs(codes, 4))
+    return blocks.reshape(blocks.shape[0], -1, 2, 2, ROWS).transpose(0, 1, 3, 4, 2)
+
+
+def _pack_s8_dsp(codes: Ints) -> Ints:
+    pairs = _pairs(codes)
+    halfwords = 256 * pairs[..., 1::2, :] + pairs[..., 0::2, :]  # (..., 2, 2): two rows in one number
+    return _fields(halfwords & 0xFFFF, (0, 16))
+
+
+def _pack_s4_dsp(codes: Ints) -> Ints:
+    pairs = _pairs(codes)
+    added = np.array([8, 8, 8, 0])[:, None]
+    halfwords = ((pairs + added & 15) << np.array([0, 4, 8, 12])[:, None]).sum(axis=-2)
+    return _fields(halfwords, (0, 16))
+
+
+def _none(_: int) -> int:
+    return 0
+
+
+def _halfwords(inputs: int) -> int:
+    return -(-inputs // 4) * 2
+
+
+def _arm(
+    name: str,
+    width: int,
+    families: set[str],
+    pack: Callable[[Ints], Ints],
+    most_inputs: int,
+    scratch: Callable[[int], int],
+) -> DenseKernel:
+    c_type = "int8_t" if pack is _pack_s8_v6m else "uint32_t"
+    source = f"kernels/arm/{name}.c"
+    return DenseKernel(name, source, width, frozenset(families), pack, c_type, True, most_inputs, scratch)
+
+
+_EVERYWHERE = frozenset({PORTABLE})
+DENSE_KERNELS = (
+    _arm("tqs_fc_s8_v6m", 8, {"v6m"}, _pack_s8_v6m, 0, _none),
+    _arm("tqs_fc_s8_v7m", 8, {"v7m"}, _pack_s8_v7m, 512, _none),
+    _arm("tqs_fc_s8_dsp", 8, {"dsp"}, _pack_s8_dsp, 512, _halfwords),
+    _arm("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, _pack_s4_lanes, 0, _none),
+    _arm("tqs_fc_s4_dsp", 4, {"dsp"}, _pack_s4_dsp, 512, _halfwords),
+    DenseKernel("tqs_fc_s8", "kernels/tqs_fc_s8.c", 8, _EVERYWHERE, _pack_s8, "int8_t", False, 0, _none),
+    DenseKernel("tqs_fc_s4", "kernels/tqs_fc_s4.c", 4, _EVERYWHERE, _pack_s4, "int8_t", False, 0, _none),
+)
+
+
+# --- sums in one step -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SumFactors:
+    """y = clip((a * a_factor + b * b_factor + offset) >> SUM_SHIFT)."""
+
+    a_factor: int
+    b_factor: int
+    offset: int
+
+
+@lru_cache(maxsize=256)
+def sum_factors(params: integer.AddParams) -> SumFactors | None:
+    """Factors with which one multiplication an operand gives integer.add for all 65536 pairs of codes; None if none do.
+
+    For given factors the offsets that are right for a pair are an interval, so those that are right for all pairs are
+    one too. Factors near the real ratios of the scales are tried, nearest first.
+    """
+    codes = np.arange(integer.LOW, integer.HIGH + 1)
+    a, b = (side.reshape(-1) for side in np.meshgrid(codes, codes, indexing="ij"))
+    wanted = integer.add(params, a.astype(np.int8), b.astype(np.int8)).astype(np.int64)
+    output = params.output_multiplier * 2.0 ** (params.output_shift - 31)
+    ratios = [
+        multiplier * 2.0 ** (shift - 31) * (1 << integer.ADD_LEFT_SHIFT) * output
+        for multiplier, shift in ((params.multiplier_1, params.shift_1), (params.multiplier_2, params.shift_2))
+    ]
+    centre_a, centre_b = (round(ratio * (1 << SUM_SHIFT)) for ratio in ratios)
+    sign = -1 if params.subtract else 1
+    near = sorted(((i, j) for i in range(-3, 4) for j in range(-3, 4)), key=lambda ij: (abs(ij[0]) + abs(ij[1]), ij))
+    below = np.where(wanted == integer.LOW, -(1 << 62), wanted << SUM_SHIFT)
+    above = np.where(wanted == integer.HIGH, 1 << 62, (wanted + 1 << SUM_SHIFT) - 1)
+    for i, j in near:
+        a_factor, b_factor = centre_a + i, sign * (centre_b + j)
+        products = a * a_factor + b * b_factor
+        least, most = int((below - products).max()), int((above - products).min())
+        if least > most:
+            continue
+        offset = (least + most) // 2
+        partial = np.abs(b * b_factor + offset).max()
+        if max(int(np.abs(products + offset).max()), int(partial)) < 1 << 31 and abs(offset) < 1 << 31:
+            return SumFactors(a_factor, b_factor, offset)
+    return None

@@ -1,0 +1,323 @@
+"""Each kernel for Cortex-M against the portable one, on the emulated core: random cases and the largest sums."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from c_library import WARNINGS
+
+from edge_tqs import integer
+from edge_tqs.c_dense import DENSE_KERNELS, PORTABLE, dense_kernel, family
+from edge_tqs.c_tables import Tables, kernel_of
+from edge_tqs.graph import Graph, Op, Quant, Tensor
+from edge_tqs.templates import fill, template_root
+
+HERE = Path(__file__).parent
+CASES = 100_000
+#: Kernels of one family run on each core of it: the compiler may make other code of the same C.
+CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_kernels", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+bench = _load(HERE.parent / "benchmarks" / "kernels.py")
+
+
+def dense_graph(rng: np.random.Generator, prefix: str, width: int, inputs: int, rows: int, extreme: bool) -> Graph:
+    """One dense layer whose output spans the codes; ``extreme``: weights at the limits, signs alike in each row."""
+    limit = integer.WEIGHT_LIMIT[width]
+    weight = rng.integers(-limit, limit + 1, (rows, inputs))
+    if extreme:
+        weight = np.repeat(rng.choice([-limit, limit], (rows, 1)), inputs, axis=1)
+    bias = rng.integers(-(1 << int(rng.integers(1, 20))), 1 << 19, rows)
+    weight[rng.integers(rows)] *= int(rng.random() > 0.1)
+    x_scale, w_scale = 0.03, rng.uniform(0.001, 0.01, rows).astype(np.float32)
+    spread = x_scale * w_scale.mean() * (128 * limit * inputs if extreme else 70 * limit * 0.6 * np.sqrt(inputs))
+    y_scale = max(float(spread) / rng.uniform(30, 200), 1.01 * x_scale * float(w_scale.max()) * 2)
+    names = [f"{prefix}_{part}" for part in ("x", "w", "b", "y")]
+    quants = [
+        Quant(np.array([x_scale], np.float32), int(rng.integers(-128, 128))),
+        Quant(w_scale),
+        Quant((w_scale * np.float32(x_scale)).astype(np.float32)),
+        Quant(np.array([y_scale], np.float32), int(rng.choice([-128, 127, 0, 17, -90]))),
+    ]
+    w_type = "int8" if width == 8 else "int4"
+    tensors = {
+        names[0]: Tensor(names[0], (1, inputs), "int8", None, quants[0]),
+        names[1]: Tensor(names[1], (rows, inputs), w_type, weight.astype(np.int8), quants[1]),
+        names[2]: Tensor(names[2], (rows,), "int32", bias.astype(np.int32), quants[2]),
+        names[3]: Tensor(names[3], (1, rows), "int8", None, quants[3]),
+    }
+    activation = str(rng.choice(["none", "none", "relu", "relu6"]))
+    op = Op("fully_connected", tuple(names[:3]), (names[3],), {"activation": activation})
+    return Graph(prefix, tensors, (op,), names[0], names[3], (), None)  # type: ignore[arg-type]
+
+
+def pair_graph(rng: np.random.Generator, prefix: str, kind: str) -> Graph:
+    names = [f"{prefix}_{part}" for part in ("a", "b", "y")]
+    scales = rng.uniform(0.005, 0.02, 2), rng.uniform(0.01, 0.05)
+    if kind == "mul":
+        scales = rng.uniform(0.005, 0.01, 2), rng.uniform(0.005, 0.02)
+    tensors = {
+        name: Tensor(name, (1, 257), "int8", None, Quant(np.array([scale], np.float32), int(rng.integers(-128, 128))))
+        for name, scale in zip(names, (*scales[0], scales[1]), strict=True)
+    }
+    return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
+
+
+def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
+    """(fast kernel, portable kernel, inputs, outputs, C texts) of random layers that the fast kernels take."""
+    rng = np.random.default_rng(sum(core.encode()))
+    made = []
+
+    def add(index: int, make) -> None:
+        state = rng.bit_generator.state
+        fast = make("fast")
+        rng.bit_generator.state = state
+        slow = make("slow")
+        op, twin = fast.ops[0], slow.ops[0]
+        chosen = kernel_of(fast, op, core)
+        if not chosen.source.startswith("kernels/arm/"):
+            return
+        tables, reference = Tables(fast, core), Tables(slow, PORTABLE)
+        if op.kind in ("add", "sub"):
+            reference = _AddTables(slow, PORTABLE)
+        text = [*_numbered(tables, op, index), *_numbered(reference, twin, index)]
+        slow_name = "tqs_add_s8" if op.kind in ("add", "sub") else kernel_of(slow, twin, PORTABLE).name
+        size = fast.tensors[op.inputs[0]].size
+        made.append((chosen.name, slow_name, size, fast.tensors[op.outputs[0]].size, text))
+
+    sizes = [(k, m) for k in (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 31, 33, 40) for m in (1, 4, 6, 11)][::2]
+    index = 0
+    for width in (8, 4):
+        for inputs, rows in sizes:
+            add(index, lambda p, w=width, k=inputs, m=rows: dense_graph(rng, p, w, k, m, False))
+            index += 1
+        for inputs in (1, 16, 64, 511, 512):
+            add(index, lambda p, w=width, k=inputs: dense_graph(rng, p, w, k, 5, True))
+            index += 1
+    for kind in ("add", "sub", "mul", "mul"):
+        for _ in range(3):
+            add(index, lambda p, kind=kind: pair_graph(rng, p, kind))
+            index += 1
+    return made
+
+
+class _AddTables(Tables):
+    """The tables of tqs_add_s8 also where one step would do."""
+
+    def add_layer(self, op: Op) -> str:
+        return self._add_struct("tqs_add_t", op.outputs[0], self._sum(op))
+
+
+def _numbered(tables: Tables, op: Op, index: int) -> list[str]:
+    tables.add_layer(op)
+    return [re.sub(r"\b(fast|slow)_(\w+)", rf"\1_\2_{index}", text) for text in tables.texts]
+
+
+MAIN = """
+#include <string.h>
+#include "tqs_arm.h"
+#include "tqs_kernels.h"
+#include "tqs_requantize.h"
+
+typedef void (*dense_t)(const tqs_fc_t *, const int8_t *, int8_t *, uint32_t *);
+typedef struct layer {
+    int kind; /* 0: dense, 1: add, 2: mul */
+    dense_t fast_dense;
+    const void *fast;
+    dense_t slow_dense;
+    const void *slow;
+    uint32_t inputs;
+    uint32_t outputs;
+} layer_t;
+
+int main(void);
+void SysTick_Handler(void);
+void SysTick_Handler(void) {
+}
+
+@TABLES@
+
+static const layer_t layers[] = {
+@LAYERS@
+};
+static uint32_t scratch[300];
+static int8_t x[2][540];
+static int8_t y[2][280];
+static uint32_t seed = 1;
+
+static uint32_t draw(void) {
+    seed ^= seed << 13;
+    seed ^= seed >> 17;
+    seed ^= seed << 5;
+    return seed;
+}
+
+static void fill_codes(int8_t *codes, uint32_t size) {
+    const uint32_t kind = draw() & 7u;
+    uint32_t i;
+
+    for (i = 0; i < size; i++) {
+        const uint32_t random = draw() >> 8;
+
+        codes[i] = (int8_t)(kind == 0u ? -128 : kind == 1u ? 127 : kind == 2u ? ((random & 1u) != 0u ? 127 : -128)
+                                                                             : (int32_t)(random & 255u) - 128);
+    }
+}
+
+/* Whether the two kernels agree for new inputs at odd addresses, and nothing behind the output changes. */
+static uint32_t differs(const layer_t *layer) {
+    const uint32_t x_from = draw() >> 30;
+    const uint32_t y_from = draw() >> 30;
+    int8_t *fast = y[0] + y_from;
+    int8_t *slow = y[1] + y_from;
+
+    memset(y, 85, sizeof y);
+    fill_codes(x[0] + x_from, layer->inputs);
+    fill_codes(x[1] + x_from, layer->inputs);
+    if (layer->kind == 0) {
+        layer->fast_dense(layer->fast, x[0] + x_from, fast, scratch);
+        layer->slow_dense(layer->slow, x[0] + x_from, slow, NULL);
+    } else if (layer->kind == 1) {
+        tqs_sum_s8_arm(layer->fast, x[0] + x_from, x[1] + x_from, fast);
+        tqs_add_s8(layer->slow, x[0] + x_from, x[1] + x_from, slow);
+    } else {
+        tqs_mul_s8_arm(layer->fast, x[0] + x_from, x[1] + x_from, fast);
+        tqs_mul_s8(layer->slow, x[0] + x_from, x[1] + x_from, slow);
+    }
+    return memcmp(y[0], y[1], sizeof y[0]) != 0 ? 1u : 0u;
+}
+
+static uint32_t rescaling_differs(void) {
+    const int32_t value = (int32_t)draw() >> (2u + (draw() >> 8) % 28u);
+    const int32_t multiplier = (int32_t)((draw() >> 2) | 0x40000000u);
+    const int32_t shift = (int32_t)((draw() >> 8) % 31u);
+    const int32_t zero_point = (int32_t)((draw() >> 8) & 255u) - 128;
+    const int32_t fast = tqs_rescale(value * 2, multiplier, shift, 2 * zero_point + 1);
+
+    return fast != tqs_saturate(tqs_requantize(value, multiplier, -1 - shift), zero_point, -128, 127) ? 1u : 0u;
+}
+
+static void call_host(uint32_t operation, const void *argument) {
+    register uint32_t r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = argument;
+
+    __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
+}
+
+static void tell(uint32_t number) {
+    char text[12];
+    uint32_t i = sizeof text;
+
+    text[--i] = '\\0';
+    text[--i] = '\\n';
+    do {
+        text[--i] = (char)('0' + number % 10u);
+        number /= 10u;
+    } while (number != 0u);
+    call_host(4, &text[i]);
+}
+
+int main(void) {
+    uint32_t wrong;
+    uint32_t i;
+    uint32_t n;
+
+    for (i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        wrong = 0;
+        for (n = layers[i].inputs > 100u && layers[i].kind == 0 ? @FEW@u : @MANY@u; n > 0u; n--) {
+            wrong += differs(&layers[i]);
+        }
+        tell(wrong);
+    }
+    wrong = 0;
+    for (n = @CASES@u; n > 0u; n--) {
+        wrong += rescaling_differs();
+    }
+    tell(wrong);
+    call_host(0x18, (const void *)0x20026u);
+    for (;;) {
+    }
+}
+"""
+
+
+@pytest.mark.emulated
+@pytest.mark.slow
+@pytest.mark.parametrize("core", CORES)
+def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
+    machine = bench.CORES[core]
+    made = layers(machine.name)
+    dense = [layer for layer in made if layer[0].startswith("tqs_fc")]
+    mine = {kernel.name for kernel in DENSE_KERNELS if family(machine.name) in kernel.families}
+    assert {layer[0] for layer in made} == mine | {"tqs_sum_s8_arm", "tqs_mul_s8_arm"}
+    counts = {name: sum(layer[0] == name for layer in dense if layer[2] <= 100) for name in mine}
+    many = -(-CASES // min(counts.values()))
+    rows = []
+    for text_index, (fast, slow, inputs, outputs, texts) in enumerate(made):
+        structs = [re.search(r"static const \w+ (\w+_layer\w*) = ", "\n".join(texts[i:])) for i in range(len(texts))]
+        names = sorted({match.group(1) for match in structs if match is not None})
+        assert len(names) == 2, (text_index, names)
+        kind = 0 if fast.startswith("tqs_fc") else 1 if "sum" in fast else 2
+        kernels = (fast, slow) if kind == 0 else ("NULL", "NULL")
+        rows.append(f"    {{{kind}, {kernels[0]}, &{names[0]}, {kernels[1]}, &{names[1]}, {inputs}, {outputs}}},")
+    tables = "\n\n".join(text for layer in made for text in layer[4])
+    root = template_root()
+    (tmp_path / "main.c").write_text(
+        fill(
+            MAIN,
+            {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)},
+        ),
+        encoding="ascii",
+    )
+    kernels = sorted({f"{name}.c" for layer in made for name in layer[:2]})
+    sources = [tmp_path / "main.c"] + [path for name in kernels for path in (root / "kernels").rglob(name)]
+    elf = bench.link(machine, sources, tmp_path, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
+    answers = bench.run(machine, elf)
+    assert len(answers) == len(made) + 1
+    wrong = [(layer[0], layer[2], layer[3], count) for layer, count in zip(made, answers, strict=False) if count]
+    assert not wrong
+    assert answers[-1] == 0, "tqs_rescale"
+
+
+def test_layers_beyond_a_kernel_s_limits_go_to_the_portable_one() -> None:
+    rng = np.random.default_rng(0)
+    for core in ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"):
+        taken = dense_graph(rng, "a", 8, 512, 3, False)
+        assert dense_kernel(taken, taken.ops[0], core).source.startswith("kernels/arm/")
+        too_long = dense_graph(rng, "a", 8, 513, 3, False)
+        assert dense_kernel(too_long, too_long.ops[0], core).name == "tqs_fc_s8"
+    graph = dense_graph(rng, "a", 8, 4, 3, False)
+    y = graph.tensors["a_y"]
+    loud = graph.with_tensors({"a_y": Tensor("a_y", y.shape, "int8", None, Quant(np.array([1e-5], np.float32)))})
+    assert dense_kernel(loud, loud.ops[0], "cortex-m0").name == "tqs_fc_s8", "a shift to the left"
+    assert dense_kernel(graph, graph.ops[0], "cortex-a72").name == "tqs_fc_s8"
+
+
+def test_every_kernel_for_cortex_m_is_declared_and_named_after_its_file() -> None:
+    header = (template_root() / "kernels" / "tqs_kernels.h").read_text(encoding="ascii")
+    for path in sorted((template_root() / "kernels" / "arm").glob("*.c")):
+        functions = re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE)
+        assert functions == [path.stem]
+        assert f"void {path.stem}(" in header
+
+
+def test_a_compiler_for_each_core_is_known_to_the_benchmark() -> None:
+    assert set(CORES) == set(bench.CORES)
+    assert subprocess.run(["arm-none-eabi-gcc", "--version"], capture_output=True, check=False).returncode == 0
