@@ -99,6 +99,21 @@ def pad_rows(values: Ints) -> Ints:
     return np.concatenate([values, np.zeros((-values.shape[0] % ROWS, *values.shape[1:]), values.dtype)])
 
 
+#: tqs_rows_t
+ROWS_TYPE = np.dtype([("bias", "<i4", ROWS), ("multiplier", "<i4", ROWS), ("shift", "i1", ROWS)])
+
+
+def pack_rows(kernel: DenseKernel, bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
+    """(R / 4,) of ROWS_TYPE, from values for (M,) rows."""
+    if kernel.fast:
+        # A dead row has multiplier 0 and any shift; a fast kernel wants one that it can shift by.
+        bias, shift = 2 * bias, -1 - np.where(multiplier == 0, -1, shift)
+    table = np.zeros(-(-bias.size // ROWS), ROWS_TYPE)
+    for name, values in (("bias", bias), ("multiplier", multiplier), ("shift", shift)):
+        table[name] = pad_rows(values).reshape(-1, ROWS)
+    return table
+
+
 def _pad_inputs(codes: Ints, multiple: int) -> Ints:
     """(R, K) with zero weights for inputs that are not there."""
     return np.pad(codes, ((0, 0), (0, -codes.shape[1] % multiple)))

@@ -16,6 +16,7 @@ from edge_tqs.c_dense import (
     constant_codes,
     dense_kernel,
     family,
+    pack_rows,
     pad_rows,
     sum_factors,
 )
@@ -107,15 +108,11 @@ class Tables:
         bias = constant_codes(self.graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(rows, np.int64)
         bias = fold_bias(bias, codes, params.input_zero_point)
         kernel = dense_kernel(self.graph, op, self.core)
-        # A dead row has multiplier 0 and any shift; a fast kernel wants one that it can shift by.
-        shift = np.where(params.multiplier == 0, -1, params.shift) if kernel.fast else params.shift
         what = f"{plain(weight.name)}, {weight.dtype}, {rows} x {inputs}, as {kernel.name} reads it"
         packed = kernel.pack(pad_rows(codes))
         return {
             "weights": self._add_shared(kernel.c_type, f"{name}_weights", packed, what),
-            "bias": self._add_array("int32_t", f"{name}_bias", pad_rows(2 * bias if kernel.fast else bias)),
-            "multiplier": self._add_array("int32_t", f"{name}_multiplier", pad_rows(params.multiplier)),
-            "shift": self._add_array("int8_t", f"{name}_shift", pad_rows(-1 - shift if kernel.fast else shift)),
+            "rows": self._add_rows(f"{name}_rows", pack_rows(kernel, bias, params.multiplier, params.shift)),
             "inputs": inputs,
             "outputs": rows,
             "zero_point": params.output_zero_point,
@@ -203,6 +200,13 @@ class Tables:
         form = "0x{:08x}u" if c_type == "uint32_t" else "{}"
         body = wrap(form.format(value) for value in values.reshape(-1).tolist())
         self.texts.append(f"{remark}static const {c_type} {name}[{values.size}] = {{\n{body}\n}};")
+        return name
+
+    def _add_rows(self, name: str, rows: Ints) -> str:
+        blocks = [
+            "    {" + ", ".join("{" + ", ".join(map(str, part)) + "}" for part in row) + "}," for row in rows.tolist()
+        ]
+        self.texts.append("\n".join([f"static const tqs_rows_t {name}[{rows.size}] = {{", *blocks, "};"]))
         return name
 
     def _add_shared(self, c_type: str, name: str, values: Ints, what: str) -> str:

@@ -44,11 +44,12 @@ def dense_graph(rng: np.random.Generator, prefix: str, width: int, inputs: int, 
     weight = rng.integers(-limit, limit + 1, (rows, inputs))
     if extreme:
         weight = np.repeat(rng.choice([-limit, limit], (rows, 1)), inputs, axis=1)
-    bias = rng.integers(-(1 << int(rng.integers(1, 20))), 1 << 19, rows)
     weight[rng.integers(rows)] *= int(rng.random() > 0.1)
     x_scale, w_scale = 0.03, rng.uniform(0.001, 0.01, rows).astype(np.float32)
-    spread = x_scale * w_scale.mean() * (128 * limit * inputs if extreme else 70 * limit * 0.6 * np.sqrt(inputs))
-    y_scale = max(float(spread) / rng.uniform(30, 200), 1.01 * x_scale * float(w_scale.max()) * 2)
+    # What the sum of products comes to: all alike, or a random walk. Outputs then use all codes and saturate now and then.
+    peak = 128 * limit * inputs if extreme else int(45 * limit * np.sqrt(inputs))
+    bias = rng.integers(-peak, peak + 1, rows) // 2
+    y_scale = x_scale * float(w_scale.mean()) * peak / rng.uniform(40, 150)
     names = [f"{prefix}_{part}" for part in ("x", "w", "b", "y")]
     quants = [
         Quant(np.array([x_scale], np.float32), int(rng.integers(-128, 128))),
@@ -161,6 +162,7 @@ static uint32_t scratch[300];
 static int8_t x[2][540];
 static int8_t y[2][280];
 static uint32_t seed = 1;
+static uint32_t inside; /* outputs that do not saturate */
 
 static uint32_t draw(void) {
     seed ^= seed << 13;
@@ -187,6 +189,7 @@ static uint32_t differs(const layer_t *layer) {
     const uint32_t y_from = draw() >> 30;
     int8_t *fast = y[0] + y_from;
     int8_t *slow = y[1] + y_from;
+    uint32_t i;
 
     memset(y, 85, sizeof y);
     fill_codes(x[0] + x_from, layer->inputs);
@@ -200,6 +203,9 @@ static uint32_t differs(const layer_t *layer) {
     } else {
         tqs_mul_s8_arm(layer->fast, x[0] + x_from, x[1] + x_from, fast);
         tqs_mul_s8(layer->slow, x[0] + x_from, x[1] + x_from, slow);
+    }
+    for (i = 0; i < layer->outputs; i++) {
+        inside += slow[i] > -128 && slow[i] < 127 ? 1u : 0u;
     }
     return memcmp(y[0], y[1], sizeof y[0]) != 0 ? 1u : 0u;
 }
@@ -241,10 +247,12 @@ int main(void) {
 
     for (i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         wrong = 0;
+        inside = 0;
         for (n = layers[i].inputs > 100u && layers[i].kind == 0 ? @FEW@u : @MANY@u; n > 0u; n--) {
             wrong += differs(&layers[i]);
         }
         tell(wrong);
+        tell(inside);
     }
     wrong = 0;
     for (n = @CASES@u; n > 0u; n--) {
@@ -290,9 +298,13 @@ def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
     sources = [tmp_path / "main.c"] + [path for name in kernels for path in (root / "kernels").rglob(name)]
     elf = bench.link(machine, sources, tmp_path, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
     answers = bench.run(machine, elf)
-    assert len(answers) == len(made) + 1
-    wrong = [(layer[0], layer[2], layer[3], count) for layer, count in zip(made, answers, strict=False) if count]
+    assert len(answers) == 2 * len(made) + 1
+    wrong = [(layer[0], layer[2], layer[3], count) for layer, count in zip(made, answers[::2], strict=False) if count]
     assert not wrong
+    inside = sum(answers[1::2]) / sum(
+        layer[3] * (500 if layer[2] > 100 and layer[0].startswith("tqs_fc") else many) for layer in made
+    )
+    assert inside > 0.5, "most outputs must not saturate, or they would show nothing"
     assert answers[-1] == 0, "tqs_rescale"
 
 

@@ -14,7 +14,7 @@ from c_library import SANITIZERS, TRAPS, compile_c, include_flags
 from graphs import single_op
 
 from edge_tqs import integer
-from edge_tqs.c_dense import DENSE_KERNELS, pad_rows, sum_factors
+from edge_tqs.c_dense import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows, sum_factors
 from edge_tqs.c_tables import fold_bias
 from edge_tqs.graph import Quant
 from edge_tqs.templates import template_root
@@ -29,7 +29,7 @@ Pointer = ctypes.c_void_p
 
 class Fc(ctypes.Structure):
     _fields_ = [
-        *((name, Pointer) for name in ("weights", "bias", "multiplier", "shift")),
+        *((name, Pointer) for name in ("weights", "rows")),
         *((name, ctypes.c_uint16) for name in ("inputs", "outputs")),
         *((name, ctypes.c_int8) for name in ("zero_point", "low", "high")),
     ]
@@ -116,10 +116,12 @@ def codes_of(rng: np.random.Generator, size: int, low: int = -128, high: int = 1
     return rng.integers(low, high + 1, size).astype(np.int8)
 
 
-def pack_rows(codes: np.ndarray, width: int) -> np.ndarray:
-    """As the portable kernel of that width wants it."""
-    kernel = next(kernel for kernel in DENSE_KERNELS if kernel.name == f"tqs_fc_s{width}")
-    return kernel.pack(pad_rows(codes))
+def portable(width: int) -> DenseKernel:
+    return next(kernel for kernel in DENSE_KERNELS if kernel.name == f"tqs_fc_s{width}")
+
+
+def pack_weights(codes: np.ndarray, width: int) -> np.ndarray:
+    return portable(width).pack(pad_rows(codes))
 
 
 def zero_point_of(rng: np.random.Generator) -> int:
@@ -146,11 +148,12 @@ def test_dense(kernels: ctypes.CDLL, width: int) -> None:
             int(rng.integers(low, 128)),
         )
         x = codes_of(rng, inputs)
+        folded = fold_bias(bias, weight, params.input_zero_point)
         tables = (
-            pack_rows(weight, width),
-            pad_rows(fold_bias(bias, weight, params.input_zero_point)).astype(np.int32),
-            pad_rows(params.multiplier),
-            pad_rows(params.shift).astype(np.int8),
+            pack_weights(weight, width),
+            pack_rows(
+                portable(width), fold_bias(bias, weight, params.input_zero_point), params.multiplier, params.shift
+            ),
         )
         layer = Fc(*map(address, tables), inputs, rows, params.output_zero_point, params.low, params.high)
         expected = integer.fully_connected(params, x[None], weight, bias)[0]
@@ -170,10 +173,8 @@ def test_dense_at_the_edge_of_the_accumulator(kernels: ctypes.CDLL) -> None:
         folded = fold_bias(bias, weight, zero_point)
         assert abs(int(folded[0])) < 1 << 31
         tables = (
-            pack_rows(weight, 8),
-            pad_rows(folded).astype(np.int32),
-            pad_rows(params.multiplier),
-            pad_rows(params.shift).astype(np.int8),
+            pack_weights(weight, 8),
+            pack_rows(portable(8), folded, params.multiplier, params.shift),
         )
         layer = Fc(*map(address, tables), inputs, 1, 127, -128, 127)
         expected = integer.fully_connected(params, x[None], weight, bias)[0]
@@ -293,8 +294,8 @@ def test_requant(kernels: ctypes.CDLL) -> None:
 
 def test_packing_puts_four_rows_side_by_side() -> None:
     codes = np.array([[1, 2], [3, 4], [5, 6], [-7, -1], [7, 0]], np.int8)
-    assert pack_rows(codes, 8).tolist() == [1, 3, 5, -7, 2, 4, 6, -1, 7, 0, 0, 0, 0, 0, 0, 0]
-    assert pack_rows(codes, 4).view(np.uint8).tolist() == [0x31, 0x95, 0x42, 0xF6, 0x07, 0, 0, 0]
+    assert pack_weights(codes, 8).tolist() == [1, 3, 5, -7, 2, 4, 6, -1, 7, 0, 0, 0, 0, 0, 0, 0]
+    assert pack_weights(codes, 4).view(np.uint8).tolist() == [0x31, 0x95, 0x42, 0xF6, 0x07, 0, 0, 0]
 
 
 def test_every_kernel_is_named_after_its_file_and_tested_here() -> None:
@@ -328,8 +329,7 @@ int main(void)
     int8_t *y = calloc(M, 1);
     int8_t *weights = calloc(R * K, 1);
     int8_t *nibbles = calloc(R * K / 2, 1);
-    int32_t *words = calloc(R, sizeof(int32_t));
-    int8_t *shift = calloc(R, 1);
+    tqs_rows_t *rows = calloc(R / 4, sizeof(tqs_rows_t));
     int8_t *table = calloc(256, 1);
     tqs_fc_t fc = {0};
     tqs_add_t add = {0};
@@ -339,9 +339,7 @@ int main(void)
     tqs_leaky_relu_t leaky = {0};
     tqs_requant_t requant = {0};
 
-    fc.bias = words;
-    fc.multiplier = words;
-    fc.shift = shift;
+    fc.rows = rows;
     fc.inputs = K;
     fc.outputs = M;
     fc.weights = weights;
@@ -362,8 +360,7 @@ int main(void)
     free(y);
     free(weights);
     free(nibbles);
-    free(words);
-    free(shift);
+    free(rows);
     free(table);
     puts("done");
     return 0;

@@ -5,17 +5,18 @@
 void tqs_fc_s4(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const int8_t *w = layer->weights;      /* [R / 4][K][2] */
     const int8_t *end = x + layer->inputs; /* x: [K] */
+    const tqs_rows_t *rows = layer->rows;
     const uint32_t outputs = layer->outputs;
     uint32_t row;
 
     (void)scratch;
-    for (row = 0; row < outputs; row += 4u) {
+    for (row = 0; row < outputs; row += 4u, rows++) {
         const int8_t *in = x;
         int32_t sum[4];
-        int32_t sum0 = layer->bias[row];
-        int32_t sum1 = layer->bias[row + 1u];
-        int32_t sum2 = layer->bias[row + 2u];
-        int32_t sum3 = layer->bias[row + 3u];
+        int32_t sum0 = rows->bias[0];
+        int32_t sum1 = rows->bias[1];
+        int32_t sum2 = rows->bias[2];
+        int32_t sum3 = rows->bias[3];
         uint32_t i;
 
         do {
@@ -36,7 +37,7 @@ void tqs_fc_s4(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scra
         sum[2] = sum2;
         sum[3] = sum3;
         for (i = 0; i < 4u && row + i < outputs; i++) {
-            const int32_t scaled = tqs_requantize(sum[i], layer->multiplier[row + i], layer->shift[row + i]);
+            const int32_t scaled = tqs_requantize(sum[i], rows->multiplier[i], rows->shift[i]);
 
             y[row + i] = tqs_saturate(scaled, layer->zero_point, layer->low, layer->high);
         }

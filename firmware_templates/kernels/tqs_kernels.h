@@ -20,15 +20,19 @@
  * weights, tqs_fc_s4: [R / 4][K][2], two weights a byte: byte 0 holds row 0 (low nibble) and row 1 (high nibble), byte
  * 1 rows 2 and 3. R * K / 2 bytes, each nibble a two's complement number within [-7, 7].
  */
+typedef struct tqs_rows {
+    int32_t bias[4]; /* in units of the accumulator, less the input's zero point times the row's sum */
+    int32_t multiplier[4];
+    int8_t shift[4];
+} tqs_rows_t;
+
 typedef struct tqs_fc {
     const void *weights;
-    const int32_t *bias;       /* [R] in units of the accumulator, less the input's zero point times the row's sum */
-    const int32_t *multiplier; /* [R] */
-    const int8_t *shift;       /* [R] */
-    uint16_t inputs;           /* K, at least 1 */
-    uint16_t outputs;          /* M, at least 1 */
-    int8_t zero_point;         /* of y */
-    int8_t low;                /* y is clamped to [low, high], which is also how relu and relu6 are done */
+    const tqs_rows_t *rows; /* [R / 4] */
+    uint16_t inputs;        /* K, at least 1 */
+    uint16_t outputs;       /* M, at least 1 */
+    int8_t zero_point;      /* of y */
+    int8_t low;             /* y is clamped to [low, high], which is also how relu and relu6 are done */
     int8_t high;
 } tqs_fc_t;
 

@@ -9,6 +9,9 @@
 #define TQS_ARM_H
 
 #include <stdint.h>
+#include <string.h>
+
+#include "tqs_kernels.h"
 
 /* (a * b + 2^31) >> 32. With a doubled value it is gemmlowp's SaturatingRoundingDoublingHighMul. |a| < 2^31. */
 static inline int32_t tqs_high_half(int32_t a, int32_t b) {
@@ -68,6 +71,53 @@ static inline int32_t tqs_rescale(int32_t doubled, int32_t multiplier, int32_t s
     return tqs_saturate_s8(high >> 1);
 #endif
 }
+
+/* Four outputs, or as many as are left, from their sums, doubled. y: [4], or [left]. */
+static inline void tqs_write_rows(const tqs_rows_t *rows, int32_t sum0, int32_t sum1, int32_t sum2, int32_t sum3,
+                                  int32_t offset, int8_t *y, int32_t left) {
+    int8_t part[4];
+    int8_t *to = left >= 4 ? y : part;
+
+    to[0] = (int8_t)tqs_rescale(rows->bias[0] + sum0, rows->multiplier[0], rows->shift[0], offset);
+    to[1] = (int8_t)tqs_rescale(rows->bias[1] + sum1, rows->multiplier[1], rows->shift[1], offset);
+    to[2] = (int8_t)tqs_rescale(rows->bias[2] + sum2, rows->multiplier[2], rows->shift[2], offset);
+    to[3] = (int8_t)tqs_rescale(rows->bias[3] + sum3, rows->multiplier[3], rows->shift[3], offset);
+    if (left < 4) {
+        memcpy(y, part, (uint32_t)left);
+    }
+}
+
+#if defined(__ARM_FEATURE_DSP)
+#define TQS_ROW(sum, next, to)                                                                                         \
+    "add %[" sum "], %[" sum "], %[" sum "], asr #31\n\t"                                                              \
+    "asr %[" sum "], %[" sum "], %[t]\n\t" next "add %[" sum "], %[offset]\n\t"                                        \
+    "ssat %[" sum "], #8, %[" sum "], asr #1\n\t"                                                                      \
+    "strb %[" sum "], [%[to], #" to "]\n\t"
+#define TQS_NEXT_SHIFT "lsr %[t], #8\n\t" /* a shift by a register takes its low byte */
+
+/*
+ * tqs_write_rows in as few instructions as there are: two words a load, and the doubling in the addition of the bias.
+ * The sums of rows 1 and 3 come times 2^4 (odd = "3") or 2^8 ("7").
+ */
+#define TQS_WRITE_ROWS(odd)                                                                                            \
+    __asm__ volatile("ldrd %[t], %[u], [%[rows]]\n\t"                                                                  \
+                     "add %[s0], %[t], %[s0], lsl #1\n\t"                                                              \
+                     "add %[s1], %[u], %[s1], asr #" odd "\n\t"                                                        \
+                     "ldrd %[t], %[u], [%[rows], #8]\n\t"                                                              \
+                     "add %[s2], %[t], %[s2], lsl #1\n\t"                                                              \
+                     "add %[s3], %[u], %[s3], asr #" odd "\n\t"                                                        \
+                     "ldrd %[t], %[u], [%[rows], #16]\n\t"                                                             \
+                     "smmulr %[s0], %[s0], %[t]\n\t"                                                                   \
+                     "smmulr %[s1], %[s1], %[u]\n\t"                                                                   \
+                     "ldrd %[t], %[u], [%[rows], #24]\n\t"                                                             \
+                     "smmulr %[s2], %[s2], %[t]\n\t"                                                                   \
+                     "smmulr %[s3], %[s3], %[u]\n\t"                                                                   \
+                     "ldr %[t], [%[rows], #32]\n\t" TQS_ROW("s0", TQS_NEXT_SHIFT, "0")                                 \
+                         TQS_ROW("s1", TQS_NEXT_SHIFT, "1") TQS_ROW("s2", TQS_NEXT_SHIFT, "2") TQS_ROW("s3", "", "3")  \
+                     : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [t] "=&r"(t), [u] "=&r"(u)          \
+                     : [rows] "r"(rows), [offset] "r"(offset), [to] "r"(to)                                            \
+                     : "memory")
+#endif
 
 /* y within [low, high]; most layers need no more than what saturation does. */
 static inline void tqs_clamp(int8_t *y, uint32_t size, int32_t low, int32_t high) {

@@ -8,7 +8,8 @@
  *     a = 4096 * s3 + 256 * s2 + 16 * s1 + s0     (the halfword)        b = 16 * s1 + s0     (its low byte)
  *     c = s0     (its lowest nibble)                                    d = s2     (its third nibble)
  *
- * The 8 that was added is taken off with the sum of the inputs. Exact for up to 512 inputs: 32767 * 128 * 512 < 2^31.
+ * The 8 that was added is taken off beforehand, with the sum of the inputs. Exact for up to 512 inputs: 32767 * 128 *
+ * 512 < 2^31.
  *
  * weights: [R / 4][K / 4][2] words, K rounded up to a multiple of four: of each four inputs the even, then the odd
  * pair. scratch: K halfwords, the inputs widened.
@@ -68,37 +69,42 @@ static int32_t widen(const int8_t *x, uint32_t size, uint32_t *scratch) {
 
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const uint32_t *w = layer->weights;
-    const int32_t *bias = layer->bias;
-    const int32_t *multiplier = layer->multiplier;
-    const int8_t *shift = layer->shift;
+    const tqs_rows_t *rows = layer->rows;
     const int32_t offset = 2 * layer->zero_point + 1;
     const uint32_t mask = 0x000F000Fu;
-    const int32_t added = 16 * widen(x, layer->inputs, scratch); /* doubled, as the biases are */
+    const int32_t added = -8 * widen(x, layer->inputs, scratch);
     const uint32_t words = ((uint32_t)layer->inputs + 3u) / 4u * 2u;
+    const uint32_t odd = words & 6u;
     const uint32_t *end = scratch + words;
     int32_t left = layer->outputs;
     int8_t *out = y;
 
     do {
         const uint32_t *in = scratch;
-        int32_t a = 0;
-        int32_t b = 0;
-        int32_t c = 0;
-        int32_t d = 0;
-        uint32_t p;
-        uint32_t q;
-        uint32_t t;
-        uint32_t u;
-        uint32_t v;
+        int32_t a = added * (256 + 16 + 1);
+        int32_t b = added * (16 + 1);
+        int32_t c = added;
+        int32_t d = added;
+        int32_t s0;
+        int32_t s1;
+        int32_t s2;
+        int32_t s3;
         int8_t part[4];
         int8_t *to = left >= 4 ? out : part;
+        uint32_t p;
+        uint32_t q;
+        int32_t t;
+        int32_t u;
+        uint32_t v;
 
-        if ((words & 2u) != 0u) {
-            STEP;
-        }
-        if ((words & 4u) != 0u) {
-            STEP;
-            STEP;
+        if (odd != 0u) {
+            if ((odd & 2u) != 0u) {
+                STEP;
+            }
+            if ((odd & 4u) != 0u) {
+                STEP;
+                STEP;
+            }
         }
         while (in != end) {
             STEP;
@@ -106,18 +112,16 @@ void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
             STEP;
             STEP;
         }
-        a = (a - b) >> 8; /* 16 * s3 + s2 */
-        to[0] = (int8_t)tqs_rescale(bias[0] + c * 2 - added, multiplier[0], shift[0], offset);
-        to[1] = (int8_t)tqs_rescale(bias[1] + ((b - c) >> 3) - added, multiplier[1], shift[1], offset);
-        to[2] = (int8_t)tqs_rescale(bias[2] + d * 2 - added, multiplier[2], shift[2], offset);
-        to[3] = (int8_t)tqs_rescale(bias[3] + ((a - d) >> 3), multiplier[3], shift[3], offset);
+        s0 = c;
+        s1 = b - c;
+        s2 = d;
+        s3 = ((a - b) >> 8) - d;
+        TQS_WRITE_ROWS("3");
         if (left < 4) {
             memcpy(out, part, (uint32_t)left);
         }
         out += 4;
-        bias += 4;
-        multiplier += 4;
-        shift += 4;
+        rows++;
         left -= 4;
     } while (left > 0);
     tqs_clamp(y, layer->outputs, layer->low, layer->high);

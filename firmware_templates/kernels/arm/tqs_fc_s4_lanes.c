@@ -16,6 +16,60 @@
 
 #define RUN 16u /* inputs between two splits */
 
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+/* One input, four rows: two nibbles of each half of `word` that start at bit `first`. */
+#define PLANE(first, sum)                                                                                              \
+    "lsrs %[t], %[u], #" first "\n\t"                                                                                  \
+    "ands %[t], %[mask]\n\t"                                                                                           \
+    "muls %[t], %[value], %[t]\n\t"                                                                                    \
+    "add %[" sum "], %[t]\n\t"
+#define ONE(k, plane0, plane1)                                                                                         \
+    "ldrb %[value], [%[in], #" k "]\n\t"                                                                               \
+    "sxtb %[value], %[value]\n\t" plane0 plane1
+#define PLANE0                                                                                                         \
+    "mov %[t], %[mask]\n\t"                                                                                            \
+    "ands %[t], %[u]\n\t"                                                                                              \
+    "muls %[t], %[value], %[t]\n\t"                                                                                    \
+    "add %[low], %[t]\n\t"
+#define WORD(k0, k1)                                                                                                   \
+    "ldmia %[w]!, {%[u]}\n\t" ONE(k0, PLANE0, PLANE("4", "high")) ONE(k1, PLANE("8", "low"), PLANE("12", "high"))
+#define STEP(code)                                                                                                     \
+    __asm__ volatile(                                                                                                  \
+        ".syntax unified\n\t" code                                                                                     \
+        : [low] "+h"(low), [high] "+h"(high), [w] "+l"(w), [u] "=&l"(u), [t] "=&l"(t), [value] "=&l"(value)            \
+        : [mask] "l"(mask), [in] "l"(in)                                                                               \
+        : "memory", "cc")
+#define STEP2                                                                                                          \
+    STEP(WORD("0", "1"));                                                                                              \
+    in += 2
+#define STEP16                                                                                                         \
+    STEP(WORD("0", "1") WORD("2", "3") WORD("4", "5") WORD("6", "7") WORD("8", "9") WORD("10", "11") WORD("12", "13")  \
+             WORD("14", "15"));                                                                                        \
+    in += 16
+#else
+/* One input, four rows: the nibbles of `word` that start at two of its bits. */
+#define ONE(word, first, second)                                                                                       \
+    "ldrsb %[value], [%[in]], #1\n\t"                                                                                  \
+    "and %[t], %[mask], " word first "\n\t"                                                                            \
+    "mla %[low], %[t], %[value], %[low]\n\t"                                                                           \
+    "and %[t], %[mask], " word second "\n\t"                                                                           \
+    "mla %[high], %[t], %[value], %[high]\n\t"
+#define WORD(word) ONE(word, "", ", lsr #4") ONE(word, ", lsr #8", ", lsr #12")
+#define STEP(code)                                                                                                     \
+    __asm__ volatile(code                                                                                              \
+                     : [low] "+r"(low), [high] "+r"(high), [w] "+r"(w), [in] "+r"(in), [u] "=&r"(u), [v] "=&r"(v),     \
+                       [t] "=&r"(t), [value] "=&r"(value)                                                              \
+                     : [mask] "r"(mask)                                                                                \
+                     : "memory")
+#define STEP2 STEP("ldr %[u], [%[w]], #4\n\t" WORD("%[u]"))
+#define STEP4 STEP("ldrd %[u], %[v], [%[w]], #8\n\t" WORD("%[u]") WORD("%[v]"))
+#define STEP16                                                                                                         \
+    STEP4;                                                                                                             \
+    STEP4;                                                                                                             \
+    STEP4;                                                                                                             \
+    STEP4
+#endif
+
 /* Adds the two sums of a pair to lower and upper. */
 #define SPLIT(pair, lower, upper)                                                                                      \
     {                                                                                                                  \
@@ -25,24 +79,9 @@
         upper += ((int32_t)(pair) - half) >> 16;                                                                       \
     }
 
-/* Two inputs, four rows. */
-#define STEP(k)                                                                                                        \
-    {                                                                                                                  \
-        const uint32_t eight = w[(k) / 2];                                                                             \
-        uint32_t value = (uint32_t)in[k];                                                                              \
-                                                                                                                       \
-        low += (eight & mask) * value;                                                                                 \
-        high += ((eight >> 4) & mask) * value;                                                                         \
-        value = (uint32_t)in[(k) + 1];                                                                                 \
-        low += ((eight >> 8) & mask) * value;                                                                          \
-        high += ((eight >> 12) & mask) * value;                                                                        \
-    }
-
 void tqs_fc_s4_lanes(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const uint32_t *w = layer->weights;
-    const int32_t *bias = layer->bias;
-    const int32_t *multiplier = layer->multiplier;
-    const int8_t *shift = layer->shift;
+    const tqs_rows_t *rows = layer->rows;
     const int32_t offset = 2 * layer->zero_point + 1;
     const uint32_t inputs = layer->inputs;
     int32_t left = layer->outputs;
@@ -64,57 +103,41 @@ void tqs_fc_s4_lanes(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t
         int32_t sum2 = added;
         int32_t sum3 = added;
         uint32_t todo = inputs;
-        int8_t part[4];
-        int8_t *to = left >= 4 ? out : part;
+        uint32_t low;
+        uint32_t high;
+        uint32_t u;
+        uint32_t t;
+        uint32_t value;
+#if !defined(__ARM_ARCH_6M__) && !defined(__ARM_ARCH_8M_BASE__)
+        uint32_t v;
+#endif
 
-        while (todo >= RUN) {
-            uint32_t low = 0;
-            uint32_t high = 0;
-
-            STEP(0)
-            STEP(2)
-            STEP(4)
-            STEP(6)
-            STEP(8)
-            STEP(10)
-            STEP(12)
-            STEP(14)
-            in += RUN;
-            w += RUN / 2u;
-            todo -= RUN;
+        for (; todo >= RUN; todo -= RUN) {
+            low = 0;
+            high = 0;
+            STEP16;
             SPLIT(low, sum0, sum1)
             SPLIT(high, sum2, sum3)
         }
         if (todo > 0u) {
-            uint32_t low = 0;
-            uint32_t high = 0;
-
+            low = 0;
+            high = 0;
             for (; todo > 1u; todo -= 2u) {
-                STEP(0)
-                in += 2;
-                w++;
+                STEP2;
             }
             if (todo > 0u) {
                 const uint32_t eight = *w++;
-                const uint32_t value = (uint32_t)*in;
 
+                value = (uint32_t)*in;
                 low += (eight & mask) * value;
                 high += ((eight >> 4) & mask) * value;
             }
             SPLIT(low, sum0, sum1)
             SPLIT(high, sum2, sum3)
         }
-        to[0] = (int8_t)tqs_rescale(bias[0] + sum0 * 2, multiplier[0], shift[0], offset);
-        to[1] = (int8_t)tqs_rescale(bias[1] + sum1 * 2, multiplier[1], shift[1], offset);
-        to[2] = (int8_t)tqs_rescale(bias[2] + sum2 * 2, multiplier[2], shift[2], offset);
-        to[3] = (int8_t)tqs_rescale(bias[3] + sum3 * 2, multiplier[3], shift[3], offset);
-        if (left < 4) {
-            memcpy(out, part, (uint32_t)left);
-        }
+        tqs_write_rows(rows, sum0 * 2, sum1 * 2, sum2 * 2, sum3 * 2, offset, out, left);
         out += 4;
-        bias += 4;
-        multiplier += 4;
-        shift += 4;
+        rows++;
         left -= 4;
     } while (left > 0);
     tqs_clamp(y, layer->outputs, layer->low, layer->high);

@@ -62,32 +62,38 @@ static const uint32_t *widen(const int8_t *x, uint32_t size, uint32_t *scratch) 
 
 void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const uint32_t *w = layer->weights;
-    const int32_t *bias = layer->bias;
-    const int32_t *multiplier = layer->multiplier;
-    const int8_t *shift = layer->shift;
+    const tqs_rows_t *rows = layer->rows;
     const int32_t offset = 2 * layer->zero_point + 1;
     const uint32_t *end = widen(x, layer->inputs, scratch);
+    const uint32_t odd = (uint32_t)(end - scratch) & 6u;
     int32_t left = layer->outputs;
     int8_t *out = y;
 
     do {
         const uint32_t *in = scratch;
-        const uint32_t odd = (uint32_t)(end - scratch) & 6u;
         int32_t a0 = 0;
         int32_t a1 = 0;
         int32_t b0 = 0;
         int32_t b1 = 0;
-        uint32_t p;
-        uint32_t q;
+        int32_t s0;
+        int32_t s1;
+        int32_t s2;
+        int32_t s3;
         int8_t part[4];
         int8_t *to = left >= 4 ? out : part;
+        uint32_t p;
+        uint32_t q;
+        int32_t t;
+        int32_t u;
 
-        if ((odd & 2u) != 0u) {
-            STEP;
-        }
-        if ((odd & 4u) != 0u) {
-            STEP;
-            STEP;
+        if (odd != 0u) {
+            if ((odd & 2u) != 0u) {
+                STEP;
+            }
+            if ((odd & 4u) != 0u) {
+                STEP;
+                STEP;
+            }
         }
         while (in != end) {
             STEP;
@@ -95,17 +101,16 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
             STEP;
             STEP;
         }
-        to[0] = (int8_t)tqs_rescale(bias[0] + b0 * 2, multiplier[0], shift[0], offset);
-        to[1] = (int8_t)tqs_rescale(bias[1] + ((a0 - b0) >> 7), multiplier[1], shift[1], offset);
-        to[2] = (int8_t)tqs_rescale(bias[2] + b1 * 2, multiplier[2], shift[2], offset);
-        to[3] = (int8_t)tqs_rescale(bias[3] + ((a1 - b1) >> 7), multiplier[3], shift[3], offset);
+        s0 = b0;
+        s1 = a0 - b0;
+        s2 = b1;
+        s3 = a1 - b1;
+        TQS_WRITE_ROWS("7");
         if (left < 4) {
             memcpy(out, part, (uint32_t)left);
         }
         out += 4;
-        bias += 4;
-        multiplier += 4;
-        shift += 4;
+        rows++;
         left -= 4;
     } while (left > 0);
     tqs_clamp(y, layer->outputs, layer->low, layer->high);

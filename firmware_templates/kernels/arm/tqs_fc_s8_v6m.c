@@ -72,9 +72,7 @@ __attribute__((naked, noinline)) static void dot(UNUSED const int8_t *w, UNUSED 
 
 void tqs_fc_s8_v6m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const int8_t *w = layer->weights;
-    const int32_t *bias = layer->bias;
-    const int32_t *multiplier = layer->multiplier;
-    const int8_t *shift = layer->shift;
+    const tqs_rows_t *rows = layer->rows;
     const int32_t offset = 2 * layer->zero_point + 1;
     const uint32_t inputs = layer->inputs;
     int32_t left = layer->outputs;
@@ -82,19 +80,13 @@ void tqs_fc_s8_v6m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
 
     (void)scratch;
     do {
-        const uint32_t rows = left < 4 ? (uint32_t)left : 4u;
         int32_t sums[4];
-        uint32_t i;
 
         dot(w, x, inputs, sums);
         w += 4u * inputs;
-        for (i = 0; i < rows; i++) {
-            out[i] = (int8_t)tqs_rescale(bias[i] + sums[i] * 2, multiplier[i], shift[i], offset);
-        }
+        tqs_write_rows(rows, sums[0] * 2, sums[1] * 2, sums[2] * 2, sums[3] * 2, offset, out, left);
         out += 4;
-        bias += 4;
-        multiplier += 4;
-        shift += 4;
+        rows++;
         left -= 4;
     } while (left > 0);
     tqs_clamp(y, layer->outputs, layer->low, layer->high);

@@ -13,82 +13,79 @@
 #include "tqs_arm.h"
 #include "tqs_kernels.h"
 
-/* The lower sum of a pair, 24 bits. */
-static inline int32_t lower_sum(int64_t pair) {
-    return (int32_t)((uint32_t)pair << 8) >> 8;
-}
-
-static inline int32_t upper_sum(int64_t pair, int32_t lower) {
-    return (int32_t)((pair - lower) >> 24);
-}
-
 /* One input, four rows. */
-#define STEP(k)                                                                                                        \
-    {                                                                                                                  \
-        const uint32_t four = w[k];                                                                                    \
-        const int32_t value = in[k];                                                                                   \
-                                                                                                                       \
-        low += (int64_t)(int32_t)(four & mask) * value;                                                                \
-        high += (int64_t)(int32_t)((four >> 16 | four << 16) & mask) * value;                                          \
-    }
+#define ONE(four)                                                                                                      \
+    "ldrsb %[value], [%[in]], #1\n\t"                                                                                  \
+    "and %[pair], %[mask], " four "\n\t"                                                                               \
+    "smlal %[a0], %[a1], %[pair], %[value]\n\t"                                                                        \
+    "and %[pair], %[mask], " four ", ror #16\n\t"                                                                      \
+    "smlal %[b0], %[b1], %[pair], %[value]\n\t"
+#define STEP(code)                                                                                                     \
+    __asm__ volatile(code                                                                                              \
+                     : [a0] "+r"(a0), [a1] "+r"(a1), [b0] "+r"(b0), [b1] "+r"(b1), [in] "+r"(in), [w] "+r"(w),         \
+                       [u] "=&r"(u), [v] "=&r"(v), [value] "=&r"(value), [pair] "=&r"(pair)                            \
+                     : [mask] "r"(mask)                                                                                \
+                     : "memory")
+#define STEP1 STEP("ldr %[u], [%[w]], #4\n\t" ONE("%[u]"))
+#define STEP2 STEP("ldrd %[u], %[v], [%[w]], #8\n\t" ONE("%[u]") ONE("%[v]"))
+
+/* The two sums of a pair, doubled. */
+static inline int32_t lower_sum(int32_t low) {
+    return (int32_t)((uint32_t)low << 8) >> 7;
+}
+
+static inline int32_t upper_sum(int32_t low, int32_t high) {
+    /* What is above 24 bits, and the bit that a negative lower sum has borrowed. */
+    return (int32_t)((((uint32_t)high << 8 | (uint32_t)low >> 24) + ((uint32_t)low >> 23 & 1u)) << 1);
+}
 
 void tqs_fc_s8_v7m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const uint32_t *w = layer->weights;
-    const int32_t *bias = layer->bias;
-    const int32_t *multiplier = layer->multiplier;
-    const int8_t *shift = layer->shift;
+    const tqs_rows_t *rows = layer->rows;
     const int32_t offset = 2 * layer->zero_point + 1;
     const uint32_t inputs = layer->inputs;
     const int8_t *end = x + inputs;
     int32_t left = layer->outputs;
     int32_t added = 0;
-    uint32_t mask = 0xFF0000FFu;
+    const uint32_t mask = 0xFF0000FFu;
     int8_t *out = y;
     const int8_t *in;
 
     (void)scratch;
-    __asm__("" : "+r"(mask)); /* no constant: the compiler would make two instructions of each use */
     for (in = x; in != end; in++) {
         added -= *in;
     }
     added *= 128;
     do {
-        int64_t low = added;
-        int64_t high = added;
-        int32_t sum;
-        uint32_t k;
-        int8_t part[4];
-        int8_t *to = left >= 4 ? out : part;
+        int32_t a0 = added;
+        int32_t a1 = added >> 31;
+        int32_t b0 = a0;
+        int32_t b1 = a1;
+        uint32_t u;
+        uint32_t v;
+        uint32_t value;
+        uint32_t pair;
 
         in = x;
-        for (k = inputs & 3u; k > 0u; k--) {
-            STEP(0)
-            w++;
-            in++;
+        if ((inputs & 1u) != 0u) {
+            STEP1;
+        }
+        if ((inputs & 2u) != 0u) {
+            STEP2;
+        }
+        if ((inputs & 4u) != 0u) {
+            STEP2;
+            STEP2;
         }
         while (in != end) {
-            STEP(0)
-            STEP(1)
-            STEP(2)
-            STEP(3)
-            w += 4;
-            in += 4;
+            STEP2;
+            STEP2;
+            STEP2;
+            STEP2;
         }
-        sum = lower_sum(low);
-        to[0] = (int8_t)tqs_rescale(bias[0] + sum * 2, multiplier[0], shift[0], offset);
-        sum = upper_sum(low, sum);
-        to[1] = (int8_t)tqs_rescale(bias[1] + sum * 2, multiplier[1], shift[1], offset);
-        sum = lower_sum(high);
-        to[2] = (int8_t)tqs_rescale(bias[2] + sum * 2, multiplier[2], shift[2], offset);
-        sum = upper_sum(high, sum);
-        to[3] = (int8_t)tqs_rescale(bias[3] + sum * 2, multiplier[3], shift[3], offset);
-        if (left < 4) {
-            memcpy(out, part, (uint32_t)left);
-        }
+        tqs_write_rows(rows, lower_sum(a0), upper_sum(a0, a1), lower_sum(b0), upper_sum(b0, b1), offset, out, left);
         out += 4;
-        bias += 4;
-        multiplier += 4;
-        shift += 4;
+        rows++;
         left -= 4;
     } while (left > 0);
     tqs_clamp(y, layer->outputs, layer->low, layer->high);
