@@ -46,7 +46,7 @@ def dense_graph(rng: np.random.Generator, prefix: str, width: int, inputs: int, 
         weight = np.repeat(rng.choice([-limit, limit], (rows, 1)), inputs, axis=1)
     weight[rng.integers(rows)] *= int(rng.random() > 0.1)
     x_scale, w_scale = 0.03, rng.uniform(0.001, 0.01, rows).astype(np.float32)
-    # What the sum of products comes to: all alike, or a random walk. Outputs then use all codes and saturate now and then.
+    # The sum of products: all alike, or a random walk. Outputs use all codes and saturate at times.
     peak = 128 * limit * inputs if extreme else int(45 * limit * np.sqrt(inputs))
     bias = rng.integers(-peak, peak + 1, rows) // 2
     y_scale = x_scale * float(w_scale.mean()) * peak / rng.uniform(40, 150)

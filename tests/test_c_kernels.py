@@ -148,7 +148,6 @@ def test_dense(kernels: ctypes.CDLL, width: int) -> None:
             int(rng.integers(low, 128)),
         )
         x = codes_of(rng, inputs)
-        folded = fold_bias(bias, weight, params.input_zero_point)
         tables = (
             pack_weights(weight, width),
             pack_rows(
