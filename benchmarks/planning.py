@@ -24,10 +24,12 @@ from typing import Any
 import numpy.typing as npt
 
 from edge_tqs.graph import Graph
+from edge_tqs.graph_system import graph_system
 from edge_tqs.keras_model import load
 from edge_tqs.plan import Plan, assigned, plan
 from edge_tqs.refine import SEEDS, Refiner, RefineSettings
-from edge_tqs.score import score, zero_data_seeds
+from edge_tqs.score import score
+from edge_tqs.seeds import zero_data_seeds
 from edge_tqs.series import read_series, standard_scaling, windows
 from edge_tqs.sizes import weight_bytes
 
@@ -60,7 +62,7 @@ class Row:
 
 def held_out(graph: Graph, data: str, horizon: int) -> dict[str, Array]:
     """Windows (N, W, F) to judge with, by kind. data: "FILE:TRAIN_ROWS" or empty."""
-    kinds = {"zero data": zero_data_seeds(graph, HELD_OUT, horizon, HELD_OUT_SEED)}
+    kinds = {"zero data": zero_data_seeds(graph_system(graph), HELD_OUT, horizon, HELD_OUT_SEED)}
     if data:
         file, _, rows = data.rpartition(":")
         series = read_series(Path(file))
@@ -76,16 +78,16 @@ def measure(path: Path, data: str, horizon: int) -> tuple[list[Row], dict[str, f
     if len(costs) > EXHAUSTIVE:
         sys.exit(f"{path} has {len(costs)} weights: more than {EXHAUSTIVE} are not enumerated")
     started = time.monotonic()
-    scores = {tensor.name: tensor.tqs for tensor in score(graph, horizon=horizon).tensors}
+    scores = {tensor.name: tensor.tqs for tensor in score(graph_system(graph), horizon=horizon).tensors}
     seconds = {"score": time.monotonic() - started}
     smallest = sum(min(options.values()) for options in costs.values())
     largest = sum(options[8] for options in costs.values())
     budgets = {share: smallest + (largest - smallest) * share // 100 for share in SHARES}
-    planning = zero_data_seeds(graph, SEEDS, horizon, 0)
+    planning = zero_data_seeds(graph_system(graph), SEEDS, horizon, 0)
     found: dict[int, dict[str, Plan]] = {share: {} for share in SHARES}
     for name, settings in METHODS.items():
         started = time.monotonic()
-        refiner = settings and Refiner(graph, scores, costs, planning, horizon, settings=settings)
+        refiner = settings and Refiner(graph_system(graph), scores, costs, planning, horizon, settings=settings)
         for share, budget in budgets.items():
             made = refiner.plan(budget) if refiner else plan(scores, costs, budget)
             assert made.total_bytes <= budget
@@ -93,7 +95,7 @@ def measure(path: Path, data: str, horizon: int) -> tuple[list[Row], dict[str, f
         seconds[name] = time.monotonic() - started
     rows = []
     for kind, seeds in held_out(graph, data, horizon).items():
-        judge = Refiner(graph, scores, costs, seeds, horizon, settings=NOTHING)
+        judge = Refiner(graph_system(graph), scores, costs, seeds, horizon, settings=NOTHING)
         every = []
         for widths in itertools.product((8, 4), repeat=len(costs)):
             made = assigned(scores, costs, dict(zip(costs, widths, strict=True)), None, {})

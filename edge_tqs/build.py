@@ -21,13 +21,16 @@ from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import CheckError, ToolError, UsageError
 from edge_tqs.firmware import Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.graph import Graph, Scaling
-from edge_tqs.keras_model import LoadedModel, load
+from edge_tqs.graph_system import graph_system
+from edge_tqs.keras_model import LoadedModel
+from edge_tqs.opening import Opened, open_model
 from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan
 from edge_tqs.quantize import Ranges, calibrate, quantize
-from edge_tqs.score import Sensitivity, score, zero_data_seeds
+from edge_tqs.score import SEEDS, Sensitivity, score
+from edge_tqs.seeds import zero_data_seeds
 from edge_tqs.simulate import encode
-from edge_tqs.sizes import weight_bytes
+from edge_tqs.sizes import estimated_bytes, weight_bytes
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -55,7 +58,10 @@ class Windows:
 class ModelRequest:
     """What is needed to read and score a model.
 
-    windows: called with (window, horizon) once the model is read; None when there is no data.
+    feedback: which output channel becomes each input channel, None for one known ahead; None altogether: in order.
+    windows: called with (window, horizon) once the model is read; None when there is no data. training: called with
+    (window, horizon, count), training windows with what followed them, (count, W + T, F). real_seeds: score from these
+    instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
     """
 
     model: Path
@@ -67,45 +73,62 @@ class ModelRequest:
     windows: Callable[[int, int], Windows] | None = None
     draws: int = 16
     seed: int = 0
+    feedback: tuple[int | None, ...] | None = None
+    training: Callable[[int, int, int], Array] | None = None
+    real_seeds: bool = False
+    workers: int = 1
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A model that was read and scored. costs: bytes by weight and width."""
+    """A model that was opened and scored. costs: bytes by weight and width."""
 
-    loaded: LoadedModel
-    graph: Graph
+    opened: Opened
     sensitivity: Sensitivity
     costs: Mapping[str, Mapping[int, int]]
 
 
-def score_model(request: ModelRequest, progress: Progress) -> Scored:
-    """Read the model, compare it with Keras and score its weights. Raises ModelError, CheckError, UsageError."""
+def open_requested(request: ModelRequest, progress: Progress) -> Opened:
+    """Open the model and compare it with its graph. Raises ModelError, CheckError, UsageError."""
     progress("reading the model", 0, 1)
-    loaded = load(request.model, recurrence=request.recurrence, window=request.window)
-    channels = loaded.graph.forecast.channels
+    opened = open_model(request.model, recurrence=request.recurrence, window=request.window, feedback=request.feedback)
+    channels = opened.system.channels
     for what, values in (("columns", request.columns), ("scaling", request.scaling and request.scaling.mean)):
         if values and len(values) != channels:
             raise UsageError(
                 f"{request.model} has {channels} channels, the project names {len(values)} {what}",
                 hint="Name one column for each input of the model, in its order, in edge-tqs.toml.",
             )
-    forecast = replace(loaded.graph.forecast, columns=request.columns, scaling=request.scaling)
-    graph = replace(loaded.graph, forecast=forecast).check()
+    return opened
+
+
+def score_model(opened: Opened, request: ModelRequest, progress: Progress) -> Scored:
+    """Score the weights of an opened model. Raises UsageError."""
+    system, seeds = opened.system, None
+    if request.real_seeds:
+        if request.training is None:
+            raise UsageError("There is no data to take real seeds from", hint="Give a CSV with --data.")
+        seeds = request.training(system.window, request.horizon, SEEDS)[:, : system.seed_length(request.horizon)]
     sensitivity = score(
-        graph,
+        system,
         horizon=request.horizon,
         draws=request.draws,
+        seeds=seeds,
         seed=request.seed,
-        model_hash=loaded.source_hash,
+        model_hash=opened.model_hash,
         progress=lambda done, total: progress("scoring", done, total),
+        workers=request.workers,
+        opener=opened.opener,
+        cache=request.cache,
     )
-    return Scored(loaded, graph, sensitivity, weight_bytes(graph))
+    costs = weight_bytes(opened.loaded.graph) if opened.loaded else estimated_bytes(system)
+    return Scored(opened, sensitivity, costs)
 
 
 def chooser(scored: Scored, request: PlanRequest, progress: Progress | None = None) -> Chooser:
     """What finds the plan that ``request`` asks for, and the frontier around it."""
-    return Chooser(scored.graph, scored.sensitivity, scored.costs, request, progress)
+    return Chooser(scored.opened.system, scored.sensitivity, scored.costs, request, progress)
 
 
 def build(
@@ -118,8 +141,11 @@ def build(
         CheckError: the emitted model does not compute what tflite-micro computes.
     """
     check_toolchain(board)
-    scored = score_model(model_request, progress)
-    graph, horizon = scored.graph, model_request.horizon
+    opened = open_requested(model_request, progress)
+    loaded, graph = opened.need_graph()
+    scored = score_model(opened, model_request, progress)
+    forecast = replace(graph.forecast, columns=model_request.columns, scaling=model_request.scaling)
+    graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
     chosen = chooser(scored, plan_request, progress)
     plan = chosen.plan()
     warnings = list(chosen.warnings)
@@ -130,7 +156,7 @@ def build(
     variants = _variants(graph, plan, scored.costs, ranges)
     mixed = variants["mixed"]
     kernels.check_graph(mixed, ("litert", "tflite-runtime", "tflm", "c"))
-    model = tflite_model.write(mixed, _metadata(scored, plan))
+    model = tflite_model.write(mixed, _metadata(loaded, plan))
     model_hash = tflite_model.model_hash(model)
 
     progress("evaluating the closed loop", 0, 1)
@@ -151,7 +177,9 @@ def build(
     )
     progress("compiling", 0, 1)
     image = _compile(mixed, model_hash, board, out, model)
-    result = _report(scored, plan, board, model, evaluation, image, tuple(warnings), tflm_exact, litert_rmse)
+    result = _report(
+        loaded, graph, scored.costs, plan, board, model, evaluation, image, tuple(warnings), tflm_exact, litert_rmse
+    )
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
     report.write_report(out)
@@ -166,8 +194,9 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
         "closed loop may saturate (measured on 25 models: typically 3.6 times, at worst 19 times the divergence of "
         "real ranges). Give a CSV with --data."
     )
-    calibration = zero_data_seeds(graph, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
-    held_out = zero_data_seeds(graph, EVALUATION_WINDOWS, request.horizon, request.seed + 2)
+    system = graph_system(graph)
+    calibration = zero_data_seeds(system, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
+    held_out = zero_data_seeds(system, EVALUATION_WINDOWS, request.horizon, request.seed + 2)
     return Windows(calibration, held_out, np.empty(0))
 
 
@@ -181,9 +210,9 @@ def _variants(graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], 
     return variants | {"mixed": mixed}
 
 
-def _metadata(scored: Scored, plan: Plan) -> dict[str, Any]:
+def _metadata(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:
     return {
-        "source_hash": scored.loaded.source_hash,
+        "source_hash": loaded.source_hash,
         "plan": plan.widths(),
         "generator": f"edge-tqs {__version__}",
     }
@@ -232,7 +261,9 @@ def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: byte
 
 
 def _report(
-    scored: Scored,
+    loaded: LoadedModel,
+    graph: Graph,
+    costs: Mapping[str, Mapping[int, int]],
     plan: Plan,
     board: Board,
     model: bytes,
@@ -242,7 +273,6 @@ def _report(
     tflm_exact: bool | None,
     litert_rmse: float | None,
 ) -> report.BuildReport:
-    graph, costs = scored.graph, scored.costs
     forecast = graph.forecast
     weights = graph.weights().values()
     return report.BuildReport(
@@ -253,7 +283,7 @@ def _report(
             channels=forecast.channels,
             columns=forecast.columns,
             recurrence=forecast.recurrence,
-            parameters=scored.loaded.parameters,
+            parameters=loaded.parameters,
         ),
         board=board.name,
         tensors=tuple(
@@ -271,7 +301,7 @@ def _report(
         host=report.HostReport(
             rollouts=evaluation.seeds.shape[0],
             horizon=evaluation.mixed.outputs.shape[1],
-            float_vs_keras_max_abs=scored.loaded.float_vs_keras_max_abs,
+            float_vs_keras_max_abs=loaded.float_vs_keras_max_abs,
             divergence=evaluate.divergence(evaluation),
             tflm_bit_exact=tflm_exact,
             litert_rmse=litert_rmse,

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from edge_tqs import plan as planning
 from edge_tqs.errors import UsageError
-from edge_tqs.graph import Graph
 from edge_tqs.plan import Costs, Evidence, Plan
 from edge_tqs.refine import POINTS, SEEDS, Refiner, RefineSettings
-from edge_tqs.score import Sensitivity, zero_data_seeds
+from edge_tqs.score import Sensitivity
+from edge_tqs.seeds import zero_data_seeds
+from edge_tqs.system import System
 
 Progress = Callable[[str, int, int], None]
 
@@ -47,7 +48,7 @@ class Chooser:
 
     def __init__(
         self,
-        graph: Graph,
+        system: System,
         sensitivity: Sensitivity,
         costs: Costs,
         request: PlanRequest,
@@ -56,8 +57,8 @@ class Chooser:
         self._sensitivity, self._costs, self._request = sensitivity, costs, request
         self._scores = {tensor.name: tensor.tqs for tensor in sensitivity.tensors}
         self._shapes = {tensor.name: tensor.shape for tensor in sensitivity.tensors}
-        self._sizes = {source: sum(tensor.size for tensor in tensors) for source, tensors in graph.weights().items()}
-        self._graph, self._progress = graph, progress
+        self._sizes = {source: system.size(source) for source in system.weights}
+        self._system, self._progress = system, progress
         #: what the user should know of the plan, after plan()
         self.warnings: list[str] = []
         self._refiner: Refiner | None = None
@@ -106,10 +107,10 @@ class Chooser:
         if self._refiner is None:
             report, horizon = self._progress, self._sensitivity.horizon
             self._refiner = Refiner(
-                self._graph,
+                self._system,
                 self._scores,
                 self._costs,
-                zero_data_seeds(self._graph, SEEDS, horizon, self._sensitivity.seed),
+                zero_data_seeds(self._system, SEEDS, horizon, self._sensitivity.seed),
                 horizon,
                 settings=self._request.refine,
                 limits=limits,

@@ -83,6 +83,18 @@ model_options = options(
     ),
     click.option("--draws", type=click.IntRange(2), default=16, show_default=True, help="Noise draws per weight."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
+    click.option(
+        "--seeds",
+        type=click.Choice(["zero-data", "data"]),
+        default="zero-data",
+        show_default=True,
+        help="Score from windows made without data, or from training windows of the CSV.",
+    ),
+    click.option(
+        "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."
+    ),
+    click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that score."),
+    click.option("--cache/--no-cache", default=True, show_default=True, help="Keep scores by model and settings."),
 )
 
 plan_options = options(
@@ -155,7 +167,7 @@ def plan(model: Path | None, out: Path | None, plot: Path | None, as_json: bool,
         choice = chooser(scored, request, progress).choose()
     text = choice.plan.to_json()
     _write(out, text)
-    _write(plot, frontier_plot(choice, scored.graph.name), "--plot")
+    _write(plot, frontier_plot(choice, scored.opened.system.name), "--plot")
     shown = f"{frontier_table(choice)}\n\n{plan_table(choice.plan, scored.costs)}"
     _print(as_json, json.loads(text) | frontier_body(choice), shown)
 
@@ -291,10 +303,14 @@ def _plan_request(model: Path | None, settings: dict[str, Any]) -> PlanRequest:
 
 def _score(model: Path | None, settings: dict[str, Any]) -> Scored:
     request = _model_request(model, settings)
-    from edge_tqs.build import score_model
+    from edge_tqs.build import open_requested, score_model
 
     with show() as progress:
-        return score_model(request, progress)
+        opened = open_requested(request, progress)
+        scored = score_model(opened, request, progress)
+    if opened.refusal is not None:
+        click.echo(f"note: this model can be scored and planned, not built: {opened.refusal.message}", err=True)
+    return scored
 
 
 def _write(path: Path | None, text: str, option: str = "--out") -> None:

@@ -81,8 +81,8 @@ def load(
     )
 
 
-def _check_file(path: Path) -> None:
-    """Refuse by what the file says, before TensorFlow is imported: at once, and with the layer's name."""
+def _check_zip(path: Path) -> Any:
+    """The model's config in a .keras file. Raises ModelError for anything else, before TensorFlow is imported."""
     if not path.exists():
         raise ModelError("there is no such file", hint="Check the path of the .keras file.")
     if path.is_dir():
@@ -92,10 +92,18 @@ def _check_file(path: Path) -> None:
             if file.read(8) == b"\x89HDF\r\n\x1a\n":
                 raise ModelError("is an HDF5 file, the format of Keras 2", hint=f"Load it in Keras. {SAVE_HINT}")
         with zipfile.ZipFile(path) as archive:
-            model = json.loads(archive.read("config.json"))
+            return json.loads(archive.read("config.json"))
+    except (OSError, ValueError, LookupError, RuntimeError, *ZIP_ERRORS) as error:
+        raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
+
+
+def _check_file(path: Path) -> None:
+    """Refuse by what the file says, before TensorFlow is imported: at once, and with the layer's name."""
+    model = _check_zip(path)
+    try:
         kind, items = model["class_name"], model["config"].get("layers")
         layers = [(item["class_name"], item.get("registered_name"), dict(item["config"])) for item in items or ()]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, *ZIP_ERRORS) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
     if kind not in ("Sequential", "Functional", "Model") or not layers:
         raise ModelError(
@@ -111,6 +119,16 @@ def _check_file(path: Path) -> None:
             check_gates(layer)
         else:
             check_activation(layer, config.get("activation"))
+
+
+def load_keras(path: Path) -> Any:
+    """The Keras model itself, for what needs no graph. Raises ModelError, naming the file; ToolError."""
+    try:
+        _check_zip(path)
+        with quiet():
+            return _load_keras(path)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", hint=error.hint) from error.__cause__
 
 
 def _load_keras(path: Path) -> Any:

@@ -35,13 +35,15 @@ class ForecastSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """csv: the series. columns: inputs, each of which is predicted too; empty takes every numeric one.
+    """csv: the series. columns: inputs; empty takes every numeric one. exogenous: those that are known ahead and not
+    predicted; every other one is, in the same order.
 
     The last ``test_rows`` rows, or ``test_fraction`` of the rows where that is None, are the test part.
     """
 
     csv: Path
     columns: tuple[str, ...] = ()
+    exogenous: tuple[str, ...] = ()
     test_rows: int | None = None
     test_fraction: float = TEST_FRACTION
 
@@ -101,14 +103,15 @@ def load_project(path: Path) -> Project:
             raise UsageError(f"{path}: [data] has both test_rows and test_fraction", hint="Keep one of the two.")
         inputs = tuple(given.get("data", "inputs", ()))
         outputs = tuple(given.get("data", "outputs", inputs))
-        if outputs != inputs:
+        if (not outputs and inputs) or outputs != tuple(name for name in inputs if name in outputs):
             raise UsageError(
-                f"{path}: [data] outputs {list(outputs)} differ from inputs {list(inputs)}",
-                hint="Every input is fed back, so the model must predict the same columns in the same order.",
+                f"{path}: [data] outputs {list(outputs)} are not among the inputs {list(inputs)}, in their order",
+                hint="What is predicted is fed back: name the same columns, less those that are known ahead.",
             )
         data = DataSettings(
             csv=path.parent / given.need("data", "csv"),
             columns=inputs,
+            exogenous=tuple(name for name in inputs if name not in outputs),
             test_rows=given.get("data", "test_rows", None),
             test_fraction=given.get("data", "test_fraction", TEST_FRACTION),
         )

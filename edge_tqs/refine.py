@@ -25,11 +25,9 @@ import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
 from edge_tqs.gram_search import Assignment, Search
-from edge_tqs.graph import Graph
 from edge_tqs.integer import quantize_weight
-from edge_tqs.output_bias import output_bias
 from edge_tqs.plan import Costs, Evidence, Plan, Scores, assigned, frontier, plan, predicted_damage
-from edge_tqs.trace import trace_rollout
+from edge_tqs.system import System
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -84,14 +82,14 @@ class Measured:
 class Refiner:
     """Plans for one model under any budget, from one set of measurements.
 
-    Made from a float graph, the TQS and the byte costs of its weights (both in the model's order), seed windows
-    (S, W, F), the horizon, and widths that are pinned. A budget is in bytes, or with ``limits`` (by weight and width,
+    Made from a system, the TQS and the byte costs of its weights (both in the model's order), seeds, the horizon, and
+    widths that are pinned. A budget is in bytes, or with ``limits`` (by weight and width,
     as the costs are) in their unit. A width that is no cheaper than a wider one is left out: int4 can cost more bytes.
     """
 
     def __init__(
         self,
-        graph: Graph,
+        system: System,
         scores: Scores,
         costs: Costs,
         seeds: Array,
@@ -106,11 +104,10 @@ class Refiner:
         self.settings = settings or RefineSettings()
         self.costs = costs
         self.limits = limits or costs
-        self._graph, self._scores, self._seeds, self._horizon = graph, scores, seeds, horizon
+        self._system, self._scores, self._seeds, self._horizon = system, scores, seeds, horizon
         self._pins, self._shapes = dict(pins or {}), dict(shapes or {})
         self._names = list(scores)
-        self._bias = output_bias(graph)
-        self._rollout = trace_rollout(graph, horizon, len(seeds), constants=[self._bias] if self._bias else [])
+        self._rollout = system.trace(horizon, len(seeds))
         self._nominal = self._rollout({}, seeds).astype(np.float64)
         self._known: dict[Assignment, Measured] = {}
         self._options: list[tuple[int, int, float]] = []  # choice -> weight, width, clip
@@ -206,10 +203,10 @@ class Refiner:
 
     def _respond(self) -> Array | None:
         """Divergence (F, S, T, F) for each channel of the output's bias, per unit of shift; None without one."""
-        if self._bias is None:
+        bias = self._system.output_bias
+        if bias is None:
             return None
-        (channels,) = self._graph.tensors[self._bias].shape
-        shifts = NUDGE * np.eye(channels)
+        shifts = NUDGE * np.eye(bias.data.size)
         return np.stack([self._roll([], tuple(map(float, shift))) / NUDGE for shift in shifts])
 
     def _without_shift(self, vectors: Array) -> Array:
@@ -237,21 +234,19 @@ class Refiner:
         return min(corrected, plain, key=lambda measured: measured.rmse)
 
     def _rounded(self, name: str, width: int, clip: float) -> dict[str, Array]:
-        """The tensors of a weight as ``width`` bits hold them, in float."""
+        """The parts of a weight as ``width`` bits hold them, in float."""
         rounded = {}
-        for tensor in self._graph.weights()[name]:
-            assert tensor.data is not None
-            codes, scale = quantize_weight(tensor.data, width, clip=clip)
-            rounded[tensor.name] = codes.astype(np.float32) * scale[:, None]
+        for part in self._system.weights[name]:
+            codes, scale = quantize_weight(part.rows(), width, clip=clip)
+            rounded[part.name] = part.with_rows(codes.astype(np.float32) * scale[:, None])
         return rounded
 
     def _roll(self, weights: Weights, shift: tuple[float, ...] = ()) -> Array:
         """Divergence (S, T, F) from the nominal rollout, each value within +-MOST."""
         changed = {name: data for part in weights for name, data in part.items()}
-        if shift and self._bias:
-            bias = self._graph.tensors[self._bias].data
-            assert bias is not None
-            changed[self._bias] = (bias + np.asarray(shift)).astype(np.float32)
+        bias = self._system.output_bias
+        if shift and bias is not None:
+            changed[bias.name] = (bias.data + np.asarray(shift)).astype(np.float32)
         difference = self._rollout(changed, self._seeds).astype(np.float64) - self._nominal
         return np.clip(np.nan_to_num(difference, nan=MOST, posinf=MOST, neginf=-MOST), -MOST, MOST)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_tqs.build import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest, Windows
 from edge_tqs.choose import PlanRequest
+from edge_tqs.divergence import default_root
 from edge_tqs.errors import UsageError
 from edge_tqs.graph import Scaling
 from edge_tqs.plan import parse_budget
@@ -25,6 +29,7 @@ from edge_tqs.refine import RefineSettings
 from edge_tqs.series import windows as cut_windows
 from edge_tqs.validate import ValidateRequest
 
+Array = npt.NDArray[Any]
 Recurrence = Literal["auto", "windowed", "stateful"]
 
 
@@ -46,6 +51,10 @@ def model_request(
     recurrence: Recurrence | None,
     draws: int,
     seed: int,
+    seeds: Literal["zero-data", "data"] = "zero-data",
+    exogenous: tuple[str, ...] = (),
+    workers: int = 1,
+    cache: bool = True,
 ) -> ModelRequest:
     """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
     if project is None:
@@ -66,6 +75,11 @@ def model_request(
         windows=_windows(series) if series else None,
         draws=draws,
         seed=seed,
+        feedback=_feedback(project, _columns(project, series), exogenous),
+        training=_training(series) if series else None,
+        real_seeds=seeds == "data",
+        workers=workers,
+        cache=default_root() if cache else None,
     )
 
 
@@ -175,6 +189,40 @@ def _columns(project: Project, series: ProjectData | None) -> tuple[str, ...]:
 
 def _given_scaling(project: Project) -> Scaling | None:
     return project.scaling if isinstance(project.scaling, Scaling) else None
+
+
+def _feedback(project: Project, columns: tuple[str, ...], exogenous: tuple[str, ...]) -> tuple[int | None, ...] | None:
+    """By input column: the output that becomes it, None for those known ahead; None altogether where nothing is said.
+
+    The outputs are the other columns, in their order. Raises UsageError for a name that is no column.
+    """
+    known = set(project.data.exogenous if project.data else ())
+    for name in exogenous:
+        if name.isdecimal() and int(name) < (len(columns) or int(name) + 1):
+            known.add(columns[int(name)] if columns else name)
+        elif name in columns:
+            known.add(name)
+        else:
+            listed = ", ".join(columns) or "0, 1, ..."
+            raise UsageError(f"--exogenous {name} is no input column", hint=f"The columns are {listed}.")
+    if not known:
+        return None
+    if not columns:
+        raise UsageError(
+            "--exogenous needs to know the input columns", hint="Give a CSV with --data, or a project with inputs."
+        )
+    outputs = [name for name in columns if name not in known]
+    return tuple(outputs.index(name) if name in outputs else None for name in columns)
+
+
+def _training(data: ProjectData) -> Callable[[int, int, int], Array]:
+    def cut(window: int, horizon: int, count: int) -> Array:
+        parts = cut_windows(
+            data.series, window, horizon, count, part="train", rows=data.train_rows, scaling=data.scaling
+        )
+        return np.concatenate(parts, axis=1)
+
+    return cut
 
 
 def _windows(data: ProjectData) -> Callable[[int, int], Windows]:

@@ -17,30 +17,22 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Graph, Tensor
-from edge_tqs.interpret import float_rollout
-from edge_tqs.trace import trace_rollout
+from edge_tqs.divergence import LEAST, REFERENCE_WIDTH, Experiment, Kept, Opener, measure
+from edge_tqs.errors import UsageError
+from edge_tqs.seeds import zero_data_seeds
+from edge_tqs.system import System
 
 Array = npt.NDArray[Any]
 
 FORMAT_VERSION = 1
-REFERENCE_WIDTH = 6
 DRAWS = 16
 SEEDS = 8
-#: Seeds of the AR(1) kind: x[t+1] = PHI x[t] + noise, of unit variance as normalised sensor data is.
-PHI = 0.9
-#: A nominal rollout beyond this many standard deviations has run away; its divergence says nothing about rounding.
-RUNAWAY = 5.0
-#: Candidates drawn for each kind, over the seeds wanted.
-CANDIDATES = 4
-#: D is clipped to this range. Below float32 resolution squared there is only rounding; above, a rollout that ran away.
-LEAST, MOST = float(np.finfo(np.float32).eps) ** 2, 1e3
 #: Root mean square divergence, in standard deviations, beyond which the forecast counts as no longer predicted.
 PREDICTABLE = 0.1
 BOOTSTRAPS = 400
@@ -51,7 +43,7 @@ class TensorScore:
     """The score of one Keras variable.
 
     name: its path. shape: as Keras has it, (in, out). channels: its scale groups. tqs: mean square divergence, in
-    squared standard deviations, at the reference width. low, high: 90 % bootstrap interval over the draws.
+    squared standard deviations, at the reference width. low, high: 90 % bootstrap interval over draws and seeds.
     """
 
     name: str
@@ -105,7 +97,7 @@ class Sensitivity:
 
 
 def score(
-    graph: Graph,
+    system: System,
     *,
     horizon: int,
     draws: int = DRAWS,
@@ -113,50 +105,39 @@ def score(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     model_hash: str = "",
+    workers: int = 1,
+    opener: Opener | None = None,
+    cache: Path | None = None,
 ) -> Sensitivity:
-    """Score every quantizable weight of a float ``graph`` over rollouts of ``horizon`` steps.
+    """Score every quantizable weight of ``system`` over rollouts of ``horizon`` steps.
 
-    seeds: real windows (S, W, F; normalised units) in place of zero-data ones. seed: of all random numbers. progress:
-    called with rollouts done and rollouts in all. Raises UsageError for a horizon, draws or seeds out of range,
-    ModelError for a graph that is not float, ToolError without TensorFlow.
+    seeds: real windows (S, W, F; normalised units) in place of zero-data ones; (S, W + T, F) with exogenous inputs.
+    seed: of all random numbers. progress: called with rollouts done and rollouts in all. workers: processes, which need
+    ``opener``, a picklable function that opens the same system. cache: folder where divergences are kept by
+    ``model_hash`` and settings; what an interrupted score has measured is not measured again.
+
+    Raises UsageError for a horizon, draws or seeds out of range, ToolError where the system needs TensorFlow.
     """
     if horizon < 1 or draws < 2:
         raise UsageError(f"a score over {horizon} steps and {draws} draws", hint="At least 1 step and 2 draws.")
-    weights = graph.weights()
-    for tensor in (tensor for tensors in weights.values() for tensor in tensors):
-        if tensor.data is None or tensor.dtype != "float32":
-            raise ModelError(f"{graph.name}: weight {tensor.name} is {tensor.dtype}: only a float graph can be scored")
     kind: Literal["zero-data", "given"] = "zero-data" if seeds is None else "given"
     if seeds is None:
-        seeds = zero_data_seeds(graph, SEEDS, horizon, seed)
-    wanted = (graph.forecast.window, graph.forecast.channels)
+        seeds = zero_data_seeds(system, SEEDS, horizon, seed)
+    wanted = (system.seed_length(horizon), system.channels)
     if seeds.ndim != 3 or seeds.shape[1:] != wanted or not len(seeds) or not np.isfinite(seeds).all():
         raise UsageError(
             f"seeds of shape {seeds.shape}: the model takes finite windows of shape (S, {wanted[0]}, {wanted[1]})"
         )
-    rollout = trace_rollout(graph, horizon, len(seeds))
-    nominal = rollout({}, seeds)
-    divergences = []
-    for index, (source, tensors) in enumerate(weights.items()):
-        divergence = np.empty((draws, len(seeds), horizon))
-        for draw in range(draws):
-            rng = np.random.default_rng([seed, zlib.crc32(source.encode()), draw])
-            noisy = {tensor.name: add_rounding_noise(tensor, rng) for tensor in tensors}
-            divergence[draw] = _divergence(rollout(noisy, seeds), nominal)
-            if progress:
-                progress(index * draws + draw + 1, len(weights) * draws)
-        divergences.append(divergence)
-    scores = tuple(
-        _tensor_score(source, tensors, divergence, seed)
-        for (source, tensors), divergence in zip(weights.items(), divergences, strict=True)
-    )
-    stacked = np.stack(divergences)
+    experiment = Experiment(np.asarray(seeds, np.float32), horizon, draws, seed)
+    kept = Kept.of(cache, model_hash, experiment) if cache and model_hash else None
+    divergences = measure(system, experiment, workers=workers, opener=opener, kept=kept, progress=progress)
+    stacked = np.stack(list(divergences.values()))
     return Sensitivity(
         horizon=horizon,
         draws=draws,
         seeds_count=len(seeds),
         seed=seed,
-        tensors=scores,
+        tensors=tuple(_tensor_score(system, source, found, seed) for source, found in divergences.items()),
         lyapunov=_lyapunov(stacked),
         predictability_steps=_predictability(stacked),
         seeds_kind=kind,
@@ -164,83 +145,16 @@ def score(
     )
 
 
-def zero_data_seeds(graph: Graph, count: int, horizon: int, seed: int) -> Array:
-    """``count`` windows (S, W, F; float32, normalised units) made without data.
-
-    Half are AR(1) noise, half what the model makes of such noise after feeding itself for 2 W steps. A seed whose
-    nominal rollout over ``horizon`` steps leaves +-RUNAWAY is rejected while others are left, then the mildest are
-    taken. A model that overflows by itself gives AR(1) seeds only.
-    """
-    forecast = graph.forecast
-    rng = np.random.default_rng([seed, count])
-    shape = (CANDIDATES * count, forecast.window, forecast.channels)
-    noise, origins = _autoregressive(rng, shape), _autoregressive(rng, shape)
-
-    def feed_itself(windows: Array) -> Array:
-        outputs = float_rollout(graph, windows, 2 * forecast.window).outputs
-        return outputs[:, -forecast.window :, list(forecast.feedback)]
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        fed = _mildest(graph, origins, feed_itself, count // 2, horizon)
-        return np.concatenate([_mildest(graph, noise, lambda windows: windows, count - len(fed), horizon), fed])
-
-
-def add_rounding_noise(tensor: Tensor, rng: np.random.Generator) -> Array:
-    """A weight (out, in) as rounding to REFERENCE_WIDTH bits might leave it, one scale for each output channel."""
-    weight = np.asarray(tensor.data, np.float32)
-    largest = np.abs(weight).max(axis=1, keepdims=True)
-    step = largest / (2 ** (REFERENCE_WIDTH - 1) - 1)
-    noise = rng.uniform(-0.5, 0.5, weight.shape) * step
-    noisy: Array = weight + np.where(np.abs(weight) == largest, 0.0, noise).astype(np.float32)
-    return noisy
-
-
-def _autoregressive(rng: np.random.Generator, shape: tuple[int, int, int]) -> Array:
-    """(N, W, F) float32; stationary, of unit variance, channels independent."""
-    shocks = rng.standard_normal(shape)
-    series = np.empty(shape)
-    series[:, 0] = shocks[:, 0]
-    for t in range(1, shape[1]):
-        series[:, t] = PHI * series[:, t - 1] + np.sqrt(1 - PHI**2) * shocks[:, t]
-    return series.astype(np.float32)
-
-
-def _mildest(graph: Graph, origins: Array, make: Callable[[Array], Array], count: int, horizon: int) -> Array:
-    """The first ``count`` of make(origins) that do not run away; failing that, the mildest finite ones.
-
-    Candidates are rolled out ``count`` at a time: most models need no more than the first few.
-    """
-    candidates, peaks = [origins[:0]], [np.empty(0)]
-    for begin in range(0, len(origins) if count else 0, max(count, 1)):
-        windows = make(origins[begin : begin + count])
-        windows = windows[np.isfinite(windows).all(axis=(1, 2))]
-        outputs = np.abs(float_rollout(graph, windows, horizon).outputs) if len(windows) else np.empty((0, 1, 1))
-        candidates.append(windows)
-        peaks.append(np.nan_to_num(outputs.max(axis=(1, 2)), nan=np.inf))
-        if sum(int((peak <= RUNAWAY).sum()) for peak in peaks) >= count:
-            break
-    ranked = np.maximum(np.concatenate(peaks), RUNAWAY)
-    return np.concatenate(candidates)[np.argsort(ranked, kind="stable")[:count]]
-
-
-def _divergence(outputs: Array, nominal: Array) -> Array:
-    """D (S, T), clipped; NaN, of a rollout that overflowed, counts as the most."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        difference = outputs.astype(np.float64) - nominal.astype(np.float64)
-        mean: Array = np.mean(difference**2, axis=2)
-    clipped: Array = np.clip(np.nan_to_num(mean, nan=MOST, posinf=MOST), LEAST, MOST)
-    return clipped
-
-
-def _tensor_score(source: str, tensors: tuple[Tensor, ...], divergence: Array, seed: int) -> TensorScore:
-    draws = len(divergence)
-    flat = divergence.reshape(draws, -1)
+def _tensor_score(system: System, source: str, divergence: Array, seed: int) -> TensorScore:
+    draws, seeds, _ = divergence.shape
     rng = np.random.default_rng([seed, zlib.crc32(source.encode())])
     picks = rng.multinomial(draws, np.full(draws, 1 / draws), size=BOOTSTRAPS) / draws
-    low, high = np.quantile(np.exp(np.log(picks @ flat).mean(axis=1)), [0.05, 0.95])
-    channels = sum(tensor.shape[0] for tensor in tensors)
-    tqs = float(np.exp(np.log(flat.mean(axis=0)).mean()))
-    return TensorScore(source, (tensors[0].shape[1], channels), channels, tqs, float(low), float(high))
+    starts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=BOOTSTRAPS) / seeds
+    log_mean = np.log(np.tensordot(picks, divergence, 1)).mean(axis=2)  # (BOOTSTRAPS, S), each of other draws
+    low, high = np.quantile(np.exp((log_mean * starts).sum(axis=1)), [0.05, 0.95])
+    channels = sum(part.channels for part in system.weights[source])
+    tqs = float(np.exp(np.log(divergence.mean(axis=0)).mean()))
+    return TensorScore(source, system.shape(source), channels, tqs, float(low), float(high))
 
 
 def _lyapunov(divergences: Array) -> float:

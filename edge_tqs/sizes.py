@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_tqs import tflite_model
 from edge_tqs.graph import Graph
 from edge_tqs.quantize import Ranges, quantize
+from edge_tqs.system import System
 
 #: a channel's scale (float32) and zero point (int64); a bias has both too, and its int32 value
 BYTES_A_WEIGHT_CHANNEL = 4 + 8
@@ -32,6 +33,21 @@ def weight_bytes(graph: Graph) -> dict[str, dict[int, int]]:
     for source in graph.weights():
         int8 = _int8_bytes(graph, source)
         costs[source] = {8: int8, 4: int8 + file_size(all_int8 | {source: 4}) - reference}
+    return costs
+
+
+def estimated_bytes(system: System) -> dict[str, dict[int, int]]:
+    """The same for a model that no flatbuffer is written of: codes padded to 16 bytes, and each channel's metadata.
+
+    An int4 layer has the operators that an int8 one has in such a model, so nothing is added for them.
+    """
+    costs: dict[str, dict[int, int]] = {}
+    for source, parts in system.weights.items():
+        channels = sum(part.channels for part in parts) * (BYTES_A_WEIGHT_CHANNEL + BYTES_A_BIAS_CHANNEL)
+        costs[source] = {
+            width: channels + sum(-(-part.data.size * width // (8 * ALIGNMENT)) * ALIGNMENT for part in parts)
+            for width in (8, 4)
+        }
     return costs
 
 

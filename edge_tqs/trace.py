@@ -23,11 +23,10 @@ import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
+from edge_tqs.system import Rollouts
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
 Array = npt.NDArray[Any]
-#: (weights by tensor name, seeds (N, W, F)) -> outputs (N, T, F). Weights left out are the graph's own.
-Rollouts = Callable[[Mapping[str, Array], Array], Array]
 
 
 def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence[str] = ()) -> Rollouts:
@@ -38,9 +37,9 @@ def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence
     Raises ModelError for a graph that is not float, ToolError without TensorFlow.
     """
     tf = import_tensorflow()
+    forecast = graph.forecast
     own = {tensor.name: tensor.data for tensors in graph.weights().values() for tensor in tensors}
     own |= {name: graph.tensors[name].data for name in constants}
-    loop = _window_loop if graph.forecast.recurrence == "none" else _sample_loop
     with quiet():
         fixed = {
             name: tf.constant(tensor.data)
@@ -52,14 +51,21 @@ def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence
             def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
                 return _step(tf, graph, fixed | weights, x, states)
 
-            return loop(tf, graph, horizon, count, step, seeds)
+            if forecast.recurrence == "none":
+
+                def forecast_of(window: Any) -> Any:
+                    return step(window, [])[0]
+
+                outputs = forecast.channels
+                return window_loop(tf, forecast_of, forecast.window, forecast.feedback, outputs, horizon, seeds)
+            return _sample_loop(tf, graph, horizon, count, step, seeds)
 
         originals = {name: tf.constant(data) for name, data in own.items()}
         signature = (
             {name: tf.TensorSpec(graph.tensors[name].shape, tf.float32) for name in own},
             tf.TensorSpec((count, graph.forecast.window, graph.forecast.channels), tf.float32),
         )
-        function = _compile(tf, rollout, signature, (originals, tf.zeros(signature[1].shape)))
+        function = compiled(tf, rollout, signature, (originals, tf.zeros(signature[1].shape)))
 
     def run(weights: Mapping[str, Array], seeds: Array) -> Array:
         changed = {name: tf.constant(np.asarray(data, np.float32)) for name, data in weights.items()}
@@ -69,8 +75,8 @@ def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence
     return run
 
 
-def _compile(tf: Any, rollout: Callable[..., Any], signature: tuple[Any, Any], example: tuple[Any, Any]) -> Any:
-    """Trace ``rollout`` for XLA, or without it where this TensorFlow cannot compile for its CPU."""
+def compiled(tf: Any, rollout: Callable[..., Any], signature: Any, example: tuple[Any, ...]) -> Any:
+    """Trace ``rollout`` for XLA, or without it where this TensorFlow cannot compile it for its CPU."""
     try:
         function = tf.function(rollout, autograph=False, jit_compile=True).get_concrete_function(*signature)
         function(*example)  # XLA compiles, and fails, at the first call
@@ -79,18 +85,34 @@ def _compile(tf: Any, rollout: Callable[..., Any], signature: tuple[Any, Any], e
         return tf.function(rollout, autograph=False).get_concrete_function(*signature)
 
 
-def _window_loop(tf: Any, graph: Graph, horizon: int, count: int, step: Any, seeds: Any) -> Any:
-    """Recurrence "none": each step sees the whole window."""
-    feedback = list(graph.forecast.feedback)
-    outputs = tf.TensorArray(tf.float32, horizon, element_shape=(count, graph.forecast.channels))
+def window_loop(
+    tf: Any,
+    step: Callable[[Any], Any],
+    window: int,
+    feedback: Sequence[int | None],
+    outputs: int,
+    horizon: Any,
+    seeds: Any,
+) -> Any:
+    """The closed loop of a ``step`` that sees the whole window, (N, W, F) -> (N, outputs).
 
-    def body(t: Any, window: Any, outputs: Any) -> tuple[Any, Any, Any]:
-        y, _ = step(window, [])
-        fed = tf.gather(y, feedback, axis=1)
-        return t + 1, tf.concat([window[:, 1:], fed[:, None]], axis=1), outputs.write(t, y)
+    seeds: (N, W, F), or (N, W + T, F) where ``feedback`` holds None: that channel's next values are known ahead.
+    horizon: T, a number or a scalar tensor. Gives (N, T, outputs).
+    """
+    sources = [0 if source is None else source for source in feedback]
+    ahead = [source is None for source in feedback]
+    batch = tf.shape(seeds)[0]
+    found = tf.TensorArray(tf.float32, horizon, element_shape=(seeds.shape[0], outputs))
 
-    _, _, outputs = tf.while_loop(lambda t, *_: t < horizon, body, (0, seeds, outputs))
-    return tf.transpose(outputs.stack(), (1, 0, 2))
+    def body(t: Any, seen: Any, found: Any) -> tuple[Any, Any, Any]:
+        y = tf.ensure_shape(step(seen), (seeds.shape[0], outputs))
+        fed = tf.gather(y, sources, axis=1)
+        if any(ahead):
+            fed = tf.where(ahead, seeds[:, window + t], fed)
+        return t + 1, tf.concat([seen[:, 1:], fed[:, None]], axis=1), found.write(t, y)
+
+    _, _, found = tf.while_loop(lambda t, *_: t < horizon, body, (0, seeds[:, :window], found))
+    return tf.reshape(tf.transpose(found.stack(), (1, 0, 2)), (batch, horizon, outputs))
 
 
 def _sample_loop(tf: Any, graph: Graph, horizon: int, count: int, step: Any, seeds: Any) -> Any:

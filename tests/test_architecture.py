@@ -30,7 +30,11 @@ FOUNDATION = (
     "progress",
     "tensorflow_import",
     "output_bias",
+    "system",
     "trace",
+    "graph_system",
+    "keras_system",
+    "seeds",
 )
 
 #: Modules that are a part of one step, split off for size.
@@ -47,6 +51,7 @@ PARTS = {
     "plot": "report",
     "plan_file": "plan",
     "gram_search": "refine",
+    "divergence": "score",
 }
 
 #: The pipelines and what feeds and shows them: they compose the steps.
@@ -54,6 +59,7 @@ COMPOSERS = {
     "sizes",
     "evaluate",
     "build_dir",
+    "opening",
     "choose",
     "frontier",
     "build",
@@ -77,7 +83,7 @@ EXCEPTIONS = {
 }
 
 #: The only importers of TensorFlow and Keras, and they do it inside functions.
-TENSORFLOW = {"keras_model", "layers", "trace", "tensorflow_import"}
+TENSORFLOW = {"keras_model", "keras_system", "layers", "trace", "tensorflow_import"}
 HEAVY = {"tensorflow", "keras", "ai_edge_litert", "tflite_runtime", "tflite_micro", "scipy"}
 
 

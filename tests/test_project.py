@@ -178,7 +178,7 @@ def test_the_model_alone_is_enough(tmp_path):
         ("horizon = 2", "horizon = 0", "horizon is 0", "whole number"),
         ("horizon = 2", "horizon = true", "horizon is True", "whole number"),
         ('"stateful"', '"statefull"', "recurrence is 'statefull'", '"stateful"'),
-        ('outputs = ["temperature"]', 'outputs = ["load"]', "outputs", "predict the same columns"),
+        ('outputs = ["temperature"]', 'outputs = ["load"]', "outputs", "name the same columns"),
         ('inputs = ["temperature"]', 'inputs = ["a", "a"]', "inputs is", "different"),
         ("test_rows = 5", "test_rows = 5\ntest_fraction = 0.5", "both test_rows", "Keep one"),
         ("test_rows = 5", "test_fraction = 1.0", "test_fraction is 1.0", "between 0 and 1"),

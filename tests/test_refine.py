@@ -10,13 +10,15 @@ from graphs import KINDS, random_graph
 
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Graph
+from edge_tqs.graph_system import graph_system
 from edge_tqs.integer import quantize_weight
 from edge_tqs.interpret import float_rollout
 from edge_tqs.output_bias import output_bias, shift_output
 from edge_tqs.plan import default_budget, frontier, plan, uniform
 from edge_tqs.quantize import calibrate, quantize
 from edge_tqs.refine import CLIPS, Refiner, RefineSettings, _fit
-from edge_tqs.score import score, zero_data_seeds
+from edge_tqs.score import score as score_system
+from edge_tqs.seeds import zero_data_seeds as system_seeds
 
 HORIZON = 8
 NOTHING = RefineSettings(gram=False, clip=False, verify=False, bias_correction=False)
@@ -31,6 +33,14 @@ def model(seed: int, kind: str, linear_head: bool = False) -> Graph:
             return graph
 
 
+def score(graph: Graph, **settings):
+    return score_system(graph_system(graph), **settings)
+
+
+def zero_data_seeds(graph: Graph, count: int, horizon: int, seed: int):
+    return system_seeds(graph_system(graph), count, horizon, seed)
+
+
 def costs_of(graph: Graph) -> dict[str, dict[int, int]]:
     """Bytes as if only codes and one float32 scale a row counted."""
     sizes = {name: sum(t.size for t in tensors) for name, tensors in graph.weights().items()}
@@ -43,7 +53,7 @@ def prepared(graph: Graph, settings: RefineSettings | None = None, **options: ob
     scores = {t.name: t.tqs for t in score(graph, horizon=HORIZON, draws=2).tensors}
     costs = costs_of(graph)
     seeds = zero_data_seeds(graph, 6, HORIZON, 5)
-    return Refiner(graph, scores, costs, seeds, HORIZON, settings=settings, **options), scores, costs
+    return Refiner(graph_system(graph), scores, costs, seeds, HORIZON, settings=settings, **options), scores, costs
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,7 +136,7 @@ def test_int4_is_not_taken_where_it_saves_nothing() -> None:
     scores = {t.name: t.tqs for t in score(graph, horizon=HORIZON, draws=2).tensors}
     first, *others = costs_of(graph)
     costs = costs_of(graph) | {first: {8: 40, 4: 44}}
-    refiner = Refiner(graph, scores, costs, zero_data_seeds(graph, 6, HORIZON, 5), HORIZON)
+    refiner = Refiner(graph_system(graph), scores, costs, zero_data_seeds(graph, 6, HORIZON, 5), HORIZON)
     smallest = 40 + sum(costs[name][4] for name in others)
     assert refiner.plan(smallest).widths()[first] == 8
     assert {point.widths()[first] for point in refiner.frontier()} == {8}

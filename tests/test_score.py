@@ -2,18 +2,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from edge_tqs.divergence import LEAST, MOST, add_rounding_noise
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
+from edge_tqs.graph_system import graph_system
 from edge_tqs.interpret import float_rollout
 from edge_tqs.layers import READERS, GraphBuilder, KerasLayer, Weight
-from edge_tqs.score import LEAST, MOST, Sensitivity, add_rounding_noise, score, zero_data_seeds
+from edge_tqs.score import Sensitivity
+from edge_tqs.score import score as score_system
+from edge_tqs.seeds import zero_data_seeds as system_seeds
 from edge_tqs.tensorflow_import import import_tensorflow
 from edge_tqs.trace import trace_rollout
+
+Array = npt.NDArray[Any]
 
 RECURRENT = {
     "activation": "tanh",
@@ -22,6 +31,14 @@ RECURRENT = {
     "return_state": False,
     "return_sequences": False,
 }
+
+
+def score(graph: Graph, **settings: Any) -> Sensitivity:
+    return score_system(graph_system(graph), **settings)
+
+
+def zero_data_seeds(graph: Graph, count: int, horizon: int, seed: int) -> Array:
+    return system_seeds(graph_system(graph), count, horizon, seed)
 
 
 def kernel(path: str, data: object) -> Weight:
@@ -144,6 +161,53 @@ def test_a_tensor_with_ten_times_the_effect_scores_a_hundred_times_as_high() -> 
     assert by_name["a"] / by_name["b"] == pytest.approx(100, rel=0.5)
 
 
+def test_the_interval_is_over_seeds_too() -> None:
+    """Seeds that differ much in what they show make the interval wide, however many draws there are."""
+    alike = np.ones((8, 4, 3), np.float32)
+    unlike = alike * (10.0 ** np.arange(-3, 5))[:, None, None].astype(np.float32)
+    weight = np.random.default_rng(0).normal(size=(12, 3))
+    (same,), (spread,) = (
+        score(linear(weight, window=4, channels=3), horizon=1, draws=64, seeds=seeds).tensors
+        for seeds in (alike, unlike)
+    )
+    assert same.high / same.low < 2
+    assert spread.high / spread.low > 100
+
+
+def test_processes_and_kept_scores_change_nothing(tmp_path: Path) -> None:
+    graph = recurrent("GRU", "windowed", window=4)
+    settings: dict[str, Any] = {"horizon": 6, "draws": 3, "seed": 5, "model_hash": "ab"}
+    alone = score(graph, **settings)
+    assert score(graph, **settings, workers=2, opener=partial(graph_system, graph)) == alone
+    assert score(graph, **settings, cache=tmp_path) == alone
+    folder = next(tmp_path.iterdir())
+    assert len(list(folder.glob("*.npy"))) == len(graph.weights())
+
+    def measured(**options: Any) -> tuple[Sensitivity, int]:
+        calls: list[int] = []
+        found = score(graph, **settings | options, cache=tmp_path, progress=lambda done, total: calls.append(done))
+        return found, calls[0]
+
+    assert measured() == (alone, 18)
+    assert measured(draws=4)[1] == measured(model_hash="cd")[1] == measured(seed=6)[1] == 0
+    next(folder.glob("*.npy")).write_bytes(b"half a file")
+    assert measured() == (alone, 15)
+
+
+def test_an_interrupted_score_keeps_the_weights_that_it_has_measured(tmp_path: Path) -> None:
+    graph = recurrent("GRU", "windowed", window=4)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(graph, horizon=6, draws=3, model_hash="ab", cache=tmp_path, progress=interrupt)
+    calls: list[int] = []
+    score(graph, horizon=6, draws=3, model_hash="ab", cache=tmp_path, progress=lambda done, total: calls.append(done))
+    assert calls[0] == 6
+
+
 def test_lyapunov_is_the_growth_of_a_linear_map() -> None:
     """y[t+1] = y[t] + 0.11 y[t-1] grows by 1.1 a step; noise on 0.11 alone makes a divergence of about t * 1.1^t."""
     steps = np.arange(1, 61)
@@ -171,7 +235,7 @@ def test_score_is_deterministic_and_reports_progress() -> None:
     assert first.to_json() != score(graph, horizon=6, draws=3, seed=6).to_json()
     assert [tensor.name for tensor in first.tensors] == list(graph.weights())
     assert [tensor.shape for tensor in first.tensors][:2] == [(3, 18), (6, 18)]
-    assert calls == [(n, 18) for n in range(1, 19)]
+    assert calls == [(n, 18) for n in range(19)]
 
 
 @pytest.mark.parametrize(
@@ -193,9 +257,11 @@ def test_a_model_that_overflows_scores_finite() -> None:
 
 def test_noise_stays_within_half_a_step_and_off_the_largest_elements() -> None:
     rng = np.random.default_rng(0)
-    graph = linear(rng.normal(size=(64, 4)), window=16, channels=4)
-    (tensor,) = graph.weights()["w"]
+    weight = rng.normal(size=(64, 4))
+    weight[:32, 1] = 0
+    (tensor,) = graph_system(linear(weight, window=16, channels=4)).weights["w"]
     noise = add_rounding_noise(tensor, rng) - tensor.data
+    assert not noise[tensor.data == 0].any()  # zero lies on every grid
     largest = np.abs(tensor.data).max(axis=1, keepdims=True)
     assert not noise[np.abs(tensor.data) == largest].any()
     assert 0.45 < (np.abs(noise) / (largest / 31)).max() <= 0.5001

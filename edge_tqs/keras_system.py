@@ -1,0 +1,181 @@
+"""Any Keras model (W, F) -> (outputs) as a System: forward passes of the model itself, its variables replaced.
+
+This serves scoring and planning of models that hold layers which the Graph does not know. The whole rollout is one
+``tf.function``; the model is called statelessly, with its variables as arguments, so that nothing is traced again when
+weights change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.system import Array, Part, Rollouts, System
+from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.trace import compiled, window_loop
+
+#: Variables that are quantised, by their short name; biases, norms and embeddings of positions are not.
+KERNELS = frozenset({"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel"})
+
+
+def keras_system(model: Any, feedback: Sequence[int | None] | None = None) -> System:
+    """The system of a Keras 3 ``model``, (batch, W, F) -> (batch, outputs), one step ahead.
+
+    feedback: for each input channel the output channel that becomes it, None for one known ahead; output i becomes
+    input i when it is not given, and the inputs beyond the last output are known ahead.
+
+    Raises ModelError for a model of another shape or without kernels, UsageError for a wrong ``feedback``, ToolError
+    without TensorFlow.
+    """
+    window, channels, outputs = _shapes(model)
+    feedback = tuple(feedback) if feedback is not None else _by_position(channels, outputs)
+    if len(feedback) != channels or any(source is not None and not 0 <= source < outputs for source in feedback):
+        raise UsageError(
+            f"{model.name}: {list(feedback)} does not say for each of {channels} inputs which of {outputs} outputs "
+            "becomes it",
+            hint="Give one output channel, or None for an input that is known ahead, for each input.",
+        )
+    if all(source is None for source in feedback):
+        raise UsageError(f"{model.name}: no output is fed back", hint="Name at least one fed-back channel.")
+    bias = _output_bias(model)
+    values = {v.path: np.array(v.numpy()) for v in model.variables if _is_kernel(v.path) or v.path == bias}
+    if len({variable.path for variable in model.variables}) != len(model.variables):
+        raise ModelError(f"{model.name}: two variables have one path", hint="Give each layer a name of its own.")
+    owners = _owners(model)
+    weights = {path: (_part(path, data, owners[path]),) for path, data in values.items() if path != bias}
+    if not weights:
+        raise ModelError(f"{model.name} has no weights to quantise", hint="Layers with a kernel are needed.")
+    for path, data in values.items():
+        if data.dtype != np.float32 or not np.isfinite(data).all():
+            raise ModelError(
+                f"{model.name}: {path} is {data.dtype} or holds NaN or infinite values",
+                hint="Save a model of dtype float32 whose training converged.",
+            )
+    rollouts = _Rollouts(model, values, window, channels, outputs, feedback)
+    return System(
+        name=model.name,
+        window=window,
+        channels=channels,
+        outputs=outputs,
+        feedback=feedback,
+        weights=weights,
+        output_bias=None if bias is None else Part(bias, values[bias], (0,)),
+        trace=rollouts.trace,
+        roll=rollouts.roll,
+    )
+
+
+def _shapes(model: Any) -> tuple[int, int, int]:
+    given, made = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if not (isinstance(given, tuple) and len(given) == 3 and None not in given[1:]) or not (
+        isinstance(made, tuple) and len(made) == 2 and made[1] is not None
+    ):
+        raise ModelError(
+            f"{model.name}: input {given} and output {made} are not (batch, W, F) and (batch, outputs)",
+            hint="Start the model with Input((W, F)) and let it predict one sample.",
+        )
+    return given[1], given[2], made[1]
+
+
+def _by_position(channels: int, outputs: int) -> tuple[int | None, ...]:
+    return tuple(channel if channel < outputs else None for channel in range(channels))
+
+
+def _is_kernel(path: str) -> bool:
+    return path.rsplit("/", 1)[-1] in KERNELS
+
+
+def _owners(model: Any) -> dict[str, str]:
+    """The class of the innermost layer that holds each variable, by the variable's path."""
+    owners: dict[str, str] = {}
+    for layer in model._flatten_layers():  # from the outside in
+        owners |= {variable.path: type(layer).__name__ for variable in layer.variables}
+    return owners
+
+
+def _part(path: str, data: Array, owner: str) -> Part:
+    """Output channels are the last axis, but for depthwise kernels and attention's projections."""
+    if owner.startswith("DepthwiseConv") or path.endswith("/depthwise_kernel"):
+        return Part(path, data, (data.ndim - 2, data.ndim - 1))  # (..., inputs, multiplier)
+    if owner == "EinsumDense" and data.ndim == 3 and "attention_output" not in path.split("/"):
+        return Part(path, data, (1, 2))  # (d, heads, dh); of the output (heads, dh, d)
+    return Part(path, data, (data.ndim - 1,))
+
+
+def _output_bias(model: Any) -> str | None:
+    """The bias of the last Dense layer where its output, untouched, is the forecast."""
+    last = model.layers[-1]
+    if type(last).__name__ != "Dense" or last.bias is None or last.get_config()["activation"] != "linear":
+        return None
+    return str(last.bias.path)
+
+
+class _Rollouts:
+    """The model as a function of its variables; ``roll`` is traced once, ``trace`` for each horizon and count."""
+
+    def __init__(
+        self,
+        model: Any,
+        values: Mapping[str, Array],
+        window: int,
+        channels: int,
+        outputs: int,
+        feedback: tuple[int | None, ...],
+    ) -> None:
+        self._tf = import_tensorflow()
+        self._model, self._window, self._channels, self._outputs = model, window, channels, outputs
+        self._feedback = feedback
+        self._values = values
+        self._own = {path: self._tf.constant(data) for path, data in values.items()}
+        self._fixed = {v.path: self._tf.constant(v.numpy()) for v in model.variables if v.path not in values}
+        self._rolled: Any = None
+
+    def trace(self, horizon: int, count: int) -> Rollouts:
+        tf = self._tf
+        length = self._window + (horizon if None in self._feedback else 0)
+        signature = (
+            {path: tf.TensorSpec(data.shape, tf.float32) for path, data in self._values.items()},
+            tf.TensorSpec((count, length, self._channels), tf.float32),
+        )
+
+        def rollout(weights: dict[str, Any], seeds: Any) -> Any:
+            return window_loop(tf, self._step(weights), self._window, self._feedback, self._outputs, horizon, seeds)
+
+        with quiet():
+            function = compiled(tf, rollout, signature, (self._own, tf.zeros(signature[1].shape)))
+
+        def run(changed: Mapping[str, Array], seeds: Array) -> Array:
+            given = {path: tf.constant(np.asarray(data, np.float32)) for path, data in changed.items()}
+            found: Array = function(self._own | given, tf.constant(np.asarray(seeds, np.float32))).numpy()
+            return found
+
+        return run
+
+    def roll(self, seeds: Array, horizon: int) -> Array:
+        tf = self._tf
+        if self._rolled is None:
+
+            def rollout(seeds: Any, horizon: Any) -> Any:
+                step = self._step(self._own)
+                return window_loop(tf, step, self._window, self._feedback, self._outputs, horizon, seeds)
+
+            signature = [tf.TensorSpec((None, None, self._channels), tf.float32), tf.TensorSpec((), tf.int32)]
+            with quiet():
+                self._rolled = tf.function(rollout, autograph=False).get_concrete_function(*signature)
+        found: Array = self._rolled(tf.constant(np.asarray(seeds, np.float32)), tf.constant(horizon)).numpy()
+        return found
+
+    def _step(self, weights: Mapping[str, Any]) -> Any:
+        """A window (N, W, F) to a forecast (N, outputs)."""
+        model = self._model
+        trainable = [weights.get(v.path, self._fixed.get(v.path)) for v in model.trainable_variables]
+        others = [weights.get(v.path, self._fixed.get(v.path)) for v in model.non_trainable_variables]
+
+        def step(window: Any) -> Any:
+            forecast, _ = model.stateless_call(trainable, others, window, training=False)
+            return forecast
+
+        return step

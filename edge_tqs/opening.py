@@ -1,0 +1,88 @@
+"""Opening a model file: as a float Graph where one can be made of it, else as what can be scored alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph
+from edge_tqs.graph_system import graph_system
+from edge_tqs.keras_model import LoadedModel, load, load_keras
+from edge_tqs.keras_system import keras_system
+from edge_tqs.system import System
+
+Recurrence = Literal["auto", "windowed", "stateful"]
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model that can be scored.
+
+    system: what is scored. opener: opens the same system in another process. model_hash: SHA-256 of the file. loaded:
+    the float graph and how far it is from the model; None for a model that cannot be built, ``refusal`` says why.
+    """
+
+    system: System
+    opener: Callable[[], System]
+    model_hash: str
+    loaded: LoadedModel | None
+    refusal: ModelError | None = None
+
+    def need_graph(self) -> tuple[LoadedModel, Graph]:
+        """What `build` needs. Raises the ModelError that says why there is none."""
+        if self.loaded is None:
+            assert self.refusal is not None
+            raise self.refusal
+        return self.loaded, self.loaded.graph
+
+
+def open_model(
+    path: Path,
+    *,
+    recurrence: Recurrence = "auto",
+    window: int | None = None,
+    feedback: Sequence[int | None] | None = None,
+) -> Opened:
+    """Open a Keras model. feedback: as keras_system takes it; None is output i to input i.
+
+    Raises ModelError for a file that is no model or cannot be rolled out, CheckError where the graph differs from
+    Keras, ToolError without TensorFlow.
+    """
+    refusal: ModelError
+    if feedback is None or None not in feedback:
+        try:
+            loaded = load(path, recurrence=recurrence, window=window)
+            return opened_graph(loaded)
+        except ModelError as error:
+            refusal = error
+    else:
+        refusal = ModelError(
+            f"{path}: inputs that are known ahead can be scored and planned, not built yet",
+            hint="Use `edge-tqs score` and `edge-tqs plan`, or train it on the columns that it predicts.",
+        )
+    try:
+        opener = partial(_keras_file_system, path, tuple(feedback) if feedback is not None else None)
+        system = opener()
+    except ModelError as error:
+        raise (error if "known ahead" in refusal.message else refusal) from error
+    return Opened(system, opener, file_hash(path), None, refusal)
+
+
+def opened_graph(loaded: LoadedModel) -> Opened:
+    """The graph of a loaded model as what is scored."""
+    opener = partial(graph_system, loaded.graph)
+    return Opened(opener(), opener, loaded.source_hash, loaded)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _keras_file_system(path: Path, feedback: tuple[int | None, ...] | None) -> System:
+    return keras_system(load_keras(path), feedback)

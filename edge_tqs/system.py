@@ -1,0 +1,94 @@
+"""A forecaster as a discrete-time dynamical system whose weights can be replaced: what scoring and planning see.
+
+    z[t+1] = Phi(z[t], x[t])
+
+z is the window (and states) that the loop carries, x what is known from outside. Nothing else is asked of a model, so a
+float Graph, any Keras model and a black box behind LiteRT are scored and planned by the same code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+#: (changed parts by Part.name, seeds) -> outputs (N, T, outputs) float32. Parts left out are the model's own.
+Rollouts = Callable[[Mapping[str, Array], Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One constant tensor of a weight.
+
+    name: what Rollouts know it by. data: float32, in the layout that the model has it. channel_axes: the axes along
+    which each index, or combination of them, has a scale of its own; all others are summed over. Empty: one scale.
+    """
+
+    name: str
+    data: Array
+    channel_axes: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        return math.prod(self.data.shape[axis] for axis in self.channel_axes)
+
+    def rows(self) -> Array:
+        """The values as (channels, elements a channel)."""
+        return np.moveaxis(self.data, self.channel_axes, range(len(self.channel_axes))).reshape(self.channels, -1)
+
+    def with_rows(self, rows: Array) -> Array:
+        """``rows`` (channels, elements a channel) in the layout of ``data``."""
+        front = range(len(self.channel_axes))
+        moved = np.moveaxis(self.data, self.channel_axes, front).shape
+        return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), front, self.channel_axes))
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A forecaster that can be rolled out with other weights.
+
+    window: samples that it looks at (W). channels: values in an input sample (F). outputs: values that a step predicts.
+    feedback: for each input channel the output channel that becomes it, or None for an exogenous one, known ahead.
+    weights: the quantizable weights by source, in the model's order; the unit that is scored and planned. output_bias:
+    what is added to the forecast itself, or None. trace: (horizon, count) -> fast Rollouts of just that many steps and
+    seeds. roll: (seeds, horizon) -> outputs (N, T, outputs) of the model as it is, for any N.
+
+    Seeds are float32 in the model's normalised units, oldest sample first: (N, W, F), or with exogenous inputs
+    (N, W + T, F), whose last T rows hold what is known ahead (their fed-back channels are not read).
+    """
+
+    name: str
+    window: int
+    channels: int
+    outputs: int
+    feedback: tuple[int | None, ...]
+    weights: Mapping[str, tuple[Part, ...]]
+    output_bias: Part | None
+    trace: Callable[[int, int], Rollouts]
+    roll: Callable[[Array, int], Array]
+
+    @property
+    def exogenous(self) -> tuple[int, ...]:
+        """The input channels that are known ahead."""
+        return tuple(channel for channel, source in enumerate(self.feedback) if source is None)
+
+    def seed_length(self, horizon: int) -> int:
+        """Rows of a seed for rollouts of ``horizon`` steps."""
+        return self.window + (horizon if self.exogenous else 0)
+
+    def shape(self, source: str) -> tuple[int, ...]:
+        """The shape of a weight as Keras has it, output channels last."""
+        parts = self.weights[source]
+        first = parts[0]
+        if first.channel_axes != (0,):
+            return first.data.shape
+        return (*first.data.shape[1:], sum(part.channels for part in parts))
+
+    def size(self, source: str) -> int:
+        """Values in a weight."""
+        return sum(part.data.size for part in self.weights[source])
