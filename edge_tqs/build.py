@@ -20,6 +20,7 @@ from edge_tqs.choose import Chooser, PlanRequest
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import CheckError, ToolError, UsageError
 from edge_tqs.firmware import Image, assemble, check_toolchain, compile_firmware
+from edge_tqs.flash_room import code_room
 from edge_tqs.graph import Graph, Scaling
 from edge_tqs.graph_system import graph_system
 from edge_tqs.keras_model import LoadedModel
@@ -131,6 +132,14 @@ def chooser(scored: Scored, request: PlanRequest, progress: Progress | None = No
     return Chooser(scored.opened.system, scored.sensitivity, scored.costs, request, progress)
 
 
+def fitted(request: PlanRequest, graph: Graph, board: Board, progress: Progress) -> PlanRequest:
+    """``request``, with what the board's flash leaves for the codes of the weights where that is asked for."""
+    if not request.fit_flash:
+        return request
+    progress("measuring the firmware", 0, 1)
+    return replace(request, code_bytes=code_room(graph, board))
+
+
 def build(
     model_request: ModelRequest, plan_request: PlanRequest, board: Board, out: Path, progress: Progress
 ) -> report.BuildReport:
@@ -146,7 +155,7 @@ def build(
     scored = score_model(opened, model_request, progress)
     forecast = replace(graph.forecast, columns=model_request.columns, scaling=model_request.scaling)
     graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
-    chosen = chooser(scored, plan_request, progress)
+    chosen = chooser(scored, fitted(plan_request, graph, board, progress), progress)
     plan = chosen.plan()
     warnings = list(chosen.warnings)
     windows = _windows(model_request, graph, warnings)

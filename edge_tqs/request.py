@@ -118,12 +118,14 @@ def plan_request(
     if not refine and max_divergence is not None:
         raise UsageError("--max-divergence has to measure, --no-refine forbids it", hint="Give one of the two.")
     settings = RefineSettings(**{part.replace("-", "_"): False for part in without})
-    if budget is not None:
+    fit_flash = budget is not None and budget.strip().lower() == "flash"
+    if budget is not None and not fit_flash:
         size: int | None = parse_budget(budget)
     else:
         size = project.budget_bytes if project and not given else None
     return PlanRequest(
         budget_bytes=size,
+        fit_flash=fit_flash,
         bits=None if bits is None else int(bits),
         plan_file=plan_file,
         mean_bits=mean_bits,
