@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Array, Graph, Op, Quant
+from edge_tqs.interpret import slice_of
 from edge_tqs.rollout import Rollout, Step, closed_loop
 
 Slots = list[Any]
@@ -89,8 +90,8 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     if op.kind in ("add", "sub", "mul"):
         return _compile_binary(_pair_table(graph, op), a, inputs[1], out)
     if op.kind == "slice":
-        begin, end = op.attrs["begin"], op.attrs["begin"] + op.attrs["size"]
-        return _compile_unary(lambda x: x[:, begin:end], a, out)
+        where = slice_of(op)
+        return _compile_unary(lambda x: x[where], a, out)
     if op.kind == "reshape":
         shape = graph.tensors[op.outputs[0]].shape[1:]
         return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)

@@ -193,7 +193,7 @@ class _Lowering:
         elif op.kind == "split":
             self._append(op.kind, [self._constant(1, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
         elif op.kind == "slice":
-            begin, size = self._constant(0, op.attrs["begin"]), self._constant(1, op.attrs["size"])
+            begin, size = self._slice_operands(op)
             self._append(op.kind, [*inputs, begin, size], outputs)
         elif op.kind == "reshape":
             self._append(op.kind, inputs, outputs, newShape=list(self.graph.tensors[op.outputs[0]].shape))
@@ -201,6 +201,12 @@ class _Lowering:
             self._append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
         else:
             self._append(op.kind, inputs, outputs)
+
+    def _slice_operands(self, op: Op) -> tuple[int, int]:
+        """The operands begin and size, a value an axis."""
+        begin, size = [0] * len(self.graph.tensors[op.inputs[0]].shape), list(self.graph.tensors[op.outputs[0]].shape)
+        begin[op.attrs["axis"]] = op.attrs["begin"]
+        return self._constant(*begin), self._constant(*size)
 
     def _int4_layer(self, op: Op) -> None:
         rows, columns = self.graph.tensors[op.inputs[1]].shape

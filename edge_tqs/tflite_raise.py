@@ -142,7 +142,7 @@ class _Raising:
             return Op(kind, (names[1],), outputs, {"parts": int(options.numSplits)})
         if kind == "slice":
             begin, size = (self._operand(index) for index in op.inputs[1:3])
-            return Op(kind, (names[0],), outputs, {"begin": int(begin[1]), "size": int(size[1])})
+            return Op(kind, (names[0],), outputs, {"axis": 1, "begin": int(begin[1]), "size": int(size[1])})
         if kind == "leaky_relu":
             return Op(kind, (names[0],), outputs, {"alpha": float(options.alpha)})
         return Op(kind, tuple(names), outputs)

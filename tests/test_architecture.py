@@ -16,6 +16,7 @@ PACKAGE = ROOT / "edge_tqs"
 FOUNDATION = (
     "errors",
     "needs",
+    "shapes",
     "graph",
     "rollout",
     "fixed_point",

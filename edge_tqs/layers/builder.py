@@ -100,7 +100,7 @@ class GraphBuilder:
         return outs
 
     def slice(self, out: str, x: str, begin: int, size: int) -> str:
-        return self.op("slice", out, [x], (1, size), begin=begin, size=size)
+        return self.op("slice", out, [x], (1, size), axis=1, begin=begin, size=size)
 
     def fuse(self, activation: str) -> bool:
         """Make ``activation`` part of the fully_connected that wrote ``value``; False where there is none to fuse."""
