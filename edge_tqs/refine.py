@@ -242,7 +242,7 @@ class Refiner:
         for tensor in self._graph.weights()[name]:
             assert tensor.data is not None
             codes, scale = quantize_weight(tensor.data, width, clip=clip)
-            rounded[tensor.name] = codes.astype(np.float32) * scale[:, None]
+            rounded[tensor.name] = codes.astype(np.float32) * scale.reshape(-1, *[1] * (codes.ndim - 1))
         return rounded
 
     def _roll(self, weights: Weights, shift: tuple[float, ...] = ()) -> Array:

@@ -186,9 +186,9 @@ def zero_data_seeds(graph: Graph, count: int, horizon: int, seed: int) -> Array:
 
 
 def add_rounding_noise(tensor: Tensor, rng: np.random.Generator) -> Array:
-    """A weight (out, in) as rounding to REFERENCE_WIDTH bits might leave it, one scale for each output channel."""
+    """A weight (out, ...) as rounding to REFERENCE_WIDTH bits might leave it, one scale for each output channel."""
     weight = np.asarray(tensor.data, np.float32)
-    largest = np.abs(weight).max(axis=1, keepdims=True)
+    largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
     step = largest / (2 ** (REFERENCE_WIDTH - 1) - 1)
     noise = rng.uniform(-0.5, 0.5, weight.shape) * step
     noisy: Array = weight + np.where(np.abs(weight) == largest, 0.0, noise).astype(np.float32)
@@ -240,7 +240,7 @@ def _tensor_score(source: str, tensors: tuple[Tensor, ...], divergence: Array, s
     low, high = np.quantile(np.exp(np.log(picks @ flat).mean(axis=1)), [0.05, 0.95])
     channels = sum(tensor.shape[0] for tensor in tensors)
     tqs = float(np.exp(np.log(flat.mean(axis=0)).mean()))
-    return TensorScore(source, (tensors[0].shape[1], channels), channels, tqs, float(low), float(high))
+    return TensorScore(source, (*tensors[0].shape[1:], channels), channels, tqs, float(low), float(high))
 
 
 def _lyapunov(divergences: Array) -> float:

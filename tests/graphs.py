@@ -12,7 +12,7 @@ from edge_tqs.graph import Array, Forecast, Graph, Op, Quant, State, Tensor
 from edge_tqs.quantize import calibrate, quantize
 from edge_tqs.shapes import conv_length
 
-KINDS = ("mlp", "lstm", "gru")
+KINDS = ("mlp", "lstm", "gru", "tcn")
 FUSED = ("none", "relu", "relu6")
 UNARY = ("logistic", "tanh", "elu", "leaky_relu")
 
@@ -163,9 +163,9 @@ def window_layers(b: Builder, x: str) -> str:
         other = conv(b, y, "third", int(rng.integers(1, 10)), keep=True)
         more = b.width(other)
         y = shaped(b, "concat", (y, other), "joined", (1, length, rows + more), axis=2)
-    if rng.random() < 0.5:
-        begin = int(rng.integers(0, b.width(y)))
-        size = int(rng.integers(1, b.width(y) - begin + 1))
+    if b.width(y) > 1:
+        size = int(rng.integers(1, b.width(y)))
+        begin = int(rng.integers(0, b.width(y) - size + 1))
         y = shaped(b, "slice", (y,), "some", (1, length, size), axis=2, begin=begin, size=size)
     if rng.random() < 0.3:
         y = shaped(b, "tanh", (y,), "bent", b.tensors[y].shape)
@@ -173,7 +173,7 @@ def window_layers(b: Builder, x: str) -> str:
         y = shaped(b, "concat", (y, x if b.width(y) == b.width(x) else y), "longer", _longer(b, x, y), axis=1)
     if rng.random() < 0.3:
         y = shaped(b, "mean", (y,), "pooled", (1, 1, b.width(y)))
-    elif rng.random() < 0.5:
+    elif b.tensors[y].shape[1] > 1:
         last = b.tensors[y].shape[1] - 1
         y = shaped(b, "slice", (y,), "last", (1, 1, b.width(y)), axis=1, begin=last, size=1)
     _, length, rows = b.tensors[y].shape
