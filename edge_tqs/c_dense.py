@@ -61,7 +61,7 @@ class DenseKernel:
 
 
 def dense_kernel(graph: Graph, op: Op, core: str) -> DenseKernel:
-    """The kernel for the fully_connected ``op`` on ``core``."""
+    """The kernel for the fully_connected ``op`` on ``core``, or for the dense layer at each sample of a conv_1d."""
     weight = graph.tensors[op.inputs[1]]
     width = 4 if weight.dtype == "int4" else 8
     chosen = family(core)
@@ -73,7 +73,7 @@ def dense_kernel(graph: Graph, op: Op, core: str) -> DenseKernel:
 
 def _takes(kernel: DenseKernel, graph: Graph, op: Op) -> bool:
     params = integer.fully_connected_params(graph, op)
-    codes = constant_codes(graph, op.inputs[1])
+    codes = weight_codes(graph, op)
     if kernel.most_inputs and codes.shape[1] > kernel.most_inputs:
         return False
     bias = constant_codes(graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(codes.shape[0], np.int64)
@@ -92,6 +92,12 @@ def constant_codes(graph: Graph, name: str) -> npt.NDArray[np.int64]:
     if data is None:
         raise ModelError(f"{graph.name}: {name} is computed: weights and biases must be constants")
     return data.astype(np.int64)
+
+
+def weight_codes(graph: Graph, op: Op) -> npt.NDArray[np.int64]:
+    """(M, K) codes of the weight of ``op``; the K of a conv_1d are the channels of each of its taps."""
+    codes = constant_codes(graph, op.inputs[1])
+    return codes.reshape(codes.shape[0], -1)
 
 
 def pad_rows(values: Ints) -> Ints:

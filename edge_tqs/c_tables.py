@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer
+from edge_tqs import integer, reduction
 from edge_tqs.c_dense import (
     PORTABLE,
     SHIFTS,
@@ -19,11 +20,15 @@ from edge_tqs.c_dense import (
     pack_rows,
     pad_rows,
     sum_factors,
+    weight_codes,
 )
 from edge_tqs.c_text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph import WEIGHTED, Graph, Op
 
+TAPS_SOURCE = "kernels/tqs_taps_s8.c"
+#: operators that are nothing but copies of bytes
+COPIED = frozenset({"concat", "slice"})
 LUT_KINDS = frozenset({"logistic", "tanh", "elu"})
 _KERNELS = {
     "add": "tqs_add_s8",
@@ -31,6 +36,7 @@ _KERNELS = {
     "mul": "tqs_mul_s8",
     "leaky_relu": "tqs_leaky_relu_s8",
     "quantize": "tqs_requant_s8",
+    "mean": "tqs_mean_s8",
     **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
 }
 
@@ -39,18 +45,28 @@ Ints = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Kernel:
-    """The C function for an operator. source: its file, relative to the template root; scratch: words that it needs."""
+    """The C function for an operator.
+
+    sources: the files needed, relative to the template root. scratch: words that it needs. taps: words for the inputs
+    of one output sample of a convolution, where they must be gathered.
+    """
 
     name: str
-    source: str
+    sources: tuple[str, ...]
     scratch: int = 0
+    taps: int = 0
 
 
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
-    if op.kind == "fully_connected":
+    if op.kind in WEIGHTED:
         dense = dense_kernel(graph, op, core)
-        return Kernel(dense.name, dense.source, dense.scratch(graph.tensors[op.inputs[1]].shape[1]))
+        inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
+        if op.kind == "fully_connected" or takes_one_sample(graph, op):
+            return Kernel(dense.name, (dense.source,), dense.scratch(inputs))
+        return Kernel(dense.name, (dense.source, TAPS_SOURCE), dense.scratch(inputs), -(-inputs // 4))
+    if op.kind in COPIED:
+        return Kernel("memcpy", ())
     if op.kind not in _KERNELS:
         raise no_kernel(graph, op)
     fast = family(core) != PORTABLE
@@ -59,7 +75,18 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     else:
         name = _KERNELS[op.kind]
         fast = fast and op.kind == "mul" and integer.mul_params(graph, op).shift in SHIFTS
-    return Kernel(f"{name}_arm", f"kernels/arm/{name}_arm.c") if fast else Kernel(name, f"kernels/{name}.c")
+    return Kernel(f"{name}_arm", (f"kernels/arm/{name}_arm.c",)) if fast else Kernel(name, (f"kernels/{name}.c",))
+
+
+def takes_one_sample(graph: Graph, op: Op) -> bool:
+    """Whether a conv_1d reads one sample of the window for each of its own: nothing to gather."""
+    return graph.tensors[op.inputs[1]].shape[1] == 1 and not op.attrs["left"] and not op.attrs["right"]
+
+
+def repeats(graph: Graph, op: Op) -> int:
+    """How often an element-wise ``op`` reads the same sample: over the time of the other operand; else 1."""
+    shapes = [graph.tensors[name].shape for name in op.inputs]
+    return 1 if len(set(shapes)) == 1 else graph.tensors[op.outputs[0]].shape[1]
 
 
 def no_kernel(graph: Graph, op: Op) -> ModelError:
@@ -83,8 +110,10 @@ class Tables:
         Raises ModelError for an operator without a kernel, or whose parameters no kernel takes.
         """
         name = self._name(identifier(op.outputs[0]))
-        if op.kind == "fully_connected":
+        if op.kind in WEIGHTED:
             return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
+        if op.kind == "mean":
+            return self._add_struct("tqs_mean_t", name, self._mean(op))
         kernel = kernel_of(self.graph, op, self.core).name
         if kernel.startswith("tqs_sum"):
             return self._add_struct("tqs_sum_t", name, self._one_step_sum(op))
@@ -100,11 +129,34 @@ class Tables:
             return self._add_struct("tqs_requant_t", name, self._requant(op))
         raise no_kernel(self.graph, op)
 
+    def add_taps(self, op: Op) -> str:
+        """Add the struct of what a conv_1d reads; return its C name."""
+        shape, taps = self.graph.tensors[op.inputs[0]].shape, self.graph.tensors[op.inputs[1]].shape[1]
+        fields = {
+            "samples": shape[1],
+            "channels": shape[2],
+            "taps": taps,
+            "stride": op.attrs["stride"],
+            "dilation": op.attrs["dilation"],
+            "left": op.attrs["left"],
+            "zero_point": integer.fully_connected_params(self.graph, op).input_zero_point,
+        }
+        if max(fields.values()) > 0xFFFF:
+            raise ModelError(f"{self.graph.name}: {op.kind} to {op.outputs[0]} has numbers beyond 65535: {fields}")
+        return self._add_struct("tqs_taps_t", self._name(f"{identifier(op.outputs[0])}_taps"), fields)
+
+    def add_constant(self, name: str) -> str:
+        """Add the codes of a constant that an operator reads as it reads activations; return the array's C name."""
+        wanted = self._name(f"{identifier(name)}_codes")
+        return self._add_shared("int8_t", wanted, constant_codes(self.graph, name).astype(np.int8), plain(name))
+
     def _fully_connected(self, op: Op, name: str) -> dict[str, object]:
         params = integer.fully_connected_params(self.graph, op)
         weight = self.graph.tensors[op.inputs[1]]
-        rows, inputs = weight.shape
-        codes = constant_codes(self.graph, op.inputs[1])
+        codes = weight_codes(self.graph, op)
+        rows, inputs = codes.shape
+        if max(rows, inputs) > 0xFFFF:
+            raise ModelError(f"{self.graph.name}: {weight.name} is {rows} x {inputs}; the C kernels take 65535")
         bias = constant_codes(self.graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(rows, np.int64)
         bias = fold_bias(bias, codes, params.input_zero_point)
         kernel = dense_kernel(self.graph, op, self.core)
@@ -184,8 +236,19 @@ class Tables:
             "size": self._size(op),
         }
 
+    def _mean(self, op: Op) -> dict[str, object]:
+        params = reduction.mean_params(self.graph, op)
+        return {
+            "multiplier": params.multiplier,
+            "offset": -params.count * params.input_zero_point,
+            "shift": params.shift,
+            "y_zero_point": params.output_zero_point,
+            "samples": params.count,
+            "channels": self._size(op),
+        }
+
     def _size(self, op: Op) -> int:
-        return self.graph.tensors[op.outputs[0]].size
+        return self.graph.tensors[op.outputs[0]].size // repeats(self.graph, op)
 
     def _name(self, wanted: str) -> str:
         name, count = wanted, 1

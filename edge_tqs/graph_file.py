@@ -14,7 +14,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Scaling, State, Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER = "graph.json"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same graph gives the same bytes
 

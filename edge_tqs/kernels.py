@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph import WEIGHTED, Graph, Op
 
 RUNTIMES = ("litert", "tflite-runtime", "tflm", "c")
 
@@ -34,6 +34,8 @@ class Kernel(NamedTuple):
 
 
 _NO_CONVOLUTION = "the generated C has no convolution"
+_ONE_D = "TensorFlow Lite has no convolution over time: it is written as CONV_2D"
+_FLATBUFFER = {"litert": _ONE_D, "tflite-runtime": _ONE_D, "tflm": _ONE_D}
 _C_IS_INT8 = "the C kernels take int8 activations"
 _HYBRID = "float activations with integer weights are refused"
 _MICRO_INT4 = "FULLY_CONNECTED takes int4 weights per tensor only, CONV_2D is needed"
@@ -50,6 +52,11 @@ TABLE: dict[Kernel, dict[str, str]] = {
     Kernel("conv_2d", "int8", "int8", "per_tensor"): {"c": _NO_CONVOLUTION},
     Kernel("conv_2d", "int8", "int4", "per_channel"): {"c": _NO_CONVOLUTION},
     Kernel("conv_2d", "int8", "int4", "per_tensor"): {"c": _NO_CONVOLUTION},
+    **{
+        Kernel("conv_1d", "int8", weight, granularity): _FLATBUFFER
+        for weight in ("int8", "int4")
+        for granularity in ("per_channel", "per_tensor")
+    },
     Kernel("fully_connected", "int16", "int8", "per_channel"): {"c": _C_IS_INT8},
     Kernel("fully_connected", "int16", "int4", "per_channel"): {
         "tflite-runtime": _WRONG,
@@ -61,6 +68,7 @@ TABLE: dict[Kernel, dict[str, str]] = {
         Kernel(operator): {}
         for operator in (
             "add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "split", "slice", "reshape", "quantize",
+            "pad", "concat", "mean",
         )
     },
 }  # fmt: skip
@@ -76,13 +84,18 @@ def reason_against(runtime: str, kernel: Kernel) -> str | None:
 
 
 def emitted(graph: Graph, op: Op, runtime: str) -> tuple[Kernel, ...]:
-    """The kernels that ``op`` becomes for ``runtime``: tflite_lower turns an int4 dense layer into a convolution."""
+    """The kernels that ``op`` becomes for ``runtime``: tflite_lower makes convolutions over images of int4 dense layers
+    and of convolutions over time.
+    """
     activation = graph.tensors[op.inputs[0]].dtype
-    if op.kind != "fully_connected":
+    if op.kind not in WEIGHTED:
         return (Kernel(op.kind, activation),)
     weight = graph.tensors[op.inputs[1]]
     per_channel = weight.quant is not None and weight.quant.scale.size == weight.shape[0]
     granularity = "per_channel" if per_channel else "per_tensor"
+    if op.kind == "conv_1d" and runtime != "c":
+        made = (Kernel("reshape", activation), Kernel("pad", activation))
+        return *made, Kernel("conv_2d", activation, weight.dtype, granularity)
     if weight.dtype == "int4" and runtime != "c":
         return Kernel("reshape", activation), Kernel("conv_2d", activation, weight.dtype, granularity)
     return (Kernel(op.kind, activation, weight.dtype, granularity),)

@@ -7,6 +7,7 @@ the closed loop never leaves int8.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from edge_tqs import interpret
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Array, DType, Graph, Op, Quant, State, Tensor
+from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, State, Tensor
 from edge_tqs.integer import (
     FIXED_OUTPUTS,
     HIGH,
@@ -134,28 +135,52 @@ def _with_probes(graph: Graph, names: Iterable[str]) -> Graph:
 # --- which tensors share a quantisation -----------------------------------------------------------------------------
 
 
-def _roots(graph: Graph) -> dict[str, str]:
-    """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it."""
-    roots: dict[str, str] = {}
-    for op in graph.ops:
-        for name in op.outputs:
-            if op.kind in MOVING_KINDS:
-                roots[name] = roots.get(op.inputs[0], op.inputs[0])
-    return {name: roots.get(name, name) for name in graph.tensors}
+def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str], dict[tuple[int, str], str]]:
+    """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it.
+
+    What is concatenated must be of one family. An input of another family is copied first, unless nothing else reads
+    it and its family is its own: then it takes the result's. ``families`` are those of roots so far. Also returns the
+    copies: (index of the operator, input) -> name.
+    """
+    roots = {name: name for name in graph.tensors}
+    copies: dict[tuple[int, str], str] = {}
+    readers = Counter(name for op in graph.ops for name in set(op.inputs))
+    readers.update([graph.output, *(state.output for state in graph.states)])
+    for index, op in enumerate(graph.ops):
+        if op.kind not in MOVING_KINDS:
+            continue
+        kept = {families.get(roots[name], ("free", roots[name])) for name in op.inputs}
+        if len(kept) == 1:
+            roots |= dict.fromkeys(op.outputs, roots[op.inputs[0]])
+            continue
+        for name in dict.fromkeys(op.inputs):
+            if roots[name] == name and name not in families and readers[name] == 1:
+                roots[name] = op.outputs[0]
+            else:
+                copies[index, name] = _free_name(graph.tensors, f"{name}/{op.outputs[0]}", index)
+    return roots, copies
 
 
 def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
     """Give each tensor its family, and cut loose what would have to be in two.
 
     A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of logistic or tanh
-    outputs; any other root and what is moved from it is a family of its own. Where y or a state's output carries codes
-    of another family (y is h, or comes from a logistic), a "quantize" operator to a new tensor is added at the end.
+    outputs; any other root and what is moved from it is a family of its own. Before a concatenation, and where y or a
+    state's output carries codes of another family (y is h, or comes from a logistic), a "quantize" operator to a new
+    tensor is added.
     """
-    roots = _roots(graph)
     families: dict[str, Family] = {graph.input: ("loop", "")}
     families |= {state.input: ("state", state.name) for state in graph.states}
     families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in FIXED_OUTPUTS}
-    tensors, ops = dict(graph.tensors), list(graph.ops)
+    roots, copies = _roots(graph, families)
+    tensors, ops = dict(graph.tensors), list[Op]()
+    for index, op in enumerate(graph.ops):
+        named = {name: copies[index, name] for name in op.inputs if (index, name) in copies}
+        for name, copy in named.items():
+            tensors[copy] = replace(graph.tensors[name], name=copy, data=None)
+            ops.append(Op("quantize", (name,), (copy,)))
+            roots[copy] = op.outputs[0]
+        ops.append(replace(op, inputs=tuple(named.get(name, name) for name in op.inputs)))
 
     def settle(name: str, family: Family, suffix: str) -> str:
         if families.setdefault(roots[name], family) == family:
@@ -176,7 +201,7 @@ def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
 
 def _activation_quants(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict[str, Quant]:
     """Quantisation of every activation and of every constant that is used as one."""
-    constants = {name for op in graph.ops if op.kind == "fully_connected" for name in op.inputs[1:]}
+    constants = {name for op in graph.ops if op.kind in WEIGHTED for name in op.inputs[1:]}
     names = [name for name in graph.tensors if name not in constants]
     spans: dict[Family, Range] = {}
     for name in names:
@@ -200,7 +225,7 @@ def _range(graph: Graph, name: str, ranges: Ranges) -> Range:
         return float(data.min()), float(data.max())
     if name in ranges.bounds:
         return ranges.bounds[name]
-    return next(ranges.bounds[op.inputs[0]] for op in graph.ops if name in op.outputs)  # a copy that _pin made
+    return next(_range(graph, op.inputs[0], ranges) for op in graph.ops if name in op.outputs)  # a copy that _pin made
 
 
 def _saturation(graph: Graph, members: set[str]) -> float:
@@ -235,7 +260,7 @@ def _with_constants(
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
     if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
         return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
-    if op.kind != "fully_connected":
+    if op.kind not in WEIGHTED:
         return op
     input_quant = tensors[op.inputs[0]].quant
     assert input_quant is not None

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer
+from edge_tqs import integer, reduction
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Array, Graph, Op, Quant
+from edge_tqs.interpret import compile_concat, slice_of, taps
 from edge_tqs.rollout import Rollout, Step, closed_loop
 
 Slots = list[Any]
@@ -86,11 +87,18 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     a, out = inputs[0], outputs[0]
     if op.kind == "fully_connected":
         return _compile_unary(_dense(graph, op), a, out)
+    if op.kind == "conv_1d":
+        return _compile_unary(_conv_1d(graph, op), a, out)
     if op.kind in ("add", "sub", "mul"):
         return _compile_binary(_pair_table(graph, op), a, inputs[1], out)
     if op.kind == "slice":
-        begin, end = op.attrs["begin"], op.attrs["begin"] + op.attrs["size"]
-        return _compile_unary(lambda x: x[:, begin:end], a, out)
+        where = slice_of(op)
+        return _compile_unary(lambda x: x[where], a, out)
+    if op.kind == "concat":
+        return compile_concat(graph, op, inputs, out)
+    if op.kind == "mean":
+        mean = reduction.mean_params(graph, op)
+        return _compile_unary(lambda x: reduction.mean(mean, x), a, out)
     if op.kind == "reshape":
         shape = graph.tensors[op.outputs[0]].shape[1:]
         return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
@@ -108,7 +116,8 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
 
 def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
     params = integer.fully_connected_params(graph, op)
-    weight = np.asarray(graph.tensors[op.inputs[1]].data, np.float64).T.copy()
+    tensor = graph.tensors[op.inputs[1]]
+    weight = np.asarray(tensor.data, np.float64).reshape(tensor.shape[0], -1).T.copy()
     offset = -params.input_zero_point * weight.sum(axis=0)
     if len(op.inputs) == 3:
         offset = offset + graph.tensors[op.inputs[2]].data
@@ -117,6 +126,13 @@ def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
         return integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
 
     return dense
+
+
+def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
+    """A dense layer over the taps; beyond the window lies 0.0."""
+    dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
+    zero_point = _quant(graph, op.inputs[0]).zero_point
+    return lambda x: dense(taps(x, shape, op, zero_point))
 
 
 def _pair_table(graph: Graph, op: Op) -> npt.NDArray[np.int8]:

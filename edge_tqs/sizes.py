@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_tqs import tflite_model
-from edge_tqs.graph import Graph
+from edge_tqs.graph import WEIGHTED, Graph
 from edge_tqs.quantize import Ranges, quantize
 from edge_tqs.system import System
 
@@ -54,7 +54,7 @@ def estimated_bytes(system: System) -> dict[str, dict[int, int]]:
 def _int8_bytes(graph: Graph, source: str) -> int:
     total = 0
     for op in graph.ops:
-        if op.kind == "fully_connected":
+        if op.kind in WEIGHTED:
             weight = graph.tensors[op.inputs[1]]
             if (weight.source or weight.name) == source:
                 channel = BYTES_A_WEIGHT_CHANNEL + (BYTES_A_BIAS_CHANNEL if len(op.inputs) == 3 else 0)

@@ -2,6 +2,8 @@
 
 Only what every runtime computes right is emitted (kernels.py): an int4 fully_connected becomes RESHAPE, a 1x1 CONV_2D
 and RESHAPE, because tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel.
+Sequences (1, W, C) are written as images (1, 1, W, C) of height 1 throughout, which is what CONV_2D takes: only a
+sequence that is the model's input needs a RESHAPE. docs/format.md names the tensors that this adds.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ SIGNATURE_KEY = "serving_default"
 METADATA_NAME = "edge_tqs"
 SCHEMA_VERSION = 3
 PADDING_VALID = 1
+IMAGE_RANK = 4
 NO_BIAS = "no bias"  # begins the name of the zeros that a convolution reads where the layer has no bias
 
 TENSOR_TYPES: dict[DType, str] = {"int8": "INT8", "int4": "INT4", "int32": "INT32"}
@@ -37,6 +40,9 @@ class Operator:
 OPERATORS: dict[str, Operator] = {
     "fully_connected": Operator("FULLY_CONNECTED", 4, "FullyConnectedOptions"),
     "conv_2d": Operator("CONV_2D", 3, "Conv2DOptions"),
+    "pad": Operator("PAD", 2, "PadOptions"),
+    "concat": Operator("CONCATENATION", 2, "ConcatenationOptions"),
+    "mean": Operator("MEAN", 2, "ReducerOptions"),
     "add": Operator("ADD", 2, "AddOptions"),
     "sub": Operator("SUB", 2, "SubOptions"),
     "mul": Operator("MUL", 2, "MulOptions"),
@@ -84,7 +90,7 @@ class _Lowering:
         convolved = {op.inputs[1] for op in graph.ops if self._is_int4(op)}
         for name, tensor in graph.tensors.items():
             if name in used:
-                shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else tensor.shape
+                shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else self._written_shape(name)
                 self._tensor(tensor, shape)
         for op in graph.ops:
             self._int4_layer(op) if self._is_int4(op) else self._operator(op)
@@ -119,6 +125,26 @@ class _Lowering:
         signature.signatureKey = SIGNATURE_KEY.encode()
         signature.inputs, signature.outputs = name_all("x", subgraph.inputs), name_all("y", subgraph.outputs)
         return signature
+
+    def _written_shape(self, name: str) -> tuple[int, ...]:
+        """A sequence or a filter (rank 3) as an image; what the signature names keeps its shape."""
+        graph, shape = self.graph, self.graph.tensors[name].shape
+        if len(shape) != IMAGE_RANK - 1 or name == graph.input:
+            return shape
+        if name == graph.output or any(name in (state.input, state.output) for state in graph.states):
+            raise ModelError(f"{graph.name}: {name} {shape} is an output or a state, which have the shape (1, N)")
+        return (shape[0], 1, *shape[1:])
+
+    def _read(self, name: str) -> int:
+        """The tensor that an operator reads for ``name``: of a sequence that is the model's input, its image."""
+        shape = self.graph.tensors[name].shape
+        if name != self.graph.input or len(shape) != IMAGE_RANK - 1:
+            return self.index_of[name]
+        image, count = (shape[0], 1, *shape[1:]), len(self.tensors)
+        index = self._helper(f"{name}/image", image, name)
+        if index == count:  # the first reader of this image makes it
+            self._append("reshape", [self.index_of[name]], [index], newShape=list(image))
+        return index
 
     # --- tensors ----------------------------------------------------------------------------------------------------
 
@@ -186,21 +212,69 @@ class _Lowering:
         self.operators.append(operator)
 
     def _operator(self, op: Op) -> None:
-        inputs = [self.index_of[name] for name in op.inputs]
+        read = self.index_of.__getitem__ if op.kind == "reshape" else self._read
+        inputs = [read(name) for name in op.inputs]
         outputs = [self.index_of[name] for name in op.outputs]
         if op.kind == "fully_connected":
             self._append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
         elif op.kind == "split":
             self._append(op.kind, [self._constant(1, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
         elif op.kind == "slice":
-            begin, size = self._constant(0, op.attrs["begin"]), self._constant(1, op.attrs["size"])
+            begin, size = self._slice_operands(op)
             self._append(op.kind, [*inputs, begin, size], outputs)
+        elif op.kind == "conv_1d":
+            self._conv_1d(op, inputs[0], outputs)
+        elif op.kind == "concat":
+            self._append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
+        elif op.kind == "mean":
+            self._append(op.kind, [*inputs, self._constant(2)], outputs, keepDims=True)
         elif op.kind == "reshape":
-            self._append(op.kind, inputs, outputs, newShape=list(self.graph.tensors[op.outputs[0]].shape))
+            self._append(op.kind, inputs, outputs, newShape=list(self._written_shape(op.outputs[0])))
         elif op.kind == "leaky_relu":
             self._append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
         else:
             self._append(op.kind, inputs, outputs)
+
+    def _slice_operands(self, op: Op) -> tuple[int, int]:
+        """The operands begin and size, a value an axis."""
+        size = self._written_shape(op.outputs[0])
+        begin = [0] * len(size)
+        begin[self._axis(op)] = op.attrs["begin"]
+        return self._constant(*begin), self._constant(*size)
+
+    def _axis(self, op: Op) -> int:
+        """``axis`` in the shapes as they are written."""
+        is_sequence = len(self.graph.tensors[op.outputs[0]].shape) == IMAGE_RANK - 1
+        return int(op.attrs["axis"]) + int(is_sequence)
+
+    def _conv_1d(self, op: Op, x: int, outputs: list[int]) -> None:
+        left, right = op.attrs["left"], op.attrs["right"]
+        if left or right:
+            name = op.inputs[0]
+            _, length, channels = self.graph.tensors[name].shape
+            count = len(self.tensors)
+            padded = self._helper(f"{name}/pad {left} {right}", (1, 1, left + length + right, channels), name)
+            if padded == count:  # the first reader of this padding makes it
+                self._append("pad", [x, self._padding(left, right)], [padded])
+            x = padded
+        self._append(
+            "conv_2d",
+            [x, self.index_of[op.inputs[1]], self._bias(op)],
+            outputs,
+            padding=PADDING_VALID,
+            strideW=op.attrs["stride"],
+            strideH=1,
+            dilationWFactor=op.attrs["dilation"],
+            fusedActivationFunction=self._activation(op),
+        )
+
+    def _padding(self, left: int, right: int) -> int:
+        """The operand of a PAD along the width of an image."""
+        name = f"i32/pad {left} {right}"
+        if name in self.index_of:
+            return self.index_of[name]
+        data = np.array([[0, 0], [0, 0], [left, right], [0, 0]], np.int32)
+        return self._tensor(Tensor(name, data.shape, "int32", data), data.shape)
 
     def _int4_layer(self, op: Op) -> None:
         rows, columns = self.graph.tensors[op.inputs[1]].shape

@@ -63,6 +63,53 @@ def functional(keras: Any) -> Any:
     return keras.Model(x, keras.layers.Dense(F)(keras.layers.Dropout(0.5)(y)))
 
 
+def conv(filters: int, taps: int, **config: Any) -> Make:
+    return lambda layers: layers.Conv1D(filters, taps, **config)
+
+
+def residual(keras: Any) -> Any:
+    """Causal dilated blocks with a skip around each, the last sample alone goes on."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.Conv1D(5, 1)(layers.GaussianNoise(0.1)(x))
+    for dilation in (1, 2):
+        z = layers.Conv1D(5, 3, padding="causal", dilation_rate=dilation, activation="relu")(y)
+        z = layers.Conv1D(5, 3, padding="causal", dilation_rate=dilation, activation="tanh")(layers.Dropout(0.1)(z))
+        y = layers.Add()([y, z])
+    y = layers.Flatten()(layers.Cropping1D((W - 1, 0))(y))
+    return keras.Model(x, layers.Dense(F)(y))
+
+
+def centred(keras: Any) -> Any:
+    """A forecast of what lies beside the window's mean, and every kind of joining."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    mean = layers.GlobalAveragePooling1D(keepdims=True)(x)
+    y = layers.Subtract()([x, mean])
+    wide = layers.Concatenate()([y, layers.Conv1D(2, 3, padding="same", strides=1)(y)])
+    longer = layers.Concatenate(axis=1)([wide, layers.ZeroPadding1D((2, 1))(wide)])
+    pooled = layers.GlobalAveragePooling1D()(longer)
+    gated = layers.Multiply()([layers.Dense(5, activation="sigmoid")(pooled), layers.Dense(5)(pooled), pooled])
+    last = layers.Flatten()(layers.Cropping1D((W - 1, 0))(x))
+    return keras.Model(x, layers.Add()([last, layers.Dense(F)(gated)]))
+
+
+def shared_value(keras: Any) -> Any:
+    """What a relu reads is read elsewhere too: it must not be fused into the convolution."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.Dropout(0.5)(layers.Conv1D(4, 2)(x))
+    y = layers.Concatenate()([y, layers.Activation("relu")(y)])
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(y)))
+
+
+def two_heads(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    y = keras.layers.LSTM(4)(keras.layers.Dense(3)(x))
+    joined = keras.layers.Add()([keras.layers.Dense(F)(y), keras.layers.Dense(F, activation="tanh")(y)])
+    return keras.Model(x, joined)
+
+
 MODELS: dict[str, Make] = {
     "dense": sequential(flatten, dense()),
     "activations": sequential(
@@ -112,6 +159,27 @@ MODELS: dict[str, Make] = {
     "gru into lstm": sequential(recurrent("GRU", reset_after=False, return_sequences=True), recurrent("LSTM"), dense()),
     "no head": sequential(recurrent("GRU", F)),
     "functional": functional,
+    "convolutions": sequential(
+        conv(4, 3, activation="relu"),
+        conv(5, 2, padding="same", strides=2, activation="elu"),
+        conv(4, 2, padding="causal", use_bias=False),
+        lambda layers: layers.ReLU(),
+        flatten,
+        dense(),
+    ),
+    "padded convolutions": sequential(
+        lambda layers: layers.ZeroPadding1D((4, 0)),
+        conv(4, 3, dilation_rate=2),
+        lambda layers: layers.ZeroPadding1D(1),
+        conv(4, 4, padding="same", activation="relu6"),
+        lambda layers: layers.GlobalAveragePooling1D(),
+        dense(),
+    ),
+    "dense on samples": sequential(dense(4, "relu"), dense(2), flatten, dense()),
+    "residual": residual,
+    "centred": centred,
+    "shared value": shared_value,
+    "two heads": two_heads,
 }
 
 
@@ -133,6 +201,12 @@ def test_graph_equals_keras_step_by_step_and_in_closed_loop(name: str, keras: An
         y = np.asarray(model(window, training=False))
         np.testing.assert_allclose(found[:, t], y, atol=1e-4)
         window = np.concatenate([window[:, 1:], y[:, None]], axis=1)
+
+
+def test_a_padding_goes_into_the_convolution_behind_it(keras: Any, tmp_path: Path) -> None:
+    graph = load(save(MODELS["padded convolutions"](keras), tmp_path / "m.keras")).graph
+    assert [op.kind for op in graph.ops] == ["conv_1d", "conv_1d", "mean", "reshape", "fully_connected"]
+    assert [(op.attrs["left"], op.attrs["right"]) for op in graph.ops[:2]] == [(4, 0), (2, 3)]
 
 
 def test_tensors_keep_the_names_of_keras(keras: Any, tmp_path: Path) -> None:
@@ -243,6 +317,18 @@ def shared(keras: Any) -> Any:
     return keras.Model(x, keras.layers.Dense(F)(layer(layer(y))))
 
 
+def merged_ranks(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    y = keras.layers.Add(name="sum")([x, keras.layers.Dense(F)(keras.layers.GlobalAveragePooling1D()(x))])
+    return keras.Model(x, keras.layers.Dense(F)(keras.layers.Flatten()(y)))
+
+
+def merged_shapes(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    y = keras.layers.Add(name="sum")([x, keras.layers.Conv1D(1, 1)(x)])
+    return keras.Model(x, keras.layers.Dense(F)(keras.layers.Flatten()(y)))
+
+
 def mixed_stateful(keras: Any) -> Any:
     layers = keras.layers
     first = recurrent("LSTM", stateful=True, return_sequences=True)(layers)
@@ -250,7 +336,8 @@ def mixed_stateful(keras: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Make, str]] = {
-    "conv": (sequential(lambda layers: layers.Conv1D(4, 3, name="tcn"), flatten, dense()), r"layer tcn \(Conv1D\)"),
+    "pool": (sequential(lambda layers: layers.MaxPooling1D(2, name="pool"), flatten, dense()), r"layer pool \(Max"),
+    "groups": (sequential(conv(F, 3, groups=3, name="tcn"), flatten, dense()), "layer tcn .*groups=3"),
     "bidirectional": (
         sequential(lambda layers: layers.Bidirectional(layers.LSTM(3), name="both"), dense()),
         r"layer both \(Bidirectional\)",
@@ -270,7 +357,6 @@ REFUSED: dict[str, tuple[Make, str]] = {
         sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F), name="ahead")),
         r"layer ahead .*\(2, 3\)",
     ),
-    "no flatten": (sequential(dense(F, name="head"), flatten), "layer head .*each of the 6 samples"),
     "no weights": (
         lambda keras: keras.Sequential([keras.Input((1, F)), keras.layers.Flatten()]),
         "no weights to quantise",
@@ -286,6 +372,8 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "two inputs": (two_inputs, "has 2 inputs"),
     "two outputs": (two_outputs, "has 2 outputs"),
     "named output": (named_output, "its outputs are a dict"),
+    "merged ranks": (merged_ranks, "layer sum .*joins a sequence and a single sample"),
+    "merged shapes": (merged_shapes, r"layer sum .*its inputs are \(6, 3\) and \(6, 1\)"),
     "shared": (shared, "layer twice .*applied 2 times"),
     "mixed stateful": (mixed_stateful, "some recurrent layers are stateful"),
 }

@@ -25,12 +25,13 @@ def elementwise(operator: str) -> Graph:
 
 
 def moving() -> Graph:
-    """split, slice and reshape of x, joined to y."""
+    """split, slice, concat and reshape of x, joined to y."""
     b = Builder(np.random.default_rng(0))
     x = b.tensor("x", (1, 8))
     first, second = b.split(x, 2, "part")
     b.tensor("y", (1, 4))
-    total = b.op("add", (first, b.slice(x, 3, 4, "cut")), "total")
+    b.op("concat", (first, b.slice(x, 3, 4, "cut")), "longer", 8, axis=1)
+    total = b.op("add", b.split("longer", 2, "half"), "total")
     total = b.op("mul", (total, second), "product")
     b.ops.append(replace(b.ops[0], kind="reshape", inputs=(total,), outputs=("y",), attrs={}))
     graph = Graph("moving", b.tensors, tuple(b.ops), x, "y", (), Forecast(1, 8, "stateful", (0,))).check()
@@ -110,7 +111,7 @@ def test_dense_layers_run_or_are_refused_as_the_table_says(runtime, operator, we
 
 
 def test_every_operator_of_a_graph_has_a_row():
-    assert {kernel.operator for kernel in kernels.TABLE} == {*OP_KINDS, "conv_2d"}
+    assert {kernel.operator for kernel in kernels.TABLE} == {*OP_KINDS, "conv_2d", "pad"}
     assert {runtime for reasons in kernels.TABLE.values() for runtime in reasons} <= set(kernels.RUNTIMES)
 
 

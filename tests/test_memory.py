@@ -79,8 +79,8 @@ def test_gates_are_activated_inside_their_split() -> None:
 def test_overlapping_slices_are_not_overwritten() -> None:
     ops = [
         Op("fully_connected", ("x", "w"), ("a",)),
-        Op("slice", ("a",), ("s",), {"begin": 0, "size": 4}),
-        Op("slice", ("a",), ("t",), {"begin": 2, "size": 4}),
+        Op("slice", ("a",), ("s",), {"axis": 1, "begin": 0, "size": 4}),
+        Op("slice", ("a",), ("t",), {"axis": 1, "begin": 2, "size": 4}),
         Op("tanh", ("s",), ("s2",)),
         Op("mul", ("s2", "t"), ("y",)),
     ]

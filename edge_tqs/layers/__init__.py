@@ -9,12 +9,15 @@ from collections.abc import Callable
 
 from edge_tqs.layers.activation import read_activation, read_elu, read_leaky_relu, read_relu
 from edge_tqs.layers.builder import GraphBuilder, KerasLayer, Weight
+from edge_tqs.layers.conv import read_conv_1d
 from edge_tqs.layers.dense import read_dense
 from edge_tqs.layers.gru import read_gru
 from edge_tqs.layers.lstm import read_lstm
+from edge_tqs.layers.merge import read_concatenate, read_merge
 from edge_tqs.layers.shape import read_flatten, read_nothing, read_reshape
+from edge_tqs.layers.window import read_cropping_1d, read_global_average_pooling_1d, read_zero_padding_1d
 
-__all__ = ["READERS", "RECURRENT", "GraphBuilder", "KerasLayer", "Reader", "Weight"]
+__all__ = ["MERGING", "OVER_TIME", "READERS", "RECURRENT", "GraphBuilder", "KerasLayer", "Reader", "Weight"]
 
 #: Adds a layer to the graph; raises ModelError, by ``layer.refuse``, for a setting that cannot be built.
 Reader = Callable[[KerasLayer, GraphBuilder], None]
@@ -23,12 +26,20 @@ Reader = Callable[[KerasLayer, GraphBuilder], None]
 READERS: dict[str, Reader] = {
     "InputLayer": read_nothing,
     "Dense": read_dense,
+    "Conv1D": read_conv_1d,
     "LSTM": read_lstm,
     "GRU": read_gru,
     "Activation": read_activation,
     "ReLU": read_relu,
     "LeakyReLU": read_leaky_relu,
     "ELU": read_elu,
+    "Add": read_merge,
+    "Subtract": read_merge,
+    "Multiply": read_merge,
+    "Concatenate": read_concatenate,
+    "Cropping1D": read_cropping_1d,
+    "ZeroPadding1D": read_zero_padding_1d,
+    "GlobalAveragePooling1D": read_global_average_pooling_1d,
     "Flatten": read_flatten,
     "Reshape": read_reshape,
     "Dropout": read_nothing,
@@ -38,6 +49,12 @@ READERS: dict[str, Reader] = {
     "GaussianNoise": read_nothing,
     "ActivityRegularization": read_nothing,
 }
+
+#: Layers of several inputs.
+MERGING = frozenset({"Add", "Subtract", "Multiply", "Concatenate"})
+
+#: Layers that read several samples of the window at once, which no step graph can.
+OVER_TIME = frozenset({"Conv1D", "Cropping1D", "ZeroPadding1D", "GlobalAveragePooling1D"})
 
 #: Layers with states: a model that has one becomes a step graph.
 RECURRENT = frozenset({"LSTM", "GRU"})

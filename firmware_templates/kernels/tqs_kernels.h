@@ -51,6 +51,37 @@ void tqs_fc_s4_lanes(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t
 void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 
+/*
+ * A convolution over time is a dense layer at each output sample, whose K * I inputs are the I channels of each of K
+ * taps; its weights are those of a dense layer. tqs_taps_s8 finds these inputs: in x where they lie side by side, else
+ * in buffer, which it fills. Beyond the window lie zeros, the code zero_point.
+ */
+typedef struct tqs_taps {
+    uint16_t samples;  /* W */
+    uint16_t channels; /* I */
+    uint16_t taps;     /* K */
+    uint16_t stride;   /* from one output sample to the next */
+    uint16_t dilation; /* from one tap to the next */
+    uint16_t left;     /* zeros before the window */
+    int8_t zero_point; /* of x */
+} tqs_taps_t;
+
+/* x: [W][I], buffer: [K][I]; they must not overlap. Returns the inputs of output sample ``sample``, [K][I]. */
+const int8_t *tqs_taps_s8(const tqs_taps_t *layer, const int8_t *x, uint32_t sample, int8_t *buffer);
+
+/* y = the mean over time: the sum is kept in 32 bits, the division is part of the multiplier. */
+typedef struct tqs_mean {
+    int32_t multiplier;
+    int32_t offset; /* less W times x's zero point */
+    int8_t shift;
+    int8_t y_zero_point;
+    uint16_t samples;  /* W */
+    uint16_t channels; /* C */
+} tqs_mean_t;
+
+/* x: [W][C], y: [C]; they must not overlap. */
+void tqs_mean_s8(const tqs_mean_t *layer, const int8_t *x, int8_t *y);
+
 /* y = a + b, or a - b: both operands are brought to a common scale with 20 more bits, added, and rescaled. */
 typedef struct tqs_add {
     int32_t a_multiplier;
