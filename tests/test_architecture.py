@@ -32,6 +32,7 @@ FOUNDATION = (
     "progress",
     "tensorflow_import",
     "output_bias",
+    "positions",
     "system",
     "trace",
     "graph_system",
