@@ -16,7 +16,7 @@ leaky_relu         x                       alpha: float
 split              x (1,N)                 parts: int; N is divisible by it, outputs in order
 slice              x (1,N)                 begin: int, size: int, along the last axis
 reshape            x                       (none; the output's shape says it)
-quantize           x                       (none; int8 to int8 of another scale; only in integer graphs)
+quantize           x                       (none; codes to codes of another scale; only in integer graphs)
 =================  ======================  ==========================================================================
 """
 
@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 
-DType = Literal["float32", "int8", "int4", "int32"]
+DType = Literal["float32", "int8", "int4", "int16", "int32", "int64"]
 Recurrence = Literal["none", "windowed", "stateful"]
 Array = npt.NDArray[Any]
 
@@ -147,6 +147,11 @@ class Graph:
     output: str
     states: tuple[State, ...]
     forecast: Forecast
+
+    @property
+    def activations(self) -> DType:
+        """The type of everything that is computed: float32, int8 or int16."""
+        return self.tensors[self.input].dtype
 
     def weights(self) -> dict[str, tuple[Tensor, ...]]:
         """The quantizable weights by source, in execution order: second input of each fully_connected."""

@@ -20,6 +20,8 @@ FOUNDATION = (
     "rollout",
     "fixed_point",
     "integer",
+    "sigmoid_table",
+    "integer16",
     "interpret",
     "graph_file",
     "templates",
