@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edge_tqs import __version__, build_dir, evaluate, kernels, report, tflite_model
 from edge_tqs.boards import Board
+from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.choose import Chooser, PlanRequest
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import CheckError, ToolError, UsageError
@@ -27,7 +28,7 @@ from edge_tqs.keras_model import LoadedModel
 from edge_tqs.opening import Opened, open_model
 from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan
-from edge_tqs.quantize import Ranges, calibrate, quantize
+from edge_tqs.quantize import quantize
 from edge_tqs.score import SEEDS, Sensitivity, score
 from edge_tqs.seeds import zero_data_seeds
 from edge_tqs.simulate import encode
@@ -162,6 +163,11 @@ def build(
 
     progress("quantising", 0, 1)
     ranges = calibrate(graph, windows.calibration, horizon)
+    if ranges.left_out:
+        warnings.append(
+            f"{ranges.left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
+            f"the float model itself runs away within {horizon} steps."
+        )
     variants = _variants(graph, plan, scored.costs, ranges)
     mixed = variants["mixed"]
     kernels.check_graph(mixed, ("litert", "tflite-runtime", "tflm", "c"))

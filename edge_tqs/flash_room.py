@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_tqs.boards import Board
+from edge_tqs.calibration import Ranges
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import UsageError
 from edge_tqs.firmware import assemble, compile_firmware
 from edge_tqs.graph import Graph
-from edge_tqs.quantize import Ranges, quantize
+from edge_tqs.quantize import quantize
 
 #: A flash that holds any image, to measure one that may not fit its board.
 ROOMY_BYTES = 1 << 28

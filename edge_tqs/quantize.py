@@ -1,4 +1,4 @@
-"""Float graph to integer graph: activation ranges from closed-loop rollouts, then scales, zero points and codes.
+"""Float graph to integer graph: scales, zero points and codes, from the ranges that calibration saw.
 
 Activations are int8 and asymmetric or int16 and symmetric, one scale a tensor; weights int8 or int4, symmetric, one
 scale a row; biases int32, or int64 beside int16 activations. What is fed back shares one quantisation with what it is
@@ -8,15 +8,16 @@ fed to (x with y, each state's input with its output), so that the closed loop n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from edge_tqs import integer, integer16, interpret
+from edge_tqs import integer, integer16
+from edge_tqs.calibration import Range, Ranges
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, State, Tensor
+from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
     FIXED_OUTPUTS,
     HIGH,
@@ -28,9 +29,7 @@ from edge_tqs.integer import (
     quantize_bias,
     quantize_weight,
 )
-from edge_tqs.rollout import closed_loop
 
-Range = tuple[float, float]
 #: ("loop", ""), ("state", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
 
@@ -52,42 +51,6 @@ class Scheme:
     codes: Callable[[Array, Quant], Array]
     bias_type: DType
     refused: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, eq=False)
-class Ranges:
-    """(least, greatest) value of every activation tensor that calibration saw, by tensor name."""
-
-    bounds: Mapping[str, Range]
-
-
-def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
-    """The ranges of all activations over float rollouts of ``seeds`` (N, W, F float32), ``horizon`` steps each.
-
-    Raises ModelError when a rollout leaves the finite numbers: no scale could hold it.
-    """
-    names = [name for name, tensor in graph.tensors.items() if tensor.data is None]
-    probed = _with_probes(graph, names)
-    probed_step = interpret.float_step(probed)
-    zero_states = interpret.zero_states(probed, seeds.shape[0])
-    count, idle = len(graph.states), zero_states[len(graph.states) :]
-    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-
-    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-        y, observed = probed_step(x, states + idle)
-        for index, value in enumerate(observed[count:]):
-            low[index], high[index] = min(low[index], value.min()), max(high[index], value.max())
-        return y, observed[:count]
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        closed_loop(step, graph.forecast, seeds.astype(np.float32), horizon, zero_states[:count], "calibration")
-    for name, least, greatest in zip(names, low, high, strict=True):
-        if not np.isfinite(least + greatest):
-            raise ModelError(
-                f"{graph.name}: tensor {name} leaves the finite numbers within {horizon} closed-loop steps",
-                hint="Fed its own forecasts, the float model diverges: try a shorter horizon, or train it on rollouts.",
-            )
-    return Ranges({name: (float(least), float(most)) for name, least, most in zip(names, low, high, strict=True)})
 
 
 def quantize(
@@ -147,19 +110,6 @@ def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
     for source, width in widths.items():
         if width not in WEIGHT_LIMIT:
             raise UsageError(f"The plan gives {source} {width} bits", hint="Weights have 4 or 8 bits.")
-
-
-# --- calibration ----------------------------------------------------------------------------------------------------
-
-
-def _with_probes(graph: Graph, names: Iterable[str]) -> Graph:
-    """``graph`` with one more state for each name, whose output is that tensor: so its step returns them all."""
-    tensors, probes = dict(graph.tensors), []
-    for name in names:
-        idle = f"{name}?"
-        tensors[idle] = replace(graph.tensors[name], name=idle)
-        probes.append(State(idle, idle, name))
-    return replace(graph, tensors=tensors, states=(*graph.states, *probes))
 
 
 # --- which tensors share a quantisation -----------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edge_tqs import tflite_model
+from edge_tqs.calibration import Ranges
 from edge_tqs.graph import WEIGHTED, Graph
-from edge_tqs.quantize import Ranges, quantize
+from edge_tqs.quantize import quantize
 from edge_tqs.system import System
 
 #: a channel's scale (float32) and zero point (int64); a bias has both too, and its int32 value

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edge_tqs import simulate
+from edge_tqs.calibration import calibrate
 from edge_tqs.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
-from edge_tqs.quantize import calibrate, quantize
+from edge_tqs.quantize import quantize
 from edge_tqs.shapes import conv_length
 
 KINDS = ("mlp", "lstm", "gru", "tcn")

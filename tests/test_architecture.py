@@ -59,6 +59,7 @@ PARTS = {
     "plan_file": "plan",
     "gram_search": "refine",
     "divergence": "score",
+    "calibration": "quantize",
 }
 
 #: The pipelines and what feeds and shows them: they compose the steps.

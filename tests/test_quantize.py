@@ -9,9 +9,10 @@ import pytest
 from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, without_elu
 
 from edge_tqs import integer, interpret, simulate
+from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
-from edge_tqs.quantize import Ranges, affine, calibrate, quantize
+from edge_tqs.quantize import affine, quantize
 
 
 def same(graph: Graph, first: str, second: str) -> bool:
@@ -291,3 +292,21 @@ def test_elu_has_no_int16():
     with pytest.raises(ModelError, match=r"elu \(to y\) with int16") as error:
         quantize(graph, {}, ranges, activations="int16")
     assert "int8" in error.value.hint
+
+
+def test_rollouts_that_run_away_say_nothing_about_ranges():
+    """y = 1.3 x from the last sample: a seed of 1e-3 stays small for 8 steps, one of 2 runs to 16."""
+    b = Builder(np.random.default_rng(0))
+    x = b.tensor("x", (1, 3, 1))
+    flat = b.op("reshape", (x,), "flat", 3)
+    data = np.array([[0.0, 0.0, 1.3]], np.float32)
+    y = b.dense(flat, b.tensor("k", data.shape, data, "k"), "y")
+    graph = Graph("growing", b.tensors, tuple(b.ops), x, y, (), Forecast(3, 1, "none", (0,))).check()
+    calm = np.full((4, 3, 1), 1e-3, np.float32)
+    wild = np.concatenate([calm, np.full((2, 3, 1), 2, np.float32)])
+    ranges = calibrate(graph, wild, 8)
+    assert ranges.left_out == 2
+    assert ranges.bounds == calibrate(graph, calm, 8).bounds
+    alone = calibrate(graph, wild[4:], 8)  # where all run away, all count
+    assert alone.left_out == 0
+    assert alone.bounds["y"][1] == pytest.approx(2 * 1.3**8, rel=1e-5)
