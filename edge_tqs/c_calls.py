@@ -51,16 +51,15 @@ class Calls:
     def _kernel_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
         layer, count = self.tables.add_layer(op), repeats(self.graph, op) if op.kind not in WEIGHTED else 1
         names = (*operands, *op.outputs)
-        pointers = [self._of(name) for name in names]
-        if count > 1:  # what is as long as the output moves on, what is repeated stays
-            total = self.graph.tensors[op.outputs[0]].size
-            sizes = [self.graph.tensors[name].size for name in names]
-            pointers = [
-                _step(at, total // count) if size == total else at for at, size in zip(pointers, sizes, strict=True)
-            ]
+        total = self.graph.tensors[op.outputs[0]].size
+        # What is as long as the output moves on from turn to turn, what is repeated stays.
+        moves = [self.graph.tensors[name].size == total for name in names]
+        pointers = [
+            _step(self._of(name), total // count, count) if moving else self._of(name)
+            for name, moving in zip(names, moves, strict=True)
+        ]
         scratch = [self._scratch(index, kernel)] if op.kind in WEIGHTED else []
-        call = f"{kernel.name}(&{layer}, {', '.join([*pointers, *scratch])});"
-        return [f"    {call}"] if count == 1 else _loop(count, call)
+        return _loop(count, f"{kernel.name}(&{layer}, {', '.join([*pointers, *scratch])});")
 
     def _convolution(self, index: int, op: Op, kernel: Kernel) -> list[str]:
         """The dense layer at each output sample."""
@@ -69,10 +68,10 @@ class Calls:
         x = self._of(op.inputs[0])
         if kernel.taps:
             buffer = pointer(Place("arena", self.plan.scratch[index] + WORD * kernel.scratch, 0))
-            read = f"tqs_taps_s8(&{self.tables.add_taps(op)}, {x}, {COUNTER}, {buffer})"
+            read = f"tqs_taps_s8(&{self.tables.add_taps(op)}, {x}, {COUNTER if count > 1 else 0}, {buffer})"
         else:
-            read = _step(x, op.attrs["stride"] * self.graph.tensors[op.inputs[0]].shape[2])
-        y = _step(self._of(op.outputs[0]), rows)
+            read = _step(x, op.attrs["stride"] * self.graph.tensors[op.inputs[0]].shape[2], count)
+        y = _step(self._of(op.outputs[0]), rows, count)
         return _loop(count, f"{kernel.name}(&{layer}, {read}, {y}, {self._scratch(index, kernel)});")
 
     def _copies(self, op: Op) -> list[str]:
@@ -85,10 +84,7 @@ class Calls:
             begin = op.attrs.get("begin", 0) * math.prod(out.shape[axis + 1 :])
             size = min(x_step, y_step)
             source, target = _plus(self._of(name), begin), _plus(y, offset)
-            if blocks == 1:
-                lines.append(f"    memcpy({target}, {source}, {size});")
-            else:
-                lines += _loop(blocks, f"memcpy({_step(target, y_step)}, {_step(source, x_step)}, {size});")
+            lines += _loop(blocks, f"memcpy({_step(target, y_step, blocks)}, {_step(source, x_step, blocks)}, {size});")
             offset += size
         return lines
 
@@ -113,11 +109,17 @@ def _plus(at: str, offset: int) -> str:
     return f"{at} + {offset}" if offset else at
 
 
-def _step(at: str, size: int) -> str:
+def _step(at: str, size: int, count: int) -> str:
+    """``at`` in turn i of ``count``, when each turn moves on by ``size`` bytes."""
+    if count == 1:
+        return at
     return f"{at} + {COUNTER} * {size}u" if size > 1 else f"{at} + {COUNTER}"
 
 
 def _loop(count: int, call: str) -> list[str]:
+    """``count`` turns of ``call``, each with the next i; a single turn needs no loop."""
+    if count == 1:
+        return [f"    {call}"]
     return [f"    for ({COUNTER} = 0; {COUNTER} < {count}u; {COUNTER}++) {{", f"        {call}", "    }"]
 
 

@@ -266,22 +266,29 @@ class Tables:
         return name
 
     def _add_rows(self, name: str, rows: Ints) -> str:
+        key = b"rows " + rows.tobytes()
+        if key in self._shared:
+            return self._shared[key]
         blocks = [
             "    {" + ", ".join("{" + ", ".join(map(str, part)) + "}" for part in row) + "}," for row in rows.tolist()
         ]
         self.texts.append("\n".join([f"static const tqs_rows_t {name}[{rows.size}] = {{", *blocks, "};"]))
+        self._shared[key] = name
         return name
 
     def _add_shared(self, c_type: str, name: str, values: Ints, what: str) -> str:
-        key = values.tobytes()
+        key = f"{c_type} {values.shape} ".encode() + values.tobytes()
         if key not in self._shared:
             self._shared[key] = self._add_array(c_type, name, values, what)
         return self._shared[key]
 
     def _add_struct(self, c_type: str, name: str, fields: Mapping[str, object]) -> str:
         body = "\n".join(f"    .{field} = {value}," for field, value in fields.items())
-        self.texts.append(f"static const {c_type} {name}_layer = {{\n{body}\n}};")
-        return f"{name}_layer"
+        key = f"{c_type} {body}".encode()
+        if key not in self._shared:
+            self.texts.append(f"static const {c_type} {name}_layer = {{\n{body}\n}};")
+            self._shared[key] = f"{name}_layer"
+        return self._shared[key]
 
 
 def fold_bias(bias: Ints, codes: Ints, zero_point: int) -> npt.NDArray[np.int64]:

@@ -30,7 +30,7 @@ from edge_tqs.integer import (
     quantize_weight,
 )
 
-#: ("loop", ""), ("state", its name), ("fixed", operator kind) or ("free", tensor name)
+#: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
 
 Activations = Literal["int8", "int16"]
@@ -86,7 +86,9 @@ def quantize(
                 hint="Use int8 activations, or another activation function in this layer.",
             )
     quants = _activation_quants(pinned, families, ranges, scheme)
-    tensors = {name: replace(pinned.tensors[name], dtype=activations, quant=quant) for name, quant in quants.items()}
+    tensors = {
+        name: replace(pinned.tensors[name], dtype=activations, quant=quant, group="") for name, quant in quants.items()
+    }
     for name, tensor in tensors.items():
         if tensor.data is not None and tensor.quant is not None:
             tensors[name] = replace(tensor, data=scheme.codes(tensor.data, tensor.quant))
@@ -144,13 +146,14 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
 def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
     """Give each tensor its family, and cut loose what would have to be in two.
 
-    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of logistic or tanh
-    outputs; any other root and what is moved from it is a family of its own. Before a concatenation, and where y or a
-    state's output carries codes of another family (y is h, or comes from a logistic), a "quantize" operator to a new
-    tensor is added.
+    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of a group, of logistic
+    or tanh outputs; any other root and what is moved from it is a family of its own. Before a concatenation, and where
+    y or a state's output carries codes of another family (y is h, or comes from a logistic), a "quantize" operator to a
+    new tensor is added.
     """
     families: dict[str, Family] = {graph.input: ("loop", "")}
     families |= {state.input: ("state", state.name) for state in graph.states}
+    families |= {name: ("group", tensor.group) for name, tensor in graph.tensors.items() if tensor.group}
     families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in FIXED_OUTPUTS}
     roots, copies = _roots(graph, families)
     tensors, ops = dict(graph.tensors), list[Op]()
@@ -272,17 +275,25 @@ def _with_constants(
     width = widths[source]
     floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
     codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
-    weight_name = _free_name(tensors, weight.name, index)
     dtype: DType = "int8" if width == 8 else "int4"
-    tensors[weight_name] = Tensor(weight_name, weight.shape, dtype, codes, Quant(scale), weight.source)
-    inputs: tuple[str, ...] = (op.inputs[0], weight_name)
+    made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
     if bias is not None:
-        bias_name = _free_name(tensors, bias.name, index)
         bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
         bias_codes = quantize_bias(_data(bias), bias_scale).astype(scheme.bias_type)
-        tensors[bias_name] = Tensor(bias_name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source)
-        inputs = (*inputs, bias_name)
-    return replace(op, inputs=inputs)
+        made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source))
+    return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
+
+
+def _add_constant(tensors: dict[str, Tensor], made: Tensor, index: int) -> str:
+    """Add a constant of operator ``index``; the name of the same one where an operator before has added it."""
+    known = tensors.get(made.name)
+    if known is not None and known.quant is not None and made.quant is not None:
+        same = known.dtype == made.dtype and np.array_equal(known.quant.scale, made.quant.scale)
+        if same and np.array_equal(_data(known), _data(made)):
+            return made.name
+    name = _free_name(tensors, made.name, index)
+    tensors[name] = replace(made, name=name)
+    return name
 
 
 def _constant(graph: Graph, op: Op, place: int) -> Tensor:

@@ -53,11 +53,11 @@ def estimated_bytes(system: System) -> dict[str, dict[int, int]]:
 
 
 def _int8_bytes(graph: Graph, source: str) -> int:
-    total = 0
-    for op in graph.ops:
-        if op.kind in WEIGHTED:
-            weight = graph.tensors[op.inputs[1]]
-            if (weight.source or weight.name) == source:
-                channel = BYTES_A_WEIGHT_CHANNEL + (BYTES_A_BIAS_CHANNEL if len(op.inputs) == 3 else 0)
-                total += -(-weight.size // ALIGNMENT) * ALIGNMENT + channel * weight.shape[0]
-    return total
+    """Of each tensor once, however many operators read it, as the steps of an unrolled layer do."""
+    tensors = {tensor.name: tensor for tensor in graph.weights()[source]}
+    total = sum(-(-weight.size // ALIGNMENT) * ALIGNMENT for weight in tensors.values())
+    total += sum(BYTES_A_WEIGHT_CHANNEL * weight.shape[0] for weight in tensors.values())
+    biases = {
+        op.inputs[2] for op in graph.ops if op.kind in WEIGHTED and op.inputs[1] in tensors and len(op.inputs) == 3
+    }
+    return total + sum(BYTES_A_BIAS_CHANNEL * graph.tensors[bias].size for bias in biases)

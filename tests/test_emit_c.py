@@ -138,7 +138,7 @@ def test_instances_are_independent(tmp_path: Path) -> None:
     np.testing.assert_array_equal([b for _, b in steps], expected[1])
 
 
-@pytest.mark.parametrize(("seed", "kind"), [(20, "mlp"), (21, "lstm"), (22, "gru")])
+@pytest.mark.parametrize(("seed", "kind"), [(20, "mlp"), (21, "lstm"), (22, "gru"), (23, "tcn"), (24, "tcn")])
 def test_nothing_is_read_or_written_out_of_bounds(seed: int, kind: str, tmp_path: Path) -> None:
     """The whole model, float functions included, as a program under AddressSanitizer and UBSan."""
     graph = model(seed, kind)

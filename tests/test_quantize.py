@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, without_elu
+from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, shaped, without_elu
 
 from edge_tqs import integer, interpret, simulate
 from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
+from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
 from edge_tqs.quantize import affine, quantize
 
 
@@ -76,13 +76,13 @@ def test_a_diverging_model_is_refused():
 @pytest.mark.parametrize("seed", range(18))
 def test_what_is_fed_back_shares_its_quantisation(seed):
     rng = np.random.default_rng(seed)
-    graph = quantized(rng, random_graph(rng, KINDS[seed % 3]))
+    graph = quantized(rng, random_graph(rng, KINDS[seed % len(KINDS)]))
     assert same(graph, graph.input, graph.output)
     for state in graph.states:
         assert same(graph, state.input, state.output)
     for op in graph.ops:
         if op.kind in integer.MOVING_KINDS:
-            assert all(same(graph, op.inputs[0], name) for name in op.outputs)
+            assert all(same(graph, op.inputs[0], name) for name in (*op.inputs, *op.outputs))
         if op.kind in integer.FIXED_OUTPUTS:
             quant = graph.tensors[op.outputs[0]].quant
             assert (float(quant.scale[0]), quant.zero_point) == integer.FIXED_OUTPUTS[op.kind]
@@ -91,10 +91,10 @@ def test_what_is_fed_back_shares_its_quantisation(seed):
 @pytest.mark.parametrize("seed", range(9))
 def test_codes_lie_within_their_widths(seed):
     rng = np.random.default_rng(100 + seed)
-    graph = quantized(rng, random_graph(rng, KINDS[seed % 3]))
+    graph = quantized(rng, random_graph(rng, KINDS[seed % len(KINDS)]))
     kinds = {"int4": 7, "int8": 127}
     for op in graph.ops:
-        if op.kind == "fully_connected":
+        if op.kind in WEIGHTED:
             x, weight = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
             assert weight.data.dtype == np.int8
             assert np.abs(weight.data.astype(int)).max() <= kinds[weight.dtype]
@@ -103,6 +103,53 @@ def test_codes_lie_within_their_widths(seed):
                 bias = graph.tensors[name]
                 assert bias.data.dtype == np.int32
                 np.testing.assert_array_equal(bias.quant.scale, x.quant.scale[0] * weight.quant.scale)
+
+
+def test_what_is_concatenated_is_copied_to_one_scale_where_it_must_be():
+    """x belongs to the loop and a tanh to its own scale; a dense output that nothing else reads takes the result's."""
+    b = Builder(np.random.default_rng(3))
+    x = b.tensor("x", (1, 3))
+    bent = b.unary("tanh", x, "bent")
+    own = b.dense(x, b.weight("w", 3, 3), "own")
+    zeros = b.tensor("zeros", (1, 2), np.zeros((1, 2), np.float32))
+    joined = shaped(b, "concat", (x, bent, own, zeros), "joined", (1, 11), axis=1)
+    y = b.dense(joined, b.weight("head", 3, 11), "y")
+    graph = Graph("join", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
+    bounds = {"x": (-2.0, 2.0), "bent": (-1.0, 1.0), "own": (-4.0, 7.0), "joined": (-4.0, 7.0), "y": (-2.0, 2.0)}
+    result = quantize(graph, {"w": 8, "head": 8}, Ranges(bounds))
+    assert [op.kind for op in result.ops].count("quantize") == 2
+    concat = next(op for op in result.ops if op.kind == "concat")
+    assert concat.inputs[2:] == ("own", "zeros")
+    assert all(same(result, name, "joined") for name in concat.inputs)
+    zero_point = result.tensors["joined"].quant.zero_point
+    assert result.tensors["zeros"].data.tolist() == [[zero_point, zero_point]]
+
+
+def test_pieces_of_one_tensor_are_joined_as_they_are():
+    b = Builder(np.random.default_rng(3))
+    x = b.tensor("x", (1, 3))
+    parts = [b.slice(x, begin, 1, f"cut{begin}") for begin in (2, 0, 1)]
+    joined = shaped(b, "concat", tuple(parts), "joined", (1, 3), axis=1)
+    y = b.dense(joined, b.weight("w", 3, 3), "y")
+    graph = Graph("join", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
+    result = quantize(graph, {"w": 8}, Ranges(dict.fromkeys(graph.tensors, (-1.0, 1.0))))
+    assert [op.kind for op in result.ops] == [op.kind for op in graph.ops]
+    assert same(result, "joined", "x")
+
+
+def test_tensors_of_a_group_are_quantised_alike():
+    b = Builder(np.random.default_rng(3))
+    x = b.tensor("x", (1, 3))
+    weight = b.weight("w", 3, 3)
+    first = b.dense(x, weight, "first")
+    y = b.dense(b.dense(first, weight, "second"), b.weight("head", 3, 3), "y")
+    tensors = {n: replace(t, group="g" if n in ("first", "second") else "") for n, t in b.tensors.items()}
+    graph = Graph("group", tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
+    bounds = {"x": (-1.0, 1.0), "first": (-1.0, 1.0), "second": (-3.0, 2.0), "y": (-1.0, 1.0)}
+    result = quantize(graph, {"w": 8, "head": 8}, Ranges(bounds))
+    assert same(result, "first", "second")
+    assert float(result.tensors["first"].quant.scale[0]) == pytest.approx(5 / 255)
+    assert not any(tensor.group for tensor in result.tensors.values())
 
 
 def test_an_output_that_is_a_state_is_requantised():
@@ -200,7 +247,8 @@ def test_a_bias_that_two_layers_share_is_scaled_for_each():
     graph = Graph("shared", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
     result = quantize(graph, {"w": 8}, Ranges({"x": (-1.0, 1.0), "first": (-5.0, 5.0), "second": (-9.0, 9.0)}))
     assert list(result.weights()) == ["w"]
-    assert len(result.weights()["w"]) == 2
+    assert len(result.weights()["w"]) == 1
+    assert len({op.inputs[2] for op in result.ops}) == 2
     for op in result.ops:
         bias_q = result.tensors[op.inputs[2]]
         np.testing.assert_allclose(
