@@ -231,8 +231,8 @@ class _Rewriting:
 
     def _slice(self, out: str, x: str, axis: int, begin: int, size: int) -> str:
         shape = self._tensors[x].shape
-        if shape[axis] == size and out not in self._old.tensors:
-            return x
+        if shape[axis] == size:  # all of it; under a name that others know it by, where it must have that
+            return self._op("reshape", out, (x,), shape) if out in self._old.tensors else x
         return self._op(
             "slice", out, (x,), (*shape[:axis], size, *shape[axis + 1 :]), axis=axis, begin=begin, size=size
         )
