@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer
+from edge_tqs import c_tables16, integer
 from edge_tqs.c_dense import (
     PORTABLE,
     SHIFTS,
@@ -48,6 +48,11 @@ class Kernel:
 
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
+    if graph.activations == "int16":
+        wide = c_tables16.kernel_name(graph, op)
+        if wide is None:
+            raise no_kernel(graph, op)
+        return Kernel(wide, f"kernels/{wide}.c")
     if op.kind == "fully_connected":
         dense = dense_kernel(graph, op, core)
         return Kernel(dense.name, dense.source, dense.scratch(graph.tensors[op.inputs[1]].shape[1]))
@@ -83,6 +88,8 @@ class Tables:
         Raises ModelError for an operator without a kernel, or whose parameters no kernel takes.
         """
         name = self._name(identifier(op.outputs[0]))
+        if self.graph.activations == "int16":
+            return self._wide_layer(op, name)
         if op.kind == "fully_connected":
             return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
         kernel = kernel_of(self.graph, op, self.core).name
@@ -100,6 +107,20 @@ class Tables:
             return self._add_struct("tqs_requant_t", name, self._requant(op))
         raise no_kernel(self.graph, op)
 
+    def _wide_layer(self, op: Op, name: str) -> str:
+        kernel, layer = kernel_of(self.graph, op, self.core).name, c_tables16.layer(self.graph, op)
+        fields = dict(layer.fields)
+        if layer.weights is not None and layer.rows is not None:
+            what = self._weight_remark(op, kernel)
+            tables = {"weights": self._add_shared("int8_t", f"{name}_weights", layer.weights, what)}
+            fields = tables | {"rows": self._add_rows(f"{name}_rows", layer.rows, "tqs_rows_s16_t")} | fields
+        return self._add_struct(layer.c_type, name, fields)
+
+    def _weight_remark(self, op: Op, kernel: str) -> str:
+        weight = self.graph.tensors[op.inputs[1]]
+        rows, inputs = weight.shape
+        return f"{plain(weight.name)}, {weight.dtype}, {rows} x {inputs}, as {kernel} reads it"
+
     def _fully_connected(self, op: Op, name: str) -> dict[str, object]:
         params = integer.fully_connected_params(self.graph, op)
         weight = self.graph.tensors[op.inputs[1]]
@@ -108,7 +129,7 @@ class Tables:
         bias = constant_codes(self.graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(rows, np.int64)
         bias = fold_bias(bias, codes, params.input_zero_point)
         kernel = dense_kernel(self.graph, op, self.core)
-        what = f"{plain(weight.name)}, {weight.dtype}, {rows} x {inputs}, as {kernel.name} reads it"
+        what = self._weight_remark(op, kernel.name)
         packed = kernel.pack(pad_rows(codes))
         return {
             "weights": self._add_shared(kernel.c_type, f"{name}_weights", packed, what),
@@ -202,11 +223,11 @@ class Tables:
         self.texts.append(f"{remark}static const {c_type} {name}[{values.size}] = {{\n{body}\n}};")
         return name
 
-    def _add_rows(self, name: str, rows: Ints) -> str:
+    def _add_rows(self, name: str, rows: Ints, c_type: str = "tqs_rows_t") -> str:
         blocks = [
             "    {" + ", ".join("{" + ", ".join(map(str, part)) + "}" for part in row) + "}," for row in rows.tolist()
         ]
-        self.texts.append("\n".join([f"static const tqs_rows_t {name}[{rows.size}] = {{", *blocks, "};"]))
+        self.texts.append("\n".join([f"static const {c_type} {name}[{rows.size}] = {{", *blocks, "};"]))
         return name
 
     def _add_shared(self, c_type: str, name: str, values: Ints, what: str) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from edge_tqs import c_tables16
 from edge_tqs.c_dense import PORTABLE
 from edge_tqs.c_tables import Kernel, Tables, kernel_of
 from edge_tqs.c_text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Quant, Scaling
-from edge_tqs.memory import VIEWS, WORD, Copy, MemoryPlan, Place, needed_ops, plan_memory
+from edge_tqs.memory import CODE_BYTES, VIEWS, WORD, Copy, MemoryPlan, Place, needed_ops, plan_memory
 from edge_tqs.templates import fill, template_root
 
 
@@ -85,7 +86,7 @@ def _quant(graph: Graph, name: str) -> Quant:
 
 
 def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, str]:
-    forecast = graph.forecast
+    forecast, code = graph.forecast, CODE_BYTES[graph.activations]
     columns = ", ".join(forecast.columns) or "not named"
     return {
         "TITLE": title,
@@ -94,7 +95,8 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
         "WINDOW": str(forecast.window),
         "CHANNELS": str(forecast.channels),
         "RECURRENCE": forecast.recurrence.upper(),
-        "HISTORY": str(0 if forecast.recurrence == "stateful" else forecast.window * forecast.channels),
+        "CODE_BITS": str(8 * code),
+        "HISTORY": str(0 if forecast.recurrence == "stateful" else code * forecast.window * forecast.channels),
         "STATE_SIZE": str(plan.state_size),
         "ARENA_SIZE": str(max(1, plan.arena_size)),  # C has no empty arrays
         "ZERO_POINT": str(_quant(graph, graph.input).zero_point),
@@ -115,6 +117,7 @@ def _source(
     return {
         "TITLE": title,
         "SUMMARY": "\n".join(_summary(graph, plan)),
+        "KERNELS": c_tables16.HEADER if graph.activations == "int16" else "tqs_kernels.h",
         "HASH": wrap(f"0x{byte:02x}" for byte in digest),
         "TABLES": "\n\n".join([*_channel_tables(graph), *tables.texts]),
         "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls)),
@@ -178,38 +181,44 @@ def _call(graph: Graph, plan: MemoryPlan, index: int, kernel: str, layer: str) -
             raise ModelError(
                 f"{graph.name}: {op.kind} to {op.outputs[0]} reads the constant {name}: only weights may be"
             )
-    arguments = [_pointer(plan.places[name]) for name in (*operands, *op.outputs)]
+    unit = CODE_BYTES[graph.activations]
+    arguments = [_pointer(plan.places[name], unit) for name in (*operands, *op.outputs)]
     if index in plan.scratch:
         # The arena is aligned, and so is each scratch in it.
-        arguments.append(f"(uint32_t *)(void *)({_pointer(Place('arena', plan.scratch[index], 0))})")
-    elif op.kind == "fully_connected":
+        arguments.append(f"(uint32_t *)(void *)({_pointer(Place('arena', plan.scratch[index], 0), unit)})")
+    elif op.kind == "fully_connected" and graph.activations == "int8":
         arguments.append("NULL")
     shapes = " x ".join(str(size) for size in graph.tensors[op.outputs[0]].shape)
     remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
     return f"    /* {remark} */\n    {kernel}(&{layer}, {', '.join(arguments)});"
 
 
-def _pointer(place: Place) -> str:
-    return f"{place.region} + {place.offset}" if place.offset else place.region
+def _pointer(place: Place, unit: int) -> str:
+    """C's pointer to codes of ``unit`` bytes."""
+    return f"{place.region} + {place.offset // unit}" if place.offset else place.region
 
 
-def _copy(copy: Copy) -> str:
-    return f"    memcpy({_pointer(copy.target)}, {_pointer(copy.source)}, {copy.target.size});"
+def _copy(copy: Copy, unit: int) -> str:
+    return f"    memcpy({_pointer(copy.target, unit)}, {_pointer(copy.source, unit)}, {copy.target.size});"
 
 
 def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str]) -> list[str]:
-    state = ["int8_t *state"] if graph.states else []
-    run = [*calls.values(), *map(_copy, plan.copies)]
-    functions = [_function("tqs_graph_run", ["const int8_t *x", *state, "int8_t *y", "int8_t *arena"], run)]
+    unit = CODE_BYTES[graph.activations]
+    x, y, arena = "const tqs_code_t *x", "tqs_code_t *y", "tqs_code_t *arena"
+    state = ["tqs_code_t *state"] if graph.states else []
+    run = [*calls.values(), *(_copy(copy, unit) for copy in plan.copies)]
+    functions = [_function("tqs_graph_run", [x, *state, y, arena], run)]
     if graph.forecast.recurrence == "windowed":
         needed = needed_ops(graph, [s.output for s in graph.states])
         advance = [calls[index] for index in needed if index in calls]
-        advance += [_copy(copy) for copy in plan.copies if copy.target.region != "y"]
-        functions.append(_function("tqs_graph_advance", ["const int8_t *x", *state, "int8_t *arena"], advance))
+        advance += [_copy(copy, unit) for copy in plan.copies if copy.target.region != "y"]
+        functions.append(_function("tqs_graph_advance", [x, *state, arena], advance))
     if graph.states:
+        # The zero point of int16 codes is 0, in either byte.
         reset = [
-            f"    /* {plain(s.name)[:108]} */\n    memset({_pointer(Place('state', plan.state_offsets[s.name], 0))}, "
-            f"{_quant(graph, s.input).zero_point}, {graph.tensors[s.input].size});"
+            f"    /* {plain(s.name)[:108]} */\n"
+            f"    memset({_pointer(Place('state', plan.state_offsets[s.name], 0), unit)}, "
+            f"{_quant(graph, s.input).zero_point}, {unit * graph.tensors[s.input].size});"
             for s in graph.states
         ]
         functions.append(_function("tqs_graph_reset", state, reset))
