@@ -24,7 +24,7 @@ from edge_tqs.graph import Graph, Scaling
 from edge_tqs.keras_model import LoadedModel, load
 from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan
-from edge_tqs.quantize import Ranges, calibrate, quantize
+from edge_tqs.quantize import SCHEMES, Activations, Ranges, calibrate, quantize
 from edge_tqs.score import Sensitivity, score, zero_data_seeds
 from edge_tqs.simulate import encode
 from edge_tqs.sizes import weight_bytes
@@ -55,7 +55,8 @@ class Windows:
 class ModelRequest:
     """What is needed to read and score a model.
 
-    windows: called with (window, horizon) once the model is read; None when there is no data.
+    windows: called with (window, horizon) once the model is read; None when there is no data. activations: None takes
+    the board's, and int8 where there is no board.
     """
 
     model: Path
@@ -67,6 +68,7 @@ class ModelRequest:
     windows: Callable[[int, int], Windows] | None = None
     draws: int = 16
     seed: int = 0
+    activations: Activations | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,7 @@ def score_model(request: ModelRequest, progress: Progress) -> Scored:
         model_hash=loaded.source_hash,
         progress=lambda done, total: progress("scoring", done, total),
     )
-    return Scored(loaded, graph, sensitivity, weight_bytes(graph))
+    return Scored(loaded, graph, sensitivity, weight_bytes(graph, request.activations or "int8"))
 
 
 def chooser(scored: Scored, request: PlanRequest, progress: Progress | None = None) -> Chooser:
@@ -118,6 +120,8 @@ def build(
         CheckError: the emitted model does not compute what tflite-micro computes.
     """
     check_toolchain(board)
+    activations = model_request.activations or board.activations
+    model_request = replace(model_request, activations=activations)
     scored = score_model(model_request, progress)
     graph, horizon = scored.graph, model_request.horizon
     chosen = chooser(scored, plan_request, progress)
@@ -127,9 +131,10 @@ def build(
 
     progress("quantising", 0, 1)
     ranges = calibrate(graph, windows.calibration, horizon)
-    variants = _variants(graph, plan, scored.costs, ranges)
+    variants = _variants(graph, plan, scored.costs, ranges, activations)
     mixed = variants["mixed"]
-    kernels.check_graph(mixed, ("litert", "tflite-runtime", "tflm", "c"))
+    kernels.check_graph(mixed, kernels.RUNTIMES if activations == "int8" else kernels.RUNTIMES_16X4)
+    warnings += kernels.limits(mixed)
     model = tflite_model.write(mixed, _metadata(scored, plan))
     model_hash = tflite_model.model_hash(model)
 
@@ -151,7 +156,9 @@ def build(
     )
     progress("compiling", 0, 1)
     image = _compile(mixed, model_hash, board, out, model)
-    result = _report(scored, plan, board, model, evaluation, image, tuple(warnings), tflm_exact, litert_rmse)
+    result = _report(
+        scored, plan, board, model, evaluation, image, tuple(warnings), tflm_exact, litert_rmse, activations
+    )
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
     report.write_report(out)
@@ -161,23 +168,31 @@ def build(
 def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
     if request.windows is not None:
         return request.windows(graph.forecast.window, request.horizon)
+    reach = SCHEMES[request.activations or "int8"].headroom
     warnings.append(
         "Activation ranges come from the model's own rollouts, not from data: on real inputs that leave them the "
         "closed loop may saturate (measured on 25 models: typically 3.6 times, at worst 19 times the divergence of "
         "real ranges). Give a CSV with --data."
+        if reach == 1
+        else "Activation ranges come from the model's own rollouts, not from data: the codes reach "
+        f"{reach:g} times as far, and real inputs beyond that saturate. Give a CSV with --data to be sure."
     )
     calibration = zero_data_seeds(graph, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
     held_out = zero_data_seeds(graph, EVALUATION_WINDOWS, request.horizon, request.seed + 2)
     return Windows(calibration, held_out, np.empty(0))
 
 
-def _variants(graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], ranges: Ranges) -> dict[str, Graph]:
+def _variants(
+    graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], ranges: Ranges, activations: Activations
+) -> dict[str, Graph]:
     """The integer graphs by name; a plan that is uniform, and no more than that, shares its graph with that variant."""
-    variants = {f"int{width}": quantize(graph, dict.fromkeys(costs, width), ranges) for width in (8, 4)}
+    variants = {
+        f"int{width}": quantize(graph, dict.fromkeys(costs, width), ranges, activations=activations) for width in (8, 4)
+    }
     plain = not plan.bias_correction and all(clip == 1 for clip in plan.clips().values())
     same = [f"int{width}" for width in (8, 4) if plain and set(plan.widths().values()) == {width}]
     corrected = shift_output(graph, plan.bias_correction)
-    mixed = variants[same[0]] if same else quantize(corrected, plan.widths(), ranges, plan.clips())
+    mixed = variants[same[0]] if same else quantize(corrected, plan.widths(), ranges, plan.clips(), activations)
     return variants | {"mixed": mixed}
 
 
@@ -203,7 +218,8 @@ def _run_in_runtimes(
     error: float | None = None
     progress("running in tflite-micro", 0, 1)
     try:
-        exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
+        if "tflm" in kernels.runtimes_of(graph):
+            exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
     except ToolError as missing:
         warnings.append(f"Not compared with tflite-micro: {missing.message}")
     if exact is False:
@@ -241,6 +257,7 @@ def _report(
     warnings: tuple[str, ...],
     tflm_exact: bool | None,
     litert_rmse: float | None,
+    activations: Activations,
 ) -> report.BuildReport:
     graph, costs = scored.graph, scored.costs
     forecast = graph.forecast
@@ -254,6 +271,7 @@ def _report(
             columns=forecast.columns,
             recurrence=forecast.recurrence,
             parameters=scored.loaded.parameters,
+            activations=activations,
         ),
         board=board.name,
         tensors=tuple(
@@ -277,6 +295,7 @@ def _report(
             litert_rmse=litert_rmse,
             mse_vs_truth=evaluate.mse_vs_truth(evaluation),
             curves=evaluate.curves(evaluation, graph),
+            causes=evaluate.causes(evaluation),
         ),
         image=report.ImageReport(image.text, image.rodata, image.data, image.bss),
         warnings=warnings,

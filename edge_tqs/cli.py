@@ -81,6 +81,12 @@ model_options = options(
         type=click.Choice(["auto", "windowed", "stateful"]),
         help="Run a recurrent model over the window for each step, as Keras does, or carry its state on.",
     ),
+    click.option(
+        "--activations",
+        type=click.Choice(["int8", "int16"]),
+        help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "
+        "[default: the project's or the board's]",
+    ),
     click.option("--draws", type=click.IntRange(2), default=16, show_default=True, help="Noise draws per weight."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
 )

@@ -21,6 +21,7 @@ from edge_tqs.project import (
     load_project,
     read_data,
 )
+from edge_tqs.quantize import Activations
 from edge_tqs.refine import RefineSettings
 from edge_tqs.series import windows as cut_windows
 from edge_tqs.validate import ValidateRequest
@@ -46,6 +47,7 @@ def model_request(
     recurrence: Recurrence | None,
     draws: int,
     seed: int,
+    activations: Activations | None = None,
 ) -> ModelRequest:
     """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
     if project is None:
@@ -66,6 +68,7 @@ def model_request(
         windows=_windows(series) if series else None,
         draws=draws,
         seed=seed,
+        activations=activations or project.activations,
     )
 
 

@@ -61,7 +61,7 @@ def test_codes_of_two_bytes() -> None:
     fake = FakeDevice(model=FakeModel(code_size=2))
     with connected(fake, PATIENT) as device:
         outputs, _, hashes = run_rollout(device, seed, 20)
-        with pytest.raises(UsageError, match="samples are int8 .* takes int16"):
+        with pytest.raises(UsageError, match=r"samples are int8 .* takes int16"):
             device.push(SEED)
     expected, expected_hashes = fake.model.rollout(seed, 20)
     assert outputs.dtype == np.int16
