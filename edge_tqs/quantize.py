@@ -41,12 +41,13 @@ class Scheme:
     """How one type of activations is quantised.
 
     fixed_outputs: scale and zero point where the kernel knows no other. saturation: |input| beyond which an operator's
-    output no longer changes. quant: of a range. codes: values to codes. bias_type: that of biases. refused: operators
-    that no runtime has.
+    output no longer changes. headroom: how far beyond the calibrated range codes reach. quant: of a range. codes:
+    values to codes. bias_type: that of biases. refused: operators that no runtime has.
     """
 
     fixed_outputs: Mapping[str, tuple[float, int]]
     saturation: Mapping[str, float]
+    headroom: float
     quant: Callable[[float, float], Quant]
     codes: Callable[[Array, Quant], Array]
     bias_type: DType
@@ -98,6 +99,23 @@ def quantize(
     order = {name: place for place, name in enumerate(pinned.tensors)}
     ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
     return replace(pinned, tensors=ordered, ops=ops).check()
+
+
+def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
+    """``graph`` (float) with the weights and biases of ``quantized``, which quantize made of it, as real numbers.
+
+    Its activations stay float: it shows what the weights alone do. Of a constant that several operators read, and that
+    has codes of its own for each, it takes the first's.
+    """
+    changed: dict[str, Tensor] = {}
+    dense = [[op for op in whole.ops if op.kind == "fully_connected"] for whole in (graph, quantized)]
+    for op, rounded in zip(*dense, strict=True):
+        for name, source in zip(op.inputs[1:], rounded.inputs[1:], strict=True):
+            codes = quantized.tensors[source]
+            if name not in changed and codes.data is not None and codes.quant is not None:
+                scale = codes.quant.scale.astype(np.float64).reshape(-1, *[1] * (codes.data.ndim - 1))
+                changed[name] = replace(graph.tensors[name], data=(codes.data * scale).astype(np.float32))
+    return graph.with_tensors(changed)
 
 
 def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
@@ -200,7 +218,7 @@ def _activation_quants(
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
             limit = _saturation(graph, {name for name in names if families[name] == family}, scheme)
-            quants[family] = scheme.quant(max(low, -limit), min(high, limit))
+            quants[family] = scheme.quant(max(scheme.headroom * low, -limit), min(scheme.headroom * high, limit))
     return {name: quants[families[name]] for name in names}
 
 
@@ -235,6 +253,7 @@ SCHEMES: dict[Activations, Scheme] = {
     "int8": Scheme(
         fixed_outputs=integer.FIXED_OUTPUTS,
         saturation={"logistic": 6.25, "tanh": 3.125},  # ln(511) and atanh(255/256), rounded up
+        headroom=1.0,
         quant=affine,
         codes=integer.quantize_activations,
         bias_type="int32",
@@ -242,6 +261,8 @@ SCHEMES: dict[Activations, Scheme] = {
     "int16": Scheme(
         fixed_outputs=integer16.FIXED_OUTPUTS,
         saturation={"logistic": 10.67, "tanh": 5.34},  # 255 / 24 and its half, the table's end, rounded up
+        # Two of the 16 bits. What they would resolve is far below the weights' error; what leaves the range is not.
+        headroom=4.0,
         quant=integer16.symmetric,
         codes=integer16.quantize_activations,
         bias_type="int64",

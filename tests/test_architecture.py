@@ -52,6 +52,7 @@ PARTS = {
     "c_dense": "emit_c",
     "c_tables": "emit_c",
     "c_text": "emit_c",
+    "c_tables16": "emit_c",
     "memory": "emit_c",
     "report_page": "report",
     "plot": "report",

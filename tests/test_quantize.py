@@ -12,7 +12,7 @@ from edge_tqs import integer, interpret, simulate
 from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
-from edge_tqs.quantize import affine, quantize
+from edge_tqs.quantize import affine, quantize, with_rounded_weights
 
 
 def same(graph: Graph, first: str, second: str) -> bool:
@@ -330,6 +330,32 @@ def test_int16_activations_are_nearer_to_float_than_int8():
             codes = simulate.integer_rollout(integer_graph, simulate.encode(integer_graph, seeds), 2).outputs
             errors.append(float(np.abs(simulate.decode(integer_graph, codes) - exact).mean()))
     assert np.median(np.array(errors[0::2]) / np.array(errors[1::2])) > 2
+
+
+def test_int16_codes_reach_beyond_the_calibrated_range():
+    """Values that calibration never saw are kept: int16 has bits to spare for them."""
+    graph = dense_net(np.random.default_rng(5))
+    ranges = Ranges(dict.fromkeys(graph.tensors, (-1.0, 2.0)))
+    values = np.array([-7.5, -3.0, 0.0, 7.5], np.float32)
+    for activations, expected in (("int16", values), ("int8", np.clip(values, -1, 2))):
+        quantised = quantize(graph, dict.fromkeys(graph.weights(), 8), ranges, activations=activations)
+        restored = simulate.decode(quantised, simulate.encode(quantised, values))
+        np.testing.assert_allclose(restored, expected, atol=0.02)
+
+
+def test_rounded_weights_are_what_the_codes_stand_for():
+    rng = np.random.default_rng(6)
+    graph = random_graph(rng, "gru")
+    widths = dict.fromkeys(graph.weights(), 4)
+    quantised = quantize(graph, widths, calibrate(graph, random_seeds(rng, graph, 4), 8))
+    rounded = with_rounded_weights(graph, quantised)
+    for tensors in graph.weights().values():
+        for tensor in tensors:
+            step = np.abs(tensor.data).max(axis=1, keepdims=True) / 7
+            error = np.abs(rounded.tensors[tensor.name].data - tensor.data)
+            assert (error <= 0.51 * step).all()
+            assert error.max() > 0
+    assert rounded.tensors[graph.input] == graph.tensors[graph.input]
 
 
 def test_elu_has_no_int16():
