@@ -212,7 +212,7 @@ def _value(hint: Any, value: object, file: str, key: str) -> Any:
     if isinstance(rule, _Range):
         return _integer(rule, value, file, key)
     assert isinstance(rule, _Form | _OneOf)
-    if hint is str:
+    if hint is str or typing.get_origin(hint) is Literal:
         return _string(rule, value, file, key)
     if not isinstance(value, list):
         raise _wrong(file, key, "a list of strings", value)

@@ -299,7 +299,7 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
 
 def _checks(build: BuildReport) -> str:
     host = build.host
-    exact = {True: "yes", False: "NO", None: "not installed"}[host.tflm_bit_exact]
+    exact = {True: "yes", False: "NO", None: "not compared"}[host.tflm_bit_exact]
     rows = [
         ("float graph against Keras, largest difference", _figure(host.float_vs_keras_max_abs)),
         ("integer reference equals tflite-micro bit for bit", exact),

@@ -111,7 +111,7 @@ def build_summary(result: BuildReport, out: Path) -> str:
         lines.append(f"  {model.activations:9} activations add: " + _variants(asdict(host.causes.activations)))
     if host.mse_vs_truth is not None:
         lines.append("accuracy    MSE against the truth: " + _variants(asdict(host.mse_vs_truth)))
-    exact = {True: "bit for bit as the integer reference", False: "DIFFERS", None: "not installed"}
+    exact = {True: "bit for bit as the integer reference", False: "DIFFERS", None: "not compared"}
     lines.append(f"runtimes    tflite-micro {exact[host.tflm_bit_exact]}; LiteRT RMSE {_number(host.litert_rmse)}")
     if result.image is not None:
         image = result.image
