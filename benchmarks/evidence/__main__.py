@@ -3,8 +3,8 @@
     python -m benchmarks.evidence            about an hour on one core
     python -m benchmarks.evidence --quick    two models, no growth, written to build/evidence/quick
 
-What is done is kept in build/evidence: trained models, and one JSON a model as soon as it is measured. An interrupted run
-goes on from there; delete a file to have it measured again.
+What is done is kept in build/evidence: trained models, and one JSON a model as soon as it is measured. An interrupted
+run goes on from there; delete a file to have it measured again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from benchmarks.evidence.data import BUILD, ROOT
 
 #: Training seeds of each pair that settings are chosen on.
 CHOOSING_SEEDS = 1
-QUICK = ("mlp", "dlinear")
+#: Architectures of a quick run: both are fast, and neither of their series is downloaded.
+QUICK = ("mlp", "residual-mlp")
 
 
 def kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -43,17 +44,18 @@ def kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def choosing(members: list[zoo.Member]) -> list[dict[str, Any]]:
+def choosing(members: list[zoo.Member], root: Path) -> list[dict[str, Any]]:
     return [
-        kept(BUILD / "choosing" / f"{m.name}.json", lambda m=m: choose.measure(zoo.trained(m), evaluate.WINDOWS))
+        kept(root / "choosing" / f"{m.name}.json", lambda m=m: choose.measure(zoo.trained(m), evaluate.WINDOWS))
         for m in members
     ]
 
 
-def judging(members: list[zoo.Member], settings: choose.Settings) -> list[dict[str, Any]]:
-    folder = BUILD / f"judging-{settings.draws}-{settings.seeds}"
+def judging(members: list[zoo.Member], settings: choose.Settings, root: Path, *, peer: bool) -> list[dict[str, Any]]:
+    folder = root / f"judging-{settings.draws}-{settings.seeds}{'' if peer else '-without-peer'}"
     return [
-        kept(folder / f"{m.name}.json", lambda m=m: evaluate.measure(zoo.trained(m), settings)) for m in members
+        kept(folder / f"{m.name}.json", lambda m=m: evaluate.measure(zoo.trained(m), settings, peer=peer))
+        for m in members
     ]
 
 
@@ -68,20 +70,24 @@ def one_thread() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two models with one training seed each")
+    parser.add_argument("--without-peer", action="store_true", help="leave out ai-edge-quantizer, which is downloaded")
     args = parser.parse_args()
     one_thread()
-    peers.prepare()
+    peer = not args.without_peer
+    if peer:
+        peers.prepare()
+    root = BUILD / "quick" if args.quick else BUILD
     choosers, judged = zoo.members(chooses=True), zoo.members(chooses=False)
     if args.quick:
         choosers, judged = (
             [m for m in half if m.architecture in QUICK and m.training_seed == 0] for half in (choosers, judged)
         )
-    settings, candidates = choose.choose(choosing([m for m in choosers if m.training_seed < CHOOSING_SEEDS]))
+    settings, candidates = choose.choose(choosing([m for m in choosers if m.training_seed < CHOOSING_SEEDS], root))
     for member in choosers:
         zoo.trained(member)
-    records = judging(judged, settings)
+    records = judging(judged, settings, root, peer=peer)
     grown = {} if args.quick else kept(BUILD / "growth.json", growth.measure)
-    target = BUILD / "quick" if args.quick else ROOT / "docs"
+    target = root if args.quick else ROOT / "docs"
     target.mkdir(parents=True, exist_ok=True)
     for file, text in page.files(records, asdict(settings), candidates, grown).items():
         (target / file).write_text(text, encoding="utf-8")

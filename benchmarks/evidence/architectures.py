@@ -1,6 +1,7 @@
 """Fourteen small forecasters, (W, F) -> (outputs) one step ahead, of layers that Keras and TFLite know.
 
-Each has 600 (DLinear) to 10,000 parameters and 3 to 14 weights. A builder takes the window, the input channels, and the outputs.
+Each has 600 (DLinear) to 10,000 parameters and 3 to 14 weights. A builder takes the window, the input channels and the
+outputs.
 """
 
 from __future__ import annotations

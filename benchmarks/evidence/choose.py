@@ -62,4 +62,3 @@ def choose(records: list[dict[str, Any]]) -> tuple[Settings, dict[str, dict[int,
     draws = min(count for count in DRAWS if by_draws[count] >= max(by_draws.values()) - TOLERANCE)
     seeds = min(count for count in SEEDS if by_seeds[count] <= min(by_seeds.values()) * (1 + TOLERANCE))
     return Settings(draws, seeds), {"draws": by_draws, "seeds": by_seeds}
-

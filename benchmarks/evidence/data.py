@@ -7,6 +7,7 @@ Every series is cut once, in time: the first TRAIN of its samples train the mode
 from __future__ import annotations
 
 import csv
+import itertools
 import subprocess
 import sys
 import zipfile
@@ -147,7 +148,7 @@ def _ambient_temperature() -> Raw:
 
 
 def _greensboro() -> Raw:
-    """TMY3 weather of Greensboro, from the package pvlib: temperature, dew point, pressure; the sun's height known ahead.
+    """TMY3 weather of Greensboro, from the package pvlib: temperature, dew point, pressure; the sun is known ahead.
 
     A typical year is put together of months of different years, so a month is a segment.
     """
@@ -168,7 +169,7 @@ def _greensboro() -> Raw:
     # The sun of row i is that of the hour that row i + 1 ends, which is what its temperature depends on.
     values[:-1, 3] = values[1:, 3]
     months = [row["Date (MM/DD/YYYY)"][:2] for row in rows]
-    return values, 3, _segments(a == b for a, b in zip(months, months[1:], strict=False))
+    return values, 3, _segments(a == b for a, b in itertools.pairwise(months))
 
 
 def _rows(file: Path) -> list[tuple[datetime, float]]:
@@ -180,7 +181,7 @@ def _rows(file: Path) -> list[tuple[datetime, float]]:
 def _timed(rows: list[tuple[datetime, float]], period: timedelta) -> Raw:
     times = [time for time, _ in rows]
     values = np.array([[value] for _, value in rows])
-    return values, 1, _segments(b - a == period for a, b in zip(times, times[1:], strict=False))
+    return values, 1, _segments(b - a == period for a, b in itertools.pairwise(times))
 
 
 def _segments(joined: Iterable[bool]) -> tuple[tuple[int, int], ...]:

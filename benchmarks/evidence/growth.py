@@ -1,4 +1,4 @@
-"""Seconds of each method, one core, as models and horizons grow. The models are untrained: time does not depend on it."""
+"""Seconds of each method on one core as models and horizons grow. Models are untrained: time does not depend on it."""
 
 from __future__ import annotations
 

@@ -93,4 +93,3 @@ def refinements(
     real = trained.series.windows(system.window, HORIZON, count, held_out=False)
     found[WITH_DATA] = refined(trained, scores, judge, prices, budgets, seeds=real, settings=RefineSettings())
     return found
-

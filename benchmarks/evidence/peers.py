@@ -21,8 +21,6 @@ from edge_tqs.system import Array
 REQUIREMENT = "ai-edge-quantizer==0.10.*"
 ENVIRONMENT = BUILD / "peer-venv"
 PROGRAM = Path(__file__).with_name("peer_program.py")
-#: LiteRT's float rollout may differ from Keras' by this much at most (RMSE) for the figures to be of the same model.
-SAME = 0.02
 
 
 def prepare() -> None:

@@ -14,7 +14,7 @@ from benchmarks.evidence.judge import Judge, rounded
 from benchmarks.evidence.zoo import HORIZON, Trained
 from edge_tqs.plan import predicted_damage
 from edge_tqs.score import score
-from edge_tqs.system import Array, System
+from edge_tqs.system import System
 
 #: weight -> width -> predicted damage
 Damages = Mapping[str, Mapping[int, float]]
