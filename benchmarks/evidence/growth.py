@@ -1,4 +1,4 @@
-"""Seconds of each method on one core as models and horizons grow. Models are untrained: time does not depend on it."""
+"""CPU seconds of each method as models and horizons grow. Models are untrained: time does not depend on it."""
 
 from __future__ import annotations
 
@@ -69,6 +69,6 @@ def _untrained(units: list[int]) -> Trained:
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.monotonic()
+    started = time.process_time()
     made = call()
-    return time.monotonic() - started, made
+    return time.process_time() - started, made

@@ -87,9 +87,9 @@ def growth(points: Sequence[Mapping[str, Any]]) -> str:
     return point_plot(
         series,
         ident="growth",
-        title="Seconds on one core over parameters",
+        title="CPU seconds over parameters",
         description="An MLP of three hidden layers, rollouts of 48 steps.",
         x_label="parameters, power of ten",
-        y_label="seconds",
+        y_label="CPU seconds",
         standalone=True,
     )
