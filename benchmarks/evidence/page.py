@@ -95,6 +95,17 @@ def _apart(records: Sequence[Record]) -> str:
     return f"{max(found):.1g}" if found else "(not measured)"
 
 
+def _against_peer(records: Sequence[Record]) -> str:
+    done = [record for record in records if "error" not in record["peer"]]
+    if not done:
+        return ""
+    parts = []
+    for share in SHARES:
+        over = [tables.divergence(r, FULL, share) / r["peer"]["int4"]["divergence"] for r in done]
+        parts.append(f"{geometric_mean(over):.2f} at {share} %")
+    return f"Over the peer's uniform int4, the RMSE of {FULL} is {', '.join(parts)} of the gap (geometric means).\n"
+
+
 def _growth(grown: Mapping[str, Any]) -> str:
     if not grown:
         return ""
@@ -136,6 +147,7 @@ def files(
         "PAIRS": tables.pair_table(records),
         "PEERS": tables.peer_table(records),
         "APART": _apart(records),
+        "AGAINST_PEER": _against_peer(records),
         "SECONDS": tables.seconds_table(records),
         "GROWTH": _growth(grown),
         "LOSSES": _losses(records),
