@@ -84,7 +84,8 @@ def main() -> None:
         )
     settings, candidates = choose.choose(choosing([m for m in choosers if m.training_seed < CHOOSING_SEEDS], root))
     for member in choosers:
-        zoo.trained(member)
+        if not member.file.exists():
+            zoo.trained(member)
     records = judging(judged, settings, root, peer=peer)
     grown = {} if args.quick else kept(BUILD / "growth.json", growth.measure)
     target = root if args.quick else ROOT / "docs"

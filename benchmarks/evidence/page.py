@@ -35,7 +35,7 @@ class Bar:
     def row(self) -> list[str]:
         met = self.value <= self.bound if self.most else self.value >= self.bound
         sign = "<=" if self.most else ">="
-        return [self.text, f"{self.value:.2f}", f"{sign} {self.bound:.2f}", "met" if met else "**missed**"]
+        return [self.text, f"{self.value:.3f}", f"{sign} {self.bound:.2f}", "met" if met else "**missed**"]
 
 
 def bars(records: Sequence[Record]) -> list[Bar]:
@@ -59,11 +59,16 @@ def _summary(records: Sequence[Record]) -> str:
         ["divergence at equal bytes: geometric mean of all models and budgets", "found", "bar", ""], rows
     )
     hawq = median(correlations(records, "HAWQ-V2", "expected"))
+    single = median(correlations(records, "one-step noise", "expected"))
+    a_priori = geometric_mean(ratios(records, "TQS", "HAWQ-V2"))
+    open_loop = geometric_mean(ratios(records, "one-step noise", "HAWQ-V2"))
     over = ratios(records, "HAWQ-V2", "optimum")
     left = 1 / geometric_mean(over)
     mine = ratios(records, FULL, "HAWQ-V2")
     return text + (
-        f"\n- HAWQ-V2's median Spearman with the expected int4 damage is {hawq:.2f}.\n"
+        f"\n- Medians of Spearman with the expected int4 damage: HAWQ-V2 {hawq:.2f}, one-step noise {single:.2f}.\n"
+        f"- TQS alone, which sees no data, plans with {a_priori:.2f} of the RMSE of HAWQ-V2's plans "
+        f"({a_priori**2:.2f} of the mean square), one-step noise with {open_loop:.2f} ({open_loop**2:.2f}).\n"
         "- What widths alone could gain: the optimum, which knows the judging windows, has "
         f"{left**2:.2f} of the mean square divergence of HAWQ-V2's plans ({left:.2f} of the RMSE). HAWQ-V2's plan is "
         f"that optimum in {sum(ratio <= 1 + TIE for ratio in over)} of {len(over)} cases (model and budget).\n"
