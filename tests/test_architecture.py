@@ -36,6 +36,10 @@ FOUNDATION = (
     "trace",
     "graph_system",
     "keras_system",
+    "litert",
+    "tflite_file",
+    "tflite_weights",
+    "tflite_system",
     "seeds",
 )
 
