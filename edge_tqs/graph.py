@@ -21,7 +21,7 @@ concat             2 or more of one shape  axis: int, 1 or more, the one along w
                    but for the axis
 mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
 reshape            x                       (none; the output's shape says it)
-quantize           x                       (none; int8 to int8 of another scale; only in integer graphs)
+quantize           x                       (none; codes to codes of another scale; only in integer graphs)
 =================  ======================  ==========================================================================
 
 The bias of fully_connected and conv_1d may be left out. A dense layer on each sample of a sequence is a conv_1d of one
@@ -41,7 +41,7 @@ import numpy.typing as npt
 from edge_tqs import shapes
 from edge_tqs.errors import ModelError
 
-DType = Literal["float32", "int8", "int4", "int32"]
+DType = Literal["float32", "int8", "int4", "int16", "int32", "int64"]
 Recurrence = Literal["none", "windowed", "stateful"]
 Array = npt.NDArray[Any]
 
@@ -164,6 +164,11 @@ class Graph:
     output: str
     states: tuple[State, ...]
     forecast: Forecast
+
+    @property
+    def activations(self) -> DType:
+        """The type of everything that is computed: float32, int8 or int16."""
+        return self.tensors[self.input].dtype
 
     def weights(self) -> dict[str, tuple[Tensor, ...]]:
         """The quantizable weights by source, in execution order, each tensor once: second inputs of WEIGHTED."""

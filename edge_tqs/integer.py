@@ -29,6 +29,8 @@ Int64s = npt.NDArray[np.int64]
 LOW, HIGH = -128, 127  # int8
 WEIGHT_LIMIT = {8: 127, 4: 7}  # width in bits -> largest |code|
 ADD_LEFT_SHIFT = 20  # micro/kernels/add_common.cc, sub_common.cc
+#: a narrower range is one that the calibration never moved; it says nothing about the scale
+LEAST_SPAN = 1e-5
 BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
 
 #: the only output quantisation that the kernels of these operators know
@@ -323,8 +325,8 @@ def quantize_activations(values: Array, quant: Quant) -> Codes:
     return _clip(round_away(values / np.float64(quant.scale[0])) + quant.zero_point)
 
 
-def dequantize_activations(codes: Codes, quant: Quant) -> npt.NDArray[np.float32]:
-    """int8 codes to float32 values."""
+def dequantize_activations(codes: Array, quant: Quant) -> npt.NDArray[np.float32]:
+    """int8 or int16 codes to float32 values."""
     return ((codes.astype(np.int32) - quant.zero_point) * np.float64(quant.scale[0])).astype(np.float32)
 
 

@@ -21,6 +21,7 @@ from edge_tqs.interpret import float_step, zero_states
 from edge_tqs.layers import MERGING, OVER_TIME, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
+from edge_tqs.positions import only_needed
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
 Array = npt.NDArray[Any]
@@ -285,7 +286,7 @@ def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recu
             "its output cannot be fed back as its next input",
             hint=f"Train it to predict all {channels} channels one step ahead.",
         )
-    graph = builder.finish()
+    graph = only_needed(builder.finish())
     if not graph.weights():
         raise ModelError("it has no weights to quantise", hint=SUPPORTED)
     return graph

@@ -1,42 +1,57 @@
 """Float graph to integer graph: activation ranges from closed-loop rollouts, then scales, zero points and codes.
 
-Activations are int8 and asymmetric, one scale a tensor; weights int8 or int4, symmetric, one scale a row; biases int32.
-What is fed back shares one quantisation with what it is fed to (x with y, each state's input with its output), so that
-the closed loop never leaves int8.
+Activations are int8 and asymmetric or int16 and symmetric, one scale a tensor; weights int8 or int4, symmetric, one
+scale a row; biases int32, or int64 beside int16 activations. What is fed back shares one quantisation with what it is
+fed to (x with y, each state's input with its output), so that the closed loop never leaves the codes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from edge_tqs import interpret
+from edge_tqs import integer, integer16, interpret
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, State, Tensor
 from edge_tqs.integer import (
     FIXED_OUTPUTS,
     HIGH,
+    LEAST_SPAN,
     LOW,
     MOVING_KINDS,
     WEIGHT_LIMIT,
     least_weight_scale,
-    quantize_activations,
     quantize_bias,
     quantize_weight,
 )
 from edge_tqs.rollout import closed_loop
 
-#: |input| beyond which the int8 output no longer changes: ln(511) and atanh(255/256), rounded up
-SATURATION = {"logistic": 6.25, "tanh": 3.125}
-#: a narrower range is one that the calibration never moved; it says nothing about the scale
-LEAST_SPAN = 1e-5
-
 Range = tuple[float, float]
 #: ("loop", ""), ("state", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
+
+Activations = Literal["int8", "int16"]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one type of activations is quantised.
+
+    fixed_outputs: scale and zero point where the kernel knows no other. saturation: |input| beyond which an operator's
+    output no longer changes. quant: of a range. codes: values to codes. bias_type: that of biases. refused: operators
+    that no runtime has.
+    """
+
+    fixed_outputs: Mapping[str, tuple[float, int]]
+    saturation: Mapping[str, float]
+    quant: Callable[[float, float], Quant]
+    codes: Callable[[Array, Quant], Array]
+    bias_type: DType
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +91,11 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
 
 
 def quantize(
-    graph: Graph, widths: Mapping[str, int], ranges: Ranges, clips: Mapping[str, float] | None = None
+    graph: Graph,
+    widths: Mapping[str, int],
+    ranges: Ranges,
+    clips: Mapping[str, float] | None = None,
+    activations: Activations = "int8",
 ) -> Graph:
     """The integer graph of a float one.
 
@@ -85,21 +104,32 @@ def quantize(
         widths: 4 or 8 for each source of ``graph.weights()``, no more and no fewer.
         ranges: What calibrate gave for this graph.
         clips: The largest magnitude that a row of a source can hold over the largest that it has; 1 where not given.
+        activations: "int8", or "int16" ("16x8": closer to the float model, twice the bytes of states and samples).
 
     Raises:
-        UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph.
+        UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph, or no runtime has one
+            of its operators for ``activations``.
     """
+    scheme = SCHEMES[activations]
     _check_widths(graph, widths)
     missing = [name for name, tensor in graph.tensors.items() if tensor.data is None and name not in ranges.bounds]
     if missing:
         raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
     pinned, families = _pin(graph)
-    quants = _activation_quants(pinned, families, ranges)
-    tensors = {name: replace(pinned.tensors[name], dtype="int8", quant=quant) for name, quant in quants.items()}
+    for op in pinned.ops:
+        if op.kind in scheme.refused:
+            raise ModelError(
+                f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with {activations} activations",
+                hint="Use int8 activations, or another activation function in this layer.",
+            )
+    quants = _activation_quants(pinned, families, ranges, scheme)
+    tensors = {name: replace(pinned.tensors[name], dtype=activations, quant=quant) for name, quant in quants.items()}
     for name, tensor in tensors.items():
         if tensor.data is not None and tensor.quant is not None:
-            tensors[name] = replace(tensor, data=quantize_activations(tensor.data, tensor.quant))
-    ops = tuple(_with_constants(pinned, tensors, index, op, widths, clips or {}) for index, op in enumerate(pinned.ops))
+            tensors[name] = replace(tensor, data=scheme.codes(tensor.data, tensor.quant))
+    ops = tuple(
+        _with_constants(pinned, tensors, index, op, widths, clips or {}, scheme) for index, op in enumerate(pinned.ops)
+    )
     order = {name: place for place, name in enumerate(pinned.tensors)}
     ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
     return replace(pinned, tensors=ordered, ops=ops).check()
@@ -199,7 +229,9 @@ def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
 
 
-def _activation_quants(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict[str, Quant]:
+def _activation_quants(
+    graph: Graph, families: Mapping[str, Family], ranges: Ranges, scheme: Scheme
+) -> dict[str, Quant]:
     """Quantisation of every activation and of every constant that is used as one."""
     constants = {name for op in graph.ops if op.kind in WEIGHTED for name in op.inputs[1:]}
     names = [name for name in graph.tensors if name not in constants]
@@ -211,11 +243,11 @@ def _activation_quants(graph: Graph, families: Mapping[str, Family], ranges: Ran
     quants: dict[Family, Quant] = {}
     for family, (low, high) in spans.items():
         if family[0] == "fixed":
-            scale, zero_point = FIXED_OUTPUTS[family[1]]
+            scale, zero_point = scheme.fixed_outputs[family[1]]
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
-            limit = _saturation(graph, {name for name in names if families[name] == family})
-            quants[family] = affine(max(low, -limit), min(high, limit))
+            limit = _saturation(graph, {name for name in names if families[name] == family}, scheme)
+            quants[family] = scheme.quant(max(low, -limit), min(high, limit))
     return {name: quants[families[name]] for name in names}
 
 
@@ -228,12 +260,12 @@ def _range(graph: Graph, name: str, ranges: Ranges) -> Range:
     return next(_range(graph, op.inputs[0], ranges) for op in graph.ops if name in op.outputs)  # a copy that _pin made
 
 
-def _saturation(graph: Graph, members: set[str]) -> float:
+def _saturation(graph: Graph, members: set[str], scheme: Scheme) -> float:
     """The largest |value| that matters to the readers of ``members``; infinite unless all of them saturate."""
     if members & {graph.input, graph.output, *(s.input for s in graph.states), *(s.output for s in graph.states)}:
         return np.inf
     kinds = {op.kind for op in graph.ops if members & set(op.inputs)} - MOVING_KINDS
-    return max(SATURATION.get(kind, np.inf) for kind in kinds) if kinds else np.inf
+    return max(scheme.saturation.get(kind, np.inf) for kind in kinds) if kinds else np.inf
 
 
 def affine(low: float, high: float) -> Quant:
@@ -246,6 +278,25 @@ def affine(low: float, high: float) -> Quant:
     return Quant(np.array([scale], np.float32), min(max(zero_point, LOW), HIGH))
 
 
+SCHEMES: dict[Activations, Scheme] = {
+    "int8": Scheme(
+        fixed_outputs=integer.FIXED_OUTPUTS,
+        saturation={"logistic": 6.25, "tanh": 3.125},  # ln(511) and atanh(255/256), rounded up
+        quant=affine,
+        codes=integer.quantize_activations,
+        bias_type="int32",
+    ),
+    "int16": Scheme(
+        fixed_outputs=integer16.FIXED_OUTPUTS,
+        saturation={"logistic": 10.67, "tanh": 5.34},  # 255 / 24 and its half, the table's end, rounded up
+        quant=integer16.symmetric,
+        codes=integer16.quantize_activations,
+        bias_type="int64",
+        refused=frozenset({"elu"}),
+    ),
+}
+
+
 # --- constants ------------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +307,7 @@ def _with_constants(
     op: Op,
     widths: Mapping[str, int],
     clips: Mapping[str, float],
+    scheme: Scheme,
 ) -> Op:
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
     if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
@@ -277,9 +329,8 @@ def _with_constants(
     if bias is not None:
         bias_name = _free_name(tensors, bias.name, index)
         bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
-        tensors[bias_name] = Tensor(
-            bias_name, bias.shape, "int32", quantize_bias(_data(bias), bias_scale), Quant(bias_scale), bias.source
-        )
+        bias_codes = quantize_bias(_data(bias), bias_scale).astype(scheme.bias_type)
+        tensors[bias_name] = Tensor(bias_name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source)
         inputs = (*inputs, bias_name)
     return replace(op, inputs=inputs)
 

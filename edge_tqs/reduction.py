@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph, Op
-from edge_tqs.integer import HIGH, LOW, Codes, multiply_by_quantized_multiplier, quantize_multiplier
+from edge_tqs.graph import Array, Graph, Op
+from edge_tqs.integer import multiply_by_quantized_multiplier, quantize_multiplier
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def mean_params(graph: Graph, op: Op) -> MeanParams:
     count = source.shape[1]
     multiplier, shift = quantize_multiplier(float(source.quant.scale[0]) / float(out.quant.scale[0]))
     halvings = min(count.bit_length() - 1, 31 + shift)
-    if (HIGH - LOW) * count << max(shift - halvings, 0) >= 1 << 31:
+    codes = np.iinfo(np.int8 if source.dtype == "int8" else np.int16)
+    if (codes.max - codes.min) * count << max(shift - halvings, 0) >= 1 << 31:
         raise ModelError(
             f"{graph.name}: the mean of {source.name} over {count} samples can overflow 32 bits",
             hint="Its output range is far too small for its input: calibrate on real data (--data).",
@@ -43,8 +44,10 @@ def mean_params(graph: Graph, op: Op) -> MeanParams:
     return MeanParams(multiplier, shift - halvings, count, source.quant.zero_point, out.quant.zero_point)
 
 
-def mean(params: MeanParams, x: Codes) -> Codes:
-    """x (N, W, C) -> (N, 1, C)."""
+def mean(params: MeanParams, x: Array) -> Array:
+    """x (N, W, C) int8 or int16 -> (N, 1, C) of the same type."""
     total = x.astype(np.int64).sum(axis=1, keepdims=True) - params.count * params.input_zero_point
     y = multiply_by_quantized_multiplier(total, params.multiplier, params.shift) + params.output_zero_point
-    return np.clip(y, LOW, HIGH).astype(np.int8)
+    codes = np.iinfo(x.dtype)
+    clipped: Array = np.clip(y, codes.min, codes.max).astype(x.dtype)
+    return clipped

@@ -1,7 +1,8 @@
 """Integer Graph to a TensorFlow Lite model, as the objects of the schema's Python API.
 
 Only what every runtime computes right is emitted (kernels.py): an int4 fully_connected becomes RESHAPE, a 1x1 CONV_2D
-and RESHAPE, because tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel.
+and RESHAPE, because tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel. With
+int16 activations, which neither runs beside int4 weights in any form, it stays FULLY_CONNECTED.
 Sequences (1, W, C) are written as images (1, 1, W, C) of height 1 throughout, which is what CONV_2D takes: only a
 sequence that is the model's input needs a RESHAPE. docs/format.md names the tensors that this adds.
 """
@@ -24,36 +25,39 @@ PADDING_VALID = 1
 IMAGE_RANK = 4
 NO_BIAS = "no bias"  # begins the name of the zeros that a convolution reads where the layer has no bias
 
-TENSOR_TYPES: dict[DType, str] = {"int8": "INT8", "int4": "INT4", "int32": "INT32"}
+TENSOR_TYPES: dict[DType, str] = {"int8": "INT8", "int4": "INT4", "int16": "INT16", "int32": "INT32", "int64": "INT64"}
 FUSED_ACTIVATIONS = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}
 
 
 @dataclass(frozen=True)
 class Operator:
-    """How an operator is written: schema name, the lowest version with int8, and its table of options."""
+    """How an operator is written: schema name, the lowest version with int8, its table of options, and the lowest
+    version with int16 (0: there is none).
+    """
 
     builtin: str
     version: int
     options: str | None = None
+    version_int16: int = 0
 
 
 OPERATORS: dict[str, Operator] = {
-    "fully_connected": Operator("FULLY_CONNECTED", 4, "FullyConnectedOptions"),
-    "conv_2d": Operator("CONV_2D", 3, "Conv2DOptions"),
-    "pad": Operator("PAD", 2, "PadOptions"),
-    "concat": Operator("CONCATENATION", 2, "ConcatenationOptions"),
-    "mean": Operator("MEAN", 2, "ReducerOptions"),
-    "add": Operator("ADD", 2, "AddOptions"),
-    "sub": Operator("SUB", 2, "SubOptions"),
-    "mul": Operator("MUL", 2, "MulOptions"),
-    "logistic": Operator("LOGISTIC", 2),
-    "tanh": Operator("TANH", 2),
+    "fully_connected": Operator("FULLY_CONNECTED", 4, "FullyConnectedOptions", 7),
+    "conv_2d": Operator("CONV_2D", 3, "Conv2DOptions", 4),
+    "pad": Operator("PAD", 2, "PadOptions", 3),
+    "concat": Operator("CONCATENATION", 2, "ConcatenationOptions", 3),
+    "mean": Operator("MEAN", 2, "ReducerOptions", 3),
+    "add": Operator("ADD", 2, "AddOptions", 3),
+    "sub": Operator("SUB", 2, "SubOptions", 5),
+    "mul": Operator("MUL", 2, "MulOptions", 4),
+    "logistic": Operator("LOGISTIC", 2, None, 3),
+    "tanh": Operator("TANH", 2, None, 3),
     "elu": Operator("ELU", 1),
-    "leaky_relu": Operator("LEAKY_RELU", 2, "LeakyReluOptions"),
-    "split": Operator("SPLIT", 2, "SplitOptions"),
-    "slice": Operator("SLICE", 2, "SliceOptions"),
-    "reshape": Operator("RESHAPE", 1, "ReshapeOptions"),
-    "quantize": Operator("QUANTIZE", 1, "QuantizeOptions"),
+    "leaky_relu": Operator("LEAKY_RELU", 2, "LeakyReluOptions", 2),
+    "split": Operator("SPLIT", 2, "SplitOptions", 4),
+    "slice": Operator("SLICE", 2, "SliceOptions", 4),
+    "reshape": Operator("RESHAPE", 1, "ReshapeOptions", 1),
+    "quantize": Operator("QUANTIZE", 1, "QuantizeOptions", 2),
 }
 
 
@@ -62,6 +66,16 @@ def schema() -> Any:
     from ai_edge_litert import schema_py_generated
 
     return schema_py_generated
+
+
+def is_convolved(graph: Graph, op: Op) -> bool:
+    """Whether ``op`` is written as a convolution: dense layers with int4 weights beside int8 activations.
+
+    Beside int16 activations the convolution would be silently wrong in tflite-runtime 2.14, which refuses the
+    FULLY_CONNECTED; LiteRT computes both right.
+    """
+    int4 = op.kind == "fully_connected" and graph.tensors[op.inputs[1]].dtype == "int4"
+    return int4 and graph.activations == "int8"
 
 
 def lower(graph: Graph, metadata: bytes) -> Any:
@@ -110,7 +124,7 @@ class _Lowering:
         return model
 
     def _is_int4(self, op: Op) -> bool:
-        return op.kind == "fully_connected" and self.graph.tensors[op.inputs[1]].dtype == "int4"
+        return is_convolved(self.graph, op)
 
     def _signature(self, subgraph: Any) -> Any:
         def name_all(first: str, indices: list[int]) -> list[Any]:
@@ -182,7 +196,7 @@ class _Lowering:
         """A reshaped copy of activation ``like``; one a name, so that two readers share it."""
         if name in self.index_of:
             return self.index_of[name]
-        return self._tensor(Tensor(name, shape, "int8", None, self.graph.tensors[like].quant), shape)
+        return self._tensor(Tensor(name, shape, self.graph.activations, None, self.graph.tensors[like].quant), shape)
 
     def _constant(self, *values: int, scalar: bool = False) -> int:
         """An int32 operand such as a split's axis; equal ones are shared."""
@@ -199,7 +213,8 @@ class _Lowering:
         if kind not in self.code_of:
             code = s.OperatorCodeT()
             code.builtinCode = getattr(s.BuiltinOperator, known.builtin)
-            code.deprecatedBuiltinCode, code.version = code.builtinCode, known.version  # all are below 127
+            code.deprecatedBuiltinCode = code.builtinCode  # all are below 127
+            code.version = known.version_int16 if self.graph.activations == "int16" else known.version
             self.code_of[kind] = len(self.codes)
             self.codes.append(code)
         operator = s.OperatorT()
@@ -232,6 +247,8 @@ class _Lowering:
             self._append(op.kind, inputs, outputs, newShape=list(self._written_shape(op.outputs[0])))
         elif op.kind == "leaky_relu":
             self._append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
+        elif op.kind in ("add", "sub"):
+            self._append(op.kind, inputs, outputs, potScaleInt16=False)  # scales of int16 are no powers of two here
         else:
             self._append(op.kind, inputs, outputs)
 
@@ -303,7 +320,8 @@ class _Lowering:
         name = f"{NO_BIAS}/{rows}"
         if name in self.index_of:
             return self.index_of[name]
-        return self._tensor(Tensor(name, (rows,), "int32", np.zeros(rows, np.int32)), (rows,))
+        dtype: DType = "int64" if self.graph.activations == "int16" else "int32"
+        return self._tensor(Tensor(name, (rows,), dtype, np.zeros(rows, dtype)), (rows,))
 
     def _activation(self, op: Op) -> Any:
         return getattr(self.schema.ActivationFunctionType, FUSED_ACTIVATIONS[op.attrs["activation"]])

@@ -13,7 +13,7 @@ from edge_tqs.graph import WEIGHTED, Array, DType, Forecast, Graph, Op, Quant, S
 from edge_tqs.integer import unpack_int4
 from edge_tqs.tflite_lower import FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, OPERATORS, SIGNATURE_KEY, TENSOR_TYPES
 
-_NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int32": np.int32}
+_NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64}
 
 
 def raise_graph(model: Any, schema: Any, forecast: Forecast, sources: Mapping[str, str]) -> Graph:

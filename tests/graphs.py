@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from edge_tqs.graph import Array, Forecast, Graph, Op, Quant, State, Tensor
+from edge_tqs import simulate
+from edge_tqs.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
 from edge_tqs.quantize import calibrate, quantize
 from edge_tqs.shapes import conv_length
 
@@ -229,6 +230,24 @@ def quantized(rng: np.random.Generator, graph: Graph) -> Graph:
     return quantize(graph, widths, calibrate(graph, random_seeds(rng, graph, 4), 8))
 
 
+def without_elu(graph: Graph) -> Graph:
+    """``graph`` with each elu a tanh: no runtime has elu with int16 activations."""
+    return replace(graph, ops=tuple(replace(op, kind="tanh") if op.kind == "elu" else op for op in graph.ops)).check()
+
+
+def quantized16(rng: np.random.Generator, graph: Graph, widths: tuple[int, ...] = (4, 8)) -> Graph:
+    """As quantized, of ``graph`` without_elu, with int16 activations and widths drawn from ``widths``."""
+    graph = without_elu(graph)
+    drawn = {source: int(rng.choice(widths)) for source in graph.weights()}
+    return quantize(graph, drawn, calibrate(graph, random_seeds(rng, graph, 4), 8), activations="int16")
+
+
+def random_codes(rng: np.random.Generator, graph: Graph, shape: tuple[int, ...]) -> Array:
+    """Any codes at all of the type that ``graph`` computes in."""
+    limits = np.iinfo(simulate.code_type(graph))
+    return rng.integers(limits.min, limits.max + 1, shape).astype(simulate.code_type(graph))
+
+
 needs_tflm = pytest.mark.skipif(find_spec("tflite_micro") is None, reason="tflite-micro is published for x86-64 alone")
 
 #: what tflite_model.write wants beside the graph
@@ -239,13 +258,15 @@ def quant(scale: float, zero_point: int) -> Quant:
     return Quant(np.array([scale], np.float32), zero_point)
 
 
-def single_op(kind: str, inputs: tuple[Quant, ...], output: Quant, size: int = 256, **attrs: object) -> Graph:
+def single_op(
+    kind: str, inputs: tuple[Quant, ...], output: Quant, size: int = 256, dtype: DType = "int8", **attrs: object
+) -> Graph:
     """An integer graph of one element-wise operator; a second input is the state "b", which goes round unchanged."""
-    tensors = {"x": Tensor("x", (1, size), "int8", None, inputs[0]), "y": Tensor("y", (1, size), "int8", None, output)}
+    tensors = {"x": Tensor("x", (1, size), dtype, None, inputs[0]), "y": Tensor("y", (1, size), dtype, None, output)}
     states = ()
     if len(inputs) == 2:
-        tensors["b_in"] = Tensor("b_in", (1, size), "int8", None, inputs[1])
-        tensors["b_out"] = Tensor("b_out", (1, size), "int8", None, inputs[1])
+        tensors["b_in"] = Tensor("b_in", (1, size), dtype, None, inputs[1])
+        tensors["b_out"] = Tensor("b_out", (1, size), dtype, None, inputs[1])
         states = (State("b", "b_in", "b_out"),)
     names = ("x", "b_in")[: len(inputs)]
     ops = [Op(kind, names, ("y",), attrs)]

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import KINDS, Builder, lstm_layer, quantized, random_graph, random_seeds
+from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, without_elu
 
 from edge_tqs import integer, interpret, simulate
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Forecast, Graph, State
+from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
 from edge_tqs.quantize import Ranges, affine, calibrate, quantize
 
 
@@ -249,3 +249,45 @@ def test_a_computed_weight_is_refused():
     graph = graph.with_tensors({"k": replace(graph.tensors["k"], data=None)})
     with pytest.raises(ModelError, match="not a constant"):
         quantize(graph, {"k": 8}, unit_ranges(graph))
+
+
+# --- int16 activations ------------------------------------------------------------------------------------------------
+
+
+def test_int16_activations_are_symmetric_and_shared_in_the_loop():
+    rng = np.random.default_rng(3)
+    graph = quantized16(rng, random_graph(rng, "lstm"))
+    assert graph.activations == "int16"
+    assert {tensor.quant.zero_point for tensor in graph.tensors.values()} == {0}
+    for a, b in [(graph.input, graph.output), *((state.input, state.output) for state in graph.states)]:
+        np.testing.assert_array_equal(graph.tensors[a].quant.scale, graph.tensors[b].quant.scale)
+    assert {graph.tensors[op.inputs[2]].dtype for op in graph.ops if len(op.inputs) == 3} == {"int64"}
+    for op in graph.ops:
+        if op.kind in ("logistic", "tanh"):
+            assert float(graph.tensors[op.outputs[0]].quant.scale[0]) == 1 / 32768
+
+
+def test_int16_activations_are_nearer_to_float_than_int8():
+    """Weights are int8 in both: the rest is what they cost."""
+    errors = []
+    for number in range(6):
+        rng = np.random.default_rng([4, number])
+        graph = without_elu(random_graph(rng))
+        widths, ranges = dict.fromkeys(graph.weights(), 8), calibrate(graph, random_seeds(rng, graph, 16), 8)
+        seeds = random_seeds(rng, graph, 16)
+        exact = interpret.float_rollout(graph, seeds, 2).outputs
+        for activations in ("int8", "int16"):
+            integer_graph = quantize(graph, widths, ranges, activations=activations)
+            codes = simulate.integer_rollout(integer_graph, simulate.encode(integer_graph, seeds), 2).outputs
+            errors.append(float(np.abs(simulate.decode(integer_graph, codes) - exact).mean()))
+    assert np.median(np.array(errors[0::2]) / np.array(errors[1::2])) > 2
+
+
+def test_elu_has_no_int16():
+    rng = np.random.default_rng(0)
+    tensors = {name: Tensor(name, (1, 2), "float32") for name in ("x", "y")}
+    graph = Graph("g", tensors, (Op("elu", ("x",), ("y",)),), "x", "y", (), Forecast(1, 2, "stateful", (0, 1)))
+    ranges = calibrate(graph, random_seeds(rng, graph, 2), 2)
+    with pytest.raises(ModelError, match=r"elu \(to y\) with int16") as error:
+        quantize(graph, {}, ranges, activations="int16")
+    assert "int8" in error.value.hint
