@@ -117,12 +117,12 @@ def build(name: str) -> Any:
     keras.utils.set_random_seed(sum(name.encode()))
     model = MODELS[name](keras)
     rng = np.random.default_rng(sum(name.encode()))
-    kernels = [v for v in model.trainable_variables if len(v.shape) > 1]
+    kernels = [v for v in model.trainable_variables if len(v.shape) > 1 and not v.path.endswith("bias")]
     spread = rng.permutation(np.geomspace(0.5, 2.0, len(kernels)))
     for variable, factor in zip(kernels, spread, strict=True):
         variable.assign(variable.numpy() * factor)
     for variable in model.trainable_variables:
-        if len(variable.shape) == 1 and "bias" in variable.path:
+        if variable.path.endswith("bias"):
             variable.assign(rng.normal(0, 0.1, variable.shape))
     windows = rng.standard_normal((64, WINDOW, CHANNELS)).astype(np.float32)
     heads = [layer for layer in model.layers if type(layer).__name__ == "Dense" and layer.units == CHANNELS]
