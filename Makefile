@@ -4,6 +4,7 @@
 # make lint    ruff, mypy, clang-format
 # make bench   count the kernels' instructions on emulated cores; writes benchmarks/kernels.json
 # make bench-diff  count them again and fail where they rose by more than 2 %
+# make evidence  train the zoo, measure TQS beside other methods; writes docs/evidence.md (about an hour)
 # make clean   remove what was built; the environments stay
 
 BIN := .venv/bin
@@ -12,7 +13,7 @@ EXAMPLE := examples/machine-temperature
 C_FILES := $(shell find firmware_templates benchmarks -name '*.[ch]')
 JOBS := 2
 
-.PHONY: demo test check lint setup clean bench bench-diff
+.PHONY: demo test check lint setup clean bench bench-diff evidence
 
 demo: setup
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
@@ -36,6 +37,9 @@ bench: setup
 
 bench-diff: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/kernels.py --diff
+
+evidence: setup
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m benchmarks.evidence
 
 setup:
 	@tools/setup

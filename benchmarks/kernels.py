@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs import simulate
+from edge_tqs.calibration import calibrate
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
-from edge_tqs.quantize import calibrate, quantize
+from edge_tqs.quantize import quantize
 from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).resolve().parent

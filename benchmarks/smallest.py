@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import tflite_model
+from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.choose import Chooser, PlanRequest
 from edge_tqs.divergence import default_root
 from edge_tqs.graph import Graph
@@ -28,7 +29,7 @@ from edge_tqs.opening import open_model
 from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan
 from edge_tqs.plot import Line, line_plot
-from edge_tqs.quantize import Ranges, calibrate, quantize
+from edge_tqs.quantize import quantize
 from edge_tqs.runtimes import rollout_in
 from edge_tqs.score import score
 from edge_tqs.seeds import zero_data_seeds

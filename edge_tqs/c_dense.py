@@ -133,11 +133,13 @@ def _side_by_side(codes: Ints) -> Ints:
     return np.ascontiguousarray(codes.reshape(-1, ROWS, codes.shape[1]).transpose(0, 2, 1))
 
 
-def _pack_s8(codes: Ints) -> Ints:
+def pack_s8(codes: Ints) -> Ints:
+    """(R, K) codes as tqs_fc_s8 reads them, a byte a weight."""
     return _side_by_side(codes).astype(np.int8).reshape(-1)
 
 
-def _pack_s4(codes: Ints) -> Ints:
+def pack_s4(codes: Ints) -> Ints:
+    """(R, K) codes as tqs_fc_s4 reads them, two weights a byte."""
     return integer.pack_int4(_side_by_side(codes).astype(np.int8)).view(np.int8)
 
 
@@ -208,8 +210,8 @@ DENSE_KERNELS = (
     _arm("tqs_fc_s8_dsp", 8, {"dsp"}, _pack_s8_dsp, 512, _halfwords),
     _arm("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, _pack_s4_lanes, 0, _none),
     _arm("tqs_fc_s4_dsp", 4, {"dsp"}, _pack_s4_dsp, 512, _halfwords),
-    DenseKernel("tqs_fc_s8", "kernels/tqs_fc_s8.c", 8, _EVERYWHERE, _pack_s8, "int8_t", False, 0, _none),
-    DenseKernel("tqs_fc_s4", "kernels/tqs_fc_s4.c", 4, _EVERYWHERE, _pack_s4, "int8_t", False, 0, _none),
+    DenseKernel("tqs_fc_s8", "kernels/tqs_fc_s8.c", 8, _EVERYWHERE, pack_s8, "int8_t", False, 0, _none),
+    DenseKernel("tqs_fc_s4", "kernels/tqs_fc_s4.c", 4, _EVERYWHERE, pack_s4, "int8_t", False, 0, _none),
 )
 
 

@@ -81,6 +81,12 @@ model_options = options(
         type=click.Choice(["auto", "windowed", "stateful"]),
         help="Run a recurrent model over the window for each step, as Keras does, or carry its state on.",
     ),
+    click.option(
+        "--activations",
+        type=click.Choice(["int8", "int16"]),
+        help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "
+        "[default: the project's or the board's]",
+    ),
     click.option("--draws", type=click.IntRange(2), default=16, show_default=True, help="Noise draws per weight."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
     click.option(
@@ -176,7 +182,8 @@ def plan(
     scored = _score(model, settings)
     with show() as progress:
         if target is not None and request.fit_flash:
-            request = fitted(request, scored.opened.need_graph()[1], target, progress)
+            graph, activations = scored.opened.need_graph()[1], settings["activations"] or target.activations
+            request = fitted(request, graph, target, activations, progress)
         choice = chooser(scored, request, progress).choose()
     text = choice.plan.to_json()
     _write(out, text)

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from edge_tqs.c_calls import Calls, copy, loop_variable, pointer
+from edge_tqs import c_tables16
+from edge_tqs.c_calls import Calls, loop_variable
 from edge_tqs.c_dense import PORTABLE
 from edge_tqs.c_tables import Kernel, Tables, kernel_of
 from edge_tqs.c_text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Graph, Quant, Scaling
-from edge_tqs.memory import WORD, MemoryPlan, Place, is_view, needed_ops, plan_memory
+from edge_tqs.memory import CODE_BYTES, WORD, MemoryPlan, Place, is_view, needed_ops, plan_memory
 from edge_tqs.templates import fill, template_root
 
 
@@ -87,7 +88,7 @@ def _quant(graph: Graph, name: str) -> Quant:
 
 
 def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, str]:
-    forecast = graph.forecast
+    forecast, code = graph.forecast, CODE_BYTES[graph.activations]
     columns = ", ".join(forecast.columns) or "not named"
     return {
         "TITLE": title,
@@ -96,7 +97,8 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
         "WINDOW": str(forecast.window),
         "CHANNELS": str(forecast.channels),
         "RECURRENCE": forecast.recurrence.upper(),
-        "HISTORY": str(0 if forecast.recurrence == "stateful" else forecast.window * forecast.channels),
+        "CODE_BITS": str(8 * code),
+        "HISTORY": str(0 if forecast.recurrence == "stateful" else code * forecast.window * forecast.channels),
         "STATE_SIZE": str(plan.state_size),
         "ARENA_SIZE": str(max(1, plan.arena_size)),  # C has no empty arrays
         "ZERO_POINT": str(_quant(graph, graph.input).zero_point),
@@ -118,9 +120,10 @@ def _source(
     return {
         "TITLE": title,
         "SUMMARY": "\n".join(_summary(graph, plan)),
+        "KERNELS": c_tables16.HEADER if graph.activations == "int16" else "tqs_kernels.h",
         "HASH": wrap(f"0x{byte:02x}" for byte in digest),
         "TABLES": "\n\n".join([*_channel_tables(graph), *tables.texts]),
-        "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls)),
+        "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls, writer)),
     }
 
 
@@ -177,19 +180,22 @@ def _floats(name: str, values: Iterable[float]) -> str:
     return f"const float {name}[TQS_CHANNELS] = {{\n{wrap(number(value) for value in values)}\n}};"
 
 
-def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str]) -> list[str]:
-    state = ["int8_t *state"] if graph.states else []
-    run = [*calls.values(), *map(copy, plan.copies)]
-    functions = [_function("tqs_graph_run", ["const int8_t *x", *state, "int8_t *y", "int8_t *arena"], run)]
+def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str], writer: Calls) -> list[str]:
+    x, y, arena = "const tqs_code_t *x", "tqs_code_t *y", "tqs_code_t *arena"
+    state = ["tqs_code_t *state"] if graph.states else []
+    run = [*calls.values(), *map(writer.copy, plan.copies)]
+    functions = [_function("tqs_graph_run", [x, *state, y, arena], run)]
     if graph.forecast.recurrence == "windowed":
         needed = needed_ops(graph, [s.output for s in graph.states])
         advance = [calls[index] for index in needed if index in calls]
-        advance += [copy(moved) for moved in plan.copies if moved.target.region != "y"]
-        functions.append(_function("tqs_graph_advance", ["const int8_t *x", *state, "int8_t *arena"], advance))
+        advance += [writer.copy(moved) for moved in plan.copies if moved.target.region != "y"]
+        functions.append(_function("tqs_graph_advance", [x, *state, arena], advance))
     if graph.states:
+        # The zero point of int16 codes is 0, in either byte.
         reset = [
-            f"    /* {plain(s.name)[:108]} */\n    memset({pointer(Place('state', plan.state_offsets[s.name], 0))}, "
-            f"{_quant(graph, s.input).zero_point}, {graph.tensors[s.input].size});"
+            f"    /* {plain(s.name)[:108]} */\n"
+            f"    memset({writer.pointer(Place('state', plan.state_offsets[s.name], 0))}, "
+            f"{_quant(graph, s.input).zero_point}, {CODE_BYTES[graph.activations] * graph.tensors[s.input].size});"
             for s in graph.states
         ]
         functions.append(_function("tqs_graph_reset", state, reset))

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_tqs.boards import Board
+from edge_tqs.calibration import Ranges
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import UsageError
 from edge_tqs.firmware import assemble, compile_firmware
 from edge_tqs.graph import Graph
-from edge_tqs.quantize import Ranges, quantize
+from edge_tqs.quantize import Activations, quantize
 
 #: A flash that holds any image, to measure one that may not fit its board.
 ROOMY_BYTES = 1 << 28
@@ -21,7 +22,7 @@ BLOCK = 4
 ANY_HASH = "00" * 32
 
 
-def code_room(graph: Graph, board: Board) -> int:
+def code_room(graph: Graph, board: Board, activations: Activations = "int8") -> int:
     """Bytes that the codes of all weights of a float ``graph`` may take together; 0 where nothing is left.
 
     The firmware is compiled with all weights int8, and with two mixes, which link the kernels of both widths. What the
@@ -39,14 +40,16 @@ def code_room(graph: Graph, board: Board) -> int:
     first = next(iter(weights))
     wide, narrow = dict.fromkeys(weights, 8), dict.fromkeys(weights, 4)
     roomy = replace(board, flash=replace(board.flash, size_bytes=ROOMY_BYTES))
-    beside = max(_beside(graph, widths, roomy) for widths in (wide, narrow | {first: 8}, wide | {first: 4}))
+    beside = max(
+        _beside(graph, widths, roomy, activations) for widths in (wide, narrow | {first: 8}, wide | {first: 4})
+    )
     return max(0, board.flash.size_bytes - beside - _padding(graph))
 
 
-def _beside(graph: Graph, widths: Mapping[str, int], board: Board) -> int:
+def _beside(graph: Graph, widths: Mapping[str, int], board: Board, activations: Activations) -> int:
     """Bytes of flash that the image takes beside the codes of its weights."""
     ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
-    integer = quantize(graph, widths, ranges)
+    integer = quantize(graph, widths, ranges, activations=activations)
     with tempfile.TemporaryDirectory() as folder:
         sources = emit(integer, ANY_HASH, graph.name, board.core)
         image = compile_firmware(assemble(board, sources, kernel_sources(integer, board.core), Path(folder)))

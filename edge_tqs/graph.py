@@ -15,9 +15,9 @@ add, sub, mul      a, b of one shape       (none); one of (1,1,C) is repeated ov
 logistic, tanh     x                       (none)
 elu                x                       (none; alpha is 1)
 leaky_relu         x                       alpha: float
-split              x (1,N)                 parts: int; N is divisible by it, outputs in order
+split              x (1,N) or (1,1,N)      parts: int; N is divisible by it, outputs in order
 slice              x                       axis: int, 1 or more, into the shape; begin: int, size: int
-concat             2 or more of one shape  axis: int, 1 or more, the one along which their sizes may differ
+concat             2 to 10 of one shape    axis: int, 1 or more, the one along which their sizes may differ
                    but for the axis
 mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
 reshape            x                       (none; the output's shape says it)
@@ -47,8 +47,8 @@ Array = npt.NDArray[Any]
 
 #: operators with a weight (second input, quantised by rows) and maybe a bias (third)
 WEIGHTED = frozenset({"fully_connected", "conv_1d"})
-#: any number of inputs
-MANY = 1 << 16
+#: tensors that tflite-micro's CONCATENATION takes; more are joined in several steps
+MOST_JOINED = 10
 
 #: operator kind -> (least inputs, most inputs, names of attributes)
 OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
@@ -63,7 +63,7 @@ OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "leaky_relu": (1, 1, frozenset({"alpha"})),
     "split": (1, 1, frozenset({"parts"})),
     "slice": (1, 1, frozenset({"axis", "begin", "size"})),
-    "concat": (2, MANY, frozenset({"axis"})),
+    "concat": (2, MOST_JOINED, frozenset({"axis"})),
     "mean": (1, 1, frozenset()),
     "reshape": (1, 1, frozenset()),
     "quantize": (1, 1, frozenset()),
@@ -91,7 +91,8 @@ class Tensor:
 
     ``data`` has ``shape``; int4 codes are held one a byte in an int8 array, within [-7, 7]. ``source`` names the Keras
     variable that a weight comes from: it is the unit that is scored and planned (one variable may be cut into two
-    tensors, as the recurrent kernel of a GRU with reset_after=False is).
+    tensors, as the recurrent kernel of a GRU with reset_after=False is). ``group``: float activations of one group are
+    quantised alike, as the steps of an unrolled recurrent layer must be to share their weights; "" for none.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Tensor:
     data: Array | None = None
     quant: Quant | None = None
     source: str | None = None
+    group: str = ""
 
     @property
     def size(self) -> int:

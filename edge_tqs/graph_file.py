@@ -71,6 +71,7 @@ def _describe(tensor: Tensor) -> dict[str, Any]:
         "shape": tensor.shape,
         "dtype": tensor.dtype,
         "source": tensor.source,
+        "group": tensor.group,
         "scale": None if quant is None else [float(s) for s in quant.scale],
         "zero_point": None if quant is None else quant.zero_point,
     }
@@ -89,6 +90,7 @@ def _graph(header: dict[str, Any], constants: dict[str, Any]) -> Graph:
                 constants.get(item["name"]),
                 None if item["scale"] is None else Quant(np.asarray(item["scale"], np.float32), item["zero_point"]),
                 item["source"],
+                item["group"],
             )
             for item in header["tensors"]
         },

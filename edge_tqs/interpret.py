@@ -111,12 +111,12 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
         shape = graph.tensors[op.outputs[0]].shape[1:]
         return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
     if op.kind == "split":
-        width = graph.tensors[op.outputs[0]].shape[1]
+        width = graph.tensors[op.outputs[0]].shape[-1]
 
         def split(values: Slots) -> None:
             whole = values[a]
             for index, slot in enumerate(outputs):
-                values[slot] = whole[:, index * width : (index + 1) * width]
+                values[slot] = whole[..., index * width : (index + 1) * width]
 
         return split
     raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
-from edge_tqs.layers import MERGING, OVER_TIME, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight
+from edge_tqs.layers import MERGING, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight, is_over_time
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
 from edge_tqs.loaded import LoadedModel
@@ -55,8 +55,7 @@ def load(
             layers = [
                 replace(_extract(model.get_layer(name)), inputs=sources) for name, sources in _sorted_layers(model)
             ]
-            _check_kinds(layers)
-            chosen = _choose_recurrence([layer for layer in layers if layer.kind in RECURRENT], recurrence)
+            chosen = _choose_recurrence(layers, recurrence)
             _, model_window, channels = _input_shape(model)
             graph = _build(path.stem, layers, _choose_window(model_window, window, chosen), channels, chosen)
             largest = _compare(model, graph)
@@ -206,28 +205,29 @@ def _extract(layer: Any) -> KerasLayer:
     return plain
 
 
-def _check_kinds(layers: list[KerasLayer]) -> None:
-    """Raise ModelError for a model that has both states and layers over several samples of the window."""
-    over_time = [layer for layer in layers if layer.kind in OVER_TIME]
-    if over_time and any(layer.kind in RECURRENT for layer in layers):
-        raise over_time[0].refuse("it is not supported in a model with recurrent layers")
-
-
 def _ranks(layer: Any) -> tuple[int, ...]:
     """Of the layer's inputs."""
     sources = layer.input
     return tuple(len(source.shape) for source in (sources if isinstance(sources, list | tuple) else [sources]))
 
 
-def _choose_recurrence(recurrent: list[KerasLayer], wanted: str) -> Recurrence:
+def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
+    recurrent = [layer for layer in layers if layer.kind in RECURRENT]
     if not recurrent:
         return "none"
     stateful = [bool(layer.config["stateful"]) for layer in recurrent]
     if wanted == "auto" and len(set(stateful)) > 1:
         raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
-    if wanted == "windowed" or (wanted == "auto" and not stateful[0]):
-        return "windowed"
-    return "stateful"
+    carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
+    over_time = next(filter(is_over_time, layers), None)
+    if over_time is None:
+        return "stateful" if carried else "windowed"
+    if carried:
+        raise over_time.refuse(
+            "it looks at the window as a whole, so no state can be carried from one sample to the next",
+            hint="Use the model as windowed, or take this layer out.",
+        )
+    return "none"
 
 
 def _input_shape(model: Any) -> tuple[int | None, int | None, int]:

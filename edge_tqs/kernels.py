@@ -14,6 +14,8 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Graph, Op
 
 RUNTIMES = ("litert", "tflite-runtime", "tflm", "c")
+#: those that run int4 weights beside int16 activations
+RUNTIMES_16X4 = ("litert", "c")
 
 
 class Kernel(NamedTuple):
@@ -116,6 +118,17 @@ def runtimes_of(graph: Graph) -> tuple[str, ...]:
         for runtime in RUNTIMES
         if all(reason_against(runtime, kernel) is None for op in graph.ops for kernel in emitted(graph, op, runtime))
     )
+
+
+def limits(graph: Graph) -> list[str]:
+    """A sentence for each of RUNTIMES that does not run an integer ``graph``: which it is, and why not."""
+    said = []
+    for runtime in RUNTIMES:
+        kernels = (kernel for op in graph.ops for kernel in emitted(graph, op, runtime))
+        reason = next(filter(None, (reason_against(runtime, kernel) for kernel in kernels)), None)
+        if reason is not None:
+            said.append(f"model.tflite does not run in {runtime}: {reason}.")
+    return said
 
 
 def check_graph(graph: Graph, runtimes: Iterable[str]) -> None:

@@ -216,19 +216,23 @@ class _Rewriting:
         if ratio == 1:
             return self._keep(name, wanted, self._slice(base, name, 1, begin, wanted.count))
         # Every ratio-th sample: the first or the last of each group of so many, laid side by side.
-        length, before = wanted.count * ratio, ratio - 1
-        at_end = begin >= before and begin - before + length <= held.count
-        start = begin - before if at_end else begin
-        if start + length > held.count:  # the last group is cut off: nothing is slower, only larger
-            return self._keep(name, wanted, self._gather(base, name, begin, ratio, wanted.count))
-        block = self._slice(f"{base}/block", name, 1, start, length)
-        side = self._op("reshape", f"{base}/side", (block,), (1, wanted.count, ratio * channels))
-        return self._keep(name, wanted, self._slice(base, side, 2, before * channels if at_end else 0, channels))
+        before = ratio - 1
+        if begin >= before and begin - before + wanted.count * ratio <= held.count:
+            made = self._each(base, name, begin - before, ratio, wanted.count, before)
+        elif begin + wanted.count * ratio <= held.count:
+            made = self._each(base, name, begin, ratio, wanted.count, 0)
+        else:  # the last group is cut off
+            head = self._each(f"{base}/head", name, begin, ratio, wanted.count - 1, 0)
+            tail = self._slice(f"{base}/tail", name, 1, begin + (wanted.count - 1) * ratio, 1)
+            made = self._op("concat", base, (head, tail), (1, wanted.count, channels), axis=1)
+        return self._keep(name, wanted, made)
 
-    def _gather(self, base: str, name: str, begin: int, ratio: int, count: int) -> str:
+    def _each(self, base: str, name: str, start: int, ratio: int, count: int, place: int) -> str:
+        """Sample ``place`` of each of ``count`` groups of ``ratio`` samples from ``start`` on."""
         channels = self._tensors[name].shape[2]
-        pieces = [self._slice(f"{base}/{k}", name, 1, begin + k * ratio, 1) for k in range(count)]
-        return self._op("concat", base, tuple(pieces), (1, count, channels), axis=1)
+        block = self._slice(f"{base}/block", name, 1, start, count * ratio)
+        side = self._op("reshape", f"{base}/side", (block,), (1, count, ratio * channels))
+        return self._slice(base, side, 2, place * channels, channels)
 
     def _keep(self, name: str, wanted: Samples, made: str) -> str:
         self._chosen[name, wanted] = made
@@ -236,8 +240,8 @@ class _Rewriting:
 
     def _slice(self, out: str, x: str, axis: int, begin: int, size: int) -> str:
         shape = self._tensors[x].shape
-        if shape[axis] == size and out not in self._old.tensors:
-            return x
+        if shape[axis] == size:  # all of it; under a name that others know it by, where it must have that
+            return self._op("reshape", out, (x,), shape) if out in self._old.tensors else x
         return self._op(
             "slice", out, (x,), (*shape[:axis], size, *shape[axis + 1 :]), axis=axis, begin=begin, size=size
         )

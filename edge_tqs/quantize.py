@@ -1,4 +1,4 @@
-"""Float graph to integer graph: activation ranges from closed-loop rollouts, then scales, zero points and codes.
+"""Float graph to integer graph: scales, zero points and codes, from the ranges that calibration saw.
 
 Activations are int8 and asymmetric or int16 and symmetric, one scale a tensor; weights int8 or int4, symmetric, one
 scale a row; biases int32, or int64 beside int16 activations. What is fed back shares one quantisation with what it is
@@ -8,15 +8,16 @@ fed to (x with y, each state's input with its output), so that the closed loop n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from edge_tqs import integer, integer16, interpret
+from edge_tqs import integer, integer16
+from edge_tqs.calibration import Range, Ranges
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, State, Tensor
+from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
     FIXED_OUTPUTS,
     HIGH,
@@ -28,10 +29,8 @@ from edge_tqs.integer import (
     quantize_bias,
     quantize_weight,
 )
-from edge_tqs.rollout import closed_loop
 
-Range = tuple[float, float]
-#: ("loop", ""), ("state", its name), ("fixed", operator kind) or ("free", tensor name)
+#: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
 
 Activations = Literal["int8", "int16"]
@@ -42,52 +41,17 @@ class Scheme:
     """How one type of activations is quantised.
 
     fixed_outputs: scale and zero point where the kernel knows no other. saturation: |input| beyond which an operator's
-    output no longer changes. quant: of a range. codes: values to codes. bias_type: that of biases. refused: operators
-    that no runtime has.
+    output no longer changes. headroom: how far beyond the calibrated range codes reach. quant: of a range. codes:
+    values to codes. bias_type: that of biases. refused: operators that no runtime has.
     """
 
     fixed_outputs: Mapping[str, tuple[float, int]]
     saturation: Mapping[str, float]
+    headroom: float
     quant: Callable[[float, float], Quant]
     codes: Callable[[Array, Quant], Array]
     bias_type: DType
     refused: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, eq=False)
-class Ranges:
-    """(least, greatest) value of every activation tensor that calibration saw, by tensor name."""
-
-    bounds: Mapping[str, Range]
-
-
-def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
-    """The ranges of all activations over float rollouts of ``seeds`` (N, W, F float32), ``horizon`` steps each.
-
-    Raises ModelError when a rollout leaves the finite numbers: no scale could hold it.
-    """
-    names = [name for name, tensor in graph.tensors.items() if tensor.data is None]
-    probed = _with_probes(graph, names)
-    probed_step = interpret.float_step(probed)
-    zero_states = interpret.zero_states(probed, seeds.shape[0])
-    count, idle = len(graph.states), zero_states[len(graph.states) :]
-    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-
-    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-        y, observed = probed_step(x, states + idle)
-        for index, value in enumerate(observed[count:]):
-            low[index], high[index] = min(low[index], value.min()), max(high[index], value.max())
-        return y, observed[:count]
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        closed_loop(step, graph.forecast, seeds.astype(np.float32), horizon, zero_states[:count], "calibration")
-    for name, least, greatest in zip(names, low, high, strict=True):
-        if not np.isfinite(least + greatest):
-            raise ModelError(
-                f"{graph.name}: tensor {name} leaves the finite numbers within {horizon} closed-loop steps",
-                hint="Fed its own forecasts, the float model diverges: try a shorter horizon, or train it on rollouts.",
-            )
-    return Ranges({name: (float(least), float(most)) for name, least, most in zip(names, low, high, strict=True)})
 
 
 def quantize(
@@ -123,7 +87,9 @@ def quantize(
                 hint="Use int8 activations, or another activation function in this layer.",
             )
     quants = _activation_quants(pinned, families, ranges, scheme)
-    tensors = {name: replace(pinned.tensors[name], dtype=activations, quant=quant) for name, quant in quants.items()}
+    tensors = {
+        name: replace(pinned.tensors[name], dtype=activations, quant=quant, group="") for name, quant in quants.items()
+    }
     for name, tensor in tensors.items():
         if tensor.data is not None and tensor.quant is not None:
             tensors[name] = replace(tensor, data=scheme.codes(tensor.data, tensor.quant))
@@ -133,6 +99,23 @@ def quantize(
     order = {name: place for place, name in enumerate(pinned.tensors)}
     ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
     return replace(pinned, tensors=ordered, ops=ops).check()
+
+
+def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
+    """``graph`` (float) with the weights and biases of ``quantized``, which quantize made of it, as real numbers.
+
+    Its activations stay float: it shows what the weights alone do. Of a constant that several operators read, and that
+    has codes of its own for each, it takes the first's.
+    """
+    changed: dict[str, Tensor] = {}
+    dense = [[op for op in whole.ops if op.kind == "fully_connected"] for whole in (graph, quantized)]
+    for op, rounded in zip(*dense, strict=True):
+        for name, source in zip(op.inputs[1:], rounded.inputs[1:], strict=True):
+            codes = quantized.tensors[source]
+            if name not in changed and codes.data is not None and codes.quant is not None:
+                scale = codes.quant.scale.astype(np.float64).reshape(-1, *[1] * (codes.data.ndim - 1))
+                changed[name] = replace(graph.tensors[name], data=(codes.data * scale).astype(np.float32))
+    return graph.with_tensors(changed)
 
 
 def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
@@ -147,19 +130,6 @@ def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
     for source, width in widths.items():
         if width not in WEIGHT_LIMIT:
             raise UsageError(f"The plan gives {source} {width} bits", hint="Weights have 4 or 8 bits.")
-
-
-# --- calibration ----------------------------------------------------------------------------------------------------
-
-
-def _with_probes(graph: Graph, names: Iterable[str]) -> Graph:
-    """``graph`` with one more state for each name, whose output is that tensor: so its step returns them all."""
-    tensors, probes = dict(graph.tensors), []
-    for name in names:
-        idle = f"{name}?"
-        tensors[idle] = replace(graph.tensors[name], name=idle)
-        probes.append(State(idle, idle, name))
-    return replace(graph, tensors=tensors, states=(*graph.states, *probes))
 
 
 # --- which tensors share a quantisation -----------------------------------------------------------------------------
@@ -194,13 +164,14 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
 def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
     """Give each tensor its family, and cut loose what would have to be in two.
 
-    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of logistic or tanh
-    outputs; any other root and what is moved from it is a family of its own. Before a concatenation, and where y or a
-    state's output carries codes of another family (y is h, or comes from a logistic), a "quantize" operator to a new
-    tensor is added.
+    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of a group, of logistic
+    or tanh outputs; any other root and what is moved from it is a family of its own. Before a concatenation, and where
+    y or a state's output carries codes of another family (y is h, or comes from a logistic), a "quantize" operator to a
+    new tensor is added.
     """
     families: dict[str, Family] = {graph.input: ("loop", "")}
     families |= {state.input: ("state", state.name) for state in graph.states}
+    families |= {name: ("group", tensor.group) for name, tensor in graph.tensors.items() if tensor.group}
     families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in FIXED_OUTPUTS}
     roots, copies = _roots(graph, families)
     tensors, ops = dict(graph.tensors), list[Op]()
@@ -247,7 +218,7 @@ def _activation_quants(
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
             limit = _saturation(graph, {name for name in names if families[name] == family}, scheme)
-            quants[family] = scheme.quant(max(low, -limit), min(high, limit))
+            quants[family] = scheme.quant(max(scheme.headroom * low, -limit), min(scheme.headroom * high, limit))
     return {name: quants[families[name]] for name in names}
 
 
@@ -282,6 +253,7 @@ SCHEMES: dict[Activations, Scheme] = {
     "int8": Scheme(
         fixed_outputs=integer.FIXED_OUTPUTS,
         saturation={"logistic": 6.25, "tanh": 3.125},  # ln(511) and atanh(255/256), rounded up
+        headroom=1.0,
         quant=affine,
         codes=integer.quantize_activations,
         bias_type="int32",
@@ -289,6 +261,8 @@ SCHEMES: dict[Activations, Scheme] = {
     "int16": Scheme(
         fixed_outputs=integer16.FIXED_OUTPUTS,
         saturation={"logistic": 10.67, "tanh": 5.34},  # 255 / 24 and its half, the table's end, rounded up
+        # Two of the 16 bits. What they would resolve is far below the weights' error; what leaves the range is not.
+        headroom=4.0,
         quant=integer16.symmetric,
         codes=integer16.quantize_activations,
         bias_type="int64",
@@ -322,17 +296,25 @@ def _with_constants(
     width = widths[source]
     floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
     codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
-    weight_name = _free_name(tensors, weight.name, index)
     dtype: DType = "int8" if width == 8 else "int4"
-    tensors[weight_name] = Tensor(weight_name, weight.shape, dtype, codes, Quant(scale), weight.source)
-    inputs: tuple[str, ...] = (op.inputs[0], weight_name)
+    made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
     if bias is not None:
-        bias_name = _free_name(tensors, bias.name, index)
         bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
         bias_codes = quantize_bias(_data(bias), bias_scale).astype(scheme.bias_type)
-        tensors[bias_name] = Tensor(bias_name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source)
-        inputs = (*inputs, bias_name)
-    return replace(op, inputs=inputs)
+        made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source))
+    return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
+
+
+def _add_constant(tensors: dict[str, Tensor], made: Tensor, index: int) -> str:
+    """Add a constant of operator ``index``; the name of the same one where an operator before has added it."""
+    known = tensors.get(made.name)
+    if known is not None and known.quant is not None and made.quant is not None:
+        same = known.dtype == made.dtype and np.array_equal(known.quant.scale, made.quant.scale)
+        if same and np.array_equal(_data(known), _data(made)):
+            return made.name
+    name = _free_name(tensors, made.name, index)
+    tensors[name] = replace(made, name=name)
+    return name
 
 
 def _constant(graph: Graph, op: Op, place: int) -> Tensor:

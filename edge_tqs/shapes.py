@@ -55,7 +55,9 @@ def _binary(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence
 
 def _split(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
     parts, x = attrs["parts"], inputs[0]
-    return len(x) == 2 and parts >= 1 and x[1] % parts == 0 and list(outputs) == [(1, x[1] // parts)] * parts
+    if parts < 1 or x[-1] % parts != 0 or x not in ((1, x[-1]), (1, 1, x[-1])):
+        return False
+    return list(outputs) == [(*x[:-1], x[-1] // parts)] * parts
 
 
 def _slice(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:

@@ -119,11 +119,11 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
         shape = graph.tensors[op.outputs[0]].shape[1:]
         return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
     if op.kind == "split":
-        width = graph.tensors[op.outputs[0]].shape[1]
+        width = graph.tensors[op.outputs[0]].shape[-1]
 
         def split(values: Slots) -> None:
             for index, slot in enumerate(outputs):
-                values[slot] = values[a][:, index * width : (index + 1) * width]
+                values[slot] = values[a][..., index * width : (index + 1) * width]
 
         return split
     table = integer.unary_table(graph, op)

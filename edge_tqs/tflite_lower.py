@@ -233,7 +233,8 @@ class _Lowering:
         if op.kind == "fully_connected":
             self._append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
         elif op.kind == "split":
-            self._append(op.kind, [self._constant(1, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
+            axis = len(self._written_shape(op.outputs[0])) - 1
+            self._append(op.kind, [self._constant(axis, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
         elif op.kind == "slice":
             begin, size = self._slice_operands(op)
             self._append(op.kind, [*inputs, begin, size], outputs)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edge_tqs import simulate
+from edge_tqs.calibration import calibrate
 from edge_tqs.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
-from edge_tqs.quantize import calibrate, quantize
+from edge_tqs.quantize import quantize
 from edge_tqs.shapes import conv_length
 
 KINDS = ("mlp", "lstm", "gru", "tcn")
@@ -155,8 +156,11 @@ def window_layers(b: Builder, x: str) -> str:
     if rng.random() < 0.5:
         _, length, rows = b.tensors[y].shape
         centre = shaped(b, "mean", (y,), "centre", (1, 1, rows))
+        kind = str(rng.choice(("add", "sub", "mul")))
+        if kind == "mul":  # a product of two values may grow without end when it is fed back
+            centre = shaped(b, "tanh", (centre,), "gate", (1, 1, rows))
         order = (y, centre) if rng.random() < 0.7 else (centre, y)
-        y = shaped(b, str(rng.choice(("add", "sub", "mul"))), order, "centred", (1, length, rows))
+        y = shaped(b, kind, order, "centred", (1, length, rows))
     _, length, rows = b.tensors[y].shape
     block = conv(b, y, "second", rows, "relu", keep=True)
     y = shaped(b, "add", (y, block), "residual", (1, length, rows))

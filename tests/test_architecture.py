@@ -60,6 +60,7 @@ PARTS = {
     "c_dense": "emit_c",
     "c_tables": "emit_c",
     "c_text": "emit_c",
+    "c_tables16": "emit_c",
     "memory": "emit_c",
     "report_page": "report",
     "plot": "report",
@@ -67,6 +68,7 @@ PARTS = {
     "plan_file": "plan",
     "gram_search": "refine",
     "divergence": "score",
+    "calibration": "quantize",
 }
 
 #: The pipelines and what feeds and shows them: they compose the steps.

@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from c_library import TRAPS, Forecaster
+from graphs import METADATA, needs_tflm
 
-from edge_tqs import keras_model
+from edge_tqs import keras_model, simulate, tflite_model
+from edge_tqs.calibration import calibrate
 from edge_tqs.errors import CheckError, ModelError, ToolError, UsageError
 from edge_tqs.interpret import float_rollout
 from edge_tqs.keras_model import load
+from edge_tqs.quantize import quantize
+from edge_tqs.runtimes import rollout_in
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
 W, F = 6, 3
@@ -92,6 +97,20 @@ def centred(keras: Any) -> Any:
     gated = layers.Multiply()([layers.Dense(5, activation="sigmoid")(pooled), layers.Dense(5)(pooled), pooled])
     last = layers.Flatten()(layers.Cropping1D((W - 1, 0))(x))
     return keras.Model(x, layers.Add()([last, layers.Dense(F)(gated)]))
+
+
+def centred_recurrent(kind: str, **config: Any) -> Make:
+    """A recurrent layer on what lies beside the window's mean, and a skip around it: no step graph can do that."""
+
+    def make(keras: Any) -> Any:
+        layers = keras.layers
+        x = keras.Input((W, F))
+        y = layers.Subtract()([x, layers.GlobalAveragePooling1D(keepdims=True)(x)])
+        y = getattr(layers, kind)(4, return_sequences=True, **config)(y)
+        y = getattr(layers, kind)(5, **config)(layers.Dense(6, activation="relu")(y))
+        return keras.Model(x, layers.Add()([layers.Flatten()(layers.Cropping1D((W - 1, 0))(x)), layers.Dense(F)(y)]))
+
+    return make
 
 
 def shared_value(keras: Any) -> Any:
@@ -180,7 +199,24 @@ MODELS: dict[str, Make] = {
     "centred": centred,
     "shared value": shared_value,
     "two heads": two_heads,
+    "centred lstm": centred_recurrent("LSTM"),
+    "centred gru": centred_recurrent("GRU"),
+    "centred gru before": centred_recurrent("GRU", reset_after=False, use_bias=False),
+    "sequences of many samples": sequential(
+        lambda layers: layers.ZeroPadding1D((0, 15)),
+        recurrent("LSTM", 2, return_sequences=True),
+        conv(2, 3, strides=2, activation="relu"),
+        flatten,
+        dense(),
+    ),
+    "one sample": sequential(
+        lambda layers: layers.Cropping1D((W - 1, 0)), recurrent("GRU", 3, return_sequences=True), flatten, dense()
+    ),
 }
+
+
+#: Recurrent models that are built over the whole window, without states.
+UNROLLED = ("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -192,7 +228,7 @@ def test_graph_equals_keras_step_by_step_and_in_closed_loop(name: str, keras: An
     assert loaded.parameters == model.count_params()
     assert loaded.source_hash == hashlib.sha256(path.read_bytes()).hexdigest()
     forecast = loaded.graph.forecast
-    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers)
+    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers) and name not in UNROLLED
     assert (forecast.window, forecast.channels, forecast.feedback) == (W, F, (0, 1, 2))
     assert forecast.recurrence == ("windowed" if has_states else "none")
     window = np.random.default_rng(5).normal(size=(2, W, F)).astype(np.float32)
@@ -201,6 +237,48 @@ def test_graph_equals_keras_step_by_step_and_in_closed_loop(name: str, keras: An
         y = np.asarray(model(window, training=False))
         np.testing.assert_allclose(found[:, t], y, atol=1e-4)
         window = np.concatenate([window[:, 1:], y[:, None]], axis=1)
+
+
+@pytest.mark.parametrize("name", UNROLLED)
+def test_the_steps_of_an_unrolled_layer_read_the_same_weights(name: str, keras: Any, tmp_path: Path) -> None:
+    model = MODELS[name](keras)
+    graph = load(save(model, tmp_path / "m.keras")).graph
+    assert sum(tensor.size for tensor in graph.tensors.values() if tensor.source) == model.count_params()
+    result = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, windows(4), 6))
+    assert sum(tensor.size for tensor in result.tensors.values() if tensor.source) == model.count_params()
+
+
+@needs_tflm
+@pytest.mark.parametrize("name", MODELS)
+def test_every_form_of_the_model_computes_the_same(name: str, keras: Any, tmp_path: Path) -> None:
+    """The numpy reference, tflite-micro and the C, bit for bit; the file read back is the same graph."""
+    graph = load(save(MODELS[name](keras), tmp_path / "m.keras")).graph
+    widths = {source: 4 if number % 2 else 8 for number, source in enumerate(graph.weights())}
+    result = quantize(graph, widths, calibrate(graph, windows(4), 6))
+    file = tflite_model.write(result, METADATA)
+    assert tflite_model.read(file)[0].ops == result.ops
+    codes = simulate.encode(result, windows(3))
+    expected = simulate.integer_rollout(result, codes, 8).outputs
+    np.testing.assert_array_equal(rollout_in("tflm", file, result, codes, 8).outputs, expected)
+    forecaster = Forecaster(result, tmp_path, TRAPS)
+    for seed, outputs in zip(codes, expected, strict=True):
+        forecaster.reset()
+        forecaster.push_codes(seed)
+        np.testing.assert_array_equal(forecaster.forecast_codes(8)[0], outputs)
+
+
+def windows(count: int) -> np.ndarray:
+    return np.random.default_rng(9).normal(size=(count, W, F)).astype(np.float32)
+
+
+@pytest.mark.parametrize("config", [{}, {"stateful": True}])
+def test_states_cannot_be_carried_by_a_model_of_the_whole_window(config: Any, keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+    x = keras.Input((W, F), batch_size=1 if config else None)
+    y = layers.Dense(F)(layers.LSTM(3, **config)(layers.Conv1D(3, 2, name="over")(x)))
+    path = save(keras.Model(x, y), tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=r"layer over .*no state can be carried"):
+        load(path, recurrence="auto" if config else "stateful")
 
 
 def test_a_padding_goes_into_the_convolution_behind_it(keras: Any, tmp_path: Path) -> None:
@@ -345,7 +423,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
     "softmax": (sequential(flatten, dense(), lambda layers: layers.Softmax(name="soft")), "layer soft"),
     "activation": (sequential(flatten, dense(F, "gelu", name="head")), "layer head .*activation gelu"),
-    "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), flatten, dense()), "return_sequences"),
+    "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), dense()), "return_sequences"),
     "backwards": (sequential(recurrent("GRU", go_backwards=True, name="r"), dense()), "layer r .*go_backwards"),
     "cell": (sequential(recurrent("LSTM", activation="relu", name="r"), dense()), "layer r .*activation relu"),
     "gates": (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes, random_graph, single_op
+from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes, random_graph, shaped, single_op
 
 from edge_tqs import integer, integer16, kernels, runtimes, simulate, tflite_lower, tflite_model
 from edge_tqs.errors import ModelError, ToolError, UsageError
@@ -57,6 +57,47 @@ def dense(weight: str, granularity: str, activations: str = "int8") -> Graph:
         }
         graph = graph.with_tensors(changed)
     return graph
+
+
+def convolution(weight: str, granularity: str) -> Graph:
+    """A convolution with a stride and zeros on both sides, then one with a dilation, as two layers of one sequence."""
+    b = Builder(np.random.default_rng(2))
+    x = y = b.tensor("x", (1, 9, 3))
+    shapes = {"first": (1, 6, 5), "second": (1, 4, 4)}
+    for name, attrs in (
+        ("first", {"stride": 2, "dilation": 1, "left": 3, "right": 2, "activation": "relu"}),
+        ("second", {"stride": 1, "dilation": 2, "left": 2, "right": 0, "activation": "none"}),
+    ):
+        data = b.rng.normal(size=(shapes[name][2], 3, b.width(y))).astype(np.float32)
+        inputs = (y, b.tensor(f"{name}/w", data.shape, data, f"{name}/w"), b.bias(f"{name}/b", data.shape[0]))
+        y = shaped(b, "conv_1d", inputs, name, shapes[name], **attrs)
+    y = shaped(b, "reshape", (y,), "y", (1, 16))
+    graph = Graph("convolution", b.tensors, tuple(b.ops), x, y, (), Forecast(9, 3, "none", (0, 1, 2))).check()
+    bounds = {"x": (-2.0, 2.0), "first": (0.0, 6.0), "second": (-9.0, 9.0), "y": (-9.0, 9.0)}
+    graph = quantize(graph, dict.fromkeys(graph.weights(), 4 if weight == "int4" else 8), Ranges(bounds))
+    if granularity == "per_tensor":
+        changed = {}
+        for op in graph.ops[:2]:
+            scale = graph.tensors[op.inputs[1]].quant.scale[:1]
+            bias = scale * graph.tensors[op.inputs[0]].quant.scale
+            changed |= {op.inputs[1]: Quant(scale), op.inputs[2]: Quant(bias)}
+        graph = graph.with_tensors({n: replace(graph.tensors[n], quant=quant) for n, quant in changed.items()})
+    return graph
+
+
+def over_time(operator: str) -> Graph:
+    """mean, or an element-wise operator that repeats a sample over the window."""
+    b = Builder(np.random.default_rng(4))
+    x = b.tensor("x", (1, 7, 3))
+    mean = shaped(b, "mean", (x,), "mean", (1, 1, 3))
+    y = mean
+    if operator != "mean":
+        y = shaped(b, operator, (x, mean), "right", (1, 7, 3))
+        y = shaped(b, operator, (mean, y), "left", (1, 7, 3))
+    size = 3 if operator == "mean" else 21
+    y = shaped(b, "reshape", (y,), "y", (1, size))
+    graph = Graph(operator, b.tensors, tuple(b.ops), x, y, (), Forecast(7, 3, "none", (0, 1, 2))).check()
+    return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-2.0, 2.5)) | {"mean": (-1.0, 1.3)}))
 
 
 def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:
@@ -141,6 +182,32 @@ def test_a_graph_says_where_it_runs():
     assert kernels.runtimes_of(dense("int8", "per_channel", "int16")) == kernels.RUNTIMES
     assert kernels.runtimes_of(dense("int4", "per_channel", "int16")) == ("litert", "c")
     assert kernels.runtimes_of(random_graph(np.random.default_rng(0), "lstm")) == ()
+
+
+@needs_tflm
+@pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
+@pytest.mark.parametrize("weight", ["int8", "int4"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_convolutions_over_time_run(runtime, weight, granularity):
+    graph = convolution(weight, granularity)
+    kernels.check_graph(graph, [runtime, "c"])
+    # two layers in a row: LiteRT's difference of one code in the first goes through the weights of the second
+    assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]
+
+
+@needs_tflm
+@pytest.mark.parametrize("operator", ["mean", "add", "sub", "mul"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_operators_over_time_run(runtime, operator):
+    graph = over_time(operator)
+    kernels.check_graph(graph, [runtime, "c"])
+    assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 3 * ALLOWED[runtime]
+
+
+def test_a_convolution_over_time_is_one_over_an_image_but_in_c():
+    graph = convolution("int4", "per_channel")
+    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "tflm")] == ["reshape", "pad", "conv_2d"]
+    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "c")] == ["conv_1d"]
 
 
 def test_every_operator_of_a_graph_has_a_row():

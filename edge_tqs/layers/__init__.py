@@ -17,7 +17,7 @@ from edge_tqs.layers.merge import read_concatenate, read_merge
 from edge_tqs.layers.shape import read_flatten, read_nothing, read_reshape
 from edge_tqs.layers.window import read_cropping_1d, read_global_average_pooling_1d, read_zero_padding_1d
 
-__all__ = ["MERGING", "OVER_TIME", "READERS", "RECURRENT", "GraphBuilder", "KerasLayer", "Reader", "Weight"]
+__all__ = ["MERGING", "READERS", "RECURRENT", "GraphBuilder", "KerasLayer", "Reader", "Weight", "is_over_time"]
 
 #: Adds a layer to the graph; raises ModelError, by ``layer.refuse``, for a setting that cannot be built.
 Reader = Callable[[KerasLayer, GraphBuilder], None]
@@ -53,8 +53,14 @@ READERS: dict[str, Reader] = {
 #: Layers of several inputs.
 MERGING = frozenset({"Add", "Subtract", "Multiply", "Concatenate"})
 
-#: Layers that read several samples of the window at once, which no step graph can.
-OVER_TIME = frozenset({"Conv1D", "Cropping1D", "ZeroPadding1D", "GlobalAveragePooling1D"})
-
-#: Layers with states: a model that has one becomes a step graph.
+#: Layers with states: a model that has one becomes a step graph, unless it also has layers over time.
 RECURRENT = frozenset({"LSTM", "GRU"})
+
+_OVER_TIME = frozenset({"Conv1D", "Cropping1D", "ZeroPadding1D", "GlobalAveragePooling1D", "Flatten", "Reshape"})
+
+
+def is_over_time(layer: KerasLayer) -> bool:
+    """Whether a layer reads several samples of a sequence at once, which no step graph can."""
+    if 3 not in layer.ranks:
+        return False
+    return layer.kind in _OVER_TIME or (layer.kind == "Concatenate" and layer.config["axis"] in (1, -2))

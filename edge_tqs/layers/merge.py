@@ -27,14 +27,9 @@ def read_concatenate(layer: KerasLayer, builder: GraphBuilder) -> None:
     """Concatenate along the channels, or along time."""
     _check_ranks(layer)
     axis = int(layer.config["axis"])
-    first = builder.shape(builder.inputs[0])
     axis += layer.ranks[0] if axis < 0 else 0
-    axis -= layer.ranks[0] - len(first)  # one step of a recurrent model has no time axis
-    if axis < 1:
-        raise layer.refuse("joining sequences along time is not supported in a recurrent model")
-    size = sum(builder.shape(name)[axis] for name in builder.inputs)
-    shape = (*first[:axis], size, *first[axis + 1 :])
-    builder.value = builder.op("concat", f"{layer.name}/y", list(builder.inputs), shape, axis=axis)
+    axis -= layer.ranks[0] - len(builder.shape(builder.value))  # one step of a recurrent model has no time axis
+    builder.value = builder.concat(f"{layer.name}/y", builder.inputs, axis)
 
 
 def _check_ranks(layer: KerasLayer) -> None:

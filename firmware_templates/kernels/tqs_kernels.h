@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+#include "tqs_taps.h"
+
 /*
  * A dense layer, y = activation(W x + b), of K inputs and M outputs. R is M rounded up to a multiple of four: all
  * tables are padded with zeros to R rows, and the padding rows are computed but never written.
@@ -50,24 +52,6 @@ void tqs_fc_s8_v7m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
 void tqs_fc_s4_lanes(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
-
-/*
- * A convolution over time is a dense layer at each output sample, whose K * I inputs are the I channels of each of K
- * taps; its weights are those of a dense layer. tqs_taps_s8 finds these inputs: in x where they lie side by side, else
- * in buffer, which it fills. Beyond the window lie zeros, the code zero_point.
- */
-typedef struct tqs_taps {
-    uint16_t samples;  /* W */
-    uint16_t channels; /* I */
-    uint16_t taps;     /* K */
-    uint16_t stride;   /* from one output sample to the next */
-    uint16_t dilation; /* from one tap to the next */
-    uint16_t left;     /* zeros before the window */
-    int8_t zero_point; /* of x */
-} tqs_taps_t;
-
-/* x: [W][I], buffer: [K][I]; they must not overlap. Returns the inputs of output sample ``sample``, [K][I]. */
-const int8_t *tqs_taps_s8(const tqs_taps_t *layer, const int8_t *x, uint32_t sample, int8_t *buffer);
 
 /* y = the mean over time: the sum is kept in 32 bits, the division is part of the multiplier. */
 typedef struct tqs_mean {

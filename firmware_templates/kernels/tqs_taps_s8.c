@@ -1,7 +1,7 @@
 /* What one output sample of a convolution over time reads, side by side. */
 #include <string.h>
 
-#include "tqs_kernels.h"
+#include "tqs_taps.h"
 
 const int8_t *tqs_taps_s8(const tqs_taps_t *layer, const int8_t *x, uint32_t sample, int8_t *buffer) {
     const uint32_t channels = layer->channels;

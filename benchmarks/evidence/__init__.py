@@ -1,0 +1,1 @@
+"""What TQS is worth, measured: `python -m benchmarks.evidence` trains a zoo and writes docs/evidence.md."""

@@ -1,0 +1,99 @@
+"""Train the zoo, measure every method on it, and write docs/evidence.md with its plots.
+
+    python -m benchmarks.evidence            about an hour on one core
+    python -m benchmarks.evidence --quick    two models, no growth, written to build/evidence/quick
+
+What is done is kept in build/evidence: trained models, and one JSON a model as soon as it is measured. An interrupted
+run goes on from there; delete a file to have it measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from benchmarks.evidence import choose, evaluate, growth, page, peers, zoo
+from benchmarks.evidence.data import BUILD, ROOT
+
+#: Training seeds of each pair that settings are chosen on.
+CHOOSING_SEEDS = 1
+#: Architectures of a quick run: both are fast, and neither of their series is downloaded.
+QUICK = ("mlp", "residual-mlp")
+
+
+def kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``file`` holds, or else what ``make`` gives, written there."""
+    if not file.exists():
+        started = time.monotonic()
+        made = make()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps(made) + "\n", encoding="utf-8")
+        partial.replace(file)
+        print(f"{file.stem}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def choosing(members: list[zoo.Member], root: Path) -> list[dict[str, Any]]:
+    return [
+        kept(root / "choosing" / f"{m.name}.json", lambda m=m: choose.measure(zoo.trained(m), evaluate.WINDOWS))
+        for m in members
+    ]
+
+
+def judging(members: list[zoo.Member], settings: choose.Settings, root: Path, *, peer: bool) -> list[dict[str, Any]]:
+    folder = root / f"judging-{settings.draws}-{settings.seeds}{'' if peer else '-without-peer'}"
+    return [
+        kept(folder / f"{m.name}.json", lambda m=m: evaluate.measure(zoo.trained(m), settings, peer=peer))
+        for m in members
+    ]
+
+
+def one_thread() -> None:
+    """As the figures in seconds are of one core, and results must not depend on how sums are split."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two models with one training seed each")
+    parser.add_argument("--without-peer", action="store_true", help="leave out ai-edge-quantizer, which is downloaded")
+    args = parser.parse_args()
+    one_thread()
+    peer = not args.without_peer
+    if peer:
+        peers.prepare()
+    root = BUILD / "quick" if args.quick else BUILD
+    choosers, judged = zoo.members(chooses=True), zoo.members(chooses=False)
+    if args.quick:
+        choosers, judged = (
+            [m for m in half if m.architecture in QUICK and m.training_seed == 0] for half in (choosers, judged)
+        )
+    settings, candidates = choose.choose(choosing([m for m in choosers if m.training_seed < CHOOSING_SEEDS], root))
+    for member in choosers:
+        if not member.file.exists():
+            zoo.trained(member)
+    records = judging(judged, settings, root, peer=peer)
+    grown = {} if args.quick else kept(BUILD / "growth.json", growth.measure)
+    target = root if args.quick else ROOT / "docs"
+    target.mkdir(parents=True, exist_ok=True)
+    for file, text in page.files(records, asdict(settings), candidates, grown).items():
+        (target / file).write_text(text, encoding="utf-8")
+    print(target / "evidence.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The truth that methods are compared with: divergence of closed-loop rollouts on held-out windows.
+
+Divergence is the root mean square difference from the float rollout over windows, steps and channels, in standard
+deviations; weights are rounded per output channel, activations stay float. A difference counts as MOST at most, so that
+one rollout that runs away does not drown the others.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.integer import quantize_weight
+from edge_tqs.plan import Costs, Plan
+from edge_tqs.system import Part, System
+
+Array = npt.NDArray[Any]
+#: Weights up to which every assignment of 4 and 8 bits is rolled out.
+EXHAUSTIVE = 12
+#: Random roundings that the expected damage is the mean of.
+ROUNDINGS = 16
+MOST = 30.0
+#: A channel's scale (4) and zero point (8); of its bias, scale, zero point and value (16).
+CHANNEL_BYTES = 28
+#: Shares of the bytes between all-int4 and all-int8 that a plan may use.
+SHARES = (10, 25, 50, 75)
+
+
+def costs(system: System) -> dict[str, dict[int, int]]:
+    """Bytes of each weight at 8 and 4 bits: its codes, and CHANNEL_BYTES a channel at both."""
+    found = {}
+    for source, parts in system.weights.items():
+        metadata = CHANNEL_BYTES * sum(part.channels for part in parts)
+        size = system.size(source)
+        found[source] = {8: size + metadata, 4: -(-size // 2) + metadata}
+    return found
+
+
+def budgets(prices: Costs) -> dict[int, int]:
+    """Bytes of each of SHARES."""
+    low, high = (sum(options[width] for options in prices.values()) for width in (4, 8))
+    return {share: low + (high - low) * share // 100 for share in SHARES}
+
+
+def rounded(system: System, source: str, width: int, clip: float = 1.0) -> dict[str, Array]:
+    """The parts of a weight as ``width`` bits hold them, to nearest."""
+    found = {}
+    for part in system.weights[source]:
+        codes, scale = quantize_weight(part.rows(), width, clip=clip)
+        found[part.name] = part.with_rows(codes.astype(np.float32) * scale[:, None])
+    return found
+
+
+def randomly_rounded(part: Part, rng: np.random.Generator) -> Array:
+    """``part`` on its int4 grid, each value up or down at random such that the mean is the value itself."""
+    rows = part.rows()
+    _, scale = quantize_weight(rows, 4)
+    position = rows / scale[:, None]
+    codes = np.clip(np.floor(position + rng.random(rows.shape)), -7, 7)
+    return part.with_rows((codes * scale[:, None]).astype(np.float32))
+
+
+class Judge:
+    """Rolls a system out from fixed windows, (N, W, F) or with channels known ahead (N, W + T, F)."""
+
+    def __init__(self, system: System, windows: Array, horizon: int) -> None:
+        self._system, self._windows = system, windows
+        self._rollout = system.trace(horizon, len(windows))
+        self.nominal = self._rollout({}, windows).astype(np.float64)
+
+    def damage(self, changed: Mapping[str, Array]) -> float:
+        """Mean square divergence with these parts in place of the model's own."""
+        difference = self._rollout(changed, self._windows).astype(np.float64) - self.nominal
+        clipped = np.clip(np.nan_to_num(difference, nan=MOST, posinf=MOST, neginf=-MOST), -MOST, MOST)
+        return float(np.mean(np.square(clipped)))
+
+    def isolated(self, width: int) -> dict[str, float]:
+        """Mean square divergence with each weight alone rounded to ``width`` bits, the others in float."""
+        return {source: self.damage(rounded(self._system, source, width)) for source in self._system.weights}
+
+    def expected(self) -> dict[str, float]:
+        """As isolated(4), but the mean over ROUNDINGS random roundings to the int4 grid."""
+        found = {}
+        for index, (source, parts) in enumerate(self._system.weights.items()):
+            draws = []
+            for draw in range(ROUNDINGS):
+                rng = np.random.default_rng([index, draw])
+                draws.append(self.damage({part.name: randomly_rounded(part, rng) for part in parts}))
+            found[source] = float(np.mean(draws))
+        return found
+
+    def plan(self, made: Plan) -> float:
+        """Divergence, RMSE, of a plan with the clip ratios and the bias correction that it has."""
+        changed: dict[str, Array] = {}
+        for tensor in made.tensors:
+            changed |= rounded(self._system, tensor.name, tensor.width, tensor.clip)
+        bias = self._system.output_bias
+        if made.bias_correction and bias is not None:
+            changed[bias.name] = (bias.data + np.asarray(made.bias_correction)).astype(np.float32)
+        return float(np.sqrt(self.damage(changed)))
+
+    def every(self, prices: Costs) -> list[tuple[int, float]]:
+        """(bytes, divergence RMSE) of every assignment of 4 and 8 bits."""
+        both = {source: {width: rounded(self._system, source, width) for width in (8, 4)} for source in prices}
+        found = []
+        for widths in itertools.product((8, 4), repeat=len(prices)):
+            chosen = dict(zip(prices, widths, strict=True))
+            changed: dict[str, Array] = {}
+            for source, width in chosen.items():
+                changed |= both[source][width]
+            size = sum(prices[source][width] for source, width in chosen.items())
+            found.append((size, float(np.sqrt(self.damage(changed)))))
+        return found
+
+
+def optimum(every: Iterable[tuple[int, float]], budget: int) -> float:
+    """The least divergence of those that fit."""
+    return min(divergence for size, divergence in every if size <= budget)

@@ -1,0 +1,95 @@
+"""Plans of every method for one model under every budget, and what the judge says of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.evidence.judge import Judge
+from benchmarks.evidence.rivals import Damages, random, rivals
+from benchmarks.evidence.zoo import HORIZON, Trained
+from edge_tqs.plan import Costs, Plan, plan, predicted_damage
+from edge_tqs.refine import Refiner, RefineSettings
+from edge_tqs.seeds import zero_data_seeds
+from edge_tqs.system import Array
+
+#: Random plans, of whose divergence the geometric mean counts.
+RANDOM_PLANS = 8
+#: What the refinement adds, part by part; the last is the tool's default.
+REFINEMENTS = {
+    "TQS, verified": RefineSettings(gram=False, clip=False, bias_correction=False),
+    "refined": RefineSettings(clip=False, bias_correction=False),
+    "refined + clip": RefineSettings(bias_correction=False),
+    "refined + clip + bias": RefineSettings(),
+}
+#: The last again, but measured on training windows in place of zero-data ones.
+WITH_DATA = "the same, training windows"
+
+
+def knapsack(damages: Damages, prices: Costs, budget: int) -> Plan:
+    """The plan of least total damage within ``budget``, by the tool's own knapsack.
+
+    It takes scores, from which the damage at each width follows by a fixed ratio. Of two widths only the difference of
+    their damages counts, so the score that has this difference gives the plan of these damages.
+    """
+    unit = predicted_damage(1.0, 4) - predicted_damage(1.0, 8)
+    return plan({name: max(0.0, by[4] - by[8]) / unit for name, by in damages.items()}, prices, budget)
+
+
+def additive(
+    trained: Trained, judge: Judge, prices: Costs, budgets: Mapping[int, int], draws: int
+) -> tuple[dict[str, Damages], dict[str, dict[str, Any]]]:
+    """Damages by method, and {method: {divergence: {share: RMSE}, seconds}} of their plans."""
+    damages, found = {}, {}
+    for name, method in rivals(draws).items():
+        started = time.process_time()
+        damages[name] = method(trained)
+        seconds = time.process_time() - started
+        divergence = {share: judge.plan(knapsack(damages[name], prices, most)) for share, most in budgets.items()}
+        found[name] = {"divergence": divergence, "seconds": seconds}
+    drawn = [random(trained.system, draw) for draw in range(RANDOM_PLANS)]
+    by_share = {
+        share: [judge.plan(knapsack(damage, prices, most)) for damage in drawn] for share, most in budgets.items()
+    }
+    found["random"] = {"divergence": by_share, "seconds": 0.0}
+    return damages, found
+
+
+def refined(
+    trained: Trained,
+    scores: Mapping[str, float],
+    judge: Judge,
+    prices: Costs,
+    budgets: Mapping[int, int],
+    *,
+    seeds: Array,
+    settings: RefineSettings,
+) -> dict[str, Any]:
+    """{divergence: {share: RMSE}, seconds}: of all budgets together, without the score that it starts from."""
+    started = time.process_time()
+    refiner = Refiner(trained.system, scores, prices, seeds, HORIZON, settings=settings)
+    plans = {share: refiner.plan(most) for share, most in budgets.items()}
+    seconds = time.process_time() - started
+    return {"divergence": {share: judge.plan(made) for share, made in plans.items()}, "seconds": seconds}
+
+
+def refinements(
+    trained: Trained,
+    damages: Damages,
+    judge: Judge,
+    prices: Costs,
+    budgets: Mapping[int, int],
+    count: int,
+) -> dict[str, dict[str, Any]]:
+    """``refined`` of each of REFINEMENTS, from ``count`` seeds."""
+    system = trained.system
+    scores = {name: by[8] / predicted_damage(1.0, 8) for name, by in damages.items()}
+    zero = zero_data_seeds(system, count, HORIZON, 0)
+    found = {
+        name: refined(trained, scores, judge, prices, budgets, seeds=zero, settings=settings)
+        for name, settings in REFINEMENTS.items()
+    }
+    real = trained.series.windows(system.window, HORIZON, count, held_out=False)
+    found[WITH_DATA] = refined(trained, scores, judge, prices, budgets, seeds=real, settings=RefineSettings())
+    return found

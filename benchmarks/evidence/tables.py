@@ -1,0 +1,203 @@
+"""Tables of docs/evidence.md, from the records of evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.evidence.judge import SHARES
+from benchmarks.evidence.methods import REFINEMENTS, WITH_DATA
+from benchmarks.evidence.statistics import geometric_mean, median, spearman
+
+Record = Mapping[str, Any]
+RANKED = ("TQS", "HAWQ-V2", "leave-one-out", "one-step noise", "weight error")
+PLANNED = ("random", "weight error", "one-step noise", "HAWQ-V2", "leave-one-out", "TQS", *REFINEMENTS, WITH_DATA)
+PLAIN, FULL = "refined", "refined + clip + bias"
+#: Draws of the random ranking, a model.
+RANDOM = 200
+
+
+def name(record: Record) -> str:
+    return f"{record['architecture']}, {record['series']}, {record['training_seed']}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def divergence(record: Record, method: str, share: int) -> float:
+    """RMSE of a method's plan; of several plans, their geometric mean."""
+    found = record["plans"][method]["divergence"][str(share)]
+    return geometric_mean(found) if isinstance(found, list) else float(found)
+
+
+def ratios(records: Sequence[Record], method: str, over: str, shares: Sequence[int] = SHARES) -> list[float]:
+    """RMSE of one method's plans over another's, or over the "optimum" of the models that have one."""
+    found = []
+    for record in records:
+        for share in shares:
+            if over != "optimum":
+                found.append(divergence(record, method, share) / divergence(record, over, share))
+            elif record["optimum"]:
+                found.append(divergence(record, method, share) / record["optimum"][str(share)])
+    return found
+
+
+def correlations(records: Sequence[Record], method: str, truth: str) -> list[float]:
+    """Spearman of a method with the "isolated" or "expected" damage, a model each; random: the mean of RANDOM."""
+    found = []
+    for index, record in enumerate(records):
+        if method != "random":
+            found.append(spearman(record["damages"][method], record[truth]))
+            continue
+        rng = np.random.default_rng(index)
+        draws = [spearman(list(rng.random(len(record[truth]))), record[truth]) for _ in range(RANDOM)]
+        found.append(float(np.mean(draws)))
+    return found
+
+
+def rank_table(records: Sequence[Record]) -> str:
+    rows = []
+    for method in (*RANKED, "random"):
+        row = [method]
+        for truth in ("expected", "isolated"):
+            found = correlations(records, method, truth)
+            low, high = np.quantile(found, [0.25, 0.75])
+            row += [f"{median(found):.2f}", f"{low:.2f} to {high:.2f}"]
+        rows.append(row)
+    return table(["method", "expected damage: median", "quartiles", "isolated damage: median", "quartiles"], rows)
+
+
+def _by_share(records: Sequence[Record], methods: Sequence[str], over: str) -> str:
+    rows = []
+    for method in methods:
+        by_share = [geometric_mean(ratios(records, method, over, [share])) for share in SHARES]
+        every = geometric_mean(ratios(records, method, over))
+        worst = max(ratios(records, method, over))
+        rows.append([method, *(f"{v:.2f}" for v in by_share), f"{every:.2f}", f"{every**2:.2f}", f"{worst:.2f}"])
+    return table(["method", *(f"{share} %" for share in SHARES), "all, RMSE", "all, mean square", "worst, RMSE"], rows)
+
+
+def optimum_table(records: Sequence[Record]) -> str:
+    return _by_share([record for record in records if record["optimum"]], PLANNED, "optimum")
+
+
+def hawq_table(records: Sequence[Record]) -> str:
+    return _by_share(records, [method for method in PLANNED if method != "HAWQ-V2"], "HAWQ-V2")
+
+
+def grouped(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """The training seeds of each pair."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        found.setdefault((record["architecture"], record["series"]), []).append(record)
+    return found
+
+
+def zoo_table(records: Sequence[Record]) -> str:
+    rows = []
+    for (architecture, series), same in grouped(records).items():
+        errors = [geometric_mean([record["error"][kind] for record in same]) for kind in ("model", "persistence")]
+        rows.append(
+            [
+                architecture,
+                series,
+                f"{same[0]['parameters']:,}",
+                str(len(same[0]["weights"])),
+                *(f"{error:.2f}" for error in errors),
+                f"{same[0]['bytes']['int8']:,}",
+                f"{same[0]['bytes']['int4']:,}",
+            ]
+        )
+    header = ["architecture", "series", "parameters", "weights", "float RMSE", "persistence", "bytes int8", "int4"]
+    return table(header, rows)
+
+
+def pair_table(records: Sequence[Record], share: int = 50) -> str:
+    """Divergence of each pair at one budget, geometric mean of its training seeds."""
+    columns: dict[str, Callable[[Record], float | None]] = {
+        "all int4": lambda record: record["uniform"]["int4"],
+        "all int8": lambda record: record["uniform"]["int8"],
+        "optimum": lambda record: record["optimum"] and record["optimum"][str(share)],
+        "HAWQ-V2": lambda record: divergence(record, "HAWQ-V2", share),
+        "TQS": lambda record: divergence(record, "TQS", share),
+        PLAIN: lambda record: divergence(record, PLAIN, share),
+        FULL: lambda record: divergence(record, FULL, share),
+    }
+    rows = []
+    for (architecture, series), same in grouped(records).items():
+        row = [architecture, series]
+        for column in columns.values():
+            values = [value for value in map(column, same) if value is not None]
+            row.append(f"{geometric_mean(values):.3f}" if values else "")
+        rows.append(row)
+    return table(["architecture", "series", *columns], rows)
+
+
+def peer_table(records: Sequence[Record]) -> str:
+    """The peer's files beside ours of the same widths; geometric means over the training seeds."""
+    rows = []
+    for (architecture, series), same in grouped(records).items():
+        done = [record for record in same if "error" not in record["peer"]]
+        if not done:
+            rows.append([architecture, series, *[""] * 5, same[0]["peer"]["error"]])
+            continue
+        row = [architecture, series]
+        for width in ("int8", "int4"):
+            row.append(f"{geometric_mean([record['peer'][width]['divergence'] for record in done]):.3f}")
+            row.append(f"{geometric_mean([record['uniform'][width] for record in done]):.3f}")
+        for share in (10, 50):
+            row.append(f"{geometric_mean([divergence(record, FULL, share) for record in done]):.3f}")
+        row.append(" / ".join(f"{done[0]['peer'][kind]['bytes']:,}" for kind in ("float", "int8", "int4")))
+        rows.append(row)
+    ours = [f"{FULL}, {share} %" for share in (10, 50)]
+    return table(
+        ["architecture", "series", "peer int8", "our int8", "peer int4", "our int4", *ours, "peer's files"], rows
+    )
+
+
+def seconds_table(records: Sequence[Record]) -> str:
+    rows = []
+    for method in PLANNED:
+        found = [record["plans"][method]["seconds"] for record in records]
+        rows.append([method, f"{median(found):.1f}", f"{max(found):.1f}"])
+    peer = [sum(r["peer"][width]["seconds"] for width in ("int8", "int4")) for r in records if "error" not in r["peer"]]
+    if peer:
+        rows.append(["ai-edge-quantizer, both widths", f"{median(peer):.2f}", f"{max(peer):.2f}"])
+    return table(["method", "median, s", "most, s"], rows)
+
+
+def losses(records: Sequence[Record]) -> dict[str, list[str]]:
+    """What is lost: title -> one line a model, worst first."""
+    found: dict[str, list[tuple[float, str]]] = {}
+
+    def add(title: str, ratio: float, text: str) -> None:
+        found.setdefault(title, [])
+        if ratio > 1 + 1e-9:
+            found[title].append((ratio, text))
+
+    for record in records:
+        for method, rival in ((FULL, "HAWQ-V2"), (PLAIN, "HAWQ-V2"), (FULL, PLAIN), ("TQS", "HAWQ-V2")):
+            each = ratios([record], method, rival)
+            mean = geometric_mean(each)
+            text = f"{name(record)}: {mean:.2f} ({', '.join(f'{ratio:.2f}' for ratio in each)})"
+            add(f"The plan of {method} diverges more than that of {rival}", mean, text)
+        if record["optimum"]:
+            mean = geometric_mean(ratios([record], PLAIN, "optimum"))
+            add(f"{PLAIN} is more than 1.20 of the optimum", mean / 1.2, f"{name(record)}: {mean:.2f}")
+        own, other = (spearman(record["damages"][method], record["expected"]) for method in ("TQS", "HAWQ-V2"))
+        text = f"{name(record)}: {own:.2f}, HAWQ-V2 {other:.2f}"
+        add("TQS ranks the expected damage worse than HAWQ-V2", 1 + other - own, text)
+    return {title: [text for _, text in sorted(lines, reverse=True)] for title, lines in found.items()}
+
+
+def growth_table(points: Sequence[Mapping[str, Any]], axis: str) -> str:
+    methods = list(points[0]["seconds"])
+    rows = [
+        [f"{point[axis]:,}", *(f"{point['seconds'][m]:.1f}" if m in point["seconds"] else "" for m in methods)]
+        for point in points
+    ]
+    return table([axis, *(f"{method}, s" for method in methods)], rows)
