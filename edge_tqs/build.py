@@ -24,7 +24,7 @@ from edge_tqs.firmware import Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.flash_room import code_room
 from edge_tqs.graph import Graph, Scaling
 from edge_tqs.graph_system import graph_system
-from edge_tqs.keras_model import LoadedModel
+from edge_tqs.loaded import LoadedModel
 from edge_tqs.opening import Opened, open_model
 from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan

@@ -32,7 +32,7 @@ REFERENCE_WIDTH = 6
 #: D is clipped to this range. Below float32 resolution squared there is only rounding; above, a rollout that ran away.
 LEAST, MOST = float(np.finfo(np.float32).eps) ** 2, 1e3
 #: Of the noise and of the kept files: a change of either makes old files worthless.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,14 +169,22 @@ def _one(
     nominal: Array,
     report: Callable[[int], None] = lambda done: None,
 ) -> Array:
-    seeds = experiment.seeds
+    seeds, stream = experiment.seeds, _stream(system.weights[source])
     divergence = np.empty((experiment.draws, len(seeds), experiment.horizon))
     for draw in range(experiment.draws):
-        rng = np.random.default_rng([experiment.seed, zlib.crc32(source.encode()), draw])
+        rng = np.random.default_rng([experiment.seed, stream, draw])
         noisy = {part.name: add_rounding_noise(part, rng) for part in system.weights[source]}
         divergence[draw] = divergence_of(rollout(noisy, seeds), nominal)
         report(draw + 1)
     return divergence
+
+
+def _stream(parts: tuple[Part, ...]) -> int:
+    """Which random numbers a weight gets: by its rows, whatever it is called and however it is laid out.
+
+    So a model that was converted to another format, with all tensors named anew, is scored with the same noise.
+    """
+    return zlib.crc32(b"".join(np.ascontiguousarray(part.rows(), "<f4").tobytes() for part in parts))
 
 
 # --- other processes --------------------------------------------------------------------------------------------------

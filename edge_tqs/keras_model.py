@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from edge_tqs.interpret import float_step, zero_states
 from edge_tqs.layers import MERGING, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight, is_over_time
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
+from edge_tqs.loaded import LoadedModel
 from edge_tqs.positions import only_needed
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
@@ -33,22 +34,6 @@ TOLERANCE = 1e-4
 SAVE_HINT = "Save the model with Keras 3: model.save('model.keras')."
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
 SUPPORTED = f"Supported layers: {', '.join(name for name in READERS if name != 'InputLayer')}."
-
-
-@dataclass(frozen=True, eq=False)
-class LoadedModel:
-    """A Keras model that was read.
-
-    graph: float32, checked. float_vs_keras_max_abs: largest difference of a one-step forecast from Keras, in the
-    model's units. source_hash: SHA-256 of the file, hex. parameters: how many trained values. layers: one line each,
-    for printing.
-    """
-
-    graph: Graph
-    float_vs_keras_max_abs: float
-    source_hash: str
-    parameters: int
-    layers: tuple[str, ...]
 
 
 def load(

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.system import Array, Part, Rollouts, System
+from edge_tqs.errors import ModelError
+from edge_tqs.system import Array, Part, Rollouts, System, checked_feedback
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 from edge_tqs.trace import compiled, window_loop
 
@@ -31,15 +31,7 @@ def keras_system(model: Any, feedback: Sequence[int | None] | None = None) -> Sy
     without TensorFlow.
     """
     window, channels, outputs = _shapes(model)
-    feedback = tuple(feedback) if feedback is not None else _by_position(channels, outputs)
-    if len(feedback) != channels or any(source is not None and not 0 <= source < outputs for source in feedback):
-        raise UsageError(
-            f"{model.name}: {list(feedback)} does not say for each of {channels} inputs which of {outputs} outputs "
-            "becomes it",
-            hint="Give one output channel, or None for an input that is known ahead, for each input.",
-        )
-    if all(source is None for source in feedback):
-        raise UsageError(f"{model.name}: no output is fed back", hint="Name at least one fed-back channel.")
+    feedback = checked_feedback(model.name, feedback, channels, outputs)
     bias = _output_bias(model)
     values = {v.path: np.array(v.numpy()) for v in model.variables if _is_kernel(v.path) or v.path == bias}
     if len({variable.path for variable in model.variables}) != len(model.variables):
@@ -78,10 +70,6 @@ def _shapes(model: Any) -> tuple[int, int, int]:
             hint="Start the model with Input((W, F)) and let it predict one sample.",
         )
     return given[1], given[2], made[1]
-
-
-def _by_position(channels: int, outputs: int) -> tuple[int | None, ...]:
-    return tuple(channel if channel < outputs else None for channel in range(channels))
 
 
 def _is_kernel(path: str) -> bool:

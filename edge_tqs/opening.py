@@ -1,21 +1,28 @@
-"""Opening a model file: as a float Graph where one can be made of it, else as what can be scored alone."""
+"""Opening a model file: as a float Graph where one can be made of it, else as what can be scored alone.
+
+A .keras file is scored by TensorFlow, a .tflite file by LiteRT alone, whether a Graph can be made of it or not.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from edge_tqs.errors import ModelError
+from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.graph_system import graph_system
-from edge_tqs.keras_model import LoadedModel, load, load_keras
+from edge_tqs.keras_model import load, load_keras
 from edge_tqs.keras_system import keras_system
+from edge_tqs.loaded import LoadedModel
 from edge_tqs.system import System
+from edge_tqs.tflite_import import load_tflite
+from edge_tqs.tflite_system import tflite_system
 
+TFLITE_SUFFIX = ".tflite"
 Recurrence = Literal["auto", "windowed", "stateful"]
 
 
@@ -48,11 +55,13 @@ def open_model(
     window: int | None = None,
     feedback: Sequence[int | None] | None = None,
 ) -> Opened:
-    """Open a Keras model. feedback: as keras_system takes it; None is output i to input i.
+    """Open a .keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
 
-    Raises ModelError for a file that is no model or cannot be rolled out, CheckError where the graph differs from
-    Keras, ToolError without TensorFlow.
+    Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
+    CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
     """
+    if path.suffix == TFLITE_SUFFIX:
+        return _open_tflite(path, recurrence, window, tuple(feedback) if feedback is not None else None)
     refusal: ModelError
     if feedback is None or None not in feedback:
         try:
@@ -86,3 +95,32 @@ def file_hash(path: Path) -> str:
 
 def _keras_file_system(path: Path, feedback: tuple[int | None, ...] | None) -> System:
     return keras_system(load_keras(path), feedback)
+
+
+def _open_tflite(
+    path: Path, recurrence: Recurrence, window: int | None, feedback: tuple[int | None, ...] | None
+) -> Opened:
+    opener = partial(_tflite_file_system, path, feedback)
+    system = opener()
+    if window not in (None, system.window):
+        raise UsageError(
+            f"--window {window}: {path} was converted for a window of {system.window}", hint="Leave --window out."
+        )
+    if recurrence == "stateful":
+        raise UsageError(
+            f"{path} takes a whole window and keeps no state", hint="Leave --recurrence out, or give the .keras file."
+        )
+    content = path.read_bytes()
+    try:
+        loaded, refusal = load_tflite(content, system, str(path)), None
+    except ModelError as error:
+        loaded, refusal = None, error
+    return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal)
+
+
+def _tflite_file_system(path: Path, feedback: tuple[int | None, ...] | None) -> System:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}", hint="Check the path of the .tflite file.") from error
+    return replace(tflite_system(content, str(path), feedback), name=path.stem)

@@ -13,6 +13,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from edge_tqs.graph import Graph, Op, Tensor
 
 #: Operators that work on each sample by itself; those with two inputs may repeat a (1, 1, C) over time.
@@ -154,13 +156,20 @@ class _Rewriting:
             self._choose(op.inputs[0], replace(samples, first=samples.first + op.attrs["begin"]), out)
         else:
             length = _length(self._old, out)
-            inputs = [
-                self._choose(name, samples)
-                if name in self._needed and _length(self._old, name) == length
-                else self._whole(name)
-                for name in op.inputs
-            ]
-            self._add(replace(op, inputs=tuple(inputs)), samples.count)
+            inputs = tuple(self._sampled(name, samples, length) for name in op.inputs)
+            self._add(replace(op, inputs=inputs), samples.count)
+
+    def _sampled(self, name: str, samples: Samples, length: int) -> str:
+        """The samples of an input, computed or constant; all of one that is not as long as the output."""
+        tensor = self._old.tensors[name]
+        if len(tensor.shape) != 3 or tensor.shape[1] != length or samples.count == length:
+            return self._whole(name)
+        if tensor.data is None:
+            return self._choose(name, samples)
+        made = f"{name}/at_{samples.first}_{samples.step}_{samples.count}"
+        data = np.ascontiguousarray(tensor.data[:, list(samples.positions())])
+        self._tensors[made] = replace(tensor, name=made, shape=data.shape, data=data)
+        return made
 
     def _add(self, op: Op, count: int | None = None) -> None:
         """Append ``op``, whose outputs have ``count`` samples (None: as before)."""

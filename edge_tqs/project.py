@@ -167,18 +167,21 @@ def read_data(project: Project, csv: Path | None = None) -> ProjectData | None:
 def init_project(directory: Path, model: Path | None = None, data: Path | None = None) -> Path:
     """Write a commented edge-tqs.toml into ``directory`` and return its path.
 
-    Without ``model`` or ``data``, the only .keras or .csv file in the directory is taken; what its header says is
-    filled in. Raises UsageError when the file exists already, or no model is given and none or several are there.
+    Without ``model`` or ``data``, the only .keras (or else .tflite) or .csv file in the directory is taken; what its
+    header says is filled in. Raises UsageError when the file exists already, or no model is given and none or several
+    are there.
     """
     path = directory / FILE
     if path.exists():
         raise UsageError(f"{path} exists already", hint="Edit it, or remove it first.")
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", hint="Create it first.")
-    model = model or _only(directory, "*.keras")
+    model = model or _only(directory, "*.keras") or _only(directory, "*.tflite")
     data = data or _only(directory, "*.csv")
     if model is None:
-        raise UsageError(f"{directory} does not hold exactly one .keras file", hint="Name the model: --model PATH.")
+        raise UsageError(
+            f"{directory} does not hold exactly one .keras or .tflite file", hint="Name the model: --model PATH."
+        )
     columns = read_columns(data) if data else ()
     path.write_text(_template(directory, model, data, columns), encoding="utf-8", newline="\n")
     return path

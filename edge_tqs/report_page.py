@@ -301,7 +301,7 @@ def _checks(build: BuildReport) -> str:
     host = build.host
     exact = {True: "yes", False: "NO", None: "not compared"}[host.tflm_bit_exact]
     rows = [
-        ("float graph against Keras, largest difference", _figure(host.float_vs_keras_max_abs)),
+        ("float graph against the model file, largest difference", _figure(host.float_vs_keras_max_abs)),
         ("integer reference equals tflite-micro bit for bit", exact),
         (
             "RMSE of ai-edge-litert against it",

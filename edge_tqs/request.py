@@ -63,7 +63,7 @@ def model_request(
         if model is None:
             raise UsageError(
                 f"no model was given and there is no {FILE} here",
-                hint="Name a .keras file, or write a project with `edge-tqs init MODEL --data CSV`.",
+                hint="Name a .keras or .tflite file, or write a project with `edge-tqs init MODEL --data CSV`.",
             )
         project = _bare_project(model, data)
     series = read_data(project, data)

@@ -6,19 +6,17 @@ stand-alone program tflite_rollout.py.
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import simulate, tflite_lower
+from edge_tqs import litert, simulate, tflite_lower
 from edge_tqs.errors import ToolError
 from edge_tqs.graph import Array, Graph
 from edge_tqs.needs import Need, python_package
@@ -32,11 +30,11 @@ _LEAST_ARENA = 1 << 16
 
 def needs() -> tuple[Need, ...]:
     """The runtimes that are Python packages; tflite-micro is published for x86-64 alone."""
-    litert = python_package("ai_edge_litert", "runs the flatbuffer as Linux boards do", "ai-edge-litert>=2.1")
+    ai_edge = python_package("ai_edge_litert", "runs the flatbuffer as Linux boards do", "ai-edge-litert>=2.1")
     if platform.machine() != "x86_64":
-        return (litert,)
+        return (ai_edge,)
     tflm = "tflite-micro==0.dev20261023182759"
-    return litert, python_package("tflite_micro", "runs the flatbuffer as microcontrollers do", tflm)
+    return ai_edge, python_package("tflite_micro", "runs the flatbuffer as microcontrollers do", tflm)
 
 
 def tflm_step(model: bytes) -> Step:
@@ -71,13 +69,7 @@ def litert_step(model: bytes) -> Step:
     Raises ToolError when the package is missing or refuses the model.
     """
     try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise _missing("ai-edge-litert", "pip install ai-edge-litert") from error
-    try:
-        with _silent_stderr():  # XNNPACK announces itself from C++
-            interpreter = Interpreter(model_content=model, num_threads=1)
-            interpreter.allocate_tensors()
+        interpreter = litert.interpreter(model)
     except (RuntimeError, ValueError) as error:
         raise ToolError(f"ai-edge-litert refuses the model: {error}") from error
     inputs = [detail["index"] for detail in interpreter.get_input_details()]
@@ -146,16 +138,3 @@ def _state_count(model: bytes) -> int:
 
 def _missing(package: str, command: str, note: str = "") -> ToolError:
     return ToolError(f"The Python package {package} is not installed", hint=f"{command}. {note}".strip())
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[Any]:
-    """Point file descriptor 2 at nothing for a while: C++ code writes to it past sys.stderr."""
-    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nothing)

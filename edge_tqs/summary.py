@@ -100,7 +100,7 @@ def build_summary(result: BuildReport, out: Path) -> str:
     lines = [
         f"model       {model.name} ({model.recurrence}), window {model.window}, {model.channels} channels, "
         f"{model.parameters:,} parameters, {model.activations} activations, hash {model.hash[:12]}",
-        f"float       differs from Keras by at most {_number(host.float_vs_keras_max_abs)}",
+        f"float       differs from the model file by at most {_number(host.float_vs_keras_max_abs)}",
         f"plan        {wide} weights int8, {len(result.tensors) - wide} int4: {size.mixed:,}{budget} bytes "
         f"(int4 {size.int4:,}, int8 {size.int8:,}, float32 {size.float32:,})",
         f"divergence  RMSE from float over {host.horizon} steps, {host.rollouts} rollouts: "

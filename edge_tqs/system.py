@@ -9,12 +9,14 @@ float Graph, any Keras model and a black box behind LiteRT are scored and planne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from edge_tqs.errors import UsageError
 
 Array = npt.NDArray[Any]
 #: (changed parts by Part.name, seeds) -> outputs (N, T, outputs) float32. Parts left out are the model's own.
@@ -92,3 +94,23 @@ class System:
     def size(self, source: str) -> int:
         """Values in a weight."""
         return sum(part.data.size for part in self.weights[source])
+
+
+def checked_feedback(
+    name: str, feedback: Sequence[int | None] | None, channels: int, outputs: int
+) -> tuple[int | None, ...]:
+    """``feedback`` of the model ``name`` once it is well formed; output i becomes input i where it is not given.
+
+    Without it, inputs beyond the last output are known ahead. Raises UsageError.
+    """
+    if feedback is None:
+        return tuple(channel if channel < outputs else None for channel in range(channels))
+    if len(feedback) != channels or any(source is not None and not 0 <= source < outputs for source in feedback):
+        raise UsageError(
+            f"{name}: {list(feedback)} does not say for each of {channels} inputs which of {outputs} outputs "
+            "becomes it",
+            hint="Give one output channel, or None for an input that is known ahead, for each input.",
+        )
+    if all(source is None for source in feedback):
+        raise UsageError(f"{name}: no output is fed back", hint="Name at least one fed-back channel.")
+    return tuple(feedback)

@@ -113,7 +113,8 @@ def window_loop(
             fed = tf.where(ahead, seeds[:, window + t], fed)
         return t + 1, tf.concat([seen[:, 1:], fed[:, None]], axis=1), found.write(t, y)
 
-    _, _, found = tf.while_loop(lambda t, *_: t < horizon, body, (0, seeds[:, :window], found))
+    first = tf.ensure_shape(seeds[:, :window], (seeds.shape[0], window, seeds.shape[2]))  # unrolled layers need W
+    _, _, found = tf.while_loop(lambda t, *_: t < horizon, body, (0, first, found))
     return tf.reshape(tf.transpose(found.stack(), (1, 0, 2)), (batch, horizon, outputs))
 
 

@@ -26,6 +26,7 @@ FOUNDATION = (
     "sigmoid_table",
     "integer16",
     "graph_file",
+    "loaded",
     "templates",
     "boards",
     "wire",
@@ -39,6 +40,10 @@ FOUNDATION = (
     "trace",
     "graph_system",
     "keras_system",
+    "litert",
+    "tflite_file",
+    "tflite_weights",
+    "tflite_system",
     "seeds",
 )
 
@@ -48,6 +53,9 @@ PARTS = {
     "tflite_lower": "tflite_model",
     "tflite_raise": "tflite_model",
     "tflite_rollout": "runtimes",
+    "tflite_moves": "tflite_import",
+    "tflite_operators": "tflite_import",
+    "tflite_views": "tflite_import",
     "c_calls": "emit_c",
     "c_dense": "emit_c",
     "c_tables": "emit_c",

@@ -1,0 +1,117 @@
+"""A float TensorFlow Lite file, whoever wrote it, as a float Graph, compared with LiteRT. TensorFlow is not needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import CheckError, ModelError
+from edge_tqs.graph import Forecast, Graph
+from edge_tqs.interpret import float_step
+from edge_tqs.loaded import LoadedModel
+from edge_tqs.positions import only_needed
+from edge_tqs.system import System
+from edge_tqs.tflite_file import FileGraph, parse
+from edge_tqs.tflite_operators import SHAPE_TYPES, TABLE, import_operator
+from edge_tqs.tflite_views import Growing
+from edge_tqs.tflite_weights import find_weights
+
+Array = npt.NDArray[Any]
+
+#: Random windows that the graph and LiteRT are compared on.
+CHECK_WINDOWS = 16
+#: Largest difference from LiteRT, relative to 1 + max|y|: float32 rounding.
+TOLERANCE = 1e-4
+SUPPORTED = (
+    f"Supported operators: {', '.join(sorted(TABLE))}. `edge-tqs score` and `edge-tqs plan` take any float model."
+)
+
+
+def load_tflite(model: bytes, system: System, name: str) -> LoadedModel:
+    """The float graph of a ``model``, as ``system`` (what tflite_system makes of it) runs it in LiteRT.
+
+    The window goes in, the forecast comes out (recurrence "none"); a weight's source is its name in ``system``.
+    Raises ModelError for an operator that a graph cannot hold, naming it, and for a forecaster that does not predict
+    all its inputs; CheckError where the graph differs from LiteRT. Messages begin with ``name``.
+    """
+    try:
+        graph = _import(model, system)
+        largest = _compare(graph, system)
+    except (ModelError, CheckError) as error:
+        raise type(error)(f"{name}: {error.message}", hint=error.hint) from error.__cause__
+    kinds = Counter(op.kind for op in graph.ops)
+    return LoadedModel(
+        graph,
+        largest,
+        hashlib.sha256(model).hexdigest(),
+        _parameters(parse(model).graphs[0]),
+        tuple(f"{kind}: {count}" for kind, count in kinds.items()),
+    )
+
+
+def _import(model: bytes, system: System) -> Graph:
+    parsed = parse(model)
+    file = parsed.graphs[0]
+    _check_kinds(file)
+    feedback = tuple(source for source in system.feedback if source is not None)
+    if system.exogenous or system.outputs != system.channels:
+        raise ModelError(
+            f"it predicts {system.outputs} values from {system.channels} channels: such a model can be scored and "
+            "planned, not built yet",
+            hint="Use `edge-tqs score` and `edge-tqs plan`, or train it on the columns that it predicts.",
+        )
+    growing = Growing(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
+    try:
+        for op in file.operators:
+            import_operator(op, growing)
+        last = growing.views[file.outputs[0]]
+        output = growing.read(last, (1, system.outputs))
+    except ModelError as error:
+        raise ModelError(error.message, hint=error.hint or SUPPORTED) from error
+    ops = growing.needed_operators(output)
+    used = {growing.input, output, *(name for op in ops for name in (*op.inputs, *op.outputs))}
+    tensors = {name: tensor for name, tensor in growing.tensors.items() if name in used}
+    forecast = Forecast(system.window, system.channels, "none", feedback)
+    graph = only_needed(Graph(system.name, tensors, ops, growing.input, output, (), forecast).check())
+    missing = sorted(system.weights.keys() - graph.weights().keys())
+    if missing:
+        raise ModelError(f"its weights {', '.join(missing)} have no part in the forecast", hint=SUPPORTED)
+    return graph
+
+
+def _check_kinds(file: FileGraph) -> None:
+    """Raise ModelError that names every kind of operator that no graph holds."""
+    kinds = {op.kind for op in file.operators if not {file.tensors[index].dtype for index in op.outputs} <= SHAPE_TYPES}
+    unknown = sorted(kinds - TABLE.keys())
+    if unknown:
+        raise ModelError(
+            f"it cannot be built: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not supported",
+            hint=SUPPORTED,
+        )
+
+
+def _parameters(file: FileGraph) -> int:
+    """Values of the constants that operators compute with, each buffer once; single ones are rarely trained."""
+    read = {index for op in file.operators for index in op.inputs if index >= 0}
+    constants = {tensor.buffer: tensor for tensor in (file.tensors[index] for index in sorted(read))}.values()
+    return sum(t.data.size for t in constants if t.data is not None and t.dtype == "FLOAT32" and t.shape)
+
+
+def _compare(graph: Graph, system: System) -> float:
+    """Largest difference of the graph's forecasts from LiteRT's; CheckError beyond TOLERANCE."""
+    shape = (CHECK_WINDOWS, system.window, system.channels)
+    windows = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    expected = system.roll(windows, 1)[:, 0]
+    found, _ = float_step(graph)(windows, ())
+    largest = float(np.max(np.abs(expected - found)))
+    limit = TOLERANCE * (1.0 + float(np.max(np.abs(expected))))
+    if not largest <= limit:
+        raise CheckError(
+            f"the float graph differs from LiteRT by {largest:.3g}, more than {limit:.3g}",
+            hint="This is a defect of edge-tqs: please report it with the model.",
+        )
+    return largest

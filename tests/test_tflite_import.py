@@ -1,0 +1,431 @@
+"""A foreign .tflite as a float Graph: against LiteRT and Keras, built without TensorFlow, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tflite_by_hand as by_hand
+import tflite_models
+from ai_edge_litert import schema_py_generated as schema
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_tqs import tflite_import
+from edge_tqs.errors import CheckError, ModelError, UsageError
+from edge_tqs.graph import Graph
+from edge_tqs.keras_model import load
+from edge_tqs.loaded import LoadedModel
+from edge_tqs.opening import open_model
+from edge_tqs.tensorflow_import import import_tensorflow
+from edge_tqs.tflite_import import load_tflite
+from edge_tqs.tflite_system import tflite_system
+
+ROOT = Path(__file__).parent.parent
+BUILT = ("mlp", "tcn", "residual", "gru", "lstm", "nbeats")
+NOT_BUILT = {
+    "depthwise": "DEPTHWISE_CONV_2D",
+    "patches": "GELU, NEG, RSQRT, SQUARED_DIFFERENCE",
+    "dlinear": "AVERAGE_POOL_2D",
+    "attention": "NEG, RSQRT, SOFTMAX, SQUARED_DIFFERENCE",
+}
+#: as (model, batch); an unrolled layer with an open batch makes its first state of as many zeros
+IMPORTED = [*((name, 1) for name in BUILT), ("mlp", None), ("tcn", None), ("residual", None), ("nbeats", None)]
+
+
+def loaded(model: bytes) -> LoadedModel:
+    return load_tflite(model, tflite_system(model, "m"), "m.tflite")
+
+
+def structure(graph: Graph) -> list[tuple[Any, ...]]:
+    return [(op.kind, [graph.tensors[name].shape for name in op.inputs], dict(op.attrs)) for op in graph.ops]
+
+
+@pytest.mark.parametrize(("name", "batch"), IMPORTED)
+def test_models_of_supported_operators_are_imported_as_litert_computes_them(name: str, batch: int | None) -> None:
+    model = tflite_models.build(name)
+    content = tflite_models.convert(model, batch=batch)
+    system = tflite_system(content, name)
+    read = load_tflite(content, system, name)
+    assert read.float_vs_keras_max_abs < 1e-5
+    assert list(read.graph.weights()) == list(system.weights)
+    assert read.graph.forecast.recurrence == "none"
+    if name != "gru" and (name, batch) != ("tcn", None):  # their biases are cut up, or have zeros beside them
+        assert read.parameters == model.count_params()
+
+
+@pytest.mark.parametrize("name", ["mlp", "tcn"])
+@pytest.mark.parametrize("batch", [1, None])
+def test_a_file_gives_the_graph_that_its_keras_model_gives(name: str, batch: int | None, tmp_path: Path) -> None:
+    model = tflite_models.build(name)
+    model.save(tmp_path / "model.keras")
+    assert structure(loaded(tflite_models.convert(model, batch=batch)).graph) == structure(
+        load(tmp_path / "model.keras").graph
+    )
+
+
+@pytest.mark.parametrize("name", NOT_BUILT)
+def test_other_operators_are_refused_by_name_and_still_scored(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite_models.convert(tflite_models.build(name)))
+    opened = open_model(path)
+    assert opened.loaded is None
+    with pytest.raises(ModelError, match=f"model.tflite: it cannot be built: {NOT_BUILT[name]} (is|are) not") as error:
+        opened.need_graph()
+    assert "Supported operators: ADD, " in error.value.hint
+    assert opened.opener().weights.keys() == opened.system.weights.keys()
+    assert opened.system.name == "model"
+
+
+# --- operators one by one ---------------------------------------------------------------------------------------------
+
+
+class Drawn:
+    """A chain of moving operators drawn at random, which ends in a dense layer."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.data, self.made = data, by_hand.Maker()
+        self.x = self.made.value("x", (1, 6, 4))
+        self.value, self.shape = self.x, (1, 6, 4)
+        self.number = 0
+
+    def name(self) -> str:
+        self.number += 1
+        return f"v{self.number}"
+
+    def axis(self) -> int:
+        return self.data.draw(st.integers(0, len(self.shape) - 1))
+
+    def to(self, kind: str, inputs: list[int], shape: tuple[int, ...], table: str = "", **options: Any) -> None:
+        self.value = self.made.op(kind, inputs, [self.made.value(self.name(), shape)], table, **options)
+        self.shape = shape
+
+    def ints(self, *values: Any) -> int:
+        return self.made.constant(f"{self.name()} ints", np.array(values, np.int32))
+
+    def reshape(self) -> None:
+        size = int(np.prod(self.shape))
+        first = self.data.draw(st.sampled_from([n for n in range(1, size + 1) if size % n == 0]))
+        rest = size // first
+        second = self.data.draw(st.sampled_from([n for n in range(1, rest + 1) if rest % n == 0]))
+        self.value = self.made.reshape(self.value, self.name(), (first, second, rest // second))
+        self.shape = (first, second, rest // second)
+
+    def slice(self) -> None:
+        axis = self.axis()
+        begin = self.data.draw(st.integers(0, self.shape[axis] - 1))
+        size = self.data.draw(st.integers(1, self.shape[axis] - begin))
+        begins, sizes = [0] * len(self.shape), list(self.shape)
+        begins[axis], sizes[axis] = begin, size
+        self.to("SLICE", [self.value, self.ints(*begins), self.ints(*sizes)], tuple(sizes), "SliceOptions")
+
+    def strided_slice(self) -> None:
+        axis = self.axis()
+        begin = self.data.draw(st.integers(-self.shape[axis], self.shape[axis] - 1))
+        begins, ends, strides = [0] * len(self.shape), [0] * len(self.shape), [1] * len(self.shape)
+        begins[axis] = begin
+        mask = 2 ** len(self.shape) - 1
+        shape = list(self.shape)
+        shape[axis] = len(range(self.shape[axis])[begin:])
+        operands = [self.value, self.ints(*begins), self.ints(*ends), self.ints(*strides)]
+        options = {"beginMask": mask & ~(1 << axis), "endMask": mask}
+        self.to("STRIDED_SLICE", operands, tuple(shape), "StridedSliceOptions", **options)
+
+    def join(self) -> None:
+        axis, constant = self.axis(), self.data.draw(st.booleans())
+        other = self.made.constant(self.name(), by_hand.normal(*self.shape)) if constant else self.value
+        shape = list(self.shape)
+        shape[axis] *= 2
+        self.to("CONCATENATION", [self.value, other], tuple(shape), "ConcatenationOptions", axis=axis)
+
+    def split(self) -> None:
+        axis = self.axis()
+        if self.shape[axis] % 2:
+            return
+        shape = list(self.shape)
+        shape[axis] //= 2
+        outs = [self.made.value(self.name(), tuple(shape)) for _ in range(2)]
+        self.made.op("SPLIT", [self.ints(axis), self.value], outs, "SplitOptions", numSplits=2)
+        self.shape = tuple(shape)
+        self.to("SUB", outs, self.shape, "SubOptions")
+
+    def unpack(self) -> None:
+        axis = self.axis()
+        shape = self.shape[:axis] + self.shape[axis + 1 :]
+        outs = [self.made.value(self.name(), shape) for _ in range(self.shape[axis])]
+        self.made.op("UNPACK", [self.value], outs, "UnpackOptions", num=len(outs), axis=axis)
+        at = self.data.draw(st.integers(0, len(shape)))
+        packed = (*shape[:at], len(outs), *shape[at:])
+        self.to("PACK", outs, packed, "PackOptions", valuesCount=len(outs), axis=at)
+
+    def pad(self) -> None:
+        axis = next((axis for axis, size in enumerate(self.shape) if size > 1), 0)
+        pads = np.zeros((len(self.shape), 2), np.int32)
+        pads[axis] = self.data.draw(st.integers(0, 2)), self.data.draw(st.integers(0, 2))
+        shape = tuple(int(size) for size in np.array(self.shape) + pads.sum(axis=1))
+        self.to("PAD", [self.value, self.made.constant(self.name(), pads)], shape, "PadOptions")
+
+    def scaled(self) -> None:
+        kind, table = self.data.draw(
+            st.sampled_from([("ADD", "AddOptions"), ("SUB", "SubOptions"), ("MUL", "MulOptions")])
+        )
+        shape = tuple(self.data.draw(st.sampled_from([1, size])) for size in self.shape)
+        constant = self.made.constant(self.name(), by_hand.normal(*shape))
+        operands = [self.value, constant] if self.data.draw(st.booleans()) else [constant, self.value]
+        self.to(kind, operands, self.shape, table)
+
+    def activation(self) -> None:
+        kind, table, options = self.data.draw(
+            st.sampled_from(
+                [
+                    ("LOGISTIC", "", {}),
+                    ("TANH", "", {}),
+                    ("ELU", "", {}),
+                    ("RELU", "", {}),
+                    ("LEAKY_RELU", "LeakyReluOptions", {"alpha": 0.25}),
+                ]
+            )
+        )
+        self.to(kind, [self.value], self.shape, table, **options)
+
+    def dense(self) -> None:
+        weight = self.made.constant(self.name(), by_hand.normal(3, self.shape[-1], seed=self.number))
+        shape = (*self.shape[:-1], 3)
+        fused = self.data.draw(st.sampled_from(["NONE", "RELU", "RELU6"]))
+        code = getattr(schema.ActivationFunctionType, fused)
+        self.to(
+            "FULLY_CONNECTED",
+            [self.value, weight, -1],
+            shape,
+            "FullyConnectedOptions",
+            keepNumDims=True,
+            fusedActivationFunction=code,
+        )
+
+    def file(self) -> bytes:
+        size = int(np.prod(self.shape))
+        flat = self.made.reshape(self.value, "flat", (1, size))
+        y = self.made.dense(flat, "head", by_hand.normal(4, size, scale=0.3), by_hand.normal(4))
+        return self.made.file([self.x], [y])
+
+
+STEPS = ("reshape", "slice", "strided_slice", "join", "split", "unpack", "pad", "scaled", "activation", "dense")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_chain_of_operators_means_what_litert_computes(data: st.DataObject) -> None:
+    drawn = Drawn(data)
+    for step in data.draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=5)):
+        getattr(drawn, step)()
+    read = loaded(drawn.file())  # compared with LiteRT by load_tflite itself
+    assert read.graph.ops
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    taps=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 3),
+    same=st.booleans(),
+    tall=st.booleans(),
+    fused=st.sampled_from(["NONE", "RELU", "RELU6"]),
+    pads=st.sampled_from([None, (2, 0), (1, 3)]),
+)
+def test_convolutions_along_either_axis(
+    taps: int, stride: int, dilation: int, same: bool, tall: bool, fused: str, pads: tuple[int, int] | None
+) -> None:
+    if dilation > 1 and stride > 1:
+        stride = 1
+    made, length, channels = by_hand.Maker(), 12, 2
+    x = made.value("x", (1, length, channels))
+    value = x
+    if pads:
+        length += sum(pads)
+        table = made.constant("pads", np.array([[0, 0], pads, [0, 0]], np.int32))
+        value = made.op("PAD", [x, table], [made.value("padded", (1, length, channels))], "PadOptions")
+    image = made.reshape(value, "image", (1, length, 1, channels) if tall else (1, 1, length, channels))
+    count = -(-length // stride) if same else (length - (taps - 1) * dilation - 1) // stride + 1
+    weight = by_hand.normal(5, taps, 1, channels) if tall else by_hand.normal(5, 1, taps, channels)
+    h = made.op(
+        "CONV_2D",
+        [image, made.constant("filter", weight), made.constant("filter bias", by_hand.normal(5))],
+        [made.value("h", (1, count, 1, 5) if tall else (1, 1, count, 5))],
+        "Conv2DOptions",
+        padding=schema.Padding.SAME if same else schema.Padding.VALID,
+        strideH=stride if tall else 1,
+        strideW=1 if tall else stride,
+        dilationHFactor=dilation if tall else 1,
+        dilationWFactor=1 if tall else dilation,
+        fusedActivationFunction=getattr(schema.ActivationFunctionType, fused),
+    )
+    flat = made.reshape(h, "flat", (1, 5 * count))
+    y = made.dense(flat, "head", by_hand.normal(2, 5 * count, scale=0.2), by_hand.normal(2))
+    graph = loaded(made.file([x], [y])).graph
+    (conv,) = [op for op in graph.ops if op.kind in ("conv_1d", "fully_connected")][:1]
+    assert not any(op.kind == "concat" for op in graph.ops), "the convolution pads by itself"
+    assert conv.attrs["activation"] == (fused.lower() if fused.startswith("RELU") else "none")
+
+
+def test_a_constant_sequence_is_cut_with_what_it_is_added_to() -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 6, 2))
+    positions = made.constant("positions", by_hand.normal(1, 6, 2))
+    h = made.op("ADD", [x, positions], [made.value("h", (1, 6, 2))], "AddOptions")
+    ends = [made.constant(name, np.array(v, np.int32)) for name, v in (("begin", [0, 4, 0]), ("size", [1, 2, 2]))]
+    last = made.op("SLICE", [h, *ends], [made.value("last", (1, 2, 2))], "SliceOptions")
+    y = made.dense(made.reshape(last, "flat", (1, 4)), "head", by_hand.normal(2, 4), by_hand.normal(2))
+    graph = loaded(made.file([x], [y])).graph
+    (add,) = [op for op in graph.ops if op.kind == "add"]
+    assert [graph.tensors[name].shape for name in add.inputs] == [(1, 2, 2), (1, 2, 2)]
+
+
+def test_a_mean_over_time_and_a_sample_that_is_repeated() -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 6, 2))
+    axes = made.constant("axes", np.array([1], np.int32))
+    mean = made.op("MEAN", [x, axes], [made.value("mean", (1, 1, 2))], "ReducerOptions", keepDims=True)
+    rest = made.op("SUB", [x, mean], [made.value("rest", (1, 6, 2))], "SubOptions")
+    y = made.dense(made.reshape(rest, "flat", (1, 12)), "head", by_hand.normal(2, 12), by_hand.normal(2))
+    kinds = [op.kind for op in loaded(made.file([x], [y])).graph.ops]
+    assert kinds == ["mean", "sub", "reshape", "fully_connected"]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_product_with_a_constant_is_a_layer_and_what_is_added_its_bias(transposed: bool) -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 4, 2))
+    flat = made.reshape(x, "flat", (1, 8))
+    weight = by_hand.normal(2, 8) if transposed else by_hand.normal(8, 2)
+    product = made.op(
+        "BATCH_MATMUL",
+        [flat, made.constant("kernel", weight)],
+        [made.value("product", (1, 2))],
+        "BatchMatMulOptions",
+        adjY=transposed,
+    )
+    bias = made.constant("bias", by_hand.normal(2))
+    y = made.op("ADD", [product, bias], [made.value("y", (1, 2))], "AddOptions")
+    content = made.file([x], [y])
+    read = loaded(content)
+    assert [op.kind for op in read.graph.ops] == ["reshape", "fully_connected"]
+    assert read.graph.ops[1].inputs[1:] == ("kernel", "bias")
+    assert read.graph.tensors["kernel"].shape == (2, 8)
+    bias_part = tflite_system(content, "m").output_bias
+    assert bias_part is not None
+    assert bias_part.name == "bias"
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def refused(model: bytes, says: str) -> None:
+    with pytest.raises(ModelError, match=says) as error:
+        loaded(model)
+    assert error.value.message.startswith("m.tflite: ")
+    assert error.value.hint
+
+
+def test_operators_in_a_form_that_no_graph_holds() -> None:
+    refused(by_hand.product_model(left=True), "operator BATCH_MATMUL: its right operand is not a constant")
+    refused(by_hand.upsampling_model(), "TRANSPOSE_CONV is not supported")
+    refused(tflite_models.convert(tflite_models.build("lstm"), batch=None), "FILL is not supported")
+    refused(by_hand.lstm_model(), "UNIDIRECTIONAL_SEQUENCE_LSTM is not supported")
+    made = by_hand.Maker()
+    x = made.value("x", (1, 4, 2))
+    order = made.constant("order", np.array([0, 2, 1], np.int32))
+    turned = made.op("TRANSPOSE", [x, order], [made.value("turned", (1, 2, 4))], "TransposeOptions")
+    y = made.dense(made.reshape(turned, "flat", (1, 8)), "head", by_hand.normal(2, 8), by_hand.normal(2))
+    refused(made.file([x], [y]), "operator TRANSPOSE: it reorders values")
+
+
+def test_a_model_that_predicts_a_part_of_its_inputs() -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 4, 2))
+    y = made.dense(made.reshape(x, "flat", (1, 8)), "head", by_hand.normal(1, 8), by_hand.normal(1))
+    refused(made.file([x], [y]), "predicts 1 values from 2 channels.*not built yet")
+
+
+def test_a_graph_that_differs_from_litert_is_a_defect(monkeypatch: Any) -> None:
+    content = by_hand.dense_model()
+    right = tflite_import._import
+    head = by_hand.normal(2, 8, scale=0.3)
+
+    def wrong(model: bytes, system: Any) -> Graph:
+        other = (head + np.float32(0.01)).tobytes()
+        return right(model.replace(head.tobytes(), other), system)
+
+    monkeypatch.setattr(tflite_import, "_import", wrong)
+    with pytest.raises(CheckError, match=r"m.tflite: the float graph differs from LiteRT by 0\.\d+"):
+        loaded(content)
+
+
+def test_options_that_a_file_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    with pytest.raises(ModelError, match=r"model\.tflite: No such file"):
+        open_model(path)
+    path.write_bytes(by_hand.dense_model())
+    assert open_model(path, window=4, recurrence="windowed").loaded is not None
+    with pytest.raises(UsageError, match=r"--window 5: .* was converted for a window of 4"):
+        open_model(path, window=5)
+    with pytest.raises(UsageError, match="keeps no state"):
+        open_model(path, recurrence="stateful")
+    known_ahead = open_model(path, feedback=(0, None))
+    assert known_ahead.system.exogenous == (1,)
+    with pytest.raises(ModelError, match="can be scored and planned, not built yet"):
+        known_ahead.need_graph()
+    swapped = open_model(path, feedback=(1, 0))
+    assert swapped.need_graph()[1].forecast.feedback == (1, 0)
+
+
+# --- without TensorFlow -----------------------------------------------------------------------------------------------
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command line in a Python that cannot import TensorFlow or Keras."""
+    code = (
+        "import sys\nsys.modules.update({'tensorflow': None, 'keras': None})\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\nfrom edge_tqs.cli import main\n"
+        f"sys.argv = ['edge-tqs', *{arguments!r}]\nmain()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)
+
+
+@pytest.mark.parametrize("name", ["tcn", "lstm"])
+def test_a_file_is_scored_planned_built_and_validated_without_tensorflow(name: str, tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(tflite_models.convert(tflite_models.build(name)))
+    common = ["--horizon", "12", "--no-cache"]
+    for arguments in (
+        ["score", "model.tflite", *common],
+        ["plan", "model.tflite", "--mean-bits", "6", *common],
+        ["build", "model.tflite", "--board", "host", "--mean-bits", "6", "--out", "out", *common],
+        ["validate", "out"],
+    ):
+        done = run(arguments, tmp_path)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["host"]["tflm_bit_exact"] is not False
+    assert {tensor["width"] for tensor in report["tensors"]} == {4, 8}
+
+
+def test_a_file_that_cannot_be_built_says_so_in_one_line_and_is_planned(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(tflite_models.convert(tflite_models.build("attention")))
+    done = run(["build", "model.tflite", "--board", "host", "--out", "out"], tmp_path)
+    assert done.returncode == 2
+    assert "NEG, RSQRT, SOFTMAX, SQUARED_DIFFERENCE are not supported" in done.stderr
+    assert "Traceback" not in done.stderr
+    planned = run(["plan", "model.tflite", "--mean-bits", "6", "--horizon", "12", "--no-cache"], tmp_path)
+    assert planned.returncode == 0, planned.stderr
+
+
+def test_a_loop_is_scored_but_not_built() -> None:
+    keras = import_tensorflow().keras
+    model = keras.Sequential([keras.Input((6, 2)), keras.layers.GRU(4), keras.layers.Dense(2)])
+    content = tflite_models.convert(model)
+    assert len(tflite_system(content, "m").weights) == 3
+    refused(content, "it cannot be built: .*WHILE")
