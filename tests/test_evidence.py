@@ -138,10 +138,19 @@ def test_the_judge_agrees_with_itself():
         assert judge.optimum(every, budget) <= divergence
 
 
-def test_a_bar_says_whether_it_is_met():
-    assert page.Bar("x", 0.7, 0.70).row()[-1] == "met"
-    assert page.Bar("x", 0.71, 0.70).row()[-1] == "**missed**"
-    assert page.Bar("x", 0.81, 0.82, most=False).row()[-1] == "**missed**"
+@pytest.mark.parametrize(
+    ("value", "most", "said"), [(0.7, True, "met"), (0.71, True, "**missed**"), (0.69, False, "**missed**")]
+)
+def test_a_bar_says_whether_it_is_met(value, most, said):
+    bar = page.Bar("x", lambda records: value, 0.70, most=most)
+    assert bar.row([record("a", full=1.0)])[-1] == said
+
+
+def test_an_interval_resamples_pairs():
+    records = [record(name, full=full) for name, full in (("a", 0.5), ("b", 1.0), ("c", 2.0))]
+    low, high = tables.interval(records, page.mean_ratio(tables.FULL, "HAWQ-V2", 1))
+    assert 0.5 <= low < 1.0 < high <= 2.0
+    assert tables.interval(records[:1], page.mean_ratio(tables.FULL, "HAWQ-V2", 2)) == pytest.approx((0.25, 0.25))
 
 
 def record(architecture, *, full):
