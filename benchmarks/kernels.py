@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs import simulate
+from edge_tqs.calibration import calibrate
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
-from edge_tqs.quantize import calibrate, quantize
+from edge_tqs.quantize import quantize
 from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).resolve().parent
@@ -108,7 +109,7 @@ def fully_connected() -> Graph:
     """One layer from 32 to 128, of which the forecast takes the first four."""
     b = Builder(2)
     x = b.op("reshape", (b.tensor("x", (1, 8, 4)),), "flat", 32)
-    y = b.op("slice", (b.dense(x, 128, "dense"),), "y", 4, begin=0, size=4)
+    y = b.op("slice", (b.dense(x, 128, "dense"),), "y", 4, axis=1, begin=0, size=4)
     return b.graph("fc-32x128", "x", y, Forecast(8, 4, "none", tuple(range(4))))
 
 
@@ -123,7 +124,7 @@ def lstm() -> Graph:
     c_out = b.op("add", (b.op("mul", (f, c), "kept", 32), new), "c_out", 32)
     h_out = b.op("mul", (o, b.op("tanh", (c_out,), "tanh_c", 32)), "h_out", 32)
     b.states += [State("h", h, h_out), State("c", c, c_out)]
-    y = b.op("slice", (h_out,), "y", 7, begin=0, size=7)
+    y = b.op("slice", (h_out,), "y", 7, axis=1, begin=0, size=7)
     return b.graph("lstm-7-32", x, y, Forecast(8, 7, "stateful", tuple(range(7))))
 
 
@@ -133,7 +134,7 @@ def gru() -> Graph:
     x, h = b.tensor("x", (1, 7)), b.tensor("h_in", (1, 32))
     zx, zh = b.dense(x, 96, "zx"), b.dense(h, 96, "zh")
     parts = [
-        b.op("slice", (source,), f"{source}_{part}", size, begin=begin, size=size)
+        b.op("slice", (source,), f"{source}_{part}", size, axis=1, begin=begin, size=size)
         for source in (zx, zh)
         for part, begin, size in (("gates", 0, 64), ("candidate", 64, 32))
     ]
@@ -144,7 +145,7 @@ def gru() -> Graph:
     change = b.op("mul", (z, b.op("sub", (h, hh), "difference", 32)), "change", 32)
     h_out = b.op("add", (hh, change), "h_out", 32)
     b.states.append(State("h", h, h_out))
-    y = b.op("slice", (h_out,), "y", 7, begin=0, size=7)
+    y = b.op("slice", (h_out,), "y", 7, axis=1, begin=0, size=7)
     return b.graph("gru-7-32", x, y, Forecast(8, 7, "stateful", tuple(range(7))))
 
 

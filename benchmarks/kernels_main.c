@@ -15,11 +15,11 @@
 int main(void);
 void SysTick_Handler(void);
 
-static int8_t x[TQS_GRAPH_INPUT];
-static int8_t y[TQS_CHANNELS];
+static tqs_code_t x[TQS_GRAPH_INPUT];
+static tqs_code_t y[TQS_CHANNELS];
 static uint32_t arena[(TQS_ARENA_SIZE + 3u) / 4u];
 #if TQS_STATE_SIZE > 0u
-static int8_t state[TQS_STATE_SIZE];
+static tqs_code_t state[TQS_STATE_SIZE / TQS_CODE_SIZE];
 #endif
 
 void SysTick_Handler(void) {}
@@ -56,9 +56,9 @@ static uint32_t count(int32_t evaluate) {
     for (run = 0; run < RUNS; run++) {
         if (evaluate != 0) {
 #if TQS_STATE_SIZE > 0u
-            tqs_graph_run(x, state, y, (int8_t *)arena);
+            tqs_graph_run(x, state, y, (tqs_code_t *)arena);
 #else
-            tqs_graph_run(x, y, (int8_t *)arena);
+            tqs_graph_run(x, y, (tqs_code_t *)arena);
 #endif
         }
         __asm__ volatile("" ::: "memory");

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from edge_tqs.errors import UsageError
 from edge_tqs.templates import boards_root, template_root
@@ -104,7 +104,8 @@ class Board:
     core: the processor, for reading (cortex-m4); port: a folder of firmware_templates/ports; toolchain: prefix of gcc,
     objcopy and objdump, empty for the host's; proven: how far this board was tried, "emulated" (its image ran in its
     emulator) or "compiled"; stack_bytes: RAM kept for the stack. flash, ram, uart and stack_bytes are a
-    microcontroller's: present with the port cortexm, absent with linux.
+    microcontroller's: present with the port cortexm, absent with linux. activations: of models that are built for it,
+    unless something else is asked for.
     """
 
     name: Annotated[str, _Form(r"[a-z0-9][a-z0-9-]{0,39}")]
@@ -124,6 +125,7 @@ class Board:
     uart: Uart | None = None
     usb: Usb | None = None
     emulator: Emulator | None = None
+    activations: Annotated[Literal["int8", "int16"], _OneOf(("int8", "int16"))] = "int8"
     path: Path = dataclasses.field(default=Path(), compare=False, metadata={"key": False})
     """The file that this was read from; not a key of it."""
 
@@ -210,7 +212,7 @@ def _value(hint: Any, value: object, file: str, key: str) -> Any:
     if isinstance(rule, _Range):
         return _integer(rule, value, file, key)
     assert isinstance(rule, _Form | _OneOf)
-    if hint is str:
+    if hint is str or typing.get_origin(hint) is Literal:
         return _string(rule, value, file, key)
     if not isinstance(value, list):
         raise _wrong(file, key, "a list of strings", value)

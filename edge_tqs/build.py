@@ -16,17 +16,19 @@ import numpy.typing as npt
 
 from edge_tqs import __version__, build_dir, evaluate, kernels, report, tflite_model
 from edge_tqs.boards import Board
+from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.choose import Chooser, PlanRequest
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import CheckError, ToolError, UsageError
 from edge_tqs.firmware import Image, assemble, check_toolchain, compile_firmware
+from edge_tqs.flash_room import code_room
 from edge_tqs.graph import Graph, Scaling
 from edge_tqs.graph_system import graph_system
 from edge_tqs.keras_model import LoadedModel
 from edge_tqs.opening import Opened, open_model
 from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan
-from edge_tqs.quantize import Ranges, calibrate, quantize
+from edge_tqs.quantize import SCHEMES, Activations, quantize
 from edge_tqs.score import SEEDS, Sensitivity, score
 from edge_tqs.seeds import zero_data_seeds
 from edge_tqs.simulate import encode
@@ -62,6 +64,7 @@ class ModelRequest:
     windows: called with (window, horizon) once the model is read; None when there is no data. training: called with
     (window, horizon, count), training windows with what followed them, (count, W + T, F). real_seeds: score from these
     instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
+    activations: None takes the board's, and int8 where there is no board.
     """
 
     model: Path
@@ -78,6 +81,7 @@ class ModelRequest:
     real_seeds: bool = False
     workers: int = 1
     cache: Path | None = None
+    activations: Activations | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,13 +126,24 @@ def score_model(opened: Opened, request: ModelRequest, progress: Progress) -> Sc
         opener=opened.opener,
         cache=request.cache,
     )
-    costs = weight_bytes(opened.loaded.graph) if opened.loaded else estimated_bytes(system)
+    activations = request.activations or "int8"
+    costs = weight_bytes(opened.loaded.graph, activations) if opened.loaded else estimated_bytes(system)
     return Scored(opened, sensitivity, costs)
 
 
 def chooser(scored: Scored, request: PlanRequest, progress: Progress | None = None) -> Chooser:
     """What finds the plan that ``request`` asks for, and the frontier around it."""
     return Chooser(scored.opened.system, scored.sensitivity, scored.costs, request, progress)
+
+
+def fitted(
+    request: PlanRequest, graph: Graph, board: Board, activations: Activations, progress: Progress
+) -> PlanRequest:
+    """``request``, with what the board's flash leaves for the codes of the weights where that is asked for."""
+    if not request.fit_flash:
+        return request
+    progress("measuring the firmware", 0, 1)
+    return replace(request, code_bytes=code_room(graph, board, activations))
 
 
 def build(
@@ -141,21 +156,29 @@ def build(
         CheckError: the emitted model does not compute what tflite-micro computes.
     """
     check_toolchain(board)
+    activations = model_request.activations or board.activations
+    model_request = replace(model_request, activations=activations)
     opened = open_requested(model_request, progress)
     loaded, graph = opened.need_graph()
     scored = score_model(opened, model_request, progress)
     forecast = replace(graph.forecast, columns=model_request.columns, scaling=model_request.scaling)
     graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
-    chosen = chooser(scored, plan_request, progress)
+    chosen = chooser(scored, fitted(plan_request, graph, board, activations, progress), progress)
     plan = chosen.plan()
     warnings = list(chosen.warnings)
     windows = _windows(model_request, graph, warnings)
 
     progress("quantising", 0, 1)
     ranges = calibrate(graph, windows.calibration, horizon)
-    variants = _variants(graph, plan, scored.costs, ranges)
+    if ranges.left_out:
+        warnings.append(
+            f"{ranges.left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
+            f"the float model itself runs away within {horizon} steps."
+        )
+    variants = _variants(graph, plan, scored.costs, ranges, activations)
     mixed = variants["mixed"]
-    kernels.check_graph(mixed, ("litert", "tflite-runtime", "tflm", "c"))
+    kernels.check_graph(mixed, kernels.RUNTIMES if activations == "int8" else kernels.RUNTIMES_16X4)
+    warnings += kernels.limits(mixed)
     model = tflite_model.write(mixed, _metadata(loaded, plan))
     model_hash = tflite_model.model_hash(model)
 
@@ -178,7 +201,18 @@ def build(
     progress("compiling", 0, 1)
     image = _compile(mixed, model_hash, board, out, model)
     result = _report(
-        loaded, graph, scored.costs, plan, board, model, evaluation, image, tuple(warnings), tflm_exact, litert_rmse
+        loaded,
+        graph,
+        scored.costs,
+        plan,
+        board,
+        model,
+        evaluation,
+        image,
+        tuple(warnings),
+        tflm_exact,
+        litert_rmse,
+        activations,
     )
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
@@ -189,10 +223,14 @@ def build(
 def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
     if request.windows is not None:
         return request.windows(graph.forecast.window, request.horizon)
+    reach = SCHEMES[request.activations or "int8"].headroom
     warnings.append(
         "Activation ranges come from the model's own rollouts, not from data: on real inputs that leave them the "
         "closed loop may saturate (measured on 25 models: typically 3.6 times, at worst 19 times the divergence of "
         "real ranges). Give a CSV with --data."
+        if reach == 1
+        else "Activation ranges come from the model's own rollouts, not from data: the codes reach "
+        f"{reach:g} times as far, and real inputs beyond that saturate. Give a CSV with --data to be sure."
     )
     system = graph_system(graph)
     calibration = zero_data_seeds(system, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
@@ -200,13 +238,17 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
     return Windows(calibration, held_out, np.empty(0))
 
 
-def _variants(graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], ranges: Ranges) -> dict[str, Graph]:
+def _variants(
+    graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], ranges: Ranges, activations: Activations
+) -> dict[str, Graph]:
     """The integer graphs by name; a plan that is uniform, and no more than that, shares its graph with that variant."""
-    variants = {f"int{width}": quantize(graph, dict.fromkeys(costs, width), ranges) for width in (8, 4)}
+    variants = {
+        f"int{width}": quantize(graph, dict.fromkeys(costs, width), ranges, activations=activations) for width in (8, 4)
+    }
     plain = not plan.bias_correction and all(clip == 1 for clip in plan.clips().values())
     same = [f"int{width}" for width in (8, 4) if plain and set(plan.widths().values()) == {width}]
     corrected = shift_output(graph, plan.bias_correction)
-    mixed = variants[same[0]] if same else quantize(corrected, plan.widths(), ranges, plan.clips())
+    mixed = variants[same[0]] if same else quantize(corrected, plan.widths(), ranges, plan.clips(), activations)
     return variants | {"mixed": mixed}
 
 
@@ -232,7 +274,8 @@ def _run_in_runtimes(
     error: float | None = None
     progress("running in tflite-micro", 0, 1)
     try:
-        exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
+        if "tflm" in kernels.runtimes_of(graph):
+            exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
     except ToolError as missing:
         warnings.append(f"Not compared with tflite-micro: {missing.message}")
     if exact is False:
@@ -272,6 +315,7 @@ def _report(
     warnings: tuple[str, ...],
     tflm_exact: bool | None,
     litert_rmse: float | None,
+    activations: Activations,
 ) -> report.BuildReport:
     forecast = graph.forecast
     weights = graph.weights().values()
@@ -284,6 +328,7 @@ def _report(
             columns=forecast.columns,
             recurrence=forecast.recurrence,
             parameters=loaded.parameters,
+            activations=activations,
         ),
         board=board.name,
         tensors=tuple(
@@ -307,6 +352,7 @@ def _report(
             litert_rmse=litert_rmse,
             mse_vs_truth=evaluate.mse_vs_truth(evaluation),
             curves=evaluate.curves(evaluation, graph),
+            causes=evaluate.causes(evaluation),
         ),
         image=report.ImageReport(image.text, image.rodata, image.data, image.bss),
         warnings=warnings,

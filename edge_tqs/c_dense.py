@@ -61,7 +61,7 @@ class DenseKernel:
 
 
 def dense_kernel(graph: Graph, op: Op, core: str) -> DenseKernel:
-    """The kernel for the fully_connected ``op`` on ``core``."""
+    """The kernel for the fully_connected ``op`` on ``core``, or for the dense layer at each sample of a conv_1d."""
     weight = graph.tensors[op.inputs[1]]
     width = 4 if weight.dtype == "int4" else 8
     chosen = family(core)
@@ -73,7 +73,7 @@ def dense_kernel(graph: Graph, op: Op, core: str) -> DenseKernel:
 
 def _takes(kernel: DenseKernel, graph: Graph, op: Op) -> bool:
     params = integer.fully_connected_params(graph, op)
-    codes = constant_codes(graph, op.inputs[1])
+    codes = weight_codes(graph, op)
     if kernel.most_inputs and codes.shape[1] > kernel.most_inputs:
         return False
     bias = constant_codes(graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(codes.shape[0], np.int64)
@@ -92,6 +92,12 @@ def constant_codes(graph: Graph, name: str) -> npt.NDArray[np.int64]:
     if data is None:
         raise ModelError(f"{graph.name}: {name} is computed: weights and biases must be constants")
     return data.astype(np.int64)
+
+
+def weight_codes(graph: Graph, op: Op) -> npt.NDArray[np.int64]:
+    """(M, K) codes of the weight of ``op``; the K of a conv_1d are the channels of each of its taps."""
+    codes = constant_codes(graph, op.inputs[1])
+    return codes.reshape(codes.shape[0], -1)
 
 
 def pad_rows(values: Ints) -> Ints:
@@ -127,11 +133,13 @@ def _side_by_side(codes: Ints) -> Ints:
     return np.ascontiguousarray(codes.reshape(-1, ROWS, codes.shape[1]).transpose(0, 2, 1))
 
 
-def _pack_s8(codes: Ints) -> Ints:
+def pack_s8(codes: Ints) -> Ints:
+    """(R, K) codes as tqs_fc_s8 reads them, a byte a weight."""
     return _side_by_side(codes).astype(np.int8).reshape(-1)
 
 
-def _pack_s4(codes: Ints) -> Ints:
+def pack_s4(codes: Ints) -> Ints:
+    """(R, K) codes as tqs_fc_s4 reads them, two weights a byte."""
     return integer.pack_int4(_side_by_side(codes).astype(np.int8)).view(np.int8)
 
 
@@ -202,8 +210,8 @@ DENSE_KERNELS = (
     _arm("tqs_fc_s8_dsp", 8, {"dsp"}, _pack_s8_dsp, 512, _halfwords),
     _arm("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, _pack_s4_lanes, 0, _none),
     _arm("tqs_fc_s4_dsp", 4, {"dsp"}, _pack_s4_dsp, 512, _halfwords),
-    DenseKernel("tqs_fc_s8", "kernels/tqs_fc_s8.c", 8, _EVERYWHERE, _pack_s8, "int8_t", False, 0, _none),
-    DenseKernel("tqs_fc_s4", "kernels/tqs_fc_s4.c", 4, _EVERYWHERE, _pack_s4, "int8_t", False, 0, _none),
+    DenseKernel("tqs_fc_s8", "kernels/tqs_fc_s8.c", 8, _EVERYWHERE, pack_s8, "int8_t", False, 0, _none),
+    DenseKernel("tqs_fc_s4", "kernels/tqs_fc_s4.c", 4, _EVERYWHERE, pack_s4, "int8_t", False, 0, _none),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer
+from edge_tqs import c_tables16, integer, reduction
 from edge_tqs.c_dense import (
     PORTABLE,
     SHIFTS,
@@ -19,11 +20,16 @@ from edge_tqs.c_dense import (
     pack_rows,
     pad_rows,
     sum_factors,
+    weight_codes,
 )
 from edge_tqs.c_text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph import WEIGHTED, Graph, Op
+from edge_tqs.memory import CODE_BYTES, WORD
 
+TAPS_SOURCE = "kernels/tqs_taps_s8.c"
+#: operators that are nothing but copies of bytes
+COPIED = frozenset({"concat", "slice"})
 LUT_KINDS = frozenset({"logistic", "tanh", "elu"})
 _KERNELS = {
     "add": "tqs_add_s8",
@@ -31,6 +37,7 @@ _KERNELS = {
     "mul": "tqs_mul_s8",
     "leaky_relu": "tqs_leaky_relu_s8",
     "quantize": "tqs_requant_s8",
+    "mean": "tqs_mean_s8",
     **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
 }
 
@@ -39,18 +46,30 @@ Ints = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Kernel:
-    """The C function for an operator. source: its file, relative to the template root; scratch: words that it needs."""
+    """The C function for an operator.
+
+    sources: the files needed, relative to the template root. scratch: words that it needs. taps: words for the inputs
+    of one output sample of a convolution, where they must be gathered.
+    """
 
     name: str
-    source: str
+    sources: tuple[str, ...]
     scratch: int = 0
+    taps: int = 0
 
 
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
-    if op.kind == "fully_connected":
+    if graph.activations == "int16":
+        return _wide_kernel(graph, op)
+    if op.kind in WEIGHTED:
         dense = dense_kernel(graph, op, core)
-        return Kernel(dense.name, dense.source, dense.scratch(graph.tensors[op.inputs[1]].shape[1]))
+        inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
+        if op.kind == "fully_connected" or takes_one_sample(graph, op):
+            return Kernel(dense.name, (dense.source,), dense.scratch(inputs))
+        return Kernel(dense.name, (dense.source, TAPS_SOURCE), dense.scratch(inputs), -(-inputs // WORD))
+    if op.kind in COPIED:
+        return Kernel("memcpy", ())
     if op.kind not in _KERNELS:
         raise no_kernel(graph, op)
     fast = family(core) != PORTABLE
@@ -59,7 +78,32 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     else:
         name = _KERNELS[op.kind]
         fast = fast and op.kind == "mul" and integer.mul_params(graph, op).shift in SHIFTS
-    return Kernel(f"{name}_arm", f"kernels/arm/{name}_arm.c") if fast else Kernel(name, f"kernels/{name}.c")
+    return Kernel(f"{name}_arm", (f"kernels/arm/{name}_arm.c",)) if fast else Kernel(name, (f"kernels/{name}.c",))
+
+
+def _wide_kernel(graph: Graph, op: Op) -> Kernel:
+    """The kernel for ``op`` with int16 activations, the same on every core."""
+    if op.kind in COPIED:
+        return Kernel("memcpy", ())
+    name = c_tables16.kernel_name(graph, op)
+    if name is None:
+        raise no_kernel(graph, op)
+    sources = (f"kernels/{name}.c",)
+    if op.kind != "conv_1d" or takes_one_sample(graph, op):
+        return Kernel(name, sources)
+    inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
+    return Kernel(name, (*sources, TAPS_SOURCE), taps=-(-inputs * CODE_BYTES["int16"] // WORD))
+
+
+def takes_one_sample(graph: Graph, op: Op) -> bool:
+    """Whether a conv_1d reads one sample of the window for each of its own: nothing to gather."""
+    return graph.tensors[op.inputs[1]].shape[1] == 1 and not op.attrs["left"] and not op.attrs["right"]
+
+
+def repeats(graph: Graph, op: Op) -> int:
+    """How often an element-wise ``op`` reads the same sample: over the time of the other operand; else 1."""
+    shapes = [graph.tensors[name].shape for name in op.inputs]
+    return 1 if len(set(shapes)) == 1 else graph.tensors[op.outputs[0]].shape[1]
 
 
 def no_kernel(graph: Graph, op: Op) -> ModelError:
@@ -83,8 +127,12 @@ class Tables:
         Raises ModelError for an operator without a kernel, or whose parameters no kernel takes.
         """
         name = self._name(identifier(op.outputs[0]))
-        if op.kind == "fully_connected":
+        if self.graph.activations == "int16":
+            return self._wide_layer(op, name)
+        if op.kind in WEIGHTED:
             return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
+        if op.kind == "mean":
+            return self._add_struct("tqs_mean_t", name, self._mean(op))
         kernel = kernel_of(self.graph, op, self.core).name
         if kernel.startswith("tqs_sum"):
             return self._add_struct("tqs_sum_t", name, self._one_step_sum(op))
@@ -100,15 +148,54 @@ class Tables:
             return self._add_struct("tqs_requant_t", name, self._requant(op))
         raise no_kernel(self.graph, op)
 
+    def add_taps(self, op: Op) -> str:
+        """Add the struct of what a conv_1d reads; return its C name."""
+        shape, taps = self.graph.tensors[op.inputs[0]].shape, self.graph.tensors[op.inputs[1]].shape[1]
+        quant = self.graph.tensors[op.inputs[0]].quant
+        assert quant is not None
+        fields = {
+            "samples": shape[1],
+            "channels": shape[2] * CODE_BYTES[self.graph.activations],
+            "taps": taps,
+            "stride": op.attrs["stride"],
+            "dilation": op.attrs["dilation"],
+            "left": op.attrs["left"],
+            "zero_point": quant.zero_point,
+        }
+        if max(fields.values()) > 0xFFFF:
+            raise ModelError(f"{self.graph.name}: {op.kind} to {op.outputs[0]} has numbers beyond 65535: {fields}")
+        return self._add_struct("tqs_taps_t", self._name(f"{identifier(op.outputs[0])}_taps"), fields)
+
+    def add_constant(self, name: str) -> str:
+        """Add the codes of a constant that an operator reads as it reads activations; return the array's C name."""
+        wanted, code = self._name(f"{identifier(name)}_codes"), self.graph.activations
+        return self._add_shared(f"{code}_t", wanted, constant_codes(self.graph, name).astype(code), plain(name))
+
+    def _wide_layer(self, op: Op, name: str) -> str:
+        kernel, layer = _wide_kernel(self.graph, op).name, c_tables16.layer(self.graph, op, self._size(op))
+        fields = dict(layer.fields)
+        if layer.weights is not None and layer.rows is not None:
+            what = self._weight_remark(op, kernel)
+            tables = {"weights": self._add_shared("int8_t", f"{name}_weights", layer.weights, what)}
+            fields = tables | {"rows": self._add_rows(f"{name}_rows", layer.rows, "tqs_rows_s16_t")} | fields
+        return self._add_struct(layer.c_type, name, fields)
+
+    def _weight_remark(self, op: Op, kernel: str) -> str:
+        weight = self.graph.tensors[op.inputs[1]]
+        rows, inputs = weight.shape[0], weight.size // weight.shape[0]
+        return f"{plain(weight.name)}, {weight.dtype}, {rows} x {inputs}, as {kernel} reads it"
+
     def _fully_connected(self, op: Op, name: str) -> dict[str, object]:
         params = integer.fully_connected_params(self.graph, op)
         weight = self.graph.tensors[op.inputs[1]]
-        rows, inputs = weight.shape
-        codes = constant_codes(self.graph, op.inputs[1])
+        codes = weight_codes(self.graph, op)
+        rows, inputs = codes.shape
+        if max(rows, inputs) > 0xFFFF:
+            raise ModelError(f"{self.graph.name}: {weight.name} is {rows} x {inputs}; the C kernels take 65535")
         bias = constant_codes(self.graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(rows, np.int64)
         bias = fold_bias(bias, codes, params.input_zero_point)
         kernel = dense_kernel(self.graph, op, self.core)
-        what = f"{plain(weight.name)}, {weight.dtype}, {rows} x {inputs}, as {kernel.name} reads it"
+        what = self._weight_remark(op, kernel.name)
         packed = kernel.pack(pad_rows(codes))
         return {
             "weights": self._add_shared(kernel.c_type, f"{name}_weights", packed, what),
@@ -184,8 +271,19 @@ class Tables:
             "size": self._size(op),
         }
 
+    def _mean(self, op: Op) -> dict[str, object]:
+        params = reduction.mean_params(self.graph, op)
+        return {
+            "multiplier": params.multiplier,
+            "offset": -params.count * params.input_zero_point,
+            "shift": params.shift,
+            "y_zero_point": params.output_zero_point,
+            "samples": params.count,
+            "channels": self._size(op),
+        }
+
     def _size(self, op: Op) -> int:
-        return self.graph.tensors[op.outputs[0]].size
+        return self.graph.tensors[op.outputs[0]].size // repeats(self.graph, op)
 
     def _name(self, wanted: str) -> str:
         name, count = wanted, 1
@@ -202,23 +300,30 @@ class Tables:
         self.texts.append(f"{remark}static const {c_type} {name}[{values.size}] = {{\n{body}\n}};")
         return name
 
-    def _add_rows(self, name: str, rows: Ints) -> str:
+    def _add_rows(self, name: str, rows: Ints, c_type: str = "tqs_rows_t") -> str:
+        key = f"{c_type} rows ".encode() + rows.tobytes()
+        if key in self._shared:
+            return self._shared[key]
         blocks = [
             "    {" + ", ".join("{" + ", ".join(map(str, part)) + "}" for part in row) + "}," for row in rows.tolist()
         ]
-        self.texts.append("\n".join([f"static const tqs_rows_t {name}[{rows.size}] = {{", *blocks, "};"]))
+        self.texts.append("\n".join([f"static const {c_type} {name}[{rows.size}] = {{", *blocks, "};"]))
+        self._shared[key] = name
         return name
 
     def _add_shared(self, c_type: str, name: str, values: Ints, what: str) -> str:
-        key = values.tobytes()
+        key = f"{c_type} {values.shape} ".encode() + values.tobytes()
         if key not in self._shared:
             self._shared[key] = self._add_array(c_type, name, values, what)
         return self._shared[key]
 
     def _add_struct(self, c_type: str, name: str, fields: Mapping[str, object]) -> str:
         body = "\n".join(f"    .{field} = {value}," for field, value in fields.items())
-        self.texts.append(f"static const {c_type} {name}_layer = {{\n{body}\n}};")
-        return f"{name}_layer"
+        key = f"{c_type} {body}".encode()
+        if key not in self._shared:
+            self.texts.append(f"static const {c_type} {name}_layer = {{\n{body}\n}};")
+            self._shared[key] = f"{name}_layer"
+        return self._shared[key]
 
 
 def fold_bias(bias: Ints, codes: Ints, zero_point: int) -> npt.NDArray[np.int64]:

@@ -21,14 +21,18 @@ Progress = Callable[[str, int, int], None]
 class PlanRequest:
     """How wide the weights may be: a budget in bytes, one width for all, a plan file, or (all None) the default.
 
-    mean_bits: the most that the codes of all weights may take on average. max_divergence: RMSE that the smallest plan
-    must keep to. pins: widths that are not up for choice. refine: None leaves it at the a-priori plan.
+    mean_bits: the most that the codes of all weights may take on average. fit_flash: what the board's flash has room
+    for; the pipeline that knows the board makes ``code_bytes`` of it, the most that the codes alone may take.
+    max_divergence: RMSE that the smallest plan must keep to. pins: widths that are not up for choice. refine: None
+    leaves it at the a-priori plan.
     """
 
     budget_bytes: int | None = None
     bits: int | None = None
     plan_file: Path | None = None
     mean_bits: float | None = None
+    fit_flash: bool = False
+    code_bytes: int | None = None
     max_divergence: float | None = None
     pins: Mapping[str, int] = field(default_factory=dict)
     refine: RefineSettings | None = field(default_factory=RefineSettings)
@@ -82,7 +86,9 @@ class Chooser:
                 raise UsageError("A divergence cannot be kept to without measuring it", hint="Leave --no-refine out.")
             return self._refined().within(request.max_divergence)
         if request.mean_bits is not None:
-            return self._of_mean_bits(request.mean_bits)
+            return self._of_code_bits(int(request.mean_bits * sum(self._sizes.values()) + 1e-9))
+        if request.code_bytes is not None:
+            return self._of_code_bits(8 * request.code_bytes)
         budget = request.budget_bytes or planning.default_budget(costs, request.pins)
         made = planning.plan(self._scores, costs, budget, pins=request.pins, shapes=self._shapes)
         return self._known(made) if request.refine is None else self._refined().plan(budget)
@@ -120,17 +126,25 @@ class Chooser:
             )
         return self._refiner
 
-    def _of_mean_bits(self, mean_bits: float) -> Plan:
+    def _of_code_bits(self, ceiling: int) -> Plan:
+        """The best plan whose codes, metadata apart, take at most ``ceiling`` bits."""
         request, parameters = self._request, sum(self._sizes.values())
         limits = {name: {width: width * self._sizes[name] for width in self._costs[name]} for name in self._costs}
         open_widths = {name: [request.pins[name]] if name in request.pins else list(limits[name]) for name in limits}
         least = sum(min(limits[name][width] for width in open_widths[name] if width in limits[name]) for name in limits)
-        if mean_bits * parameters < least:
+        if ceiling < least:
+            if request.code_bytes is not None:
+                raise UsageError(
+                    f"The board's flash has room for {request.code_bytes:,} bytes of weights: the smallest plan takes "
+                    f"{-(-least // 8):,}",
+                    hint="Take a board with more flash, a smaller model, or pin fewer weights.",
+                )
             raise UsageError(
-                f"{mean_bits:g} bits a weight on average cannot be had: the least is {least / parameters:.3g}",
+                f"{ceiling / parameters:.3g} bits a weight on average cannot be had: the least is "
+                f"{least / parameters:.3g}",
                 hint=f"Give --mean-bits {least / parameters + 0.005:.2f} or more, or pin fewer weights.",
             )
-        ceiling = int(mean_bits * parameters + 1e-9)
+        ceiling = min(ceiling, sum(max(options.values()) for options in limits.values()))
         made = planning.plan(self._scores, limits, ceiling, pins=request.pins, shapes=self._shapes)
         if request.refine is not None:
             return self._refined(limits).plan(ceiling)

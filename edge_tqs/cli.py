@@ -81,6 +81,12 @@ model_options = options(
         type=click.Choice(["auto", "windowed", "stateful"]),
         help="Run a recurrent model over the window for each step, as Keras does, or carry its state on.",
     ),
+    click.option(
+        "--activations",
+        type=click.Choice(["int8", "int16"]),
+        help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "
+        "[default: the project's or the board's]",
+    ),
     click.option("--draws", type=click.IntRange(2), default=16, show_default=True, help="Noise draws per weight."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
     click.option(
@@ -98,7 +104,11 @@ model_options = options(
 )
 
 plan_options = options(
-    click.option("--budget", help="Bytes for all weights: 24576, 24KB.  [default: half of the int4-int8 gap]"),
+    click.option(
+        "--budget",
+        help="Bytes for all weights: 24576, 24KB, or flash: what the board has room for.  [default: half of the "
+        "int4-int8 gap]",
+    ),
     click.option("--bits", type=click.Choice(["8", "4"]), help="One width for all weights instead of a plan."),
     click.option("--mean-bits", type=click.FloatRange(4, 8), help="Most bits for a weight on average, for --budget."),
     click.option(
@@ -153,21 +163,33 @@ def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) 
 @model_options
 @plan_options
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the plan to this file, to edit and build.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the frontier to this SVG file.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the frontier to this .svg or .png file.")
+@click.option("--board", help="The board whose flash counts, for --budget flash.")
 @as_json
-def plan(model: Path | None, out: Path | None, plot: Path | None, as_json: bool, **settings: Any) -> None:
+def plan(
+    model: Path | None, out: Path | None, plot: Path | None, board: str | None, as_json: bool, **settings: Any
+) -> None:
     """Choose int8 or int4 for each weight of MODEL under a byte budget, and show the frontier around the choice."""
-    from edge_tqs.build import chooser
+    from edge_tqs.boards import load_board
+    from edge_tqs.build import chooser, fitted
     from edge_tqs.frontier import frontier_body, frontier_plot, frontier_table
     from edge_tqs.summary import plan_table
 
     request = _plan_request(model, settings)
+    if request.fit_flash and board is None:
+        raise UsageError("--budget flash needs a board", hint="Name it with --board; `edge-tqs boards` lists them.")
+    target = None if board is None else load_board(board)
     scored = _score(model, settings)
     with show() as progress:
+        if target is not None and request.fit_flash:
+            graph, activations = scored.opened.need_graph()[1], settings["activations"] or target.activations
+            request = fitted(request, graph, target, activations, progress)
         choice = chooser(scored, request, progress).choose()
     text = choice.plan.to_json()
     _write(out, text)
-    _write(plot, frontier_plot(choice, scored.opened.system.name), "--plot")
+    if plot is not None:
+        picture = frontier_plot(choice, scored.opened.system.name)
+        _write(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
     shown = f"{frontier_table(choice)}\n\n{plan_table(choice.plan, scored.costs)}"
     _print(as_json, json.loads(text) | frontier_body(choice), shown)
 
@@ -313,10 +335,16 @@ def _score(model: Path | None, settings: dict[str, Any]) -> Scored:
     return scored
 
 
-def _write(path: Path | None, text: str, option: str = "--out") -> None:
+def _png(svg: str) -> bytes:
+    from edge_tqs.png import render
+
+    return render(svg)
+
+
+def _write(path: Path | None, content: str | bytes, option: str = "--out") -> None:
     if path is not None:
         try:
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}", hint=f"Choose another {option}.") from error
 

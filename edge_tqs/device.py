@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,12 @@ from edge_tqs.wire import (
 
 __all__ = ["Device", "RestartedError", "SilentError", "Times", "open_port", "run_rollout"]
 
-#: (outputs (T, F) int8, ticks (T,) uint32, state hashes (T,) uint32)
-Steps = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
+Codes = npt.NDArray[Any]
+#: (outputs (T, F) codes, ticks (T,) uint32, state hashes (T,) uint32)
+Steps = tuple[Codes, npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
+
+#: Bytes of a code, as HELLO_REPLY says them, to its numpy type.
+CODE_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("i1"), 2: np.dtype("<i2")}
 
 #: Requests sent in vain because each arrived damaged, before the line counts as unusable.
 MOST_DAMAGED = 10
@@ -138,14 +142,16 @@ class Device:
         """Make the board forget all samples and states."""
         self._count_pushed(self._ack(Reset()), 0)
 
-    def push(self, samples: npt.NDArray[np.int8]) -> None:
+    def push(self, samples: Codes) -> None:
         """Append ``samples`` (n, F), oldest first, to the board's history."""
         info = self.info
-        if samples.dtype != np.int8 or samples.ndim != 2 or samples.shape[1] != info.channels:
+        wanted = CODE_TYPES[info.code_size]
+        if samples.dtype != wanted or samples.ndim != 2 or samples.shape[1] != info.channels:
             raise UsageError(
-                f"{self.name}: samples are {samples.dtype} {samples.shape}; the board takes int8 (n, {info.channels})"
+                f"{self.name}: samples are {samples.dtype} {samples.shape}; the board takes {wanted} "
+                f"(n, {info.channels})"
             )
-        most = min(0xFF, (info.max_payload - 1) // info.channels)
+        most = min(0xFF, (info.max_payload - 1) // info.sample_size)
         for start in range(0, len(samples), most):
             chunk = samples[start : start + most]
             expected = None if self._pushed is None else self._pushed + len(chunk)
@@ -162,14 +168,14 @@ class Device:
         """
         if not 1 <= steps <= 0xFFFF:
             raise UsageError(f"a forecast has 1 to 65535 steps, not {steps}")
-        channels = self.info.channels
+        info = self.info
         received: list[Step] = []
         failures, spent = 0, 0.0
         while len(received) < steps:
             before, start = len(received), time.monotonic()
             # To resume, the board first computes again, in silence, what it has sent already.
             patience = self._times.step + 2 * spent
-            for step in self._stream(Forecast(before, steps - before), channels, patience):
+            for step in self._stream(Forecast(before, steps - before), info.sample_size, patience):
                 received.append(step)
                 if on_step is not None:
                     on_step(step)
@@ -181,7 +187,7 @@ class Device:
                     f"{patience:g} s each",
                     hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
                 )
-        return _as_arrays(received, channels)
+        return _as_arrays(received, info)
 
     def status(self) -> StatusReply:
         """Memory, dropped frames and uptime, as the board counts them."""
@@ -266,7 +272,7 @@ class Device:
             hint="Its firmware is of another edge-tqs: build and flash it again.",
         )
 
-    def _stream(self, request: Forecast, channels: int, patience: float) -> Iterator[Step]:
+    def _stream(self, request: Forecast, sample_size: int, patience: float) -> Iterator[Step]:
         """The steps in order, from ``request.first``; ends early at a gap, a damaged request or a silence."""
         sequence = self._next_sequence()
         self._write(request.frame(sequence))
@@ -281,7 +287,7 @@ class Device:
                 return
             if frame.type == MessageType.STEP:
                 with self._named():
-                    step = Step.parse(frame.payload, channels)
+                    step = Step.parse(frame.payload, sample_size)
                 if step.step > due:
                     return
                 if step.step == due:
@@ -352,7 +358,7 @@ class Device:
 
 def run_rollout(
     device: Device,
-    seed: npt.NDArray[np.int8],
+    seed: Codes,
     horizon: int,
     *,
     on_step: Callable[[Step], None] | None = None,
@@ -397,10 +403,11 @@ def run_rollout(
             # Whoever answers now must run the model that the first steps came from.
             device.hello()
             device.require_model(info.model_hash)
-    return _as_arrays(received, info.channels)
+    return _as_arrays(received, info)
 
 
-def _as_arrays(steps: list[Step], channels: int) -> Steps:
-    outputs = np.frombuffer(b"".join(step.codes for step in steps), np.int8).reshape(len(steps), channels)
+def _as_arrays(steps: list[Step], info: HelloReply) -> Steps:
+    codes = np.frombuffer(b"".join(step.codes for step in steps), CODE_TYPES[info.code_size])
+    outputs = codes.reshape(len(steps), info.channels)
     ticks = np.array([step.ticks for step in steps], np.uint32)
     return outputs, ticks, np.array([step.state_hash for step in steps], np.uint32)

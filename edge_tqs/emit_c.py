@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from edge_tqs import c_tables16
+from edge_tqs.c_calls import Calls, loop_variable
 from edge_tqs.c_dense import PORTABLE
 from edge_tqs.c_tables import Kernel, Tables, kernel_of
 from edge_tqs.c_text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph, Quant, Scaling
-from edge_tqs.memory import VIEWS, WORD, Copy, MemoryPlan, Place, needed_ops, plan_memory
+from edge_tqs.graph import WEIGHTED, Graph, Quant, Scaling
+from edge_tqs.memory import CODE_BYTES, WORD, MemoryPlan, Place, is_view, needed_ops, plan_memory
 from edge_tqs.templates import fill, template_root
 
 
@@ -31,8 +33,8 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict
         ValueError: ``model_hash`` is not a SHA-256.
     """
     _check(graph)
-    kernels = {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if op.kind not in VIEWS}
-    plan = plan_memory(graph, {i: WORD * kernel.scratch for i, kernel in kernels.items()})
+    kernels = {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if not is_view(graph, op)}
+    plan = plan_memory(graph, {i: WORD * (kernel.scratch + kernel.taps) for i, kernel in kernels.items()})
     source = _source(graph, plan, kernels, core, title := plain(name), model_hash)
     root = template_root()
     return {
@@ -43,7 +45,8 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict
 
 def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
     """The kernels that model.c calls on ``core``, as C files relative to the template root, sorted."""
-    return tuple(sorted({kernel_of(graph, op, core).source for op in graph.ops if op.kind not in VIEWS}))
+    kernels = [kernel_of(graph, op, core) for op in graph.ops if not is_view(graph, op)]
+    return tuple(sorted({source for kernel in kernels for source in kernel.sources}))
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -85,7 +88,7 @@ def _quant(graph: Graph, name: str) -> Quant:
 
 
 def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, str]:
-    forecast = graph.forecast
+    forecast, code = graph.forecast, CODE_BYTES[graph.activations]
     columns = ", ".join(forecast.columns) or "not named"
     return {
         "TITLE": title,
@@ -94,7 +97,8 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
         "WINDOW": str(forecast.window),
         "CHANNELS": str(forecast.channels),
         "RECURRENCE": forecast.recurrence.upper(),
-        "HISTORY": str(0 if forecast.recurrence == "stateful" else forecast.window * forecast.channels),
+        "CODE_BITS": str(8 * code),
+        "HISTORY": str(0 if forecast.recurrence == "stateful" else code * forecast.window * forecast.channels),
         "STATE_SIZE": str(plan.state_size),
         "ARENA_SIZE": str(max(1, plan.arena_size)),  # C has no empty arrays
         "ZERO_POINT": str(_quant(graph, graph.input).zero_point),
@@ -111,19 +115,21 @@ def _source(
     if len(digest) != 32:
         raise ValueError(f"model_hash has {len(digest)} bytes, not 32")
     tables = Tables(graph, core)
-    calls = {i: _call(graph, plan, i, kernel.name, tables.add_layer(graph.ops[i])) for i, kernel in kernels.items()}
+    writer = Calls(graph, plan, tables)
+    calls = {i: writer.statement(i, kernel) for i, kernel in kernels.items()}
     return {
         "TITLE": title,
         "SUMMARY": "\n".join(_summary(graph, plan)),
+        "KERNELS": c_tables16.HEADER if graph.activations == "int16" else "tqs_kernels.h",
         "HASH": wrap(f"0x{byte:02x}" for byte in digest),
         "TABLES": "\n\n".join([*_channel_tables(graph), *tables.texts]),
-        "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls)),
+        "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls, writer)),
     }
 
 
 def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:
     forecast = graph.forecast
-    dense = [op for op in graph.ops if op.kind == "fully_connected"]
+    weights = dict.fromkeys(op.inputs[1] for op in graph.ops if op.kind in WEIGHTED)
     kept = {
         "none": "looks at the whole window",
         "windowed": "runs through the window from zero states for each forecast step",
@@ -133,10 +139,14 @@ def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:
         f"Window of {forecast.window} samples of {forecast.channels} channels; {kept}. "
         f"States: {plan.state_size} bytes. Arena: {plan.arena_size} bytes."
     )
-    lines += [" *", " * Dense layers, in order:", " *   inputs  outputs  weights  bytes  tensor"]
-    for op in dense:
-        weight = graph.tensors[op.inputs[1]]
-        rows, inputs = weight.shape
+    lines += [
+        " *",
+        " * Weights of dense layers and convolutions (the inputs of all taps), in order:",
+        " *   inputs  outputs  weights  bytes  tensor",
+    ]
+    for weight in (graph.tensors[name] for name in weights):
+        rows = weight.shape[0]
+        inputs = weight.size // rows
         size = (weight.size + 1) // 2 if weight.dtype == "int4" else weight.size
         lines.append(f" *   {inputs:6}  {rows:7}  {weight.dtype:>7}  {size:5}  {plain(weight.name)}")
     return lines
@@ -170,46 +180,22 @@ def _floats(name: str, values: Iterable[float]) -> str:
     return f"const float {name}[TQS_CHANNELS] = {{\n{wrap(number(value) for value in values)}\n}};"
 
 
-def _call(graph: Graph, plan: MemoryPlan, index: int, kernel: str, layer: str) -> str:
-    op = graph.ops[index]
-    operands = op.inputs[:1] if op.kind == "fully_connected" else op.inputs
-    for name in operands:
-        if name not in plan.places:
-            raise ModelError(
-                f"{graph.name}: {op.kind} to {op.outputs[0]} reads the constant {name}: only weights may be"
-            )
-    arguments = [_pointer(plan.places[name]) for name in (*operands, *op.outputs)]
-    if index in plan.scratch:
-        # The arena is aligned, and so is each scratch in it.
-        arguments.append(f"(uint32_t *)(void *)({_pointer(Place('arena', plan.scratch[index], 0))})")
-    elif op.kind == "fully_connected":
-        arguments.append("NULL")
-    shapes = " x ".join(str(size) for size in graph.tensors[op.outputs[0]].shape)
-    remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
-    return f"    /* {remark} */\n    {kernel}(&{layer}, {', '.join(arguments)});"
-
-
-def _pointer(place: Place) -> str:
-    return f"{place.region} + {place.offset}" if place.offset else place.region
-
-
-def _copy(copy: Copy) -> str:
-    return f"    memcpy({_pointer(copy.target)}, {_pointer(copy.source)}, {copy.target.size});"
-
-
-def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str]) -> list[str]:
-    state = ["int8_t *state"] if graph.states else []
-    run = [*calls.values(), *map(_copy, plan.copies)]
-    functions = [_function("tqs_graph_run", ["const int8_t *x", *state, "int8_t *y", "int8_t *arena"], run)]
+def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str], writer: Calls) -> list[str]:
+    x, y, arena = "const tqs_code_t *x", "tqs_code_t *y", "tqs_code_t *arena"
+    state = ["tqs_code_t *state"] if graph.states else []
+    run = [*calls.values(), *map(writer.copy, plan.copies)]
+    functions = [_function("tqs_graph_run", [x, *state, y, arena], run)]
     if graph.forecast.recurrence == "windowed":
         needed = needed_ops(graph, [s.output for s in graph.states])
         advance = [calls[index] for index in needed if index in calls]
-        advance += [_copy(copy) for copy in plan.copies if copy.target.region != "y"]
-        functions.append(_function("tqs_graph_advance", ["const int8_t *x", *state, "int8_t *arena"], advance))
+        advance += [writer.copy(moved) for moved in plan.copies if moved.target.region != "y"]
+        functions.append(_function("tqs_graph_advance", [x, *state, arena], advance))
     if graph.states:
+        # The zero point of int16 codes is 0, in either byte.
         reset = [
-            f"    /* {plain(s.name)[:108]} */\n    memset({_pointer(Place('state', plan.state_offsets[s.name], 0))}, "
-            f"{_quant(graph, s.input).zero_point}, {graph.tensors[s.input].size});"
+            f"    /* {plain(s.name)[:108]} */\n"
+            f"    memset({writer.pointer(Place('state', plan.state_offsets[s.name], 0))}, "
+            f"{_quant(graph, s.input).zero_point}, {CODE_BYTES[graph.activations] * graph.tensors[s.input].size});"
             for s in graph.states
         ]
         functions.append(_function("tqs_graph_reset", state, reset))
@@ -221,4 +207,5 @@ def _function(name: str, parameters: list[str], statements: list[str]) -> str:
     code = re.sub(r"/\*.*?\*/", "", body)
     unused = [p for p in (parameter.split("*")[-1] for parameter in parameters) if not re.search(rf"\b{p}\b", code)]
     ignored = [f"    (void){parameter};" for parameter in unused]
-    return "\n".join([f"void {name}({', '.join(parameters)}) {{", *ignored, body, "}"])
+    head = f"void {name}({', '.join(parameters)}) {{"
+    return "\n".join([head, *loop_variable(statements), *ignored, body, "}"])

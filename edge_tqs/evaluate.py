@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edge_tqs import report
 from edge_tqs.graph import Graph, Scaling
 from edge_tqs.interpret import float_rollout
+from edge_tqs.quantize import with_rounded_weights
 from edge_tqs.rollout import Rollout
 from edge_tqs.simulate import decode, encode, integer_rollout
 
@@ -24,13 +25,15 @@ class Evaluation:
     """Closed-loop outputs in the model's units, each (N, T, F).
 
     seeds: (N, W, F). truth: (N, T, F), or None where no data was given. outputs: by "float", "int8", "int4", "mixed".
-    mixed: the integer rollout of the planned model, in codes.
+    mixed: the integer rollout of the planned model, in codes. rounded: by variant, the outputs with its weights and
+    float activations.
     """
 
     seeds: Array
     truth: Array | None
     outputs: Mapping[str, Array]
     mixed: Rollout
+    rounded: Mapping[str, Array]
 
 
 def evaluate(
@@ -39,12 +42,15 @@ def evaluate(
     """Roll the float graph and each integer variant ("int8", "int4", "mixed") from ``seeds`` (N, W, F)."""
     outputs = {"float": float_rollout(graph, seeds, horizon).outputs}
     rollouts: dict[int, Rollout] = {}  # variants may be one and the same graph: roll it once
+    rounded: dict[int, Array] = {}
     for name in VARIANTS:
         integer = variants[name]
         if id(integer) not in rollouts:
             rollouts[id(integer)] = integer_rollout(integer, encode(integer, seeds), horizon)
+            rounded[id(integer)] = float_rollout(with_rounded_weights(graph, integer), seeds, horizon).outputs
         outputs[name] = decode(integer, rollouts[id(integer)].outputs)
-    return Evaluation(seeds, truth, outputs, rollouts[id(variants["mixed"])])
+    by_weights = {name: rounded[id(variants[name])] for name in VARIANTS}
+    return Evaluation(seeds, truth, outputs, rollouts[id(variants["mixed"])], by_weights)
 
 
 def rmse(a: Array, b: Array) -> float:
@@ -78,6 +84,15 @@ def divergence(evaluation: Evaluation) -> report.Variants:
     """RMSE of each integer variant against the float rollout."""
     truth = evaluation.outputs["float"]
     return report.Variants(**{name: rmse(evaluation.outputs[name], truth) for name in VARIANTS})
+
+
+def causes(evaluation: Evaluation) -> report.Causes:
+    """What rounding the weights does, and what rounding the activations does on top of it."""
+    exact, rounded, outputs = evaluation.outputs["float"], evaluation.rounded, evaluation.outputs
+    return report.Causes(
+        weights=report.Variants(**{name: rmse(rounded[name], exact) for name in VARIANTS}),
+        activations=report.Variants(**{name: rmse(outputs[name], rounded[name]) for name in VARIANTS}),
+    )
 
 
 def mse_vs_truth(evaluation: Evaluation) -> report.VariantsAndFloat | None:

@@ -9,15 +9,23 @@ Operators (``Op.kind``), with their inputs and attributes:
 kind               inputs                  attributes
 =================  ======================  ==========================================================================
 fully_connected    x (1,K), w (M,K), b (M) activation: none | relu | relu6
-add, sub, mul      a, b of one shape       (none)
+conv_1d            x (1,W,I), w (O,K,I),   stride, dilation, left, right: int; activation: none | relu | relu6. Gives
+                   b (O)                   (1,W',O); left and right zeros are added before and after the window
+add, sub, mul      a, b of one shape       (none); one of (1,1,C) is repeated over the time of the other, (1,W,C)
 logistic, tanh     x                       (none)
 elu                x                       (none; alpha is 1)
 leaky_relu         x                       alpha: float
-split              x (1,N)                 parts: int; N is divisible by it, outputs in order
-slice              x (1,N)                 begin: int, size: int, along the last axis
+split              x (1,N) or (1,1,N)      parts: int; N is divisible by it, outputs in order
+slice              x                       axis: int, 1 or more, into the shape; begin: int, size: int
+concat             2 to 10 of one shape    axis: int, 1 or more, the one along which their sizes may differ
+                   but for the axis
+mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
 reshape            x                       (none; the output's shape says it)
-quantize           x                       (none; int8 to int8 of another scale; only in integer graphs)
+quantize           x                       (none; codes to codes of another scale; only in integer graphs)
 =================  ======================  ==========================================================================
+
+The bias of fully_connected and conv_1d may be left out. A dense layer on each sample of a sequence is a conv_1d of one
+tap.
 """
 
 from __future__ import annotations
@@ -30,15 +38,22 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_tqs import shapes
 from edge_tqs.errors import ModelError
 
-DType = Literal["float32", "int8", "int4", "int32"]
+DType = Literal["float32", "int8", "int4", "int16", "int32", "int64"]
 Recurrence = Literal["none", "windowed", "stateful"]
 Array = npt.NDArray[Any]
+
+#: operators with a weight (second input, quantised by rows) and maybe a bias (third)
+WEIGHTED = frozenset({"fully_connected", "conv_1d"})
+#: tensors that tflite-micro's CONCATENATION takes; more are joined in several steps
+MOST_JOINED = 10
 
 #: operator kind -> (least inputs, most inputs, names of attributes)
 OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "fully_connected": (2, 3, frozenset({"activation"})),
+    "conv_1d": (2, 3, frozenset({"stride", "dilation", "left", "right", "activation"})),
     "add": (2, 2, frozenset()),
     "sub": (2, 2, frozenset()),
     "mul": (2, 2, frozenset()),
@@ -47,7 +62,9 @@ OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "elu": (1, 1, frozenset()),
     "leaky_relu": (1, 1, frozenset({"alpha"})),
     "split": (1, 1, frozenset({"parts"})),
-    "slice": (1, 1, frozenset({"begin", "size"})),
+    "slice": (1, 1, frozenset({"axis", "begin", "size"})),
+    "concat": (2, MOST_JOINED, frozenset({"axis"})),
+    "mean": (1, 1, frozenset()),
     "reshape": (1, 1, frozenset()),
     "quantize": (1, 1, frozenset()),
 }
@@ -74,7 +91,8 @@ class Tensor:
 
     ``data`` has ``shape``; int4 codes are held one a byte in an int8 array, within [-7, 7]. ``source`` names the Keras
     variable that a weight comes from: it is the unit that is scored and planned (one variable may be cut into two
-    tensors, as the recurrent kernel of a GRU with reset_after=False is).
+    tensors, as the recurrent kernel of a GRU with reset_after=False is). ``group``: float activations of one group are
+    quantised alike, as the steps of an unrolled recurrent layer must be to share their weights; "" for none.
     """
 
     name: str
@@ -83,6 +101,7 @@ class Tensor:
     data: Array | None = None
     quant: Quant | None = None
     source: str | None = None
+    group: str = ""
 
     @property
     def size(self) -> int:
@@ -148,13 +167,17 @@ class Graph:
     states: tuple[State, ...]
     forecast: Forecast
 
+    @property
+    def activations(self) -> DType:
+        """The type of everything that is computed: float32, int8 or int16."""
+        return self.tensors[self.input].dtype
+
     def weights(self) -> dict[str, tuple[Tensor, ...]]:
-        """The quantizable weights by source, in execution order: second input of each fully_connected."""
+        """The quantizable weights by source, in execution order, each tensor once: second inputs of WEIGHTED."""
         found: dict[str, list[Tensor]] = {}
-        for op in self.ops:
-            if op.kind == "fully_connected":
-                tensor = self.tensors[op.inputs[1]]
-                found.setdefault(tensor.source or tensor.name, []).append(tensor)
+        for name in dict.fromkeys(op.inputs[1] for op in self.ops if op.kind in WEIGHTED):
+            tensor = self.tensors[name]
+            found.setdefault(tensor.source or tensor.name, []).append(tensor)
         return {source: tuple(tensors) for source, tensors in found.items()}
 
     def with_tensors(self, changed: Mapping[str, Tensor]) -> Graph:
@@ -205,24 +228,7 @@ class Graph:
             raise ModelError(f"{self.name}: int4 tensor {name} holds codes outside [-7, 7]")
 
     def _check_shapes(self, where: str, op: Op) -> None:
-        shapes = [self.tensors[name].shape for name in op.inputs]
-        out = self.tensors[op.outputs[0]].shape
-        if op.kind == "fully_connected":
-            good = shapes[0] == (1, shapes[1][1]) and out == (1, shapes[1][0])
-            good = good and (len(shapes) == 2 or shapes[2] == (shapes[1][0],))
-        elif op.kind in ("add", "sub", "mul"):
-            good = shapes[0] == shapes[1] == out
-        elif op.kind == "split":
-            parts = op.attrs["parts"]
-            good = len(op.outputs) == parts and all(
-                self.tensors[name].shape == (1, shapes[0][1] // parts) for name in op.outputs
-            )
-            good = good and shapes[0][1] % parts == 0
-        elif op.kind == "slice":
-            good = out == (1, op.attrs["size"]) and op.attrs["begin"] + op.attrs["size"] <= shapes[0][1]
-        elif op.kind == "reshape":
-            good = math.prod(shapes[0]) == math.prod(out)
-        else:
-            good = shapes[0] == out
-        if not good:
-            raise ModelError(f"{where}: shapes {shapes} do not give {out}")
+        inputs, outputs = ([self.tensors[name].shape for name in names] for names in (op.inputs, op.outputs))
+        if not shapes.fit(op.kind, op.attrs, inputs, outputs):
+            attrs = f" with {dict(op.attrs)}" if op.attrs else ""
+            raise ModelError(f"{where}: shapes {inputs} do not give {outputs}{attrs}")

@@ -14,7 +14,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Scaling, State, Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER = "graph.json"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same graph gives the same bytes
 
@@ -71,6 +71,7 @@ def _describe(tensor: Tensor) -> dict[str, Any]:
         "shape": tensor.shape,
         "dtype": tensor.dtype,
         "source": tensor.source,
+        "group": tensor.group,
         "scale": None if quant is None else [float(s) for s in quant.scale],
         "zero_point": None if quant is None else quant.zero_point,
     }
@@ -89,6 +90,7 @@ def _graph(header: dict[str, Any], constants: dict[str, Any]) -> Graph:
                 constants.get(item["name"]),
                 None if item["scale"] is None else Quant(np.asarray(item["scale"], np.float32), item["zero_point"]),
                 item["source"],
+                item["group"],
             )
             for item in header["tensors"]
         },

@@ -29,12 +29,14 @@ Int64s = npt.NDArray[np.int64]
 LOW, HIGH = -128, 127  # int8
 WEIGHT_LIMIT = {8: 127, 4: 7}  # width in bits -> largest |code|
 ADD_LEFT_SHIFT = 20  # micro/kernels/add_common.cc, sub_common.cc
+#: a narrower range is one that the calibration never moved; it says nothing about the scale
+LEAST_SPAN = 1e-5
 BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
 
 #: the only output quantisation that the kernels of these operators know
 FIXED_OUTPUTS: dict[str, tuple[float, int]] = {"logistic": (1 / 256, -128), "tanh": (1 / 128, 0)}
 #: operators that move codes without changing them: output quantisation is input quantisation
-MOVING_KINDS = frozenset({"split", "slice", "reshape"})
+MOVING_KINDS = frozenset({"split", "slice", "reshape", "concat"})
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def activation_limits(activation: str, quant: Quant) -> tuple[int, int]:
 
 
 def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
-    """Parameters of an int8 or int4 dense layer.
+    """Parameters of an int8 or int4 dense layer, or of a conv_1d, whose taps are inputs like any other.
 
     micro/kernels/fully_connected_common.cc (int8) and kernels/kernel_util.cc PopulateConvolutionQuantizationParams
     (int4, which runs as a convolution). Raises ModelError where the int32 accumulator could overflow.
@@ -169,7 +171,7 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     real = np.broadcast_to(product / np.float64(out_quant.scale[0]), (weight.shape[0],))
     pairs = [quantize_multiplier(float(value)) for value in real]
     bias = graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else None
-    peak = 255 * np.abs(weight.data.astype(np.int64)).sum(axis=1) + (
+    peak = 255 * np.abs(weight.data.astype(np.int64)).reshape(weight.shape[0], -1).sum(axis=1) + (
         0 if bias is None else np.abs(bias.astype(np.int64))
     )
     _check_headroom(graph, f"{source.name} -> {result.name}", int(peak.max()), max(shift for _, shift in pairs))
@@ -292,7 +294,7 @@ def fully_connected(params: FullyConnectedParams, x: Codes, weight: Codes, bias:
 
 
 def add(params: AddParams, a: Codes, b: Codes) -> Codes:
-    """a + b, or a - b where params.subtract; any equal shapes. integer_ops/add.h AddFunc, reference/sub.h SubFunc."""
+    """a + b, or a - b where params.subtract; shapes that broadcast. integer_ops/add.h AddFunc, sub.h SubFunc."""
     first = (a.astype(np.int64) - params.zero_point_1) << ADD_LEFT_SHIFT
     second = (b.astype(np.int64) - params.zero_point_2) << ADD_LEFT_SHIFT
     first = multiply_by_quantized_multiplier(first, params.multiplier_1, params.shift_1)
@@ -303,7 +305,7 @@ def add(params: AddParams, a: Codes, b: Codes) -> Codes:
 
 
 def mul(params: MulParams, a: Codes, b: Codes) -> Codes:
-    """Element-wise product, any equal shapes. kernels/internal/reference/integer_ops/mul.h MulElementwise."""
+    """Element-wise product, shapes that broadcast. kernels/internal/reference/integer_ops/mul.h MulElementwise."""
     product = (a.astype(np.int64) - params.zero_point_1) * (b.astype(np.int64) - params.zero_point_2)
     y = multiply_by_quantized_multiplier(product, params.multiplier, params.shift)
     return _clip(y + params.output_zero_point)
@@ -323,25 +325,26 @@ def quantize_activations(values: Array, quant: Quant) -> Codes:
     return _clip(round_away(values / np.float64(quant.scale[0])) + quant.zero_point)
 
 
-def dequantize_activations(codes: Codes, quant: Quant) -> npt.NDArray[np.float32]:
-    """int8 codes to float32 values."""
+def dequantize_activations(codes: Array, quant: Quant) -> npt.NDArray[np.float32]:
+    """int8 or int16 codes to float32 values."""
     return ((codes.astype(np.int32) - quant.zero_point) * np.float64(quant.scale[0])).astype(np.float32)
 
 
 def quantize_weight(
     weight: npt.NDArray[np.float32], width: int, least_scale: Array | float = 0.0, clip: float = 1.0
 ) -> tuple[Codes, npt.NDArray[np.float32]]:
-    """Symmetric codes and scales of a (M, K) weight, one scale a row: clip * max|w| / 127 or / 7.
+    """Symmetric codes and scales of a (M, ...) weight, one scale a row: clip * max|w| / 127 or / 7.
 
     ``clip`` in (0, 1]: what lies beyond takes the largest code. ``least_scale`` (M,) bounds the scales from below. A
     row of zeros takes the largest scale of the others, so that its bias is as fine as theirs.
     """
     limit = WEIGHT_LIMIT[width]
-    peak = np.float32(clip) * np.abs(weight).max(axis=1)
+    rows = weight.reshape(weight.shape[0], -1)
+    peak = np.float32(clip) * np.abs(rows).max(axis=1)
     scale = np.maximum(peak / np.float32(limit), least_scale).astype(np.float32)
     scale[scale < np.finfo(np.float32).tiny] = scale.max() if scale.max() >= np.finfo(np.float32).tiny else 1 / limit
-    codes = round_away(weight.astype(np.float64) / scale[:, None].astype(np.float64))
-    return np.clip(codes, -limit, limit).astype(np.int8), scale
+    codes = round_away(rows.astype(np.float64) / scale[:, None].astype(np.float64))
+    return np.clip(codes, -limit, limit).astype(np.int8).reshape(weight.shape), scale
 
 
 def least_weight_scale(bias: Array, input_scale: float) -> Array:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
 from edge_tqs.rollout import Rollout, Step, closed_loop
+from edge_tqs.shapes import conv_length
 
 Array = npt.NDArray[Any]
 Slots = list[Any]
@@ -97,22 +98,69 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     if op.kind == "leaky_relu":
         alpha = np.float32(op.attrs["alpha"])
         return _compile_unary(lambda x: np.where(x > 0, x, x * alpha), a, out)
+    if op.kind == "conv_1d":
+        return _compile_unary(_conv_1d(graph, op), a, out)
     if op.kind == "slice":
-        begin, end = op.attrs["begin"], op.attrs["begin"] + op.attrs["size"]
-        return _compile_unary(lambda x: x[:, begin:end], a, out)
+        where = slice_of(op)
+        return _compile_unary(lambda x: x[where], a, out)
+    if op.kind == "concat":
+        return compile_concat(graph, op, inputs, out)
+    if op.kind == "mean":
+        return _compile_unary(lambda x: x.mean(axis=1, keepdims=True, dtype=np.float32), a, out)
     if op.kind == "reshape":
         shape = graph.tensors[op.outputs[0]].shape[1:]
         return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
     if op.kind == "split":
-        width = graph.tensors[op.outputs[0]].shape[1]
+        width = graph.tensors[op.outputs[0]].shape[-1]
 
         def split(values: Slots) -> None:
             whole = values[a]
             for index, slot in enumerate(outputs):
-                values[slot] = whole[:, index * width : (index + 1) * width]
+                values[slot] = whole[..., index * width : (index + 1) * width]
 
         return split
     raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
+
+
+def slice_of(op: Op) -> tuple[slice, ...]:
+    """The numpy index of a "slice"."""
+    begin = op.attrs["begin"]
+    return *([slice(None)] * op.attrs["axis"]), slice(begin, begin + op.attrs["size"])
+
+
+def compile_concat(graph: Graph, op: Op, inputs: list[int], out: int) -> Action:
+    """A "concat" over slots; a constant among its inputs, of batch 1, is repeated for the whole batch."""
+    axis = op.attrs["axis"]
+    computed = inputs[next(i for i, name in enumerate(op.inputs) if graph.tensors[name].data is None)]
+
+    def join(values: Slots) -> None:
+        count = values[computed].shape[0]
+        parts = (values[slot] for slot in inputs)
+        values[out] = np.concatenate(
+            [part if part.shape[0] == count else np.repeat(part, count, 0) for part in parts], axis=axis
+        )
+
+    return join
+
+
+def taps(x: Array, weight_shape: tuple[int, ...], op: Op, padding: Any) -> Array:
+    """What each output sample of a conv_1d reads: x (N, W, I) to (N, W', K * I), ``padding`` where it looks beyond."""
+    attrs, count, channels = op.attrs, weight_shape[1], weight_shape[2]
+    length = conv_length(x.shape[1], count, attrs)
+    padded = np.pad(x, ((0, 0), (attrs["left"], attrs["right"]), (0, 0)), constant_values=padding)
+    first = np.arange(length)[:, None] * attrs["stride"]
+    read: Array = padded[:, first + np.arange(count) * attrs["dilation"]]
+    return read.reshape(x.shape[0], length, count * channels)
+
+
+def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
+    weight = graph.tensors[op.inputs[1]]
+    fused = FUSED[op.attrs["activation"]]
+    bias = graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else np.float32(0)
+    if weight.data is None or bias is None:
+        raise ModelError(f"{graph.name}: the weight or bias of the conv_1d to {op.outputs[0]} is not a constant")
+    matrix = weight.data.reshape(weight.shape[0], -1).T.copy()
+    return lambda x: fused(taps(x, weight.shape, op, 0) @ matrix + bias)
 
 
 def _compile_fully_connected(graph: Graph, op: Op, inputs: list[int], out: int) -> Action:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,10 @@ import numpy.typing as npt
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
-from edge_tqs.layers import READERS, RECURRENT, GraphBuilder, KerasLayer, Weight
+from edge_tqs.layers import MERGING, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight, is_over_time
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
+from edge_tqs.positions import only_needed
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
 Array = npt.NDArray[Any]
@@ -52,7 +54,7 @@ class LoadedModel:
 def load(
     path: Path, *, recurrence: Literal["auto", "windowed", "stateful"] = "auto", window: int | None = None
 ) -> LoadedModel:
-    """Read a forecaster: Sequential or a linear Functional chain, input (W, F), output (F,) one step ahead.
+    """Read a forecaster: Sequential or Functional, input (W, F), output (F,) one step ahead.
 
     recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
     recurrence "none" whatever is asked. window: W, needed when the model leaves it open; for a stateful model, how
@@ -65,8 +67,10 @@ def load(
         _check_file(path)
         with quiet():
             model = _load_keras(path)
-            layers = [_extract(model.get_layer(name)) for name in _chain(model)]
-            chosen = _choose_recurrence([layer for layer in layers if layer.kind in RECURRENT], recurrence)
+            layers = [
+                replace(_extract(model.get_layer(name)), inputs=sources) for name, sources in _sorted_layers(model)
+            ]
+            chosen = _choose_recurrence(layers, recurrence)
             _, model_window, channels = _input_shape(model)
             graph = _build(path.stem, layers, _choose_window(model_window, window, chosen), channels, chosen)
             largest = _compare(model, graph)
@@ -106,9 +110,7 @@ def _check_file(path: Path) -> None:
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
     if kind not in ("Sequential", "Functional", "Model") or not layers:
-        raise ModelError(
-            f"is a model of class {kind}", hint="Supported: Sequential, and Functional where it is a chain."
-        )
+        raise ModelError(f"is a model of class {kind}", hint="Supported: Sequential and Functional.")
     for name, registered, config in layers:
         layer = KerasLayer(str(config.get("name", "?")), name, config, {})
         if name not in READERS or registered is not None:
@@ -142,11 +144,15 @@ def _load_keras(path: Path) -> Any:
         ) from error
 
 
-def _chain(model: Any) -> list[str]:
-    """The layers' names from input to output, the InputLayer left out. Raises ModelError unless they form one chain."""
+def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """(name, the layers that it reads), each after those that it reads; "" is the input. The last one is the output.
+
+    Raises ModelError where the model has several inputs or outputs, or applies a layer more than once.
+    """
     config = model.get_config()
     if "input_layers" not in config:
-        return [item["config"]["name"] for item in config["layers"] if item["class_name"] != "InputLayer"]
+        names = [item["config"]["name"] for item in config["layers"] if item["class_name"] != "InputLayer"]
+        return [(name, (before,)) for before, name in zip(["", *names], names, strict=False)]
     for option, what in (("input_layers", "inputs"), ("output_layers", "outputs")):
         hint = "A forecaster has one input (W, F) and one output (F,)."
         if isinstance(config[option], dict):
@@ -154,22 +160,33 @@ def _chain(model: Any) -> list[str]:
         count = len(list(_ends(config[option])))
         if count != 1:
             raise ModelError(f"has {count} {what}", hint=hint)
-    before: dict[str, str] = {}
+    inputs: dict[str, tuple[str, ...]] = {}
     for item in config["layers"]:
         name, kind, nodes = item["config"]["name"], item["class_name"], item["inbound_nodes"]
-        sources = [source for node in nodes for source in _sources(node)]
         if kind == "InputLayer":
+            inputs[name] = ()
             continue
-        if len(nodes) != 1 or len(sources) != 1:
+        if len(nodes) != 1:
             raise ModelError(
-                f"layer {name} ({kind}) is applied {len(nodes)} times, to {len(sources)} values: this is no chain",
-                hint="Supported: Sequential, and Functional where each layer feeds one other layer.",
+                f"layer {name} ({kind}) is applied {len(nodes)} times: sharing a layer is not supported",
+                hint="Give each place a layer of its own.",
             )
-        before[name] = sources[0]
-    names = [next(_ends(config["output_layers"]))]
-    while names[0] in before:
-        names.insert(0, before[names[0]])
-    return names[1:]
+        inputs[name] = tuple(_sources(nodes[0]))
+        if len(inputs[name]) != 1 and kind not in MERGING:
+            raise ModelError(
+                f"layer {name} ({kind}) is applied to {len(inputs[name])} values, which is not supported",
+                hint=f"Layers of several inputs: {', '.join(sorted(MERGING))}.",
+            )
+    ordered: dict[str, tuple[str, ...]] = {}
+    pending = [next(_ends(config["output_layers"]))]
+    while pending:
+        missing = [source for source in inputs[pending[-1]] if source not in ordered]
+        if missing:
+            pending.append(missing[0])
+        else:
+            name = pending.pop()
+            ordered[name] = tuple(source if inputs[source] else "" for source in inputs[name])
+    return [(name, sources) for name, sources in ordered.items() if inputs[name]]
 
 
 def _ends(entry: Any) -> Iterator[str]:
@@ -192,7 +209,7 @@ def _sources(node: Any) -> Iterator[str]:
 
 def _extract(layer: Any) -> KerasLayer:
     weights: dict[str, Weight] = {}
-    plain = KerasLayer(layer.name, type(layer).__name__, layer.get_config(), weights)
+    plain = KerasLayer(layer.name, type(layer).__name__, layer.get_config(), weights, ranks=_ranks(layer))
     for variable in layer.weights:
         if str(variable.dtype) != "float32" or layer.compute_dtype != "float32":
             raise plain.refuse(
@@ -203,15 +220,29 @@ def _extract(layer: Any) -> KerasLayer:
     return plain
 
 
-def _choose_recurrence(recurrent: list[KerasLayer], wanted: str) -> Recurrence:
+def _ranks(layer: Any) -> tuple[int, ...]:
+    """Of the layer's inputs."""
+    sources = layer.input
+    return tuple(len(source.shape) for source in (sources if isinstance(sources, list | tuple) else [sources]))
+
+
+def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
+    recurrent = [layer for layer in layers if layer.kind in RECURRENT]
     if not recurrent:
         return "none"
     stateful = [bool(layer.config["stateful"]) for layer in recurrent]
     if wanted == "auto" and len(set(stateful)) > 1:
         raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
-    if wanted == "windowed" or (wanted == "auto" and not stateful[0]):
-        return "windowed"
-    return "stateful"
+    carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
+    over_time = next(filter(is_over_time, layers), None)
+    if over_time is None:
+        return "stateful" if carried else "windowed"
+    if carried:
+        raise over_time.refuse(
+            "it looks at the window as a whole, so no state can be carried from one sample to the next",
+            hint="Use the model as windowed, or take this layer out.",
+        )
+    return "none"
 
 
 def _input_shape(model: Any) -> tuple[int | None, int | None, int]:
@@ -239,8 +270,15 @@ def _choose_window(of_model: int | None, given: int | None, recurrence: Recurren
 def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recurrence: Recurrence) -> Graph:
     builder = GraphBuilder(name, window=window, channels=channels, recurrence=recurrence)
     last = max((index for index, layer in enumerate(layers) if layer.kind in RECURRENT), default=-1)
+    readers = Counter(source for layer in layers for source in layer.inputs)
+    values = {"": builder.value}
     for index, layer in enumerate(layers):
+        builder.inputs = tuple(values[source] for source in layer.inputs)
+        builder.value = builder.inputs[0]
         READERS[layer.kind](replace(layer, last_recurrent=index == last), builder)
+        values[layer.name] = builder.value
+        if readers[layer.name] > 1:
+            builder.shared.add(builder.value)
     shape = builder.shape(builder.value)
     if shape != (1, channels):
         raise ModelError(
@@ -248,7 +286,7 @@ def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recu
             "its output cannot be fed back as its next input",
             hint=f"Train it to predict all {channels} channels one step ahead.",
         )
-    graph = builder.finish()
+    graph = only_needed(builder.finish())
     if not graph.weights():
         raise ModelError("it has no weights to quantise", hint=SUPPORTED)
     return graph

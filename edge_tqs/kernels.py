@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph import WEIGHTED, Graph, Op
 
 RUNTIMES = ("litert", "tflite-runtime", "tflm", "c")
+#: those that run int4 weights beside int16 activations
+RUNTIMES_16X4 = ("litert", "c")
 
 
 class Kernel(NamedTuple):
@@ -34,11 +36,19 @@ class Kernel(NamedTuple):
 
 
 _NO_CONVOLUTION = "the generated C has no convolution"
-_C_IS_INT8 = "the C kernels take int8 activations"
+_ONE_D = "TensorFlow Lite has no convolution over time: it is written as CONV_2D"
+_FLATBUFFER = {"litert": _ONE_D, "tflite-runtime": _ONE_D, "tflm": _ONE_D}
+_C_IS_INTEGER = "the C kernels take int8 or int16 activations"
 _HYBRID = "float activations with integer weights are refused"
 _MICRO_INT4 = "FULLY_CONNECTED takes int4 weights per tensor only, CONV_2D is needed"
 _WRONG = "it computes int16 activations with int4 weights wrongly and reports no error"
 _REFUSED_16X4 = "int16 activations with int4 weights are refused"
+_NO_ELU = "ELU takes int8 or float activations"
+
+_ELEMENTWISE = (
+    "add", "sub", "mul", "logistic", "tanh", "leaky_relu", "split", "slice", "reshape", "quantize", "pad", "concat",
+    "mean",
+)  # fmt: skip
 
 #: kernel -> {runtime: reason}; a runtime that is not named runs the kernel. A kernel that is not here runs nowhere.
 TABLE: dict[Kernel, dict[str, str]] = {
@@ -50,20 +60,28 @@ TABLE: dict[Kernel, dict[str, str]] = {
     Kernel("conv_2d", "int8", "int8", "per_tensor"): {"c": _NO_CONVOLUTION},
     Kernel("conv_2d", "int8", "int4", "per_channel"): {"c": _NO_CONVOLUTION},
     Kernel("conv_2d", "int8", "int4", "per_tensor"): {"c": _NO_CONVOLUTION},
-    Kernel("fully_connected", "int16", "int8", "per_channel"): {"c": _C_IS_INT8},
-    Kernel("fully_connected", "int16", "int4", "per_channel"): {
+    **{
+        Kernel("conv_1d", activation, weight, granularity): _FLATBUFFER
+        for activation in ("int8", "int16")
+        for weight in ("int8", "int4")
+        for granularity in ("per_channel", "per_tensor")
+    },
+    Kernel("fully_connected", "int16", "int8", "per_channel"): {},
+    Kernel("fully_connected", "int16", "int8", "per_tensor"): {},
+    Kernel("fully_connected", "int16", "int4", "per_channel"): {"tflite-runtime": _REFUSED_16X4, "tflm": _REFUSED_16X4},
+    Kernel("fully_connected", "int16", "int4", "per_tensor"): {"tflite-runtime": _REFUSED_16X4, "tflm": _REFUSED_16X4},
+    Kernel("conv_2d", "int16", "int8", "per_channel"): {"c": _NO_CONVOLUTION},
+    Kernel("conv_2d", "int16", "int8", "per_tensor"): {"c": _NO_CONVOLUTION},
+    Kernel("conv_2d", "int16", "int4", "per_channel"): {
         "tflite-runtime": _WRONG,
         "tflm": _REFUSED_16X4,
-        "c": _C_IS_INT8,
+        "c": _NO_CONVOLUTION,
     },
-    Kernel("fully_connected", "float32", "int8", "per_channel"): {"tflm": _HYBRID, "c": _C_IS_INT8},
-    **{
-        Kernel(operator): {}
-        for operator in (
-            "add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "split", "slice", "reshape", "quantize",
-        )
-    },
-}  # fmt: skip
+    Kernel("fully_connected", "float32", "int8", "per_channel"): {"tflm": _HYBRID, "c": _C_IS_INTEGER},
+    Kernel("elu"): {},
+    Kernel("elu", "int16"): dict.fromkeys(RUNTIMES, _NO_ELU),
+    **{Kernel(operator, activation): {} for operator in _ELEMENTWISE for activation in ("int8", "int16")},
+}
 
 
 def reason_against(runtime: str, kernel: Kernel) -> str | None:
@@ -76,16 +94,41 @@ def reason_against(runtime: str, kernel: Kernel) -> str | None:
 
 
 def emitted(graph: Graph, op: Op, runtime: str) -> tuple[Kernel, ...]:
-    """The kernels that ``op`` becomes for ``runtime``: tflite_lower turns an int4 dense layer into a convolution."""
+    """The kernels that ``op`` becomes for ``runtime``: tflite_lower makes convolutions over images of convolutions over
+    time and, with int8 activations, of int4 dense layers.
+    """
     activation = graph.tensors[op.inputs[0]].dtype
-    if op.kind != "fully_connected":
+    if op.kind not in WEIGHTED:
         return (Kernel(op.kind, activation),)
     weight = graph.tensors[op.inputs[1]]
     per_channel = weight.quant is not None and weight.quant.scale.size == weight.shape[0]
     granularity = "per_channel" if per_channel else "per_tensor"
-    if weight.dtype == "int4" and runtime != "c":
+    if op.kind == "conv_1d" and runtime != "c":
+        made = (Kernel("reshape", activation), Kernel("pad", activation))
+        return *made, Kernel("conv_2d", activation, weight.dtype, granularity)
+    if weight.dtype == "int4" and activation == "int8" and runtime != "c":
         return Kernel("reshape", activation), Kernel("conv_2d", activation, weight.dtype, granularity)
     return (Kernel(op.kind, activation, weight.dtype, granularity),)
+
+
+def runtimes_of(graph: Graph) -> tuple[str, ...]:
+    """Those of RUNTIMES that compute every operator of an integer ``graph`` right."""
+    return tuple(
+        runtime
+        for runtime in RUNTIMES
+        if all(reason_against(runtime, kernel) is None for op in graph.ops for kernel in emitted(graph, op, runtime))
+    )
+
+
+def limits(graph: Graph) -> list[str]:
+    """A sentence for each of RUNTIMES that does not run an integer ``graph``: which it is, and why not."""
+    said = []
+    for runtime in RUNTIMES:
+        kernels = (kernel for op in graph.ops for kernel in emitted(graph, op, runtime))
+        reason = next(filter(None, (reason_against(runtime, kernel) for kernel in kernels)), None)
+        if reason is not None:
+            said.append(f"model.tflite does not run in {runtime}: {reason}.")
+    return said
 
 
 def check_graph(graph: Graph, runtimes: Iterable[str]) -> None:

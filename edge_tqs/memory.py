@@ -1,20 +1,30 @@
 """Where each tensor of an integer graph lives while the generated C runs.
 
-Three things keep the arena small: views (split, slice, reshape) are offsets into their source, element-wise operators
-write over an input that dies with them, and the buffers that remain are packed by their lifetimes.
+Three things keep the arena small: views (split, reshape, slices of one piece) are offsets into their source,
+element-wise operators write over an input that dies with them, and the buffers that remain are packed by their
+lifetimes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph import DType, Graph, Op
 
 WORD = 4
-VIEWS = frozenset({"split", "slice", "reshape"})
+#: bytes of a code; all activations of a graph are of one type, so that every offset is a multiple of it
+CODE_BYTES: dict[DType, int] = {"int8": 1, "int16": 2}
 #: operators whose kernels may write over an input of the output's size (tqs_kernels.h)
 IN_PLACE = frozenset({"add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize"})
+
+
+def is_view(graph: Graph, op: Op) -> bool:
+    """Whether the outputs of ``op`` are pieces of its input, in place: a slice is one unless it leaves gaps."""
+    if op.kind == "slice":
+        return math.prod(graph.tensors[op.inputs[0]].shape[: op.attrs["axis"]]) == 1
+    return op.kind in ("split", "reshape")
 
 
 @dataclass(frozen=True)
@@ -152,10 +162,11 @@ class _Planner:
         self.parts: dict[str, _Part] = {}
         self.last_use = _last_uses(graph)
         self.state_offsets: dict[str, int] = {}
+        self.code_bytes = CODE_BYTES[graph.activations]
         offset = 0
         for state in graph.states:
             self.state_offsets[state.name] = offset
-            offset += graph.tensors[state.input].size
+            offset += self._bytes(state.input)
         self.state_size = offset
         self.for_states = frozenset(needed_ops(graph, [state.output for state in graph.states]))
 
@@ -165,7 +176,7 @@ class _Planner:
         for state in graph.states:
             self._open(state.input, "state", self.state_offsets[state.name])
         for index, op in enumerate(graph.ops):
-            if op.kind in VIEWS:
+            if is_view(graph, op):
                 self._place_views(op)
             else:
                 self._place_result(index, op)
@@ -176,16 +187,22 @@ class _Planner:
         offsets = {buffer.first: arena.offsets[buffer.name] for buffer in spare}
         return MemoryPlan(places, copies, arena_size, self.state_offsets, self.state_size, offsets)
 
+    def _bytes(self, name: str) -> int:
+        return self.graph.tensors[name].size * self.code_bytes
+
     def _open(self, name: str, region: str, offset: int, first: int = 0) -> None:
-        size = self.graph.tensors[name].size
+        size = self._bytes(name)
         self.roots.append(_Root(region, offset, size, first))
         self.parts[name] = _Part(len(self.roots) - 1, 0, size)
 
     def _place_views(self, op: Op) -> None:
         source = self.parts[op.inputs[0]]
-        offset = source.offset + int(op.attrs.get("begin", 0))
+        offset = source.offset
+        if op.kind == "slice":
+            after = math.prod(self.graph.tensors[op.inputs[0]].shape[op.attrs["axis"] + 1 :])
+            offset += op.attrs["begin"] * after * self.code_bytes
         for name in op.outputs:
-            size = self.graph.tensors[name].size
+            size = self._bytes(name)
             self.parts[name] = _Part(source.root, offset, size)
             offset += size
 
@@ -195,9 +212,12 @@ class _Planner:
         if target is not None:
             self._open(name, *target, first=index)
             return
-        for source in op.inputs if op.kind in IN_PLACE else ():
-            part = self.parts[source]
-            if self.roots[part.root].region == "arena" and self._dies(part, index):
+        operands = [self.parts[source] for source in op.inputs if source in self.parts]
+        for part in operands if op.kind in IN_PLACE else ():
+            # Another operand must be the same bytes or none of them, or it would change while it is read.
+            apart = all(other == part or not other.overlaps(part) for other in operands)
+            fits = part.size == self._bytes(name)
+            if fits and apart and self.roots[part.root].region == "arena" and self._dies(part, index):
                 self.parts[name] = part
                 return
         self._open(name, "arena", 0, first=index)

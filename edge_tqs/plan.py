@@ -144,7 +144,10 @@ def parse_budget(text: str) -> int:
     scale = {None: 1, "k": 1024, "m": 1024**2}[match[2].lower() if match and match[2] else None]
     size = int(float(match[1]) * scale) if match else 0
     if size < 1:
-        raise UsageError(f"{text!r} is not a number of bytes", hint="Write 24576, 24KB (KB = 1024 bytes) or 1.5MB.")
+        raise UsageError(
+            f"{text!r} is not a number of bytes",
+            hint="Write 24576, 24KB (KB = 1024 bytes), 1.5MB, or flash for what the board has room for.",
+        )
     return size
 
 

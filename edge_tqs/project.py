@@ -63,7 +63,7 @@ class Project:
     """edge-tqs.toml, checked. Paths are resolved against its directory.
 
     scaling: "standard" (mean and deviation of the training part), "none" (the CSV is in the model's units already), or
-    given. budget_bytes: None takes the default.
+    given. budget_bytes: None takes the default. activations: None takes the board's.
     """
 
     path: Path
@@ -73,6 +73,7 @@ class Project:
     scaling: Scaling | Literal["standard", "none"]
     budget_bytes: int | None
     validate: ValidateSettings
+    activations: Literal["int8", "int16"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +134,7 @@ def load_project(path: Path) -> Project:
             horizon=given.get("validate", "horizon", None),
             max_rmse_vs_float=None if limit is None else float(limit),
         ),
+        activations=given.get("plan", "activations", None),
     )
 
 
@@ -221,6 +223,7 @@ def _template(directory: Path, model: Path, data: Path | None, columns: tuple[st
         "",
         "[plan]",
         '# budget = "24KB"            # bytes for all weights, KB = 1024; default: halfway from all-int4 to all-int8',
+        '# activations = "int16"      # int8 or int16; default: the board\'s, which is int8',
         "",
         "[validate]",
         f"rollouts = {ROLLOUTS}",
@@ -317,7 +320,10 @@ _SCHEMA: dict[str, dict[str, _Rule]] = {
         "mean": (_is_numbers, "a list of numbers"),
         "std": (lambda v: _is_numbers(v) and min(v) > 0, "a list of numbers above 0"),
     },
-    "plan": {"budget": (lambda v: _is_count(v) or _is_text(v), 'a number of bytes or text like "24KB"')},
+    "plan": {
+        "budget": (lambda v: _is_count(v) or _is_text(v), 'a number of bytes or text like "24KB"'),
+        "activations": (lambda v: v in ("int8", "int16"), '"int8" or "int16"'),
+    },
     "validate": {
         "rollouts": _COUNT,
         "horizon": _COUNT,

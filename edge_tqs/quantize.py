@@ -1,81 +1,65 @@
-"""Float graph to integer graph: activation ranges from closed-loop rollouts, then scales, zero points and codes.
+"""Float graph to integer graph: scales, zero points and codes, from the ranges that calibration saw.
 
-Activations are int8 and asymmetric, one scale a tensor; weights int8 or int4, symmetric, one scale a row; biases int32.
-What is fed back shares one quantisation with what it is fed to (x with y, each state's input with its output), so that
-the closed loop never leaves int8.
+Activations are int8 and asymmetric or int16 and symmetric, one scale a tensor; weights int8 or int4, symmetric, one
+scale a row; biases int32, or int64 beside int16 activations. What is fed back shares one quantisation with what it is
+fed to (x with y, each state's input with its output), so that the closed loop never leaves the codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from edge_tqs import interpret
+from edge_tqs import integer, integer16
+from edge_tqs.calibration import Range, Ranges
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Array, DType, Graph, Op, Quant, State, Tensor
+from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
     FIXED_OUTPUTS,
     HIGH,
+    LEAST_SPAN,
     LOW,
     MOVING_KINDS,
     WEIGHT_LIMIT,
     least_weight_scale,
-    quantize_activations,
     quantize_bias,
     quantize_weight,
 )
-from edge_tqs.rollout import closed_loop
 
-#: |input| beyond which the int8 output no longer changes: ln(511) and atanh(255/256), rounded up
-SATURATION = {"logistic": 6.25, "tanh": 3.125}
-#: a narrower range is one that the calibration never moved; it says nothing about the scale
-LEAST_SPAN = 1e-5
-
-Range = tuple[float, float]
-#: ("loop", ""), ("state", its name), ("fixed", operator kind) or ("free", tensor name)
+#: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
 
-
-@dataclass(frozen=True, eq=False)
-class Ranges:
-    """(least, greatest) value of every activation tensor that calibration saw, by tensor name."""
-
-    bounds: Mapping[str, Range]
+Activations = Literal["int8", "int16"]
 
 
-def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
-    """The ranges of all activations over float rollouts of ``seeds`` (N, W, F float32), ``horizon`` steps each.
+@dataclass(frozen=True)
+class Scheme:
+    """How one type of activations is quantised.
 
-    Raises ModelError when a rollout leaves the finite numbers: no scale could hold it.
+    fixed_outputs: scale and zero point where the kernel knows no other. saturation: |input| beyond which an operator's
+    output no longer changes. headroom: how far beyond the calibrated range codes reach. quant: of a range. codes:
+    values to codes. bias_type: that of biases. refused: operators that no runtime has.
     """
-    names = [name for name, tensor in graph.tensors.items() if tensor.data is None]
-    probed = _with_probes(graph, names)
-    probed_step = interpret.float_step(probed)
-    zero_states = interpret.zero_states(probed, seeds.shape[0])
-    count, idle = len(graph.states), zero_states[len(graph.states) :]
-    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
 
-    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-        y, observed = probed_step(x, states + idle)
-        for index, value in enumerate(observed[count:]):
-            low[index], high[index] = min(low[index], value.min()), max(high[index], value.max())
-        return y, observed[:count]
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        closed_loop(step, graph.forecast, seeds.astype(np.float32), horizon, zero_states[:count], "calibration")
-    for name, least, greatest in zip(names, low, high, strict=True):
-        if not np.isfinite(least + greatest):
-            raise ModelError(
-                f"{graph.name}: tensor {name} leaves the finite numbers within {horizon} closed-loop steps",
-                hint="Fed its own forecasts, the float model diverges: try a shorter horizon, or train it on rollouts.",
-            )
-    return Ranges({name: (float(least), float(most)) for name, least, most in zip(names, low, high, strict=True)})
+    fixed_outputs: Mapping[str, tuple[float, int]]
+    saturation: Mapping[str, float]
+    headroom: float
+    quant: Callable[[float, float], Quant]
+    codes: Callable[[Array, Quant], Array]
+    bias_type: DType
+    refused: frozenset[str] = frozenset()
 
 
 def quantize(
-    graph: Graph, widths: Mapping[str, int], ranges: Ranges, clips: Mapping[str, float] | None = None
+    graph: Graph,
+    widths: Mapping[str, int],
+    ranges: Ranges,
+    clips: Mapping[str, float] | None = None,
+    activations: Activations = "int8",
 ) -> Graph:
     """The integer graph of a float one.
 
@@ -84,24 +68,54 @@ def quantize(
         widths: 4 or 8 for each source of ``graph.weights()``, no more and no fewer.
         ranges: What calibrate gave for this graph.
         clips: The largest magnitude that a row of a source can hold over the largest that it has; 1 where not given.
+        activations: "int8", or "int16" ("16x8": closer to the float model, twice the bytes of states and samples).
 
     Raises:
-        UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph.
+        UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph, or no runtime has one
+            of its operators for ``activations``.
     """
+    scheme = SCHEMES[activations]
     _check_widths(graph, widths)
     missing = [name for name, tensor in graph.tensors.items() if tensor.data is None and name not in ranges.bounds]
     if missing:
         raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
     pinned, families = _pin(graph)
-    quants = _activation_quants(pinned, families, ranges)
-    tensors = {name: replace(pinned.tensors[name], dtype="int8", quant=quant) for name, quant in quants.items()}
+    for op in pinned.ops:
+        if op.kind in scheme.refused:
+            raise ModelError(
+                f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with {activations} activations",
+                hint="Use int8 activations, or another activation function in this layer.",
+            )
+    quants = _activation_quants(pinned, families, ranges, scheme)
+    tensors = {
+        name: replace(pinned.tensors[name], dtype=activations, quant=quant, group="") for name, quant in quants.items()
+    }
     for name, tensor in tensors.items():
         if tensor.data is not None and tensor.quant is not None:
-            tensors[name] = replace(tensor, data=quantize_activations(tensor.data, tensor.quant))
-    ops = tuple(_with_constants(pinned, tensors, index, op, widths, clips or {}) for index, op in enumerate(pinned.ops))
+            tensors[name] = replace(tensor, data=scheme.codes(tensor.data, tensor.quant))
+    ops = tuple(
+        _with_constants(pinned, tensors, index, op, widths, clips or {}, scheme) for index, op in enumerate(pinned.ops)
+    )
     order = {name: place for place, name in enumerate(pinned.tensors)}
     ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
     return replace(pinned, tensors=ordered, ops=ops).check()
+
+
+def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
+    """``graph`` (float) with the weights and biases of ``quantized``, which quantize made of it, as real numbers.
+
+    Its activations stay float: it shows what the weights alone do. Of a constant that several operators read, and that
+    has codes of its own for each, it takes the first's.
+    """
+    changed: dict[str, Tensor] = {}
+    dense = [[op for op in whole.ops if op.kind == "fully_connected"] for whole in (graph, quantized)]
+    for op, rounded in zip(*dense, strict=True):
+        for name, source in zip(op.inputs[1:], rounded.inputs[1:], strict=True):
+            codes = quantized.tensors[source]
+            if name not in changed and codes.data is not None and codes.quant is not None:
+                scale = codes.quant.scale.astype(np.float64).reshape(-1, *[1] * (codes.data.ndim - 1))
+                changed[name] = replace(graph.tensors[name], data=(codes.data * scale).astype(np.float32))
+    return graph.with_tensors(changed)
 
 
 def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
@@ -118,44 +132,56 @@ def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
             raise UsageError(f"The plan gives {source} {width} bits", hint="Weights have 4 or 8 bits.")
 
 
-# --- calibration ----------------------------------------------------------------------------------------------------
-
-
-def _with_probes(graph: Graph, names: Iterable[str]) -> Graph:
-    """``graph`` with one more state for each name, whose output is that tensor: so its step returns them all."""
-    tensors, probes = dict(graph.tensors), []
-    for name in names:
-        idle = f"{name}?"
-        tensors[idle] = replace(graph.tensors[name], name=idle)
-        probes.append(State(idle, idle, name))
-    return replace(graph, tensors=tensors, states=(*graph.states, *probes))
-
-
 # --- which tensors share a quantisation -----------------------------------------------------------------------------
 
 
-def _roots(graph: Graph) -> dict[str, str]:
-    """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it."""
-    roots: dict[str, str] = {}
-    for op in graph.ops:
-        for name in op.outputs:
-            if op.kind in MOVING_KINDS:
-                roots[name] = roots.get(op.inputs[0], op.inputs[0])
-    return {name: roots.get(name, name) for name in graph.tensors}
+def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str], dict[tuple[int, str], str]]:
+    """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it.
+
+    What is concatenated must be of one family. An input of another family is copied first, unless nothing else reads
+    it and its family is its own: then it takes the result's. ``families`` are those of roots so far. Also returns the
+    copies: (index of the operator, input) -> name.
+    """
+    roots = {name: name for name in graph.tensors}
+    copies: dict[tuple[int, str], str] = {}
+    readers = Counter(name for op in graph.ops for name in set(op.inputs))
+    readers.update([graph.output, *(state.output for state in graph.states)])
+    for index, op in enumerate(graph.ops):
+        if op.kind not in MOVING_KINDS:
+            continue
+        kept = {families.get(roots[name], ("free", roots[name])) for name in op.inputs}
+        if len(kept) == 1:
+            roots |= dict.fromkeys(op.outputs, roots[op.inputs[0]])
+            continue
+        for name in dict.fromkeys(op.inputs):
+            if roots[name] == name and name not in families and readers[name] == 1:
+                roots[name] = op.outputs[0]
+            else:
+                copies[index, name] = _free_name(graph.tensors, f"{name}/{op.outputs[0]}", index)
+    return roots, copies
 
 
 def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
     """Give each tensor its family, and cut loose what would have to be in two.
 
-    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of logistic or tanh
-    outputs; any other root and what is moved from it is a family of its own. Where y or a state's output carries codes
-    of another family (y is h, or comes from a logistic), a "quantize" operator to a new tensor is added at the end.
+    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of a group, of logistic
+    or tanh outputs; any other root and what is moved from it is a family of its own. Before a concatenation, and where
+    y or a state's output carries codes of another family (y is h, or comes from a logistic), a "quantize" operator to a
+    new tensor is added.
     """
-    roots = _roots(graph)
     families: dict[str, Family] = {graph.input: ("loop", "")}
     families |= {state.input: ("state", state.name) for state in graph.states}
+    families |= {name: ("group", tensor.group) for name, tensor in graph.tensors.items() if tensor.group}
     families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in FIXED_OUTPUTS}
-    tensors, ops = dict(graph.tensors), list(graph.ops)
+    roots, copies = _roots(graph, families)
+    tensors, ops = dict(graph.tensors), list[Op]()
+    for index, op in enumerate(graph.ops):
+        named = {name: copies[index, name] for name in op.inputs if (index, name) in copies}
+        for name, copy in named.items():
+            tensors[copy] = replace(graph.tensors[name], name=copy, data=None)
+            ops.append(Op("quantize", (name,), (copy,)))
+            roots[copy] = op.outputs[0]
+        ops.append(replace(op, inputs=tuple(named.get(name, name) for name in op.inputs)))
 
     def settle(name: str, family: Family, suffix: str) -> str:
         if families.setdefault(roots[name], family) == family:
@@ -174,9 +200,11 @@ def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
 
 
-def _activation_quants(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict[str, Quant]:
+def _activation_quants(
+    graph: Graph, families: Mapping[str, Family], ranges: Ranges, scheme: Scheme
+) -> dict[str, Quant]:
     """Quantisation of every activation and of every constant that is used as one."""
-    constants = {name for op in graph.ops if op.kind == "fully_connected" for name in op.inputs[1:]}
+    constants = {name for op in graph.ops if op.kind in WEIGHTED for name in op.inputs[1:]}
     names = [name for name in graph.tensors if name not in constants]
     spans: dict[Family, Range] = {}
     for name in names:
@@ -186,11 +214,11 @@ def _activation_quants(graph: Graph, families: Mapping[str, Family], ranges: Ran
     quants: dict[Family, Quant] = {}
     for family, (low, high) in spans.items():
         if family[0] == "fixed":
-            scale, zero_point = FIXED_OUTPUTS[family[1]]
+            scale, zero_point = scheme.fixed_outputs[family[1]]
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
-            limit = _saturation(graph, {name for name in names if families[name] == family})
-            quants[family] = affine(max(low, -limit), min(high, limit))
+            limit = _saturation(graph, {name for name in names if families[name] == family}, scheme)
+            quants[family] = scheme.quant(max(scheme.headroom * low, -limit), min(scheme.headroom * high, limit))
     return {name: quants[families[name]] for name in names}
 
 
@@ -200,15 +228,15 @@ def _range(graph: Graph, name: str, ranges: Ranges) -> Range:
         return float(data.min()), float(data.max())
     if name in ranges.bounds:
         return ranges.bounds[name]
-    return next(ranges.bounds[op.inputs[0]] for op in graph.ops if name in op.outputs)  # a copy that _pin made
+    return next(_range(graph, op.inputs[0], ranges) for op in graph.ops if name in op.outputs)  # a copy that _pin made
 
 
-def _saturation(graph: Graph, members: set[str]) -> float:
+def _saturation(graph: Graph, members: set[str], scheme: Scheme) -> float:
     """The largest |value| that matters to the readers of ``members``; infinite unless all of them saturate."""
     if members & {graph.input, graph.output, *(s.input for s in graph.states), *(s.output for s in graph.states)}:
         return np.inf
     kinds = {op.kind for op in graph.ops if members & set(op.inputs)} - MOVING_KINDS
-    return max(SATURATION.get(kind, np.inf) for kind in kinds) if kinds else np.inf
+    return max(scheme.saturation.get(kind, np.inf) for kind in kinds) if kinds else np.inf
 
 
 def affine(low: float, high: float) -> Quant:
@@ -221,6 +249,28 @@ def affine(low: float, high: float) -> Quant:
     return Quant(np.array([scale], np.float32), min(max(zero_point, LOW), HIGH))
 
 
+SCHEMES: dict[Activations, Scheme] = {
+    "int8": Scheme(
+        fixed_outputs=integer.FIXED_OUTPUTS,
+        saturation={"logistic": 6.25, "tanh": 3.125},  # ln(511) and atanh(255/256), rounded up
+        headroom=1.0,
+        quant=affine,
+        codes=integer.quantize_activations,
+        bias_type="int32",
+    ),
+    "int16": Scheme(
+        fixed_outputs=integer16.FIXED_OUTPUTS,
+        saturation={"logistic": 10.67, "tanh": 5.34},  # 255 / 24 and its half, the table's end, rounded up
+        # Two of the 16 bits. What they would resolve is far below the weights' error; what leaves the range is not.
+        headroom=4.0,
+        quant=integer16.symmetric,
+        codes=integer16.quantize_activations,
+        bias_type="int64",
+        refused=frozenset({"elu"}),
+    ),
+}
+
+
 # --- constants ------------------------------------------------------------------------------------------------------
 
 
@@ -231,11 +281,12 @@ def _with_constants(
     op: Op,
     widths: Mapping[str, int],
     clips: Mapping[str, float],
+    scheme: Scheme,
 ) -> Op:
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
     if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
         return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
-    if op.kind != "fully_connected":
+    if op.kind not in WEIGHTED:
         return op
     input_quant = tensors[op.inputs[0]].quant
     assert input_quant is not None
@@ -245,18 +296,25 @@ def _with_constants(
     width = widths[source]
     floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
     codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
-    weight_name = _free_name(tensors, weight.name, index)
     dtype: DType = "int8" if width == 8 else "int4"
-    tensors[weight_name] = Tensor(weight_name, weight.shape, dtype, codes, Quant(scale), weight.source)
-    inputs: tuple[str, ...] = (op.inputs[0], weight_name)
+    made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
     if bias is not None:
-        bias_name = _free_name(tensors, bias.name, index)
         bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
-        tensors[bias_name] = Tensor(
-            bias_name, bias.shape, "int32", quantize_bias(_data(bias), bias_scale), Quant(bias_scale), bias.source
-        )
-        inputs = (*inputs, bias_name)
-    return replace(op, inputs=inputs)
+        bias_codes = quantize_bias(_data(bias), bias_scale).astype(scheme.bias_type)
+        made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source))
+    return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
+
+
+def _add_constant(tensors: dict[str, Tensor], made: Tensor, index: int) -> str:
+    """Add a constant of operator ``index``; the name of the same one where an operator before has added it."""
+    known = tensors.get(made.name)
+    if known is not None and known.quant is not None and made.quant is not None:
+        same = known.dtype == made.dtype and np.array_equal(known.quant.scale, made.quant.scale)
+        if same and np.array_equal(_data(known), _data(made)):
+            return made.name
+    name = _free_name(tensors, made.name, index)
+    tensors[name] = replace(made, name=name)
+    return name
 
 
 def _constant(graph: Graph, op: Op, place: int) -> Tensor:

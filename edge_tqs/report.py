@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from edge_tqs.errors import UsageError
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 1
+FORMAT = 2
 
 REPORT_JSON = "report.json"
 VALIDATION_JSON = "validation.json"
@@ -31,7 +31,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The forecaster. ``hash`` is the model hash in hexadecimal (docs/format.md); ``parameters`` counts all of them."""
+    """The forecaster. ``hash`` is the model hash in hexadecimal (docs/format.md); ``parameters`` counts all of them;
+    ``activations`` is the type of its codes."""
 
     name: str
     hash: str
@@ -40,6 +41,7 @@ class ModelInfo:
     columns: tuple[str, ...]
     recurrence: Literal["none", "windowed", "stateful"]
     parameters: int
+    activations: Literal["int8", "int16"] = "int8"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ class Variants:
     int8: Figure
     int4: Figure
     mixed: Figure
+
+
+@dataclass(frozen=True)
+class Causes:
+    """Where the divergence comes from: RMSE over rollouts, steps and channels, model's units.
+
+    ``weights``: rollouts with rounded weights and float activations, from the float rollouts. ``activations``: the
+    integer rollouts from those. In a closed loop the two do not add up: each error is amplified along with the other.
+    """
+
+    weights: Variants
+    activations: Variants
 
 
 @dataclass(frozen=True)
@@ -136,7 +150,8 @@ class HostReport:
 
     ``divergence``: RMSE against the float rollout over rollouts, steps and channels, model's units. ``litert_rmse``:
     the same for ai-edge-litert against tflite-micro's arithmetic. ``tflm_bit_exact`` and ``litert_rmse`` are None where
-    that package is not installed. ``mse_vs_truth``: over rollouts, steps and channels; None without data.
+    that package is not installed, or does not run the model. ``mse_vs_truth``: over rollouts, steps and channels; None
+    without data.
     """
 
     rollouts: int
@@ -147,6 +162,7 @@ class HostReport:
     litert_rmse: Figure
     mse_vs_truth: VariantsAndFloat | None
     curves: Curves
+    causes: Causes | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +198,7 @@ class BuildReport:
 
 @dataclass(frozen=True)
 class FirstDivergence:
-    """The first value that differs between the board and the integer reference, both as int8 codes.
+    """The first value that differs between the board and the integer reference, both as codes.
 
     ``channel`` is None where the outputs agree and the hash of the states differs: both values are hashes then.
     """

@@ -185,7 +185,21 @@ def _divergence(build: BuildReport, validation: ValidationReport | None) -> str:
         from_zero=True,
     )
     caption = f"Model's units, over channels and {build.host.rollouts} rollouts on the host."
-    return _section("Rollout error", _plot(svg, caption, _step_table(lines)))
+    return _section("Rollout error", _plot(svg, caption, _step_table(lines)) + _causes(build))
+
+
+def _causes(build: BuildReport) -> str:
+    causes, divergence = build.host.causes, build.host.divergence
+    if causes is None:
+        return ""
+    rows = [
+        ("weights rounded, activations float: from float", causes.weights),
+        (f"activations {build.model.activations} as well: from that", causes.activations),
+        ("both: from float", divergence),
+    ]
+    shown = [(what, *(_figure(v) for v in (figures.int8, figures.int4, figures.mixed))) for what, figures in rows]
+    note = "<p>RMSE over all steps. The parts do not add up: the loop amplifies each along with the other.</p>\n"
+    return _table(("what is rounded", "int8", "int4", "mixed"), shown) + note
 
 
 def _board_label(build: BuildReport, validation: ValidationReport) -> str:
@@ -285,7 +299,7 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
 
 def _checks(build: BuildReport) -> str:
     host = build.host
-    exact = {True: "yes", False: "NO", None: "not installed"}[host.tflm_bit_exact]
+    exact = {True: "yes", False: "NO", None: "not compared"}[host.tflm_bit_exact]
     rows = [
         ("float graph against Keras, largest difference", _figure(host.float_vs_keras_max_abs)),
         ("integer reference equals tflite-micro bit for bit", exact),

@@ -25,6 +25,7 @@ from edge_tqs.project import (
     load_project,
     read_data,
 )
+from edge_tqs.quantize import Activations
 from edge_tqs.refine import RefineSettings
 from edge_tqs.series import windows as cut_windows
 from edge_tqs.validate import ValidateRequest
@@ -55,6 +56,7 @@ def model_request(
     exogenous: tuple[str, ...] = (),
     workers: int = 1,
     cache: bool = True,
+    activations: Activations | None = None,
 ) -> ModelRequest:
     """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
     if project is None:
@@ -80,6 +82,7 @@ def model_request(
         real_seeds=seeds == "data",
         workers=workers,
         cache=default_root() if cache else None,
+        activations=activations or project.activations,
     )
 
 
@@ -118,12 +121,14 @@ def plan_request(
     if not refine and max_divergence is not None:
         raise UsageError("--max-divergence has to measure, --no-refine forbids it", hint="Give one of the two.")
     settings = RefineSettings(**{part.replace("-", "_"): False for part in without})
-    if budget is not None:
+    fit_flash = budget is not None and budget.strip().lower() == "flash"
+    if budget is not None and not fit_flash:
         size: int | None = parse_budget(budget)
     else:
         size = project.budget_bytes if project and not given else None
     return PlanRequest(
         budget_bytes=size,
+        fit_flash=fit_flash,
         bits=None if bits is None else int(bits),
         plan_file=plan_file,
         mean_bits=mean_bits,

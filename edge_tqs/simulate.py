@@ -7,25 +7,30 @@ which is exact below 2^53.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer
+from edge_tqs import integer, integer16, reduction
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Array, Graph, Op, Quant
+from edge_tqs.interpret import compile_concat, slice_of, taps
 from edge_tqs.rollout import Rollout, Step, closed_loop
 
 Slots = list[Any]
 Action = Callable[[Slots], None]
 
+BINARY = frozenset({"add", "sub", "mul"})
+#: activation type -> numpy's type of its codes; little-endian, as every runtime and board holds them
+CODE_TYPES: dict[str, np.dtype[Any]] = {"int8": np.dtype("i1"), "int16": np.dtype("<i2")}
+
 _CODES = np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8)
 
 
 def integer_step(graph: Graph) -> Step:
-    """Compile an integer ``graph`` to a batched Step on int8 codes.
+    """Compile an integer ``graph`` to a batched Step on its int8 or int16 codes.
 
     x is (N, W, F) for recurrence "none", else (N, F); states are (N, width). Raises ModelError for a graph that is not
     quantised or that no int32 accumulator can hold.
@@ -50,27 +55,37 @@ def integer_step(graph: Graph) -> Step:
 
 
 def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
-    """The states of ``count`` rollouts at reset: the code of 0.0, one (count, width) int8 array a state."""
+    """The states of ``count`` rollouts at reset: the code of 0.0, one (count, width) array of codes a state."""
+    dtype = code_type(graph)
     return tuple(
-        np.full((count, *graph.tensors[state.input].shape[1:]), _quant(graph, state.input).zero_point, np.int8)
+        np.full((count, *graph.tensors[state.input].shape[1:]), _quant(graph, state.input).zero_point, dtype)
         for state in graph.states
     )
 
 
 def integer_rollout(graph: Graph, seeds_codes: Array, horizon: int) -> Rollout:
-    """Roll ``seeds_codes`` (N, W, F int8) forward by ``horizon`` steps; outputs are codes."""
+    """Roll ``seeds_codes`` (N, W, F codes) forward by ``horizon`` steps; outputs are codes."""
     step, states = integer_step(graph), zero_states(graph, seeds_codes.shape[0])
     return closed_loop(step, graph.forecast, seeds_codes, horizon, states, "integer")
 
 
-def encode(graph: Graph, values: Array) -> npt.NDArray[np.int8]:
-    """Values in the model's units, (..., F), to codes of x, which are also those of y."""
+def encode(graph: Graph, values: Array) -> Array:
+    """Values in the model's units, (..., F), to codes of x, which are also those of y: int8 or int16."""
+    if graph.activations == "int16":
+        return integer16.quantize_activations(values, _quant(graph, graph.input))
     return integer.quantize_activations(values, _quant(graph, graph.input))
 
 
-def decode(graph: Graph, codes: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+def decode(graph: Graph, codes: Array) -> npt.NDArray[np.float32]:
     """Codes of x or y, (..., F), to values in the model's units."""
     return integer.dequantize_activations(codes, _quant(graph, graph.output))
+
+
+def code_type(graph: Graph) -> np.dtype[Any]:
+    """The numpy type of the graph's codes. Raises ModelError for a graph that is not quantised."""
+    if graph.activations not in CODE_TYPES:
+        raise ModelError(f"{graph.name}: tensor {graph.input} is not quantised")
+    return CODE_TYPES[graph.activations]
 
 
 def _quant(graph: Graph, name: str) -> Quant:
@@ -84,22 +99,31 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     inputs = [slots[name] for name in op.inputs]
     outputs = [slots[name] for name in op.outputs]
     a, out = inputs[0], outputs[0]
+    if graph.activations == "int16" and op.kind not in integer.MOVING_KINDS:
+        return _compile_function(integer16.operator(graph, op), inputs[: 2 if op.kind in BINARY else 1], out)
     if op.kind == "fully_connected":
         return _compile_unary(_dense(graph, op), a, out)
-    if op.kind in ("add", "sub", "mul"):
+    if op.kind == "conv_1d":
+        return _compile_unary(_conv_1d(graph, op), a, out)
+    if op.kind in BINARY:
         return _compile_binary(_pair_table(graph, op), a, inputs[1], out)
     if op.kind == "slice":
-        begin, end = op.attrs["begin"], op.attrs["begin"] + op.attrs["size"]
-        return _compile_unary(lambda x: x[:, begin:end], a, out)
+        where = slice_of(op)
+        return _compile_unary(lambda x: x[where], a, out)
+    if op.kind == "concat":
+        return compile_concat(graph, op, inputs, out)
+    if op.kind == "mean":
+        mean = reduction.mean_params(graph, op)
+        return _compile_unary(lambda x: reduction.mean(mean, x), a, out)
     if op.kind == "reshape":
         shape = graph.tensors[op.outputs[0]].shape[1:]
         return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
     if op.kind == "split":
-        width = graph.tensors[op.outputs[0]].shape[1]
+        width = graph.tensors[op.outputs[0]].shape[-1]
 
         def split(values: Slots) -> None:
             for index, slot in enumerate(outputs):
-                values[slot] = values[a][:, index * width : (index + 1) * width]
+                values[slot] = values[a][..., index * width : (index + 1) * width]
 
         return split
     table = integer.unary_table(graph, op)
@@ -108,7 +132,8 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
 
 def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
     params = integer.fully_connected_params(graph, op)
-    weight = np.asarray(graph.tensors[op.inputs[1]].data, np.float64).T.copy()
+    tensor = graph.tensors[op.inputs[1]]
+    weight = np.asarray(tensor.data, np.float64).reshape(tensor.shape[0], -1).T.copy()
     offset = -params.input_zero_point * weight.sum(axis=0)
     if len(op.inputs) == 3:
         offset = offset + graph.tensors[op.inputs[2]].data
@@ -117,6 +142,13 @@ def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
         return integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
 
     return dense
+
+
+def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
+    """A dense layer over the taps; beyond the window lies 0.0."""
+    dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
+    zero_point = _quant(graph, op.inputs[0]).zero_point
+    return lambda x: dense(taps(x, shape, op, zero_point))
 
 
 def _pair_table(graph: Graph, op: Op) -> npt.NDArray[np.int8]:
@@ -130,6 +162,13 @@ def _pair_table(graph: Graph, op: Op) -> npt.NDArray[np.int8]:
 def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
     def apply(values: Slots) -> None:
         values[out] = function(values[a])
+
+    return apply
+
+
+def _compile_function(function: Callable[..., Array], inputs: Sequence[int], out: int) -> Action:
+    def apply(values: Slots) -> None:
+        values[out] = function(*(values[slot] for slot in inputs))
 
     return apply
 

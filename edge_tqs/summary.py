@@ -99,16 +99,19 @@ def build_summary(result: BuildReport, out: Path) -> str:
     budget = "" if size.budget is None else f" of {size.budget:,}"
     lines = [
         f"model       {model.name} ({model.recurrence}), window {model.window}, {model.channels} channels, "
-        f"{model.parameters:,} parameters, hash {model.hash[:12]}",
+        f"{model.parameters:,} parameters, {model.activations} activations, hash {model.hash[:12]}",
         f"float       differs from Keras by at most {_number(host.float_vs_keras_max_abs)}",
         f"plan        {wide} weights int8, {len(result.tensors) - wide} int4: {size.mixed:,}{budget} bytes "
         f"(int4 {size.int4:,}, int8 {size.int8:,}, float32 {size.float32:,})",
         f"divergence  RMSE from float over {host.horizon} steps, {host.rollouts} rollouts: "
         + _variants(asdict(host.divergence)),
     ]
+    if host.causes is not None:
+        lines.append("  weights   alone, activations float: " + _variants(asdict(host.causes.weights)))
+        lines.append(f"  {model.activations:9} activations add: " + _variants(asdict(host.causes.activations)))
     if host.mse_vs_truth is not None:
         lines.append("accuracy    MSE against the truth: " + _variants(asdict(host.mse_vs_truth)))
-    exact = {True: "bit for bit as the integer reference", False: "DIFFERS", None: "not installed"}
+    exact = {True: "bit for bit as the integer reference", False: "DIFFERS", None: "not compared"}
     lines.append(f"runtimes    tflite-micro {exact[host.tflm_bit_exact]}; LiteRT RMSE {_number(host.litert_rmse)}")
     if result.image is not None:
         image = result.image

@@ -1,7 +1,10 @@
 """Integer Graph to a TensorFlow Lite model, as the objects of the schema's Python API.
 
 Only what every runtime computes right is emitted (kernels.py): an int4 fully_connected becomes RESHAPE, a 1x1 CONV_2D
-and RESHAPE, because tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel.
+and RESHAPE, because tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel. With
+int16 activations, which neither runs beside int4 weights in any form, it stays FULLY_CONNECTED.
+Sequences (1, W, C) are written as images (1, 1, W, C) of height 1 throughout, which is what CONV_2D takes: only a
+sequence that is the model's input needs a RESHAPE. docs/format.md names the tensors that this adds.
 """
 
 from __future__ import annotations
@@ -19,35 +22,42 @@ SIGNATURE_KEY = "serving_default"
 METADATA_NAME = "edge_tqs"
 SCHEMA_VERSION = 3
 PADDING_VALID = 1
+IMAGE_RANK = 4
 NO_BIAS = "no bias"  # begins the name of the zeros that a convolution reads where the layer has no bias
 
-TENSOR_TYPES: dict[DType, str] = {"int8": "INT8", "int4": "INT4", "int32": "INT32"}
+TENSOR_TYPES: dict[DType, str] = {"int8": "INT8", "int4": "INT4", "int16": "INT16", "int32": "INT32", "int64": "INT64"}
 FUSED_ACTIVATIONS = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}
 
 
 @dataclass(frozen=True)
 class Operator:
-    """How an operator is written: schema name, the lowest version with int8, and its table of options."""
+    """How an operator is written: schema name, the lowest version with int8, its table of options, and the lowest
+    version with int16 (0: there is none).
+    """
 
     builtin: str
     version: int
     options: str | None = None
+    version_int16: int = 0
 
 
 OPERATORS: dict[str, Operator] = {
-    "fully_connected": Operator("FULLY_CONNECTED", 4, "FullyConnectedOptions"),
-    "conv_2d": Operator("CONV_2D", 3, "Conv2DOptions"),
-    "add": Operator("ADD", 2, "AddOptions"),
-    "sub": Operator("SUB", 2, "SubOptions"),
-    "mul": Operator("MUL", 2, "MulOptions"),
-    "logistic": Operator("LOGISTIC", 2),
-    "tanh": Operator("TANH", 2),
+    "fully_connected": Operator("FULLY_CONNECTED", 4, "FullyConnectedOptions", 7),
+    "conv_2d": Operator("CONV_2D", 3, "Conv2DOptions", 4),
+    "pad": Operator("PAD", 2, "PadOptions", 3),
+    "concat": Operator("CONCATENATION", 2, "ConcatenationOptions", 3),
+    "mean": Operator("MEAN", 2, "ReducerOptions", 3),
+    "add": Operator("ADD", 2, "AddOptions", 3),
+    "sub": Operator("SUB", 2, "SubOptions", 5),
+    "mul": Operator("MUL", 2, "MulOptions", 4),
+    "logistic": Operator("LOGISTIC", 2, None, 3),
+    "tanh": Operator("TANH", 2, None, 3),
     "elu": Operator("ELU", 1),
-    "leaky_relu": Operator("LEAKY_RELU", 2, "LeakyReluOptions"),
-    "split": Operator("SPLIT", 2, "SplitOptions"),
-    "slice": Operator("SLICE", 2, "SliceOptions"),
-    "reshape": Operator("RESHAPE", 1, "ReshapeOptions"),
-    "quantize": Operator("QUANTIZE", 1, "QuantizeOptions"),
+    "leaky_relu": Operator("LEAKY_RELU", 2, "LeakyReluOptions", 2),
+    "split": Operator("SPLIT", 2, "SplitOptions", 4),
+    "slice": Operator("SLICE", 2, "SliceOptions", 4),
+    "reshape": Operator("RESHAPE", 1, "ReshapeOptions", 1),
+    "quantize": Operator("QUANTIZE", 1, "QuantizeOptions", 2),
 }
 
 
@@ -56,6 +66,16 @@ def schema() -> Any:
     from ai_edge_litert import schema_py_generated
 
     return schema_py_generated
+
+
+def is_convolved(graph: Graph, op: Op) -> bool:
+    """Whether ``op`` is written as a convolution: dense layers with int4 weights beside int8 activations.
+
+    Beside int16 activations the convolution would be silently wrong in tflite-runtime 2.14, which refuses the
+    FULLY_CONNECTED; LiteRT computes both right.
+    """
+    int4 = op.kind == "fully_connected" and graph.tensors[op.inputs[1]].dtype == "int4"
+    return int4 and graph.activations == "int8"
 
 
 def lower(graph: Graph, metadata: bytes) -> Any:
@@ -84,7 +104,7 @@ class _Lowering:
         convolved = {op.inputs[1] for op in graph.ops if self._is_int4(op)}
         for name, tensor in graph.tensors.items():
             if name in used:
-                shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else tensor.shape
+                shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else self._written_shape(name)
                 self._tensor(tensor, shape)
         for op in graph.ops:
             self._int4_layer(op) if self._is_int4(op) else self._operator(op)
@@ -104,7 +124,7 @@ class _Lowering:
         return model
 
     def _is_int4(self, op: Op) -> bool:
-        return op.kind == "fully_connected" and self.graph.tensors[op.inputs[1]].dtype == "int4"
+        return is_convolved(self.graph, op)
 
     def _signature(self, subgraph: Any) -> Any:
         def name_all(first: str, indices: list[int]) -> list[Any]:
@@ -119,6 +139,26 @@ class _Lowering:
         signature.signatureKey = SIGNATURE_KEY.encode()
         signature.inputs, signature.outputs = name_all("x", subgraph.inputs), name_all("y", subgraph.outputs)
         return signature
+
+    def _written_shape(self, name: str) -> tuple[int, ...]:
+        """A sequence or a filter (rank 3) as an image; what the signature names keeps its shape."""
+        graph, shape = self.graph, self.graph.tensors[name].shape
+        if len(shape) != IMAGE_RANK - 1 or name == graph.input:
+            return shape
+        if name == graph.output or any(name in (state.input, state.output) for state in graph.states):
+            raise ModelError(f"{graph.name}: {name} {shape} is an output or a state, which have the shape (1, N)")
+        return (shape[0], 1, *shape[1:])
+
+    def _read(self, name: str) -> int:
+        """The tensor that an operator reads for ``name``: of a sequence that is the model's input, its image."""
+        shape = self.graph.tensors[name].shape
+        if name != self.graph.input or len(shape) != IMAGE_RANK - 1:
+            return self.index_of[name]
+        image, count = (shape[0], 1, *shape[1:]), len(self.tensors)
+        index = self._helper(f"{name}/image", image, name)
+        if index == count:  # the first reader of this image makes it
+            self._append("reshape", [self.index_of[name]], [index], newShape=list(image))
+        return index
 
     # --- tensors ----------------------------------------------------------------------------------------------------
 
@@ -156,7 +196,7 @@ class _Lowering:
         """A reshaped copy of activation ``like``; one a name, so that two readers share it."""
         if name in self.index_of:
             return self.index_of[name]
-        return self._tensor(Tensor(name, shape, "int8", None, self.graph.tensors[like].quant), shape)
+        return self._tensor(Tensor(name, shape, self.graph.activations, None, self.graph.tensors[like].quant), shape)
 
     def _constant(self, *values: int, scalar: bool = False) -> int:
         """An int32 operand such as a split's axis; equal ones are shared."""
@@ -173,7 +213,8 @@ class _Lowering:
         if kind not in self.code_of:
             code = s.OperatorCodeT()
             code.builtinCode = getattr(s.BuiltinOperator, known.builtin)
-            code.deprecatedBuiltinCode, code.version = code.builtinCode, known.version  # all are below 127
+            code.deprecatedBuiltinCode = code.builtinCode  # all are below 127
+            code.version = known.version_int16 if self.graph.activations == "int16" else known.version
             self.code_of[kind] = len(self.codes)
             self.codes.append(code)
         operator = s.OperatorT()
@@ -186,21 +227,72 @@ class _Lowering:
         self.operators.append(operator)
 
     def _operator(self, op: Op) -> None:
-        inputs = [self.index_of[name] for name in op.inputs]
+        read = self.index_of.__getitem__ if op.kind == "reshape" else self._read
+        inputs = [read(name) for name in op.inputs]
         outputs = [self.index_of[name] for name in op.outputs]
         if op.kind == "fully_connected":
             self._append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
         elif op.kind == "split":
-            self._append(op.kind, [self._constant(1, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
+            axis = len(self._written_shape(op.outputs[0])) - 1
+            self._append(op.kind, [self._constant(axis, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
         elif op.kind == "slice":
-            begin, size = self._constant(0, op.attrs["begin"]), self._constant(1, op.attrs["size"])
+            begin, size = self._slice_operands(op)
             self._append(op.kind, [*inputs, begin, size], outputs)
+        elif op.kind == "conv_1d":
+            self._conv_1d(op, inputs[0], outputs)
+        elif op.kind == "concat":
+            self._append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
+        elif op.kind == "mean":
+            self._append(op.kind, [*inputs, self._constant(2)], outputs, keepDims=True)
         elif op.kind == "reshape":
-            self._append(op.kind, inputs, outputs, newShape=list(self.graph.tensors[op.outputs[0]].shape))
+            self._append(op.kind, inputs, outputs, newShape=list(self._written_shape(op.outputs[0])))
         elif op.kind == "leaky_relu":
             self._append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
+        elif op.kind in ("add", "sub"):
+            self._append(op.kind, inputs, outputs, potScaleInt16=False)  # scales of int16 are no powers of two here
         else:
             self._append(op.kind, inputs, outputs)
+
+    def _slice_operands(self, op: Op) -> tuple[int, int]:
+        """The operands begin and size, a value an axis."""
+        size = self._written_shape(op.outputs[0])
+        begin = [0] * len(size)
+        begin[self._axis(op)] = op.attrs["begin"]
+        return self._constant(*begin), self._constant(*size)
+
+    def _axis(self, op: Op) -> int:
+        """``axis`` in the shapes as they are written."""
+        is_sequence = len(self.graph.tensors[op.outputs[0]].shape) == IMAGE_RANK - 1
+        return int(op.attrs["axis"]) + int(is_sequence)
+
+    def _conv_1d(self, op: Op, x: int, outputs: list[int]) -> None:
+        left, right = op.attrs["left"], op.attrs["right"]
+        if left or right:
+            name = op.inputs[0]
+            _, length, channels = self.graph.tensors[name].shape
+            count = len(self.tensors)
+            padded = self._helper(f"{name}/pad {left} {right}", (1, 1, left + length + right, channels), name)
+            if padded == count:  # the first reader of this padding makes it
+                self._append("pad", [x, self._padding(left, right)], [padded])
+            x = padded
+        self._append(
+            "conv_2d",
+            [x, self.index_of[op.inputs[1]], self._bias(op)],
+            outputs,
+            padding=PADDING_VALID,
+            strideW=op.attrs["stride"],
+            strideH=1,
+            dilationWFactor=op.attrs["dilation"],
+            fusedActivationFunction=self._activation(op),
+        )
+
+    def _padding(self, left: int, right: int) -> int:
+        """The operand of a PAD along the width of an image."""
+        name = f"i32/pad {left} {right}"
+        if name in self.index_of:
+            return self.index_of[name]
+        data = np.array([[0, 0], [0, 0], [left, right], [0, 0]], np.int32)
+        return self._tensor(Tensor(name, data.shape, "int32", data), data.shape)
 
     def _int4_layer(self, op: Op) -> None:
         rows, columns = self.graph.tensors[op.inputs[1]].shape
@@ -229,7 +321,8 @@ class _Lowering:
         name = f"{NO_BIAS}/{rows}"
         if name in self.index_of:
             return self.index_of[name]
-        return self._tensor(Tensor(name, (rows,), "int32", np.zeros(rows, np.int32)), (rows,))
+        dtype: DType = "int64" if self.graph.activations == "int16" else "int32"
+        return self._tensor(Tensor(name, (rows,), dtype, np.zeros(rows, dtype)), (rows,))
 
     def _activation(self, op: Op) -> Any:
         return getattr(self.schema.ActivationFunctionType, FUSED_ACTIVATIONS[op.attrs["activation"]])

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
+from edge_tqs.graph import WEIGHTED, Array, DType, Forecast, Graph, Op, Quant, State, Tensor
 from edge_tqs.integer import unpack_int4
-from edge_tqs.tflite_lower import FUSED_ACTIVATIONS, NO_BIAS, OPERATORS, SIGNATURE_KEY, TENSOR_TYPES
+from edge_tqs.tflite_lower import FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, OPERATORS, SIGNATURE_KEY, TENSOR_TYPES
 
-_NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int32": np.int32}
+_NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64}
 
 
 def raise_graph(model: Any, schema: Any, forecast: Forecast, sources: Mapping[str, str]) -> Graph:
@@ -36,25 +36,31 @@ class _Raising:
         }
         self.name = _text(self.subgraph.name)
         self.tensors = [self._tensor(tensor) for tensor in self.subgraph.tensors]
+        self.steps = [(self._kind(operator), operator) for operator in self.subgraph.operators]
+        #: by output: what makes the images that tflite_lower adds
+        self.made_by = {int(op.outputs[0]): op for kind, op in self.steps if kind in ("reshape", "pad", "conv_2d")}
 
     def graph(self, forecast: Forecast, sources: Mapping[str, str]) -> Graph:
-        steps = [(self._kind(operator), operator) for operator in self.subgraph.operators]
-        producers = {int(index): (kind, op) for kind, op in steps for index in op.outputs}
-        images = {int(op.inputs[0]) for kind, op in steps if kind == "conv_2d"}
-        convolved = {int(op.outputs[0]): op for kind, op in steps if kind == "conv_2d"}
         ops: list[Op] = []
-        for kind, op in steps:
-            if kind == "conv_2d" or (kind == "reshape" and int(op.outputs[0]) in images):
-                continue
-            if kind == "reshape" and int(op.inputs[0]) in convolved:
-                layer = convolved[int(op.inputs[0])]
-                flat = producers[int(layer.inputs[0])][1].inputs[0]
+        for kind, op in self.steps:
+            x, out = int(op.inputs[0]), int(op.outputs[0])
+            if kind == "reshape" and self._added(out, x, "/in", "/image"):
+                continue  # an image of x, which its readers are raised to read as x
+            if kind == "pad" or (kind == "conv_2d" and self._is_dense(op)):
+                continue  # raised with the operator that reads it
+            if kind == "reshape" and x in self.made_by and self._added(x, out, "/out"):
+                layer = self.made_by[x]
+                flat = self.made_by[_checked(layer.inputs[0], len(self.tensors))].inputs[0]
                 self._flatten_weight(int(layer.inputs[1]))
                 ops.append(self._dense([flat, *layer.inputs[1:]], op.outputs, layer.builtinOptions))
+            elif kind == "conv_2d":
+                ops.append(self._conv_1d(op))
             else:
                 ops.append(self._operator(kind, op))
+        for index, tensor in enumerate(self.tensors):
+            self.tensors[index] = self._without_height(tensor)
         used = {name for op in ops for name in (*op.inputs, *op.outputs)}
-        weights = {op.inputs[1] for op in ops if op.kind == "fully_connected"}
+        weights = {op.inputs[1] for op in ops if op.kind in WEIGHTED}
         inputs, outputs = self._signature()
         used |= {*inputs.values(), *outputs.values()}
         tensors = {t.name: self._with_source(t, sources, weights) for t in self.tensors if t.name in used}
@@ -69,6 +75,57 @@ class _Raising:
                 if inputs.keys() - {"x"} == outputs.keys() - {"y"} and "x" in inputs and "y" in outputs:
                     return inputs, outputs
         raise ModelError(f"{self.name}: no signature {SIGNATURE_KEY} with x, y and each state on both sides")
+
+    # --- images -----------------------------------------------------------------------------------------------------
+
+    def _added(self, index: int, base: int, *suffixes: str) -> bool:
+        """Whether tflite_lower added tensor ``index`` for tensor ``base``: its name says so."""
+        return self._name(index) in [f"{self._name(base)}{suffix}" for suffix in suffixes]
+
+    def _is_image(self, index: int) -> int:
+        """1 where a tensor has a height more than the graph's, so that its axes count one more; else 0."""
+        return int(len(self.tensors[index].shape) == IMAGE_RANK)
+
+    def _cut_axis(self, shape: tuple[int, ...], size: Array) -> int:
+        """The axis in which ``size`` is less than ``shape``; the last where a slice keeps everything."""
+        before, after = (
+            values[:1] + values[2:] if len(values) == IMAGE_RANK else values for values in (shape, tuple(size))
+        )
+        return next((axis for axis in range(len(before)) if before[axis] != after[axis]), len(before) - 1)
+
+    def _is_dense(self, conv: Any) -> bool:
+        """Whether a convolution is what an int4 fully_connected was lowered to."""
+        image = int(conv.inputs[0])
+        return image in self.made_by and self._added(image, int(self.made_by[image].inputs[0]), "/in")
+
+    def _base(self, index: int) -> int:
+        """The sequence that ``index`` is an image of, or itself."""
+        made = self.made_by.get(int(index))
+        if made is not None and self._added(index, int(made.inputs[0]), "/image"):
+            return int(made.inputs[0])
+        return int(index)
+
+    def _without_height(self, tensor: Tensor) -> Tensor:
+        """A tensor written as an image, (N, 1, W, C), as the sequence or filter that it is."""
+        shape = tensor.shape
+        if len(shape) != IMAGE_RANK:
+            return tensor
+        if shape[1] != 1:
+            raise ModelError(f"{self.name}: {tensor.name} {shape} is no sequence: its height is not 1")
+        flat = (shape[0], *shape[2:])
+        data = None if tensor.data is None else tensor.data.reshape(flat)
+        return Tensor(tensor.name, flat, tensor.dtype, data, tensor.quant)
+
+    def _conv_1d(self, op: Any) -> Op:
+        x, left, right = int(op.inputs[0]), 0, 0
+        if x in self.made_by and self._name(x).startswith(f"{self._name(self._base(self.made_by[x].inputs[0]))}/pad "):
+            padding = self._operand(self.made_by[x].inputs[1])
+            left, right = (int(value) for value in padding[2])
+            x = int(self.made_by[x].inputs[0])
+        options = op.builtinOptions
+        dense = self._dense([self._base(x), *op.inputs[1:]], op.outputs, options)
+        attrs = {"stride": int(options.strideW), "dilation": int(options.dilationWFactor), "left": left, "right": right}
+        return Op("conv_1d", dense.inputs, dense.outputs, {**attrs, **dense.attrs})
 
     # --- tensors ----------------------------------------------------------------------------------------------------
 
@@ -136,13 +193,21 @@ class _Raising:
         options = op.builtinOptions
         if kind == "fully_connected":
             return self._dense(op.inputs, op.outputs, options)
-        names = [self._name(index) for index in op.inputs]
+        names = [self._name(self._base(index)) for index in op.inputs]
         outputs = tuple(self._name(index) for index in op.outputs)
+        if kind == "concat":
+            return Op(kind, tuple(names), outputs, {"axis": int(options.axis) - self._is_image(op.outputs[0])})
+        if kind == "mean":
+            return Op(kind, (names[0],), outputs)
         if kind == "split":
             return Op(kind, (names[1],), outputs, {"parts": int(options.numSplits)})
         if kind == "slice":
             begin, size = (self._operand(index) for index in op.inputs[1:3])
-            return Op(kind, (names[0],), outputs, {"begin": int(begin[1]), "size": int(size[1])})
+            axis = self._cut_axis(self.tensors[self._base(op.inputs[0])].shape, size)
+            written = axis + self._is_image(op.outputs[0])
+            return Op(
+                kind, (names[0],), outputs, {"axis": axis, "begin": int(begin[written]), "size": int(size[written])}
+            )
         if kind == "leaky_relu":
             return Op(kind, (names[0],), outputs, {"alpha": float(options.alpha)})
         return Op(kind, tuple(names), outputs)

@@ -2,8 +2,8 @@
 
 usage: tflite_rollout.py MODEL.tflite SEEDS.npy OUTPUTS.npy HORIZON
 
-SEEDS.npy: (N, W, F) int8 codes, oldest sample first. OUTPUTS.npy: (N, HORIZON, F) int8 codes. Prints the runtime's
-name and version. It knows the file by docs/format.md alone and must keep running on Python 3.9.
+SEEDS.npy: (N, W, F) codes, int8 or int16 as the model's, oldest sample first. OUTPUTS.npy: (N, HORIZON, F) such codes.
+Prints the runtime's name and version. It knows the file by docs/format.md alone and must keep running on Python 3.9.
 """
 
 import json
@@ -36,7 +36,7 @@ def read_metadata(model: bytes) -> Any:
 def roll(step: Any, metadata: Any, seed: Any, horizon: int) -> Any:
     """One rollout with a signature runner: seed (W, F) codes -> (horizon, F) codes."""
     zeros = {
-        name: np.full(detail["shape"], detail["quantization"][1], np.int8)
+        name: np.full(detail["shape"], detail["quantization"][1], seed.dtype)
         for name, detail in step.get_input_details().items()
         if name != "x"
     }

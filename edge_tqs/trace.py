@@ -15,6 +15,7 @@ XLA compiles the loop where it can. With 64 units, W = 48, T = 96 and 8 seeds on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
+from edge_tqs.shapes import conv_length
 from edge_tqs.system import Rollouts
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
@@ -32,8 +34,8 @@ Array = npt.NDArray[Any]
 def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence[str] = ()) -> Rollouts:
     """Trace ``count`` closed-loop rollouts of ``horizon`` steps, as interpret.float_rollout defines them.
 
-    The function takes float32 weights, in the layout of the graph's tensors, for any of the fully_connected operators,
-    and for each of ``constants``: names of other constant tensors, such as a bias.
+    The function takes float32 weights, in the layout of the graph's tensors, for any of ``graph.weights()``, and
+    for each of ``constants``: names of other constant tensors, such as a bias.
     Raises ModelError for a graph that is not float, ToolError without TensorFlow.
     """
     tf = import_tensorflow()
@@ -160,6 +162,8 @@ def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
     x = inputs[0]
     if op.kind == "fully_connected":
         return [_fully_connected(tf, op.attrs["activation"], *inputs)]
+    if op.kind == "conv_1d":
+        return [_conv_1d(tf, op, *inputs)]
     if op.kind in ("add", "sub", "mul"):
         binary = {"add": tf.add, "sub": tf.subtract, "mul": tf.multiply}
         return [binary[op.kind](x, inputs[1])]
@@ -171,11 +175,29 @@ def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
     if op.kind == "split":
         return list(tf.split(x, op.attrs["parts"], axis=-1))
     if op.kind == "slice":
-        return [x[..., op.attrs["begin"] : op.attrs["begin"] + op.attrs["size"]]]
+        # Axes count from the end: there may be more leading dimensions than the graph's batch.
+        axis = op.attrs["axis"] - len(graph.tensors[op.inputs[0]].shape)
+        return [tf.gather(x, tf.range(op.attrs["begin"], op.attrs["begin"] + op.attrs["size"]), axis=axis)]
+    if op.kind == "concat":
+        axis = op.attrs["axis"] - len(graph.tensors[op.inputs[0]].shape)
+        batch = max((tuple(value.shape[:axis]) for value in inputs), key=math.prod)
+        return [tf.concat([tf.broadcast_to(v, (*batch, *v.shape[axis:])) for v in inputs], axis)]
+    if op.kind == "mean":
+        return [tf.reduce_mean(x, axis=-2, keepdims=True)]
     if op.kind == "reshape":
         before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
         return [tf.reshape(x, (*x.shape[: x.shape.rank - len(before) + 1], *after[1:]))]
     raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
+
+
+def _conv_1d(tf: Any, op: Op, x: Any, w: Any, b: Any = None) -> Any:
+    rows, count, channels = w.shape
+    stride, dilation, left, right = (op.attrs[name] for name in ("stride", "dilation", "left", "right"))
+    length = conv_length(x.shape[-2], count, op.attrs)
+    padded = tf.pad(x, [[0, 0]] * (x.shape.rank - 2) + [[left, right], [0, 0]])
+    first = [k * dilation for k in range(count)]
+    taps = [padded[..., k : k + (length - 1) * stride + 1 : stride, :] for k in first]
+    return _fully_connected(tf, op.attrs["activation"], tf.concat(taps, -1), tf.reshape(w, (rows, count * channels)), b)
 
 
 def _fully_connected(tf: Any, activation: str, x: Any, w: Any, b: Any = None) -> Any:

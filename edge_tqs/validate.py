@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edge_tqs import build_dir, evaluate, report
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
-from edge_tqs.device import Device, open_port, run_rollout
+from edge_tqs.device import CODE_TYPES, Device, open_port, run_rollout
 from edge_tqs.errors import DeviceError, TqsError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout
@@ -152,7 +152,7 @@ def _measure(
         for index in range(count):
 
             def on_step(step: Step, index: int = index) -> None:
-                codes = np.frombuffer(step.codes, np.int8).tolist()
+                codes = np.frombuffer(step.codes, CODE_TYPES[hello.code_size]).tolist()
                 line = {
                     "rollout": index,
                     "step": step.step,

@@ -16,7 +16,7 @@ from cobs import cobs
 
 from edge_tqs.errors import DeviceError
 
-VERSION = 1
+VERSION = 2
 #: What the u16 length field can say. A device states its own, lower limit in its HELLO_REPLY.
 MAX_PAYLOAD = 0xFFFF
 #: In StatusReply: the port cannot know this figure.
@@ -202,7 +202,7 @@ class Reset(Message):
 
 @dataclass(frozen=True)
 class Push(Message):
-    """Append ``count`` samples; ``codes`` are count x channels int8 codes, oldest sample first."""
+    """Append ``count`` samples; ``codes`` are count x channels codes, little-endian, oldest sample first."""
 
     TYPE = MessageType.PUSH
     count: int
@@ -212,9 +212,9 @@ class Push(Message):
         return struct.pack("<B", self.count) + self.codes
 
     @classmethod
-    def parse(cls, payload: bytes, channels: int) -> Self:
-        if not payload or len(payload) != 1 + payload[0] * channels:
-            raise WireError(f"PUSH carries {len(payload)} bytes, not a count and that many samples of {channels}")
+    def parse(cls, payload: bytes, sample_size: int) -> Self:
+        if not payload or len(payload) != 1 + payload[0] * sample_size:
+            raise WireError(f"PUSH carries {len(payload)} bytes, not a count and that many samples of {sample_size}")
         return cls(payload[0], payload[1:])
 
 
@@ -254,7 +254,7 @@ class HelloReply(Message):
     """
 
     TYPE = MessageType.HELLO_REPLY
-    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBHHHI32sB")
+    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBHHHI32sBB")
     counter: Counter
     channels: int
     window: int
@@ -262,12 +262,18 @@ class HelloReply(Message):
     counter_hz: int
     model_hash: str
     board: str
+    code_size: int = 1
     version: int = VERSION
+
+    @property
+    def sample_size(self) -> int:
+        """Bytes of a sample in PUSH and of the outputs in STEP."""
+        return self.channels * self.code_size
 
     def pack(self) -> bytes:
         board = self.board.encode("ascii")
         fixed = (self.version, self.counter, self.channels, self.window, self.max_payload, self.counter_hz)
-        return self._LAYOUT.pack(*fixed, bytes.fromhex(self.model_hash), len(board)) + board
+        return self._LAYOUT.pack(*fixed, bytes.fromhex(self.model_hash), self.code_size, len(board)) + board
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
@@ -279,9 +285,12 @@ class HelloReply(Message):
         size = cls._LAYOUT.size
         if len(payload) < size or len(payload) != size + payload[size - 1]:
             raise WireError(f"HELLO_REPLY carries {len(payload)} bytes, not {size} and a board name")
-        version, counter, channels, window, max_payload, hz, digest, _ = cls._LAYOUT.unpack_from(payload)
-        if channels == 0 or window == 0 or max_payload <= channels:
-            raise WireError(f"HELLO_REPLY is impossible: {channels} channels, window {window}, payload {max_payload}")
+        version, counter, channels, window, max_payload, hz, digest, code_size, _ = cls._LAYOUT.unpack_from(payload)
+        if channels == 0 or window == 0 or code_size not in (1, 2) or max_payload <= channels * code_size:
+            raise WireError(
+                f"HELLO_REPLY is impossible: {channels} channels of {code_size} bytes, window {window}, "
+                f"payload {max_payload}"
+            )
         try:
             return cls(
                 Counter(counter),
@@ -291,6 +300,7 @@ class HelloReply(Message):
                 hz,
                 digest.hex(),
                 payload[size:].decode("ascii"),
+                code_size,
                 version,
             )
         except ValueError as error:
@@ -317,7 +327,7 @@ class Step(Message):
     """One step of a forecast.
 
     step: counted from 0. ticks: the counter over the step's computation, modulo 2^32. state_hash: CRC-32 of the states.
-    codes: the outputs, channels int8 codes.
+    codes: the outputs, channels codes, little-endian.
     """
 
     TYPE = MessageType.STEP
@@ -331,11 +341,11 @@ class Step(Message):
         return self._LAYOUT.pack(self.step, self.ticks, self.state_hash) + self.codes
 
     @classmethod
-    def parse(cls, payload: bytes, channels: int) -> Self:
+    def parse(cls, payload: bytes, sample_size: int) -> Self:
         fixed = cls._LAYOUT.size
         step, ticks, state_hash = _unpack(cls._LAYOUT, payload[:fixed], "STEP's head")
-        if len(payload) != fixed + channels:
-            raise WireError(f"STEP carries {len(payload) - fixed} codes for {channels} channels")
+        if len(payload) != fixed + sample_size:
+            raise WireError(f"STEP carries {len(payload) - fixed} bytes of outputs, not {sample_size}")
         return cls(step, ticks, state_hash, payload[fixed:])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_tqs import simulate
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.graph import Graph
 from edge_tqs.templates import template_root
@@ -60,8 +61,10 @@ class Forecaster:
         self.path = compile_c(sources, folder / "model.so", ["-shared", "-fPIC", *flags, *include_flags(folder)])
         self.library = ctypes.CDLL(str(self.path))
         self.library.tqs_encode.argtypes = [ctypes.c_float, ctypes.c_uint32]
-        self.library.tqs_encode.restype = ctypes.c_int8
-        self.library.tqs_decode.argtypes = [ctypes.c_int8, ctypes.c_uint32]
+        self.code_type = simulate.code_type(graph)
+        code = {1: ctypes.c_int8, 2: ctypes.c_int16}[self.code_type.itemsize]
+        self.library.tqs_encode.restype = code
+        self.library.tqs_decode.argtypes = [code, ctypes.c_uint32]
         self.library.tqs_decode.restype = ctypes.c_float
         self.library.tqs_forecast_state.restype = ctypes.c_void_p
         self.library.tqs_ready.restype = ctypes.c_bool
@@ -81,7 +84,7 @@ class Forecaster:
         self.library.tqs_reset(self.model)
 
     def push_codes(self, samples: np.ndarray) -> None:
-        for sample in np.ascontiguousarray(samples, np.int8):
+        for sample in np.ascontiguousarray(samples, self.code_type):
             self.library.tqs_push_q(self.model, sample.ctypes.data_as(ctypes.c_void_p))
 
     def push(self, samples: np.ndarray) -> None:
@@ -92,7 +95,7 @@ class Forecaster:
         self.library.tqs_forecast_begin(self.model)
 
     def next(self) -> np.ndarray:
-        y = np.zeros(self.channels, np.int8)
+        y = np.zeros(self.channels, self.code_type)
         self.library.tqs_forecast_next(self.model, y.ctypes.data_as(ctypes.c_void_p))
         return y
 

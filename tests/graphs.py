@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from edge_tqs.graph import Array, Forecast, Graph, Op, Quant, State, Tensor
-from edge_tqs.quantize import calibrate, quantize
+from edge_tqs import simulate
+from edge_tqs.calibration import calibrate
+from edge_tqs.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
+from edge_tqs.quantize import quantize
+from edge_tqs.shapes import conv_length
 
-KINDS = ("mlp", "lstm", "gru")
+KINDS = ("mlp", "lstm", "gru", "tcn")
 FUSED = ("none", "relu", "relu6")
 UNARY = ("logistic", "tanh", "elu", "leaky_relu")
 
@@ -61,7 +64,7 @@ class Builder:
         return names
 
     def slice(self, x: str, begin: int, size: int, out: str) -> str:
-        return self.op("slice", (x,), out, size, begin=begin, size=size)
+        return self.op("slice", (x,), out, size, axis=1, begin=begin, size=size)
 
     def state(self, name: str, width: int) -> str:
         return self.tensor(f"{name}_in", (1, width))
@@ -123,13 +126,81 @@ def dense_layer(b: Builder, layer: str, x: str, units: int, activation: str) -> 
     return y if activation in FUSED else b.unary(activation, y, f"{layer}_a")
 
 
+def conv(b: Builder, x: str, name: str, rows: int, activation: str = "none", *, keep: bool = False) -> str:
+    """A conv_1d of drawn taps, stride, dilation and padding; ``keep``: the output is as long as the input."""
+    _, length, channels = b.tensors[x].shape
+    taps, dilation, stride = int(b.rng.integers(1, 4)), int(b.rng.integers(1, 4)), int(b.rng.integers(1, 3))
+    reach = dilation * (taps - 1)
+    left = reach if keep else int(b.rng.integers(0, reach + 2))
+    right = 0 if keep else int(b.rng.integers(0, 3)) + max(0, reach + 1 - length - left)
+    attrs = {"stride": 1 if keep else stride, "dilation": dilation, "left": left, "right": right}
+    data = (b.rng.normal(size=(rows, taps, channels)) * 1.2 / np.sqrt(taps * channels)).astype(np.float32)
+    inputs = [x, b.tensor(f"{name}/kernel", data.shape, data, f"{name}/kernel")]
+    if b.rng.random() < 0.8:
+        inputs.append(b.bias(f"{name}/bias", rows))
+    out = b.tensor(f"{name}_y", (1, conv_length(length, taps, attrs), rows))
+    b.ops.append(Op("conv_1d", tuple(inputs), (out,), {**attrs, "activation": activation}))
+    return out
+
+
+def shaped(b: Builder, kind: str, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], **attrs: object) -> str:
+    out = b.tensor(name, shape)
+    b.ops.append(Op(kind, inputs, (out,), attrs))
+    return out
+
+
+def window_layers(b: Builder, x: str) -> str:
+    """Operators over a window (1, W, C), as Conv1D models have them; returns a flat value (1, K)."""
+    rng = b.rng
+    y = conv(b, x, "first", int(rng.integers(1, 10)), str(rng.choice(FUSED)))
+    if rng.random() < 0.5:
+        _, length, rows = b.tensors[y].shape
+        centre = shaped(b, "mean", (y,), "centre", (1, 1, rows))
+        kind = str(rng.choice(("add", "sub", "mul")))
+        if kind == "mul":  # a product of two values may grow without end when it is fed back
+            centre = shaped(b, "tanh", (centre,), "gate", (1, 1, rows))
+        order = (y, centre) if rng.random() < 0.7 else (centre, y)
+        y = shaped(b, kind, order, "centred", (1, length, rows))
+    _, length, rows = b.tensors[y].shape
+    block = conv(b, y, "second", rows, "relu", keep=True)
+    y = shaped(b, "add", (y, block), "residual", (1, length, rows))
+    if rng.random() < 0.5:
+        other = conv(b, y, "third", int(rng.integers(1, 10)), keep=True)
+        more = b.width(other)
+        y = shaped(b, "concat", (y, other), "joined", (1, length, rows + more), axis=2)
+    if b.width(y) > 1:
+        size = int(rng.integers(1, b.width(y)))
+        begin = int(rng.integers(0, b.width(y) - size + 1))
+        y = shaped(b, "slice", (y,), "some", (1, length, size), axis=2, begin=begin, size=size)
+    if rng.random() < 0.3:
+        y = shaped(b, "tanh", (y,), "bent", b.tensors[y].shape)
+    if rng.random() < 0.4:
+        y = shaped(b, "concat", (y, x if b.width(y) == b.width(x) else y), "longer", _longer(b, x, y), axis=1)
+    if rng.random() < 0.3:
+        y = shaped(b, "mean", (y,), "pooled", (1, 1, b.width(y)))
+    elif b.tensors[y].shape[1] > 1:
+        last = b.tensors[y].shape[1] - 1
+        y = shaped(b, "slice", (y,), "last", (1, 1, b.width(y)), axis=1, begin=last, size=1)
+    _, length, rows = b.tensors[y].shape
+    return shaped(b, "reshape", (y,), "flat", (1, length * rows))
+
+
+def _longer(b: Builder, x: str, y: str) -> tuple[int, ...]:
+    other = x if b.width(y) == b.width(x) else y
+    return 1, b.tensors[y].shape[1] + b.tensors[other].shape[1], b.width(y)
+
+
 def random_graph(rng: np.random.Generator, kind: str | None = None) -> Graph:
     """A checked float Graph with 1 to 3 layers; ``kind`` is one of KINDS, drawn when not given."""
     kind = kind or str(rng.choice(KINDS))
     b = Builder(rng)
     channels, window = int(rng.integers(1, 5)), int(rng.integers(2, 7))
     layers = int(rng.integers(1, 4))
-    if kind == "mlp":
+    if kind == "tcn":
+        recurrence = "none"
+        x = b.tensor("x", (1, window, channels))
+        y = window_layers(b, x)
+    elif kind == "mlp":
         recurrence = "none"
         x = b.tensor("x", (1, window, channels))
         y = b.op("reshape", (x,), "x_flat", window * channels)
@@ -145,7 +216,7 @@ def random_graph(rng: np.random.Generator, kind: str | None = None) -> Graph:
                 units = channels  # without a head: y is h
             layer = f"{kind}_{index}"
             y = lstm_layer(b, layer, y, units) if kind == "lstm" else gru_layer(b, layer, y, units, reset_after)
-    if kind == "mlp" or b.width(y) != channels or rng.random() < 0.7:
+    if kind in ("mlp", "tcn") or b.width(y) != channels or rng.random() < 0.7:
         y = dense_layer(b, "head", y, channels, str(rng.choice(("none", "none", "none", "tanh", "logistic", "relu"))))
     feedback = tuple(int(i) for i in rng.permutation(channels))
     forecast = Forecast(window, channels, recurrence, feedback, tuple(f"c{i}" for i in range(channels)))
@@ -163,6 +234,24 @@ def quantized(rng: np.random.Generator, graph: Graph) -> Graph:
     return quantize(graph, widths, calibrate(graph, random_seeds(rng, graph, 4), 8))
 
 
+def without_elu(graph: Graph) -> Graph:
+    """``graph`` with each elu a tanh: no runtime has elu with int16 activations."""
+    return replace(graph, ops=tuple(replace(op, kind="tanh") if op.kind == "elu" else op for op in graph.ops)).check()
+
+
+def quantized16(rng: np.random.Generator, graph: Graph, widths: tuple[int, ...] = (4, 8)) -> Graph:
+    """As quantized, of ``graph`` without_elu, with int16 activations and widths drawn from ``widths``."""
+    graph = without_elu(graph)
+    drawn = {source: int(rng.choice(widths)) for source in graph.weights()}
+    return quantize(graph, drawn, calibrate(graph, random_seeds(rng, graph, 4), 8), activations="int16")
+
+
+def random_codes(rng: np.random.Generator, graph: Graph, shape: tuple[int, ...]) -> Array:
+    """Any codes at all of the type that ``graph`` computes in."""
+    limits = np.iinfo(simulate.code_type(graph))
+    return rng.integers(limits.min, limits.max + 1, shape).astype(simulate.code_type(graph))
+
+
 needs_tflm = pytest.mark.skipif(find_spec("tflite_micro") is None, reason="tflite-micro is published for x86-64 alone")
 
 #: what tflite_model.write wants beside the graph
@@ -173,13 +262,15 @@ def quant(scale: float, zero_point: int) -> Quant:
     return Quant(np.array([scale], np.float32), zero_point)
 
 
-def single_op(kind: str, inputs: tuple[Quant, ...], output: Quant, size: int = 256, **attrs: object) -> Graph:
+def single_op(
+    kind: str, inputs: tuple[Quant, ...], output: Quant, size: int = 256, dtype: DType = "int8", **attrs: object
+) -> Graph:
     """An integer graph of one element-wise operator; a second input is the state "b", which goes round unchanged."""
-    tensors = {"x": Tensor("x", (1, size), "int8", None, inputs[0]), "y": Tensor("y", (1, size), "int8", None, output)}
+    tensors = {"x": Tensor("x", (1, size), dtype, None, inputs[0]), "y": Tensor("y", (1, size), dtype, None, output)}
     states = ()
     if len(inputs) == 2:
-        tensors["b_in"] = Tensor("b_in", (1, size), "int8", None, inputs[1])
-        tensors["b_out"] = Tensor("b_out", (1, size), "int8", None, inputs[1])
+        tensors["b_in"] = Tensor("b_in", (1, size), dtype, None, inputs[1])
+        tensors["b_out"] = Tensor("b_out", (1, size), dtype, None, inputs[1])
         states = (State("b", "b_in", "b_out"),)
     names = ("x", "b_in")[: len(inputs)]
     ops = [Op(kind, names, ("y",), attrs)]

@@ -59,6 +59,13 @@ def test_every_value_arrives() -> None:
     assert load_board("rpi4").ldflags == ("-static",)
 
 
+def test_a_board_may_prefer_int16_activations(tmp_path: Path) -> None:
+    assert {load_board(name).activations for name in SHIPPED} == {"int8"}
+    file = tmp_path / "wide.toml"
+    file.write_text(AN386.replace("max_payload = 1024", 'max_payload = 1024\nactivations = "int16"', 1))
+    assert load_board(file).activations == "int16"
+
+
 def test_a_board_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_board("host").name = "other"  # type: ignore[misc]
@@ -132,6 +139,7 @@ def test_an_unknown_key_is_named_with_the_one_meant(tmp_path: Path, old: str, ne
         ("max_payload = 1024", "", "'max_payload' is missing"),
         ("origin = 0x2000_0000", "origin = 0xFFFF_0000", "'ram' ends beyond"),
         ('driver = "cmsdk"', 'driver = "ns16550"', "'uart.driver' is 'ns16550', which does not exist"),
+        ("max_payload = 1024", "max_payload = 1024\nactivations = 'int4'", "must be one of int8, int16, not 'int4'"),
         ('machine = "mps2-an386"', "", "'emulator.machine' does not go"),
         ('program = "qemu-system-arm"', "", "'emulator.program' does not go"),
     ],

@@ -17,7 +17,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import serial
-from graphs import quantized, random_graph
+from graphs import quantized, quantized16, random_codes, random_graph
 
 from edge_tqs import simulate, tflite_model, wire
 from edge_tqs.boards import load_board
@@ -61,6 +61,23 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, G
         write_bundle(folder / "bundle", model, program, BOARD)
         made[recurrence] = (folder / "bundle", graph, model)
     return made
+
+
+def test_the_agent_serves_int16_codes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    graph = quantized16(rng, random_graph(rng, "lstm"))
+    program = tmp_path / "any.elf"
+    program.write_bytes(b"#!/bin/sh\n")
+    model = tflite_model.write(graph, {"generator": "test", "plan": {}, "source_hash": "00" * 32})
+    write_bundle(tmp_path / "bundle", model, program, BOARD)
+    seeds = random_codes(rng, graph, (2, graph.forecast.window, graph.forecast.channels))
+    expected = on_this_host(model, graph, seeds)
+    with served(tmp_path / "bundle") as device:
+        assert device.info.code_size == 2
+        for index, seed in enumerate(seeds):
+            outputs, _, hashes = run_rollout(device, seed, HORIZON)
+            np.testing.assert_array_equal(outputs, expected.outputs[index])
+            np.testing.assert_array_equal(hashes, expected.state_hashes[index])
 
 
 @contextmanager
@@ -160,8 +177,8 @@ def test_the_agent_answers_wrong_requests_as_the_protocol_says(
     refused = [
         (wire.Frame(0x60, 9, b""), wire.NakCode.UNKNOWN_TYPE),
         (wire.Frame(wire.MessageType.HELLO, 9, b""), wire.NakCode.BAD_LENGTH),
-        (wire.Frame(wire.MessageType.HELLO, 9, b"\x01\x01"), wire.NakCode.BAD_LENGTH),
-        (wire.Frame(wire.MessageType.HELLO, 9, b"\x02\x01"), wire.NakCode.BAD_VERSION),
+        (wire.Frame(wire.MessageType.HELLO, 9, b"\x02\x01"), wire.NakCode.BAD_LENGTH),
+        (wire.Frame(wire.MessageType.HELLO, 9, b"\x03\x01"), wire.NakCode.BAD_VERSION),
         (wire.Frame(wire.MessageType.RESET, 9, b"\x01"), wire.NakCode.BAD_LENGTH),
         (wire.Frame(wire.MessageType.PUSH, 9, b"\x02" + sample), wire.NakCode.BAD_LENGTH),
         (wire.Frame(wire.MessageType.PUSH, 9, b""), wire.NakCode.BAD_LENGTH),

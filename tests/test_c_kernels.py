@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_library import SANITIZERS, TRAPS, compile_c, include_flags
-from graphs import single_op
+from graphs import quant, single_op
 
-from edge_tqs import integer
+from edge_tqs import integer, interpret, reduction
 from edge_tqs.c_dense import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows, sum_factors
 from edge_tqs.c_tables import fold_bias
-from edge_tqs.graph import Quant
+from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.templates import template_root
 
-KERNELS = sorted((template_root() / "kernels").glob("*.c"))
+#: those for int16 activations have a test of their own
+KERNELS = sorted(path for path in (template_root() / "kernels").glob("*.c") if "_s16" not in path.name)
 MULTIPLIERS = (1 << 30, (1 << 31) - 1, 0)
 GUARD = 85
 ALL_CODES = np.arange(-128, 128).astype(np.int8)
@@ -50,6 +51,21 @@ class Mul(ctypes.Structure):
         ("multiplier", ctypes.c_int32),
         *((name, ctypes.c_int8) for name in ("shift", "a_zero_point", "b_zero_point", "y_zero_point")),
         ("size", ctypes.c_uint16),
+    ]
+
+
+class Mean(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("multiplier", "offset")),
+        *((name, ctypes.c_int8) for name in ("shift", "y_zero_point")),
+        *((name, ctypes.c_uint16) for name in ("samples", "channels")),
+    ]
+
+
+class Taps(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_uint16) for name in ("samples", "channels", "taps", "stride", "dilation", "left")),
+        ("zero_point", ctypes.c_int8),
     ]
 
 
@@ -291,6 +307,50 @@ def test_requant(kernels: ctypes.CDLL) -> None:
         np.testing.assert_array_equal(call(kernels.tqs_requant_s8, layer, ALL_CODES, size=256), expected)
 
 
+def test_mean(kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(12)
+    for _ in range(200):
+        samples, channels = (int(n) for n in rng.integers(1, 70, 2))
+        source, out = (
+            quant(rng.uniform(0.01, 0.1), zero_point_of(rng)),
+            quant(rng.uniform(0.01, 0.1), zero_point_of(rng)),
+        )
+        shapes = {"x": ((1, samples, channels), source), "y": ((1, 1, channels), out)}
+        tensors = {name: Tensor(name, shape, "int8", None, q) for name, (shape, q) in shapes.items()}
+        forecast = Forecast(samples, channels, "none", (0,) * channels)
+        graph = Graph("mean", tensors, (Op("mean", ("x",), ("y",)),), "x", "y", (), forecast).check()
+        params = reduction.mean_params(graph, graph.ops[0])
+        offset = -params.count * params.input_zero_point
+        layer = Mean(params.multiplier, offset, params.shift, params.output_zero_point, samples, channels)
+        x = rng.integers(-128, 128, (samples, channels)).astype(np.int8)
+        expected = reduction.mean(params, x[None])[0, 0]
+        np.testing.assert_array_equal(call(kernels.tqs_mean_s8, layer, x, size=channels), expected)
+
+
+def test_taps(kernels: ctypes.CDLL) -> None:
+    """Against interpret.taps; taps that lie side by side are read where they are."""
+    rng = np.random.default_rng(13)
+    find = kernels.tqs_taps_s8
+    find.restype = Pointer
+    for _ in range(200):
+        samples, channels = (int(n) for n in rng.integers(1, 12, 2))
+        taps, stride, dilation = (int(n) for n in rng.integers(1, 5, 3))
+        left, right = int(rng.integers(0, 9)), int(rng.integers(0, 9)) + dilation * (taps - 1)
+        zero_point = zero_point_of(rng)
+        attrs = {"stride": stride, "dilation": dilation, "left": left, "right": right}
+        x = rng.integers(-128, 128, (samples, channels)).astype(np.int8)
+        expected = interpret.taps(x[None], (1, taps, channels), Op("conv_1d", (), (), attrs), zero_point)[0]
+        layer = Taps(samples, channels, taps, stride, dilation, left, zero_point)
+        for t, wanted in enumerate(expected):
+            buffer = np.full(taps * channels + 1, GUARD, np.int8)
+            at = find(ctypes.byref(layer), Pointer(address(x)), ctypes.c_uint32(t), Pointer(address(buffer)))
+            np.testing.assert_array_equal(np.frombuffer(ctypes.string_at(at, wanted.size), np.int8), wanted)
+            assert buffer[-1] == GUARD
+            first = t * stride - left
+            inside = first >= 0 and first + taps <= samples
+            assert (at != address(buffer)) == (dilation == 1 and inside)
+
+
 def test_packing_puts_four_rows_side_by_side() -> None:
     codes = np.array([[1, 2], [3, 4], [5, 6], [-7, -1], [7, 0]], np.int8)
     assert pack_weights(codes, 8).tolist() == [1, 3, 5, -7, 2, 4, 6, -1, 7, 0, 0, 0, 0, 0, 0, 0]
@@ -300,7 +360,7 @@ def test_packing_puts_four_rows_side_by_side() -> None:
 def test_every_kernel_is_named_after_its_file_and_tested_here() -> None:
     tested = Path(__file__).read_text(encoding="utf-8")
     for path in KERNELS:
-        functions = re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE)
+        functions = re.findall(r"^(?:void |const int8_t \*)(\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE)
         assert functions == [path.stem]
         assert f"kernels.{path.stem}" in tested
 
@@ -337,6 +397,10 @@ int main(void)
     tqs_lut_t lut = {0};
     tqs_leaky_relu_t leaky = {0};
     tqs_requant_t requant = {0};
+    tqs_taps_t taps = {0};
+    tqs_mean_t mean = {0};
+    int8_t *window = calloc(2 * K, 1);
+    int8_t *gathered = calloc(3 * K, 1);
 
     fc.rows = rows;
     fc.inputs = K;
@@ -347,6 +411,17 @@ int main(void)
     tqs_fc_s4(&fc, x, y, NULL);
     add.size = sum.size = mul.size = lut.size = leaky.size = requant.size = M;
     lut.table = table;
+    taps.samples = mean.samples = 2;
+    taps.channels = mean.channels = K;
+    taps.taps = 3;
+    taps.stride = 1;
+    taps.left = 2;
+    for (taps.dilation = 1; taps.dilation <= 2; taps.dilation++) {
+        tqs_taps_s8(&taps, window, 0, gathered);
+        tqs_taps_s8(&taps, window, 1, gathered);
+        tqs_taps_s8(&taps, window, 3, gathered);
+    }
+    tqs_mean_s8(&mean, window, x);
     y[0] = -128;
     y[1] = 127;
     tqs_add_s8(&add, y, y, y);
@@ -361,6 +436,8 @@ int main(void)
     free(nibbles);
     free(rows);
     free(table);
+    free(window);
+    free(gathered);
     puts("done");
     return 0;
 }

@@ -115,6 +115,25 @@ def test_validate_passes_and_reports(run: Run, builds: Path) -> None:
     assert len(trace) == 1 + 3 * HORIZON
 
 
+@pytest.mark.parametrize(("bits", "tflm"), [("8", True), ("4", None)])
+def test_int16_activations_are_built_and_validated(
+    run: Run, models: Path, builds: Path, tmp_path: Path, bits: str, tflm: bool | None
+) -> None:
+    """tflite-micro refuses int4 weights beside them, and the build says so."""
+    settings = ("--board", "host", "--horizon", HORIZON, "--draws", 2, "--bits", bits, "--out", tmp_path / "wide")
+    code, out, err = run("build", models / "good.keras", "--activations", "int16", *settings, "--json")
+    assert code == 0, err
+    body = json.loads(out)
+    assert body["model"]["activations"] == "int16"
+    assert body["host"]["tflm_bit_exact"] is tflm
+    assert any("does not run in tflm" in warning for warning in body["warnings"]) == (tflm is None)
+    narrow = json.loads((builds / "good" / "report.json").read_text())["host"]["causes"]["activations"]
+    assert body["host"]["causes"]["activations"]["int8"] < 0.2 * narrow["int8"]
+    code, out, err = run("validate", tmp_path / "wide", "--rollouts", "2", "--json")
+    assert code == 0, err
+    assert json.loads(out)["bit_exact"] is True
+
+
 def test_the_same_input_gives_the_same_bytes(run: Run, models: Path, builds: Path, tmp_path: Path) -> None:
     code, _, err = run(
         "build", models / "good.keras", "--board", "host", "--horizon", HORIZON, "--draws", 4, "--out", tmp_path

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from device.fake import Codes, FakeDevice
+from device.fake import Codes, FakeDevice, FakeModel
 
 from edge_tqs import wire
 from edge_tqs.device import Device, RestartedError, SilentError, Times, open_port, run_rollout
@@ -54,6 +54,20 @@ def test_a_rollout_on_a_quiet_line() -> None:
         assert device.status() == wire.StatusReply(*[wire.UNKNOWN_SIZE] * 3, 0, 12345)
     sequences = [frame.sequence for frame in fake.requests]
     assert sequences == list(range(1, len(sequences) + 1))
+
+
+def test_codes_of_two_bytes() -> None:
+    seed = np.random.default_rng(4).integers(-32768, 32768, (50, 3)).astype(np.int16)
+    fake = FakeDevice(model=FakeModel(code_size=2))
+    with connected(fake, PATIENT) as device:
+        outputs, _, hashes = run_rollout(device, seed, 20)
+        with pytest.raises(UsageError, match=r"samples are int8 .* takes int16"):
+            device.push(SEED)
+    expected, expected_hashes = fake.model.rollout(seed, 20)
+    assert outputs.dtype == np.int16
+    np.testing.assert_array_equal(outputs, expected)
+    np.testing.assert_array_equal(hashes, expected_hashes)
+    assert max(len(frame.payload) for frame in fake.requests) <= 64
 
 
 def test_long_histories_go_in_payloads_that_the_board_can_take() -> None:
@@ -286,7 +300,7 @@ def test_a_message_that_does_not_fit_its_form_names_the_port() -> None:
         return [wire.encode_frame(wire.Frame(good.type, good.sequence, good.payload + b"x"))]
 
     fake = FakeDevice(say=lengthen)
-    with connected(fake) as device, pytest.raises(DeviceError, match="HELLO_REPLY carries 50 bytes") as caught:
+    with connected(fake) as device, pytest.raises(DeviceError, match="HELLO_REPLY carries 51 bytes") as caught:
         device.hello()
     assert fake.path in caught.value.message
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_library import HASH, SANITIZERS, TRAPS, Forecaster, compile_c, include_flags, model_sources
-from graphs import KINDS, quantized, random_graph
+from graphs import KINDS, quantized, quantized16, random_codes, random_graph
 
 from edge_tqs import simulate
 from edge_tqs.emit_c import emit, kernel_sources
@@ -34,7 +34,7 @@ def model(seed: int, kind: str | None = None, recurrence: str | None = None) -> 
 
 def seeds_of(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
     shape = (count, graph.forecast.window, graph.forecast.channels)
-    return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+    return random_codes(np.random.default_rng(seed), graph, shape)
 
 
 def assert_equals_simulate(forecaster: Forecaster, seeds: np.ndarray, horizon: int = HORIZON) -> None:
@@ -55,6 +55,33 @@ def test_rollouts_equal_the_integer_reference(kind: str, seed: int, tmp_path: Pa
     graph = model(seed, kind)
     forecaster = Forecaster(graph, tmp_path, ["-O1", *TRAPS] if seed % 2 else ["-O2"])
     assert_equals_simulate(forecaster, seeds_of(graph, 6, seed))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(8))
+def test_rollouts_with_int16_activations_equal_the_integer_reference(kind: str, seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng([16, seed])
+    graph = quantized16(rng, random_graph(rng, kind))
+    forecaster = Forecaster(graph, tmp_path, ["-O1", *TRAPS] if seed % 2 else ["-O2"])
+    assert_equals_simulate(forecaster, seeds_of(graph, 6, seed))
+
+
+def test_int16_values_are_encoded_as_the_host_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(17)
+    graph = quantized16(rng, random_graph(rng, "lstm"))
+    forecaster = Forecaster(graph, tmp_path)
+    scale = float(graph.tensors[graph.input].quant.scale[0])
+    values = np.concatenate([rng.uniform(-40000, 40000, 500) * scale, [np.inf, -np.inf, 1e30, -1e30]]).astype(
+        np.float32
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = simulate.encode(graph, values)
+    got = np.array([forecaster.library.tqs_encode(float(value), 0) for value in values])
+    assert np.abs(got - expected).max() <= 1  # the C divides in float32
+    assert (got[-4:] == [32767, -32768, 32767, -32768]).all()
+    assert forecaster.library.tqs_encode(float("nan"), 0) == 0
+    for code in (-32768, -1, 0, 12345, 32767):
+        assert forecaster.library.tqs_decode(code, 0) == pytest.approx(code * scale, rel=1e-6)
 
 
 @pytest.mark.parametrize("recurrence", ["none", "windowed", "stateful"])
@@ -138,10 +165,14 @@ def test_instances_are_independent(tmp_path: Path) -> None:
     np.testing.assert_array_equal([b for _, b in steps], expected[1])
 
 
-@pytest.mark.parametrize(("seed", "kind"), [(20, "mlp"), (21, "lstm"), (22, "gru")])
-def test_nothing_is_read_or_written_out_of_bounds(seed: int, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize(("seed", "kind"), [(20, "mlp"), (21, "lstm"), (22, "gru"), (23, "tcn"), (24, "tcn")])
+def test_nothing_is_read_or_written_out_of_bounds(seed: int, kind: str, activations: str, tmp_path: Path) -> None:
     """The whole model, float functions included, as a program under AddressSanitizer and UBSan."""
     graph = model(seed, kind)
+    if activations == "int16":
+        rng = np.random.default_rng(seed)
+        graph = quantized16(rng, random_graph(rng, kind))
     driver = tmp_path / "driver.c"
     driver.write_text(DRIVER, encoding="ascii")
     program = compile_c(
@@ -151,7 +182,7 @@ def test_nothing_is_read_or_written_out_of_bounds(seed: int, kind: str, tmp_path
     done = subprocess.run([program], input=seeds.tobytes(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     expected = simulate.integer_rollout(graph, seeds, 20).outputs[0]
-    np.testing.assert_array_equal(np.frombuffer(done.stdout, np.int8).reshape(expected.shape), expected)
+    np.testing.assert_array_equal(np.frombuffer(done.stdout, expected.dtype).reshape(expected.shape), expected)
 
 
 DRIVER = """
@@ -163,7 +194,7 @@ int main(void)
 {
     tqs_model_t *model = malloc(sizeof *model);
     float forecast[3 * TQS_CHANNELS];
-    int8_t codes[TQS_CHANNELS];
+    tqs_code_t codes[TQS_CHANNELS];
     int i;
 
     tqs_reset(model);

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from device.lossy_line import LossyLine
-from graphs import quantized, random_graph
+from graphs import quantized, quantized16, random_codes, random_graph
 
 from edge_tqs import emulator, simulate, tflite_model
 from edge_tqs.boards import Board, Emulator, list_boards, load_board
@@ -70,7 +70,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Build]:
 
 def seeds_of(graph: Graph, count: int) -> Array:
     shape = (count, graph.forecast.window, graph.forecast.channels)
-    return np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
+    return random_codes(np.random.default_rng(0), graph, shape)
 
 
 def ends(process: int) -> bool:
@@ -115,6 +115,28 @@ def test_every_board_computes_what_the_host_computes(builds: dict[str, Build], n
     assert expected.state_hashes is not None
     with start_server(build.board, build.path) as port, Device(open_port(port)) as device:
         assert device.require_model(build.model_hash).board == name
+        for index, seed in enumerate(seeds):
+            outputs, _, hashes = run_rollout(device, seed, HORIZON)
+            np.testing.assert_array_equal(outputs, expected.outputs[index])
+            np.testing.assert_array_equal(hashes, expected.state_hashes[index])
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", ["host", "qemu-microbit", "qemu-mps2-an386", "rpi4"])
+def test_int16_codes_go_through_a_whole_board(name: str, tmp_path: Path) -> None:
+    """Samples, states and outputs of two bytes, both kinds of weights: from the wire to the kernels and back."""
+    rng = np.random.default_rng(16)
+    graph = quantized16(rng, random_graph(rng, "gru"))
+    model = tflite_model.write(graph, {"generator": "test", "plan": {}, "source_hash": "00" * 32})
+    digest, board = tflite_model.model_hash(model), load_board(name)
+    sources = emit(graph, digest, graph.name, board.core)
+    image = compile_firmware(assemble(board, sources, kernel_sources(graph, board.core), tmp_path / "firmware"))
+    if board.port == "linux":
+        write_bundle(tmp_path / "bundle", model, image.elf, board)
+    seeds = seeds_of(graph, 2)
+    expected = simulate.integer_rollout(graph, seeds, HORIZON)
+    with start_server(board, tmp_path) as port, Device(open_port(port)) as device:
+        assert device.require_model(digest).code_size == 2
         for index, seed in enumerate(seeds):
             outputs, _, hashes = run_rollout(device, seed, HORIZON)
             np.testing.assert_array_equal(outputs, expected.outputs[index])

@@ -103,7 +103,7 @@ class Line:
         self.port.timeout = 0.5
         raw = b""
         for sequence in range(1, 41):
-            self.port.write(b"\0" + encode(HELLO, sequence, b"\1"))
+            self.port.write(b"\0" + encode(HELLO, sequence, b"\2"))
             with suppress(cobs.DecodeError):
                 raw = bytes(cobs.decode(self.port.read_until(b"\0").rstrip(b"\0")))
             if raw[:1] == bytes([HELLO_REPLY]) and zlib.crc32(raw[:-4]) == struct.unpack("<I", raw[-4:])[0]:
@@ -382,8 +382,8 @@ def test_hello_says_who_it_is(images: dict[str, Image], name: str) -> None:
     with serving(command(board, images[name])) as (port, _):
         line = Line(port)
         counter, hz = (2, board.clock_hz) if board.port == "cortexm" else (3, 10**9)
-        head = struct.pack("<BBHHHI", 1, counter, CHANNELS, WINDOW, board.max_payload, hz)
-        assert line.hello() == head + HASH + bytes([len(name)]) + name.encode()
+        head = struct.pack("<BBHHHI", 2, counter, CHANNELS, WINDOW, board.max_payload, hz)
+        assert line.hello() == head + HASH + bytes([1, len(name)]) + name.encode()
         line.port.close()
 
 
@@ -406,7 +406,7 @@ def test_a_forecast_follows_what_was_pushed(line: Line) -> None:
 
 def test_memory_is_reported(line: Line, images: dict[str, Image]) -> None:
     reply = line.hello()
-    name = reply[45:].decode()
+    name = reply[46:].decode()
     image = images[name]
     assert line.push(1, SEED) == ack(1, 5)
     assert len(line.forecast(2, 0, 5)) == 5
@@ -507,9 +507,9 @@ def test_hello_forgets_the_last_sequence(host: Line) -> None:
     ("kind", "payload", "code"),
     [
         (HELLO, b"", BAD_LENGTH),
-        (HELLO, b"\1\1", BAD_LENGTH),
-        (HELLO, b"\2", BAD_VERSION),
-        (HELLO, b"\2 and more", BAD_VERSION),
+        (HELLO, b"\2\1", BAD_LENGTH),
+        (HELLO, b"\1", BAD_VERSION),
+        (HELLO, b"\3 and more", BAD_VERSION),
         (RESET, b"\0", BAD_LENGTH),
         (PUSH, b"", BAD_LENGTH),
         (PUSH, b"\2abc", BAD_LENGTH),
@@ -599,7 +599,7 @@ def test_a_serial_device_is_served_until_it_goes_away(images: dict[str, Image]) 
         try:
             answered = False
             for _ in range(200):  # the program drops what came before it had opened the port
-                os.write(ours, b"\0" + encode(HELLO, 1, b"\1"))
+                os.write(ours, b"\0" + encode(HELLO, 1, b"\2"))
                 answered, _, _ = (bool(ready) for ready in select.select([ours], [], [], 0.05))
                 if answered:
                     break

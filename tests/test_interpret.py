@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from graphs import random_graph, random_seeds
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Forecast, Graph, Op, Tensor
+from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
 from edge_tqs.interpret import float_rollout, float_step, zero_states
 from edge_tqs.layers import GraphBuilder, KerasLayer, Weight
 from edge_tqs.layers.gru import read_gru
 from edge_tqs.layers.lstm import read_lstm
+from edge_tqs.shapes import conv_length
+from edge_tqs.trace import trace_rollout
 
 RNG = np.random.default_rng(3)
 RECURRENT = {
@@ -44,7 +49,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
         ("tanh", {}, np.tanh),
         ("elu", {}, lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1)),
         ("leaky_relu", {"alpha": 0.3}, lambda x: np.where(x > 0, x, 0.3 * x)),
-        ("slice", {"begin": 1, "size": 2}, lambda x: x[:, 1:3]),
+        ("slice", {"axis": 1, "begin": 1, "size": 2}, lambda x: x[:, 1:3]),
         ("reshape", {}, lambda x: x.reshape(-1, 2, 2)),
     ],
 )
@@ -55,6 +60,86 @@ def test_unary_operators(kind: str, attrs: dict[str, object], expected: object) 
     assert y.dtype == np.float32
     assert states == ()
     np.testing.assert_allclose(y, expected(x.astype(np.float64)), atol=1e-6)
+
+
+WINDOWED = [
+    ("mean", (1, 1, 2), {}, lambda x: x.mean(1, keepdims=True)),
+    ("slice", (1, 3, 1), {"axis": 2, "begin": 1, "size": 1}, lambda x: x[:, :, 1:]),
+    ("slice", (1, 2, 2), {"axis": 1, "begin": 1, "size": 2}, lambda x: x[:, 1:]),
+    ("concat", (1, 6, 2), {"axis": 1}, lambda x: np.concatenate([x, x], 1)),
+    ("concat", (1, 3, 4), {"axis": 2}, lambda x: np.concatenate([x, x], 2)),
+]
+
+
+@pytest.mark.parametrize(("kind", "out", "attrs", "expected"), WINDOWED)
+def test_operators_over_a_window(kind: str, out: tuple[int, ...], attrs: dict[str, int], expected: object) -> None:
+    tensors = {"x": Tensor("x", (1, 3, 2), "float32"), "y": Tensor("y", out, "float32")}
+    inputs = ("x", "x") if kind == "concat" else ("x",)
+    graph = Graph("one", tensors, (Op(kind, inputs, ("y",), attrs),), "x", "y", (), Forecast(3, 2, "none", (0, 1)))
+    x = RNG.normal(size=(5, 3, 2)).astype(np.float32)
+    y, _ = float_step(graph.check())(x, ())
+    np.testing.assert_allclose(y, expected(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["add", "sub", "mul"])
+@pytest.mark.parametrize("first", [True, False])
+def test_one_sample_is_repeated_over_the_window(kind: str, first: bool) -> None:
+    tensors = {name: Tensor(name, shape, "float32") for name, shape in [("x", (1, 3, 2)), ("m", (1, 1, 2))]}
+    tensors["y"] = Tensor("y", (1, 3, 2), "float32")
+    ops = (Op("mean", ("x",), ("m",)), Op(kind, ("m", "x") if first else ("x", "m"), ("y",)))
+    x = RNG.normal(size=(5, 3, 2)).astype(np.float32)
+    y, _ = float_step(Graph("one", tensors, ops, "x", "y", (), Forecast(3, 2, "none", (0, 1))).check())(x, ())
+    centre = x.mean(1, keepdims=True)
+    function = {"add": np.add, "sub": np.subtract, "mul": np.multiply}[kind]
+    np.testing.assert_allclose(y, function(centre, x) if first else function(x, centre), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_convolution_is_the_sum_over_its_taps(seed: int) -> None:
+    rng = np.random.default_rng([7, seed])
+    taps, stride, dilation, left, right = (int(rng.integers(low, 4)) for low in (1, 1, 1, 0, 0))
+    w, b = rng.normal(size=(4, taps, 2)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+    x = rng.normal(size=(3, 12, 2)).astype(np.float32)
+    attrs = {"stride": stride, "dilation": dilation, "left": left, "right": right, "activation": "relu"}
+    length = conv_length(12, taps, attrs)
+    expected = np.zeros((3, length, 4))
+    for t in range(length):
+        for k in range(taps):
+            at = t * stride + k * dilation - left
+            expected[:, t] += x[:, at].astype(np.float64) @ w[:, k].T if 0 <= at < 12 else 0
+    tensors = {"x": Tensor("x", (1, 12, 2), "float32"), "y": Tensor("y", (1, length, 4), "float32")}
+    tensors |= {"w": Tensor("w", w.shape, "float32", w), "b": Tensor("b", b.shape, "float32", b)}
+    op = Op("conv_1d", ("x", "w", "b"), ("y",), attrs)
+    y, _ = float_step(Graph("one", tensors, (op,), "x", "y", (), Forecast(12, 2, "none", (0, 1))).check())(x, ())
+    np.testing.assert_allclose(y, np.maximum(expected + b, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_traced_rollout_of_a_convolutional_model_is_the_same(seed: int) -> None:
+    rng = np.random.default_rng([11, seed])
+    graph = random_graph(rng, "tcn")
+    seeds = random_seeds(rng, graph, 3)
+    expected = float_rollout(graph, seeds, 5).outputs
+    np.testing.assert_allclose(trace_rollout(graph, 5, 3)({}, seeds), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "out", "attrs"),
+    [
+        ("slice", ("x",), (1, 3, 2), {"axis": 1, "begin": 1, "size": 3}),
+        ("slice", ("x",), (1, 3, 2), {"axis": 0, "begin": 0, "size": 1}),
+        ("concat", ("x", "y"), (1, 3, 4), {"axis": 1}),
+        ("mean", ("x",), (1, 2), {}),
+        ("add", ("x", "narrow"), (1, 3, 2), {}),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(kind: str, inputs: tuple[str, ...], out: Any, attrs: Any) -> None:
+    shapes = {"x": (1, 3, 2), "y": (1, 3, 1), "narrow": (1, 1, 1), "out": out}
+    tensors = {name: Tensor(name, shape, "float32") for name, shape in shapes.items()}
+    states = tuple(State(name, name, name) for name in ("y", "narrow"))
+    forecast = Forecast(3, 2, "none", (0, 1))
+    with pytest.raises(ModelError, match="do not give"):
+        Graph("one", tensors, (Op(kind, inputs, ("out",), attrs),), "x", "out", states, forecast).check()
 
 
 def test_logistic_of_huge_values_neither_warns_nor_overflows() -> None:

@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from c_library import TRAPS, Forecaster
+from graphs import METADATA, needs_tflm
 
-from edge_tqs import keras_model
+from edge_tqs import keras_model, simulate, tflite_model
+from edge_tqs.calibration import calibrate
 from edge_tqs.errors import CheckError, ModelError, ToolError, UsageError
 from edge_tqs.interpret import float_rollout
 from edge_tqs.keras_model import load
+from edge_tqs.quantize import quantize
+from edge_tqs.runtimes import rollout_in
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
 W, F = 6, 3
@@ -61,6 +66,67 @@ def functional(keras: Any) -> Any:
     y = keras.layers.GaussianNoise(0.1)(x)
     y = keras.layers.GRU(4, reset_after=False, dropout=0.2, recurrent_dropout=0.1)(y)
     return keras.Model(x, keras.layers.Dense(F)(keras.layers.Dropout(0.5)(y)))
+
+
+def conv(filters: int, taps: int, **config: Any) -> Make:
+    return lambda layers: layers.Conv1D(filters, taps, **config)
+
+
+def residual(keras: Any) -> Any:
+    """Causal dilated blocks with a skip around each, the last sample alone goes on."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.Conv1D(5, 1)(layers.GaussianNoise(0.1)(x))
+    for dilation in (1, 2):
+        z = layers.Conv1D(5, 3, padding="causal", dilation_rate=dilation, activation="relu")(y)
+        z = layers.Conv1D(5, 3, padding="causal", dilation_rate=dilation, activation="tanh")(layers.Dropout(0.1)(z))
+        y = layers.Add()([y, z])
+    y = layers.Flatten()(layers.Cropping1D((W - 1, 0))(y))
+    return keras.Model(x, layers.Dense(F)(y))
+
+
+def centred(keras: Any) -> Any:
+    """A forecast of what lies beside the window's mean, and every kind of joining."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    mean = layers.GlobalAveragePooling1D(keepdims=True)(x)
+    y = layers.Subtract()([x, mean])
+    wide = layers.Concatenate()([y, layers.Conv1D(2, 3, padding="same", strides=1)(y)])
+    longer = layers.Concatenate(axis=1)([wide, layers.ZeroPadding1D((2, 1))(wide)])
+    pooled = layers.GlobalAveragePooling1D()(longer)
+    gated = layers.Multiply()([layers.Dense(5, activation="sigmoid")(pooled), layers.Dense(5)(pooled), pooled])
+    last = layers.Flatten()(layers.Cropping1D((W - 1, 0))(x))
+    return keras.Model(x, layers.Add()([last, layers.Dense(F)(gated)]))
+
+
+def centred_recurrent(kind: str, **config: Any) -> Make:
+    """A recurrent layer on what lies beside the window's mean, and a skip around it: no step graph can do that."""
+
+    def make(keras: Any) -> Any:
+        layers = keras.layers
+        x = keras.Input((W, F))
+        y = layers.Subtract()([x, layers.GlobalAveragePooling1D(keepdims=True)(x)])
+        y = getattr(layers, kind)(4, return_sequences=True, **config)(y)
+        y = getattr(layers, kind)(5, **config)(layers.Dense(6, activation="relu")(y))
+        return keras.Model(x, layers.Add()([layers.Flatten()(layers.Cropping1D((W - 1, 0))(x)), layers.Dense(F)(y)]))
+
+    return make
+
+
+def shared_value(keras: Any) -> Any:
+    """What a relu reads is read elsewhere too: it must not be fused into the convolution."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.Dropout(0.5)(layers.Conv1D(4, 2)(x))
+    y = layers.Concatenate()([y, layers.Activation("relu")(y)])
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(y)))
+
+
+def two_heads(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    y = keras.layers.LSTM(4)(keras.layers.Dense(3)(x))
+    joined = keras.layers.Add()([keras.layers.Dense(F)(y), keras.layers.Dense(F, activation="tanh")(y)])
+    return keras.Model(x, joined)
 
 
 MODELS: dict[str, Make] = {
@@ -112,7 +178,45 @@ MODELS: dict[str, Make] = {
     "gru into lstm": sequential(recurrent("GRU", reset_after=False, return_sequences=True), recurrent("LSTM"), dense()),
     "no head": sequential(recurrent("GRU", F)),
     "functional": functional,
+    "convolutions": sequential(
+        conv(4, 3, activation="relu"),
+        conv(5, 2, padding="same", strides=2, activation="elu"),
+        conv(4, 2, padding="causal", use_bias=False),
+        lambda layers: layers.ReLU(),
+        flatten,
+        dense(),
+    ),
+    "padded convolutions": sequential(
+        lambda layers: layers.ZeroPadding1D((4, 0)),
+        conv(4, 3, dilation_rate=2),
+        lambda layers: layers.ZeroPadding1D(1),
+        conv(4, 4, padding="same", activation="relu6"),
+        lambda layers: layers.GlobalAveragePooling1D(),
+        dense(),
+    ),
+    "dense on samples": sequential(dense(4, "relu"), dense(2), flatten, dense()),
+    "residual": residual,
+    "centred": centred,
+    "shared value": shared_value,
+    "two heads": two_heads,
+    "centred lstm": centred_recurrent("LSTM"),
+    "centred gru": centred_recurrent("GRU"),
+    "centred gru before": centred_recurrent("GRU", reset_after=False, use_bias=False),
+    "sequences of many samples": sequential(
+        lambda layers: layers.ZeroPadding1D((0, 15)),
+        recurrent("LSTM", 2, return_sequences=True),
+        conv(2, 3, strides=2, activation="relu"),
+        flatten,
+        dense(),
+    ),
+    "one sample": sequential(
+        lambda layers: layers.Cropping1D((W - 1, 0)), recurrent("GRU", 3, return_sequences=True), flatten, dense()
+    ),
 }
+
+
+#: Recurrent models that are built over the whole window, without states.
+UNROLLED = ("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -124,7 +228,7 @@ def test_graph_equals_keras_step_by_step_and_in_closed_loop(name: str, keras: An
     assert loaded.parameters == model.count_params()
     assert loaded.source_hash == hashlib.sha256(path.read_bytes()).hexdigest()
     forecast = loaded.graph.forecast
-    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers)
+    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers) and name not in UNROLLED
     assert (forecast.window, forecast.channels, forecast.feedback) == (W, F, (0, 1, 2))
     assert forecast.recurrence == ("windowed" if has_states else "none")
     window = np.random.default_rng(5).normal(size=(2, W, F)).astype(np.float32)
@@ -133,6 +237,54 @@ def test_graph_equals_keras_step_by_step_and_in_closed_loop(name: str, keras: An
         y = np.asarray(model(window, training=False))
         np.testing.assert_allclose(found[:, t], y, atol=1e-4)
         window = np.concatenate([window[:, 1:], y[:, None]], axis=1)
+
+
+@pytest.mark.parametrize("name", UNROLLED)
+def test_the_steps_of_an_unrolled_layer_read_the_same_weights(name: str, keras: Any, tmp_path: Path) -> None:
+    model = MODELS[name](keras)
+    graph = load(save(model, tmp_path / "m.keras")).graph
+    assert sum(tensor.size for tensor in graph.tensors.values() if tensor.source) == model.count_params()
+    result = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, windows(4), 6))
+    assert sum(tensor.size for tensor in result.tensors.values() if tensor.source) == model.count_params()
+
+
+@needs_tflm
+@pytest.mark.parametrize("name", MODELS)
+def test_every_form_of_the_model_computes_the_same(name: str, keras: Any, tmp_path: Path) -> None:
+    """The numpy reference, tflite-micro and the C, bit for bit; the file read back is the same graph."""
+    graph = load(save(MODELS[name](keras), tmp_path / "m.keras")).graph
+    widths = {source: 4 if number % 2 else 8 for number, source in enumerate(graph.weights())}
+    result = quantize(graph, widths, calibrate(graph, windows(4), 6))
+    file = tflite_model.write(result, METADATA)
+    assert tflite_model.read(file)[0].ops == result.ops
+    codes = simulate.encode(result, windows(3))
+    expected = simulate.integer_rollout(result, codes, 8).outputs
+    np.testing.assert_array_equal(rollout_in("tflm", file, result, codes, 8).outputs, expected)
+    forecaster = Forecaster(result, tmp_path, TRAPS)
+    for seed, outputs in zip(codes, expected, strict=True):
+        forecaster.reset()
+        forecaster.push_codes(seed)
+        np.testing.assert_array_equal(forecaster.forecast_codes(8)[0], outputs)
+
+
+def windows(count: int) -> np.ndarray:
+    return np.random.default_rng(9).normal(size=(count, W, F)).astype(np.float32)
+
+
+@pytest.mark.parametrize("config", [{}, {"stateful": True}])
+def test_states_cannot_be_carried_by_a_model_of_the_whole_window(config: Any, keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+    x = keras.Input((W, F), batch_size=1 if config else None)
+    y = layers.Dense(F)(layers.LSTM(3, **config)(layers.Conv1D(3, 2, name="over")(x)))
+    path = save(keras.Model(x, y), tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=r"layer over .*no state can be carried"):
+        load(path, recurrence="auto" if config else "stateful")
+
+
+def test_a_padding_goes_into_the_convolution_behind_it(keras: Any, tmp_path: Path) -> None:
+    graph = load(save(MODELS["padded convolutions"](keras), tmp_path / "m.keras")).graph
+    assert [op.kind for op in graph.ops] == ["conv_1d", "conv_1d", "mean", "reshape", "fully_connected"]
+    assert [(op.attrs["left"], op.attrs["right"]) for op in graph.ops[:2]] == [(4, 0), (2, 3)]
 
 
 def test_tensors_keep_the_names_of_keras(keras: Any, tmp_path: Path) -> None:
@@ -243,6 +395,18 @@ def shared(keras: Any) -> Any:
     return keras.Model(x, keras.layers.Dense(F)(layer(layer(y))))
 
 
+def merged_ranks(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    y = keras.layers.Add(name="sum")([x, keras.layers.Dense(F)(keras.layers.GlobalAveragePooling1D()(x))])
+    return keras.Model(x, keras.layers.Dense(F)(keras.layers.Flatten()(y)))
+
+
+def merged_shapes(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    y = keras.layers.Add(name="sum")([x, keras.layers.Conv1D(1, 1)(x)])
+    return keras.Model(x, keras.layers.Dense(F)(keras.layers.Flatten()(y)))
+
+
 def mixed_stateful(keras: Any) -> Any:
     layers = keras.layers
     first = recurrent("LSTM", stateful=True, return_sequences=True)(layers)
@@ -250,7 +414,8 @@ def mixed_stateful(keras: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Make, str]] = {
-    "conv": (sequential(lambda layers: layers.Conv1D(4, 3, name="tcn"), flatten, dense()), r"layer tcn \(Conv1D\)"),
+    "pool": (sequential(lambda layers: layers.MaxPooling1D(2, name="pool"), flatten, dense()), r"layer pool \(Max"),
+    "groups": (sequential(conv(F, 3, groups=3, name="tcn"), flatten, dense()), "layer tcn .*groups=3"),
     "bidirectional": (
         sequential(lambda layers: layers.Bidirectional(layers.LSTM(3), name="both"), dense()),
         r"layer both \(Bidirectional\)",
@@ -258,7 +423,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
     "softmax": (sequential(flatten, dense(), lambda layers: layers.Softmax(name="soft")), "layer soft"),
     "activation": (sequential(flatten, dense(F, "gelu", name="head")), "layer head .*activation gelu"),
-    "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), flatten, dense()), "return_sequences"),
+    "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), dense()), "return_sequences"),
     "backwards": (sequential(recurrent("GRU", go_backwards=True, name="r"), dense()), "layer r .*go_backwards"),
     "cell": (sequential(recurrent("LSTM", activation="relu", name="r"), dense()), "layer r .*activation relu"),
     "gates": (
@@ -270,7 +435,6 @@ REFUSED: dict[str, tuple[Make, str]] = {
         sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F), name="ahead")),
         r"layer ahead .*\(2, 3\)",
     ),
-    "no flatten": (sequential(dense(F, name="head"), flatten), "layer head .*each of the 6 samples"),
     "no weights": (
         lambda keras: keras.Sequential([keras.Input((1, F)), keras.layers.Flatten()]),
         "no weights to quantise",
@@ -286,6 +450,8 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "two inputs": (two_inputs, "has 2 inputs"),
     "two outputs": (two_outputs, "has 2 outputs"),
     "named output": (named_output, "its outputs are a dict"),
+    "merged ranks": (merged_ranks, "layer sum .*joins a sequence and a single sample"),
+    "merged shapes": (merged_shapes, r"layer sum .*its inputs are \(6, 3\) and \(6, 1\)"),
     "shared": (shared, "layer twice .*applied 2 times"),
     "mixed stateful": (mixed_stateful, "some recurrent layers are stateful"),
 }

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_graph, single_op
+from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes, random_graph, shaped, single_op
 
-from edge_tqs import integer, kernels, runtimes, simulate, tflite_lower, tflite_model
+from edge_tqs import integer, integer16, kernels, runtimes, simulate, tflite_lower, tflite_model
 from edge_tqs.errors import ModelError, ToolError, UsageError
 from edge_tqs.graph import OP_KINDS, Forecast, Graph, Quant
 from edge_tqs.kernels import Kernel
@@ -18,31 +18,37 @@ ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "qu
 STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}
 
 
-def elementwise(operator: str) -> Graph:
-    inputs = (quant(0.04, -3),) * (2 if operator in ("add", "sub", "mul") else 1)
-    output = quant(*integer.FIXED_OUTPUTS.get(operator, (0.05, 7)))
-    return single_op(operator, inputs, output, **({"alpha": 0.25} if operator == "leaky_relu" else {}))
+def elementwise(operator: str, activations: str = "int8") -> Graph:
+    count = 2 if operator in ("add", "sub", "mul") else 1
+    if activations == "int8":
+        inputs, output = (quant(0.04, -3),) * count, quant(*integer.FIXED_OUTPUTS.get(operator, (0.05, 7)))
+    else:
+        inputs, output = (quant(3e-4, 0),) * count, quant(*integer16.FIXED_OUTPUTS.get(operator, (4e-4, 0)))
+    attrs = {"alpha": 0.25} if operator == "leaky_relu" else {}
+    return single_op(operator, inputs, output, dtype=activations, **attrs)
 
 
-def moving() -> Graph:
-    """split, slice and reshape of x, joined to y."""
+def moving(activations: str = "int8") -> Graph:
+    """split, slice, concat and reshape of x, joined to y."""
     b = Builder(np.random.default_rng(0))
     x = b.tensor("x", (1, 8))
     first, second = b.split(x, 2, "part")
     b.tensor("y", (1, 4))
-    total = b.op("add", (first, b.slice(x, 3, 4, "cut")), "total")
+    b.op("concat", (first, b.slice(x, 3, 4, "cut")), "longer", 8, axis=1)
+    total = b.op("add", b.split("longer", 2, "half"), "total")
     total = b.op("mul", (total, second), "product")
     b.ops.append(replace(b.ops[0], kind="reshape", inputs=(total,), outputs=("y",), attrs={}))
     graph = Graph("moving", b.tensors, tuple(b.ops), x, "y", (), Forecast(1, 8, "stateful", (0,))).check()
-    return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-1.0, 1.0))))
+    return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-1.0, 1.0))), activations=activations)
 
 
-def dense(weight: str, granularity: str) -> Graph:
+def dense(weight: str, granularity: str, activations: str = "int8") -> Graph:
     b = Builder(np.random.default_rng(1))
     x = b.tensor("x", (1, 6))
     y = b.dense(x, b.weight("w", 5, 6), "y", b.bias("b", 5))
     graph = Graph("dense", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 6, "stateful", (0,))).check()
-    graph = quantize(graph, {"w": 4 if weight == "int4" else 8}, Ranges({"x": (-2.0, 2.0), "y": (-4.0, 4.0)}))
+    ranges = Ranges({"x": (-2.0, 2.0), "y": (-4.0, 4.0)})
+    graph = quantize(graph, {"w": 4 if weight == "int4" else 8}, ranges, activations=activations)
     if granularity == "per_tensor":
         scale = graph.tensors["w"].quant.scale[:1]
         changed = {
@@ -53,6 +59,47 @@ def dense(weight: str, granularity: str) -> Graph:
     return graph
 
 
+def convolution(weight: str, granularity: str) -> Graph:
+    """A convolution with a stride and zeros on both sides, then one with a dilation, as two layers of one sequence."""
+    b = Builder(np.random.default_rng(2))
+    x = y = b.tensor("x", (1, 9, 3))
+    shapes = {"first": (1, 6, 5), "second": (1, 4, 4)}
+    for name, attrs in (
+        ("first", {"stride": 2, "dilation": 1, "left": 3, "right": 2, "activation": "relu"}),
+        ("second", {"stride": 1, "dilation": 2, "left": 2, "right": 0, "activation": "none"}),
+    ):
+        data = b.rng.normal(size=(shapes[name][2], 3, b.width(y))).astype(np.float32)
+        inputs = (y, b.tensor(f"{name}/w", data.shape, data, f"{name}/w"), b.bias(f"{name}/b", data.shape[0]))
+        y = shaped(b, "conv_1d", inputs, name, shapes[name], **attrs)
+    y = shaped(b, "reshape", (y,), "y", (1, 16))
+    graph = Graph("convolution", b.tensors, tuple(b.ops), x, y, (), Forecast(9, 3, "none", (0, 1, 2))).check()
+    bounds = {"x": (-2.0, 2.0), "first": (0.0, 6.0), "second": (-9.0, 9.0), "y": (-9.0, 9.0)}
+    graph = quantize(graph, dict.fromkeys(graph.weights(), 4 if weight == "int4" else 8), Ranges(bounds))
+    if granularity == "per_tensor":
+        changed = {}
+        for op in graph.ops[:2]:
+            scale = graph.tensors[op.inputs[1]].quant.scale[:1]
+            bias = scale * graph.tensors[op.inputs[0]].quant.scale
+            changed |= {op.inputs[1]: Quant(scale), op.inputs[2]: Quant(bias)}
+        graph = graph.with_tensors({n: replace(graph.tensors[n], quant=quant) for n, quant in changed.items()})
+    return graph
+
+
+def over_time(operator: str) -> Graph:
+    """mean, or an element-wise operator that repeats a sample over the window."""
+    b = Builder(np.random.default_rng(4))
+    x = b.tensor("x", (1, 7, 3))
+    mean = shaped(b, "mean", (x,), "mean", (1, 1, 3))
+    y = mean
+    if operator != "mean":
+        y = shaped(b, operator, (x, mean), "right", (1, 7, 3))
+        y = shaped(b, operator, (mean, y), "left", (1, 7, 3))
+    size = 3 if operator == "mean" else 21
+    y = shaped(b, "reshape", (y,), "y", (1, size))
+    graph = Graph(operator, b.tensors, tuple(b.ops), x, y, (), Forecast(7, 3, "none", (0, 1, 2))).check()
+    return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-2.0, 2.5)) | {"mean": (-1.0, 1.3)}))
+
+
 def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The flatbuffer with its int4 layers left FULLY_CONNECTED."""
     monkeypatch.setattr(tflite_lower._Lowering, "_is_int4", lambda self, op: False)
@@ -61,10 +108,10 @@ def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 def worst_difference(graph: Graph, step) -> int:
     rng = np.random.default_rng(5)
-    x = rng.integers(-128, 128, (40, *graph.tensors[graph.input].shape[1:])).astype(np.int8)
-    states = tuple(rng.integers(-128, 128, (40, *s.shape[1:])).astype(np.int8) for s in simulate.zero_states(graph, 1))
-    y, expected = step(x, states)[0], simulate.integer_step(graph)(x, states)[0]
-    return int(np.abs(y.astype(int) - expected).max())
+    x = random_codes(rng, graph, (40, *graph.tensors[graph.input].shape[1:]))
+    states = tuple(random_codes(rng, graph, (40, *s.shape[1:])) for s in simulate.zero_states(graph, 1))
+    y = step(x, states)[0]
+    return int(np.abs(y.astype(int) - simulate.integer_step(graph)(x, states)[0]).max())
 
 
 #: tflite-micro computes each operator bit for bit as the reference does; LiteRT within one code
@@ -73,17 +120,24 @@ ALLOWED = {"tflm": 0, "litert": 1}
 
 @needs_tflm
 @pytest.mark.parametrize("runtime", STEPS)
+@pytest.mark.parametrize("activations", ["int8", "int16"])
 @pytest.mark.parametrize("operator", ELEMENTWISE)
-def test_elementwise_operators_run(runtime, operator):
-    assert kernels.reason_against(runtime, Kernel(operator)) is None
-    graph = elementwise(operator)
+def test_elementwise_operators_run(runtime, operator, activations):
+    graph = elementwise(operator, activations)
+    if (operator, activations) == ("elu", "int16"):
+        assert "ELU" in kernels.reason_against(runtime, Kernel(operator, activations))
+        with pytest.raises((ToolError, RuntimeError)):  # tflite-micro only when it runs
+            worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA)))
+        return
+    assert kernels.reason_against(runtime, Kernel(operator, activations)) is None
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= ALLOWED[runtime]
 
 
 @needs_tflm
+@pytest.mark.parametrize("activations", ["int8", "int16"])
 @pytest.mark.parametrize("runtime", STEPS)
-def test_operators_that_move_codes_run(runtime):
-    graph = moving()
+def test_operators_that_move_codes_run(runtime, activations):
+    graph = moving(activations)
     assert {op.kind for op in graph.ops} >= integer.MOVING_KINDS
     kernels.check_graph(graph, [runtime])
     # two operators in a row: LiteRT's difference of one code in the sum is scaled by the product
@@ -109,8 +163,55 @@ def test_dense_layers_run_or_are_refused_as_the_table_says(runtime, operator, we
             STEPS[runtime](model)
 
 
+@needs_tflm
+@pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
+@pytest.mark.parametrize("weight", ["int8", "int4"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_dense_layers_with_int16_activations_run_or_are_refused_as_the_table_says(runtime, weight, granularity):
+    graph = dense(weight, granularity, "int16")
+    model = tflite_model.write(graph, METADATA)
+    if kernels.reason_against(runtime, Kernel("fully_connected", "int16", weight, granularity)) is None:
+        assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
+    else:
+        with pytest.raises(ToolError, match="refuses the model"):
+            STEPS[runtime](model)
+
+
+def test_a_graph_says_where_it_runs():
+    assert kernels.runtimes_of(dense("int4", "per_channel")) == kernels.RUNTIMES
+    assert kernels.runtimes_of(dense("int8", "per_channel", "int16")) == kernels.RUNTIMES
+    assert kernels.runtimes_of(dense("int4", "per_channel", "int16")) == ("litert", "c")
+    assert kernels.runtimes_of(random_graph(np.random.default_rng(0), "lstm")) == ()
+
+
+@needs_tflm
+@pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
+@pytest.mark.parametrize("weight", ["int8", "int4"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_convolutions_over_time_run(runtime, weight, granularity):
+    graph = convolution(weight, granularity)
+    kernels.check_graph(graph, [runtime, "c"])
+    # two layers in a row: LiteRT's difference of one code in the first goes through the weights of the second
+    assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]
+
+
+@needs_tflm
+@pytest.mark.parametrize("operator", ["mean", "add", "sub", "mul"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_operators_over_time_run(runtime, operator):
+    graph = over_time(operator)
+    kernels.check_graph(graph, [runtime, "c"])
+    assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 3 * ALLOWED[runtime]
+
+
+def test_a_convolution_over_time_is_one_over_an_image_but_in_c():
+    graph = convolution("int4", "per_channel")
+    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "tflm")] == ["reshape", "pad", "conv_2d"]
+    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "c")] == ["conv_1d"]
+
+
 def test_every_operator_of_a_graph_has_a_row():
-    assert {kernel.operator for kernel in kernels.TABLE} == {*OP_KINDS, "conv_2d"}
+    assert {kernel.operator for kernel in kernels.TABLE} == {*OP_KINDS, "conv_2d", "pad"}
     assert {runtime for reasons in kernels.TABLE.values() for runtime in reasons} <= set(kernels.RUNTIMES)
 
 
@@ -134,7 +235,7 @@ def test_a_float_graph_is_refused_with_the_layer_and_the_reason():
 
 
 def test_the_known_traps_are_in_the_table():
-    trap = Kernel("fully_connected", "int16", "int4", "per_channel")
+    trap = Kernel("conv_2d", "int16", "int4", "per_channel")
     assert "wrongly" in kernels.reason_against("tflite-runtime", trap)
     assert "per tensor only" in kernels.reason_against("tflm", Kernel("fully_connected", "int8", "int4", "per_channel"))
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
-from edge_tqs.memory import Buffer, Place, lower_bound, needed_ops, pack, plan_memory
+from edge_tqs.memory import Buffer, Place, is_view, lower_bound, needed_ops, pack, plan_memory
 
 FORECAST = Forecast(window=4, channels=2, recurrence="stateful", feedback=(0, 1))
 
@@ -60,6 +60,30 @@ def test_element_wise_operators_write_over_an_input_that_dies() -> None:
     assert plan_memory(g).arena_size == 4
 
 
+def test_an_operator_does_not_write_over_what_it_reads_elsewhere() -> None:
+    """b is a piece of a: were y written over a, b would change while it is subtracted from each sample."""
+    shapes = {"x": (1, 3, 2), "a": (1, 3, 2), "b": (1, 1, 2), "y": (1, 3, 2), "z": (1, 3, 2)}
+    tensors = {name: Tensor(name, shape, "int8") for name, shape in shapes.items()}
+    ops = (
+        Op("tanh", ("x",), ("a",)),
+        Op("slice", ("a",), ("b",), {"axis": 1, "begin": 1, "size": 1}),
+        Op("sub", ("a", "b"), ("y",)),
+        Op("tanh", ("y",), ("z",)),
+    )
+    places = plan_memory(Graph("test", tensors, ops, "x", "z", (), FORECAST)).places
+    assert places["b"] == Place("arena", places["a"].offset + 2, 2)
+    assert places["y"].offset != places["a"].offset
+
+
+def test_a_slice_that_leaves_gaps_is_no_view() -> None:
+    tensors = {name: Tensor(name, shape, "int8") for name, shape in {"x": (1, 3, 4), "y": (1, 3, 2)}.items()}
+    across = Op("slice", ("x",), ("y",), {"axis": 2, "begin": 1, "size": 2})
+    g = Graph("test", tensors, (across,), "x", "y", (), FORECAST)
+    assert not is_view(g, across)
+    assert is_view(g, Op("slice", ("x",), ("y",), {"axis": 1, "begin": 1, "size": 2}))
+    assert plan_memory(g).places["y"].region == "y"
+
+
 def test_gates_are_activated_inside_their_split() -> None:
     ops = [
         Op("fully_connected", ("x", "w"), ("gates",)),
@@ -79,8 +103,8 @@ def test_gates_are_activated_inside_their_split() -> None:
 def test_overlapping_slices_are_not_overwritten() -> None:
     ops = [
         Op("fully_connected", ("x", "w"), ("a",)),
-        Op("slice", ("a",), ("s",), {"begin": 0, "size": 4}),
-        Op("slice", ("a",), ("t",), {"begin": 2, "size": 4}),
+        Op("slice", ("a",), ("s",), {"axis": 1, "begin": 0, "size": 4}),
+        Op("slice", ("a",), ("t",), {"axis": 1, "begin": 2, "size": 4}),
         Op("tanh", ("s",), ("s2",)),
         Op("mul", ("s2", "t"), ("y",)),
     ]

@@ -188,3 +188,98 @@ def test_requests_that_cannot_be_met(
     assert err.count("  try: ") == 1
     for word in words:
         assert word in err
+
+
+def board_with(folder: Path, flash_bytes: int) -> Path:
+    """The micro:bit with another size of flash."""
+    text = (Path(__file__).parent.parent / "boards" / "qemu-microbit.toml").read_text(encoding="utf-8")
+    path = folder / f"flash-{flash_bytes}.toml"
+    text = text.replace("0x0004_0000", str(flash_bytes)).replace('"qemu-microbit"', f'"flash-{flash_bytes}"')
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_budget_is_what_the_flash_of_the_board_leaves(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    import keras
+
+    keras.utils.set_random_seed(4)
+    model = tmp_path / "wide.keras"
+    layers = [keras.layers.Flatten(), keras.layers.Dense(64, "tanh"), keras.layers.Dense(64, "tanh")]
+    keras.Sequential([keras.Input((12, 2)), *layers, keras.layers.Dense(2)]).save(model)
+
+    def do(command: str, *arguments: str | Path) -> dict:
+        code, out, err = run(command, model, *QUICK, "--json", *arguments)
+        assert code == 0, err
+        return json.loads(out)
+
+    roomy = do("plan", "--budget", "flash", "--board", "qemu-microbit", "--no-refine")
+    assert {tensor["width"] for tensor in roomy["tensors"]} == {8}
+    image = do("build", "--bits", "8", "--board", "qemu-microbit", "--out", tmp_path / "wide")["image"]
+    small = board_with(tmp_path, image["text"] + image["rodata"] + image["data"] - 500)
+    arguments = ("--budget", "flash", "--board", small)
+    assert {tensor["width"] for tensor in do("plan", *arguments)["tensors"]} == {4, 8}
+    do("build", *arguments, "--out", tmp_path / "small")  # which refuses an image that does not fit
+    code, _, err = run("plan", model, *QUICK, "--budget", "flash", "--board", board_with(tmp_path, 4096))
+    assert code == 2
+    assert "room for 0 bytes of weights" in err
+
+
+def test_a_flash_budget_needs_a_board_that_has_flash(run: Callable[..., tuple[int, str, str]], model: Path) -> None:
+    code, _, err = run("plan", model, *QUICK, "--budget", "flash")
+    assert code == 2
+    assert "--board" in err
+    code, _, err = run("plan", model, *QUICK, "--budget", "flash", "--board", "rpi4")
+    assert code == 2
+    assert "no microcontroller" in err
+
+
+def test_the_frontier_is_drawn_as_png_too(
+    run: Callable[..., tuple[int, str, str]], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_tqs import png
+
+    code, _, err = run("plan", model, *QUICK, "--no-refine", "--plot", tmp_path / "frontier.png")
+    assert code == 0, err
+    picture = (tmp_path / "frontier.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    code, _, err = run("plan", model, *QUICK, "--no-refine", "--plot", tmp_path / "frontier.svg")
+    wordless = (tmp_path / "frontier.svg").read_text(encoding="utf-8").replace("chosen", "")
+    assert png.render(wordless) != picture  # its words are drawn
+    monkeypatch.setattr(png, "_FONT_FOLDERS", ())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, _, err = run("plan", model, *QUICK, "--no-refine", "--plot", tmp_path / "other.png")
+    assert code == 2
+    assert "font" in err
+
+
+def test_a_model_that_cannot_be_built_is_scored_and_planned(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    import keras
+
+    keras.utils.set_random_seed(4)
+    x = keras.Input((6, 3))
+    h = keras.layers.Conv1D(8, 3, padding="causal", name="tcn")(x)
+    h = keras.layers.MultiHeadAttention(2, 4)(h, h)
+    path = tmp_path / "attention.keras"
+    keras.Model(x, keras.layers.Dense(2)(keras.layers.Flatten()(h))).save(path)
+    data = tmp_path / "data.csv"
+    rows = [f"{i % 7},{i % 5},{i % 3}" for i in range(200)]
+    data.write_text("a,b,known\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    arguments = (path, *QUICK, "--data", data, "--exogenous", "known")
+    for seeds in ("zero-data", "data"):
+        code, out, err = run("score", *arguments, "--seeds", seeds, "--json")
+        assert code == 0, err
+        assert "not built" in err
+        assert len(json.loads(out)["tensors"]) == 6
+    assert json.loads(out)["seeds_kind"] == "given"
+    code, out, err = run("plan", *arguments, "--json")
+    assert code == 0, err
+    code, _, err = run("build", *arguments, "--board", "host", "--out", tmp_path / "build")
+    assert code == 2
+    assert "known ahead" in err
+    code, _, err = run("score", *arguments[:-1], "power")
+    assert code == 2
+    assert "--exogenous power is no input column" in err

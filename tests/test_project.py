@@ -137,6 +137,7 @@ mean = [27]
 std = [2.5]
 [plan]
 budget = "24KB"
+activations = "int16"
 [validate]
 rollouts = 3
 horizon = 5
@@ -152,6 +153,7 @@ def test_every_key_arrives(tmp_path):
     assert loaded.data is not None
     assert (loaded.data.columns, loaded.data.test_rows) == (("temperature",), 5)
     assert loaded.budget_bytes == 24576
+    assert loaded.activations == "int16"
     assert (loaded.validate.rollouts, loaded.validate.horizon, loaded.validate.max_rmse_vs_float) == (3, 5, 1.0)
     data = read_data(loaded)
     assert data is not None
@@ -163,6 +165,7 @@ def test_every_key_arrives(tmp_path):
 def test_the_model_alone_is_enough(tmp_path):
     loaded = project(tmp_path, '[model]\npath = "m.keras"\n')
     assert (loaded.data, loaded.budget_bytes, loaded.scaling) == (None, None, "standard")
+    assert loaded.activations is None
     assert read_data(loaded) is None
     data = read_data(loaded, write(tmp_path, SERIES))
     assert data is not None
@@ -187,6 +190,7 @@ def test_the_model_alone_is_enough(tmp_path):
         ("std = [2.5]", "", "needs mean and std", "mean"),
         ("std = [2.5]", 'std = [1]\nmethod = "none"', "no method beside", "method"),
         ('"24KB"', '"many"', "not a number of bytes", "24KB"),
+        ('"int16"', '"int4"', "activations is 'int4'", '"int8" or "int16"'),
         ('"24KB"', "-3", "budget is -3", "24KB"),
         ('path = "m.keras"', "", "path is missing", "init"),
         ('csv = "series.csv"', "", "csv is missing", "init"),

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import KINDS, Builder, lstm_layer, quantized, random_graph, random_seeds
+from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, shaped, without_elu
 
 from edge_tqs import integer, interpret, simulate
+from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Forecast, Graph, State
-from edge_tqs.quantize import Ranges, affine, calibrate, quantize
+from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
+from edge_tqs.quantize import affine, quantize, with_rounded_weights
 
 
 def same(graph: Graph, first: str, second: str) -> bool:
@@ -75,13 +76,13 @@ def test_a_diverging_model_is_refused():
 @pytest.mark.parametrize("seed", range(18))
 def test_what_is_fed_back_shares_its_quantisation(seed):
     rng = np.random.default_rng(seed)
-    graph = quantized(rng, random_graph(rng, KINDS[seed % 3]))
+    graph = quantized(rng, random_graph(rng, KINDS[seed % len(KINDS)]))
     assert same(graph, graph.input, graph.output)
     for state in graph.states:
         assert same(graph, state.input, state.output)
     for op in graph.ops:
         if op.kind in integer.MOVING_KINDS:
-            assert all(same(graph, op.inputs[0], name) for name in op.outputs)
+            assert all(same(graph, op.inputs[0], name) for name in (*op.inputs, *op.outputs))
         if op.kind in integer.FIXED_OUTPUTS:
             quant = graph.tensors[op.outputs[0]].quant
             assert (float(quant.scale[0]), quant.zero_point) == integer.FIXED_OUTPUTS[op.kind]
@@ -90,10 +91,10 @@ def test_what_is_fed_back_shares_its_quantisation(seed):
 @pytest.mark.parametrize("seed", range(9))
 def test_codes_lie_within_their_widths(seed):
     rng = np.random.default_rng(100 + seed)
-    graph = quantized(rng, random_graph(rng, KINDS[seed % 3]))
+    graph = quantized(rng, random_graph(rng, KINDS[seed % len(KINDS)]))
     kinds = {"int4": 7, "int8": 127}
     for op in graph.ops:
-        if op.kind == "fully_connected":
+        if op.kind in WEIGHTED:
             x, weight = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
             assert weight.data.dtype == np.int8
             assert np.abs(weight.data.astype(int)).max() <= kinds[weight.dtype]
@@ -102,6 +103,53 @@ def test_codes_lie_within_their_widths(seed):
                 bias = graph.tensors[name]
                 assert bias.data.dtype == np.int32
                 np.testing.assert_array_equal(bias.quant.scale, x.quant.scale[0] * weight.quant.scale)
+
+
+def test_what_is_concatenated_is_copied_to_one_scale_where_it_must_be():
+    """x belongs to the loop and a tanh to its own scale; a dense output that nothing else reads takes the result's."""
+    b = Builder(np.random.default_rng(3))
+    x = b.tensor("x", (1, 3))
+    bent = b.unary("tanh", x, "bent")
+    own = b.dense(x, b.weight("w", 3, 3), "own")
+    zeros = b.tensor("zeros", (1, 2), np.zeros((1, 2), np.float32))
+    joined = shaped(b, "concat", (x, bent, own, zeros), "joined", (1, 11), axis=1)
+    y = b.dense(joined, b.weight("head", 3, 11), "y")
+    graph = Graph("join", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
+    bounds = {"x": (-2.0, 2.0), "bent": (-1.0, 1.0), "own": (-4.0, 7.0), "joined": (-4.0, 7.0), "y": (-2.0, 2.0)}
+    result = quantize(graph, {"w": 8, "head": 8}, Ranges(bounds))
+    assert [op.kind for op in result.ops].count("quantize") == 2
+    concat = next(op for op in result.ops if op.kind == "concat")
+    assert concat.inputs[2:] == ("own", "zeros")
+    assert all(same(result, name, "joined") for name in concat.inputs)
+    zero_point = result.tensors["joined"].quant.zero_point
+    assert result.tensors["zeros"].data.tolist() == [[zero_point, zero_point]]
+
+
+def test_pieces_of_one_tensor_are_joined_as_they_are():
+    b = Builder(np.random.default_rng(3))
+    x = b.tensor("x", (1, 3))
+    parts = [b.slice(x, begin, 1, f"cut{begin}") for begin in (2, 0, 1)]
+    joined = shaped(b, "concat", tuple(parts), "joined", (1, 3), axis=1)
+    y = b.dense(joined, b.weight("w", 3, 3), "y")
+    graph = Graph("join", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
+    result = quantize(graph, {"w": 8}, Ranges(dict.fromkeys(graph.tensors, (-1.0, 1.0))))
+    assert [op.kind for op in result.ops] == [op.kind for op in graph.ops]
+    assert same(result, "joined", "x")
+
+
+def test_tensors_of_a_group_are_quantised_alike():
+    b = Builder(np.random.default_rng(3))
+    x = b.tensor("x", (1, 3))
+    weight = b.weight("w", 3, 3)
+    first = b.dense(x, weight, "first")
+    y = b.dense(b.dense(first, weight, "second"), b.weight("head", 3, 3), "y")
+    tensors = {n: replace(t, group="g" if n in ("first", "second") else "") for n, t in b.tensors.items()}
+    graph = Graph("group", tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
+    bounds = {"x": (-1.0, 1.0), "first": (-1.0, 1.0), "second": (-3.0, 2.0), "y": (-1.0, 1.0)}
+    result = quantize(graph, {"w": 8, "head": 8}, Ranges(bounds))
+    assert same(result, "first", "second")
+    assert float(result.tensors["first"].quant.scale[0]) == pytest.approx(5 / 255)
+    assert not any(tensor.group for tensor in result.tensors.values())
 
 
 def test_an_output_that_is_a_state_is_requantised():
@@ -199,7 +247,8 @@ def test_a_bias_that_two_layers_share_is_scaled_for_each():
     graph = Graph("shared", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
     result = quantize(graph, {"w": 8}, Ranges({"x": (-1.0, 1.0), "first": (-5.0, 5.0), "second": (-9.0, 9.0)}))
     assert list(result.weights()) == ["w"]
-    assert len(result.weights()["w"]) == 2
+    assert len(result.weights()["w"]) == 1
+    assert len({op.inputs[2] for op in result.ops}) == 2
     for op in result.ops:
         bias_q = result.tensors[op.inputs[2]]
         np.testing.assert_allclose(
@@ -249,3 +298,89 @@ def test_a_computed_weight_is_refused():
     graph = graph.with_tensors({"k": replace(graph.tensors["k"], data=None)})
     with pytest.raises(ModelError, match="not a constant"):
         quantize(graph, {"k": 8}, unit_ranges(graph))
+
+
+# --- int16 activations ------------------------------------------------------------------------------------------------
+
+
+def test_int16_activations_are_symmetric_and_shared_in_the_loop():
+    rng = np.random.default_rng(3)
+    graph = quantized16(rng, random_graph(rng, "lstm"))
+    assert graph.activations == "int16"
+    assert {tensor.quant.zero_point for tensor in graph.tensors.values()} == {0}
+    for a, b in [(graph.input, graph.output), *((state.input, state.output) for state in graph.states)]:
+        np.testing.assert_array_equal(graph.tensors[a].quant.scale, graph.tensors[b].quant.scale)
+    assert {graph.tensors[op.inputs[2]].dtype for op in graph.ops if len(op.inputs) == 3} == {"int64"}
+    for op in graph.ops:
+        if op.kind in ("logistic", "tanh"):
+            assert float(graph.tensors[op.outputs[0]].quant.scale[0]) == 1 / 32768
+
+
+def test_int16_activations_are_nearer_to_float_than_int8():
+    """Weights are int8 in both: the rest is what they cost."""
+    errors = []
+    for number in range(6):
+        rng = np.random.default_rng([4, number])
+        graph = without_elu(random_graph(rng))
+        widths, ranges = dict.fromkeys(graph.weights(), 8), calibrate(graph, random_seeds(rng, graph, 16), 8)
+        seeds = random_seeds(rng, graph, 16)
+        exact = interpret.float_rollout(graph, seeds, 2).outputs
+        for activations in ("int8", "int16"):
+            integer_graph = quantize(graph, widths, ranges, activations=activations)
+            codes = simulate.integer_rollout(integer_graph, simulate.encode(integer_graph, seeds), 2).outputs
+            errors.append(float(np.abs(simulate.decode(integer_graph, codes) - exact).mean()))
+    assert np.median(np.array(errors[0::2]) / np.array(errors[1::2])) > 2
+
+
+def test_int16_codes_reach_beyond_the_calibrated_range():
+    """Values that calibration never saw are kept: int16 has bits to spare for them."""
+    graph = dense_net(np.random.default_rng(5))
+    ranges = Ranges(dict.fromkeys(graph.tensors, (-1.0, 2.0)))
+    values = np.array([-7.5, -3.0, 0.0, 7.5], np.float32)
+    for activations, expected in (("int16", values), ("int8", np.clip(values, -1, 2))):
+        quantised = quantize(graph, dict.fromkeys(graph.weights(), 8), ranges, activations=activations)
+        restored = simulate.decode(quantised, simulate.encode(quantised, values))
+        np.testing.assert_allclose(restored, expected, atol=0.02)
+
+
+def test_rounded_weights_are_what_the_codes_stand_for():
+    rng = np.random.default_rng(6)
+    graph = random_graph(rng, "gru")
+    widths = dict.fromkeys(graph.weights(), 4)
+    quantised = quantize(graph, widths, calibrate(graph, random_seeds(rng, graph, 4), 8))
+    rounded = with_rounded_weights(graph, quantised)
+    for tensors in graph.weights().values():
+        for tensor in tensors:
+            step = np.abs(tensor.data).max(axis=1, keepdims=True) / 7
+            error = np.abs(rounded.tensors[tensor.name].data - tensor.data)
+            assert (error <= 0.51 * step).all()
+            assert error.max() > 0
+    assert rounded.tensors[graph.input] == graph.tensors[graph.input]
+
+
+def test_elu_has_no_int16():
+    rng = np.random.default_rng(0)
+    tensors = {name: Tensor(name, (1, 2), "float32") for name in ("x", "y")}
+    graph = Graph("g", tensors, (Op("elu", ("x",), ("y",)),), "x", "y", (), Forecast(1, 2, "stateful", (0, 1)))
+    ranges = calibrate(graph, random_seeds(rng, graph, 2), 2)
+    with pytest.raises(ModelError, match=r"elu \(to y\) with int16") as error:
+        quantize(graph, {}, ranges, activations="int16")
+    assert "int8" in error.value.hint
+
+
+def test_rollouts_that_run_away_say_nothing_about_ranges():
+    """y = 1.3 x from the last sample: a seed of 1e-3 stays small for 8 steps, one of 2 runs to 16."""
+    b = Builder(np.random.default_rng(0))
+    x = b.tensor("x", (1, 3, 1))
+    flat = b.op("reshape", (x,), "flat", 3)
+    data = np.array([[0.0, 0.0, 1.3]], np.float32)
+    y = b.dense(flat, b.tensor("k", data.shape, data, "k"), "y")
+    graph = Graph("growing", b.tensors, tuple(b.ops), x, y, (), Forecast(3, 1, "none", (0,))).check()
+    calm = np.full((4, 3, 1), 1e-3, np.float32)
+    wild = np.concatenate([calm, np.full((2, 3, 1), 2, np.float32)])
+    ranges = calibrate(graph, wild, 8)
+    assert ranges.left_out == 2
+    assert ranges.bounds == calibrate(graph, calm, 8).bounds
+    alone = calibrate(graph, wild[4:], 8)  # where all run away, all count
+    assert alone.left_out == 0
+    assert alone.bounds["y"][1] == pytest.approx(2 * 1.3**8, rel=1e-5)

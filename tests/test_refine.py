@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from graphs import KINDS, random_graph
 
+from edge_tqs.calibration import calibrate
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.graph_system import graph_system
@@ -15,7 +16,7 @@ from edge_tqs.integer import quantize_weight
 from edge_tqs.interpret import float_rollout
 from edge_tqs.output_bias import output_bias, shift_output
 from edge_tqs.plan import default_budget, frontier, plan, uniform
-from edge_tqs.quantize import calibrate, quantize
+from edge_tqs.quantize import quantize
 from edge_tqs.refine import CLIPS, Refiner, RefineSettings, _fit
 from edge_tqs.score import score as score_system
 from edge_tqs.seeds import zero_data_seeds as system_seeds

@@ -47,6 +47,7 @@ def build_report(**changes) -> BuildReport:
             horizon=HORIZON,
             float_vs_keras_max_abs=3.6e-7,
             divergence=report.Variants(0.05, 0.61, 0.06),
+            causes=report.Causes(report.Variants(0.02, 0.6, 0.04), report.Variants(0.045, 0.1, 0.046)),
             tflm_bit_exact=True,
             litert_rmse=0.0123,
             mse_vs_truth=report.VariantsAndFloat(0.81, 0.82, 1.4, 0.83),
@@ -171,7 +172,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "the file is not an object"),
-        (changed(lambda b: b.update(format=2)), "its format is 2"),
+        (changed(lambda b: b.update(format=3)), "its format is 3"),
         (changed(lambda b: b.update(extra=1)), "extra"),
         (changed(lambda b: b["host"].pop("horizon")), "host lacks or should not have horizon"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "bytes.mixed is '7', not int"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import KINDS, METADATA, needs_tflm, quantized, random_graph, random_seeds
+from graphs import KINDS, METADATA, needs_tflm, quantized, quantized16, random_graph, random_seeds
 
 from edge_tqs import interpret, runtimes, simulate, tflite_model
 from edge_tqs.errors import ToolError
@@ -75,6 +75,27 @@ def test_tflite_runtime_runs_the_file_within_a_few_codes(python, number):
     assert there.source.startswith("tflite_runtime ")
     here = simulate.integer_rollout(graph, codes, 1)
     assert np.abs(there.outputs.astype(int) - here.outputs).max() <= 4
+
+
+@pytest.mark.parametrize("python", [TFLITE_RUNTIME] if TFLITE_RUNTIME.exists() else [])
+@pytest.mark.parametrize("number", range(6))
+def test_tflite_runtime_runs_int16_activations_within_a_few_codes(python, number):
+    rng = np.random.default_rng([32, number])
+    graph = quantized16(rng, random_graph(rng, KINDS[number % len(KINDS)]), (8,))
+    codes = simulate.encode(graph, random_seeds(rng, graph, 3))
+    there = runtimes.rollout_in_environment(python, tflite_model.write(graph, METADATA), codes, 1)
+    here = simulate.integer_rollout(graph, codes, 1)
+    assert there.outputs.dtype == np.int16
+    assert np.abs(there.outputs.astype(int) - here.outputs).max() <= 16
+
+
+@pytest.mark.parametrize("python", [TFLITE_RUNTIME] if TFLITE_RUNTIME.exists() else [])
+def test_tflite_runtime_refuses_int16_activations_with_int4_weights(python):
+    rng = np.random.default_rng(33)
+    graph = quantized16(rng, random_graph(rng, "mlp"), (4,))
+    codes = simulate.encode(graph, random_seeds(rng, graph, 1))
+    with pytest.raises(ToolError, match="kTfLiteInt8"):
+        runtimes.rollout_in_environment(python, tflite_model.write(graph, METADATA), codes, 1)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 4])

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import KINDS, METADATA, needs_tflm, quantized, random_graph, random_seeds
+from graphs import (
+    KINDS,
+    METADATA,
+    needs_tflm,
+    quantized,
+    quantized16,
+    random_codes,
+    random_graph,
+    random_seeds,
+)
 
 from edge_tqs import integer, simulate, tflite_model
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Array, Graph
 from edge_tqs.rollout import closed_loop
-from edge_tqs.runtimes import tflm_step
+from edge_tqs.runtimes import litert_step, tflm_step
 
 MODELS = 24
 
@@ -52,6 +61,33 @@ def seed_codes(rng: np.random.Generator, graph: Graph, count: int) -> Array:
 def test_every_output_and_state_equals_tflite_micro_for_10000_steps(number):
     rng, graph = drawn(number)
     assert compare(graph, seed_codes(rng, graph, 100), 100) >= 10_000
+
+
+def drawn16(number: int, widths: tuple[int, ...] = (8,)) -> tuple[np.random.Generator, Graph]:
+    rng = np.random.default_rng([12, number])
+    return rng, quantized16(rng, random_graph(rng, KINDS[number % len(KINDS)]), widths)
+
+
+@needs_tflm
+@pytest.mark.parametrize("number", range(MODELS))
+def test_int16_activations_equal_tflite_micro_for_10000_steps(number):
+    rng, graph = drawn16(number)
+    normal = simulate.encode(graph, random_seeds(rng, graph, 100))
+    seeds = np.where(np.arange(100)[:, None, None] % 2, random_codes(rng, graph, normal.shape), normal)
+    assert seeds.dtype == np.int16
+    assert compare(graph, seeds, 100) >= 10_000
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_int16_activations_with_int4_weights_are_near_litert(number):
+    """tflite-micro refuses these. LiteRT's dense layer rounds otherwise, so an evaluation is some codes off."""
+    rng, graph = drawn16(number, (4,))
+    ours, theirs = simulate.integer_step(graph), litert_step(tflite_model.write(graph, METADATA))
+    x = simulate.encode(graph, random_seeds(rng, graph, 20))
+    x = x if graph.forecast.recurrence == "none" else x[:, 0]
+    got, expected = theirs(x, states := simulate.zero_states(graph, 20)), ours(x, states)
+    for a, b in zip((got[0], *got[1]), (expected[0], *expected[1]), strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 16
 
 
 def test_a_batch_is_its_rows():

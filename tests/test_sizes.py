@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import KINDS, Builder, random_graph
+from graphs import KINDS, Builder, random_graph, shaped
 
 from edge_tqs import tflite_model
 from edge_tqs.graph import Forecast, Graph
@@ -31,6 +31,33 @@ def test_int8_costs_codes_padded_to_16_and_each_channel(bias, channel_bytes):
     assert costs["w"][8] == 336 + 10 * channel_bytes
 
 
+def test_a_weight_that_many_operators_read_is_counted_once():
+    b = Builder(np.random.default_rng(0))
+    x = b.tensor("x", (1, 8))
+    weight, bias = b.weight("w", 8, 8), b.bias("b", 8)
+    once = b.dense(x, weight, "y0", bias)
+    graph = Graph("net", b.tensors, tuple(b.ops), x, once, (), Forecast(1, 8, "stateful", (0,))).check()
+    twice = b.dense(once, weight, "y1", bias)
+    shared = Graph("net", b.tensors, tuple(b.ops), x, twice, (), Forecast(1, 8, "stateful", (0,))).check()
+    assert weight_bytes(shared)["w"][8] == weight_bytes(graph)["w"][8] == 64 + 8 * 28
+
+
+def test_a_convolution_costs_the_codes_of_all_its_taps():
+    """At int4 nothing is added around it: it is a convolution at either width."""
+    b = Builder(np.random.default_rng(0))
+    x = b.tensor("x", (1, 9, 8))
+    data = np.ones((16, 3, 8), np.float32)
+    inputs = (x, b.tensor("w", data.shape, data, "w"), b.bias("b", 16))
+    attrs = {"stride": 1, "dilation": 1, "left": 2, "right": 0, "activation": "relu"}
+    shaped(b, "conv_1d", inputs, "y", (1, 9, 16), **attrs)
+    last = shaped(b, "slice", ("y",), "last", (1, 1, 16), axis=1, begin=8, size=1)
+    flat = shaped(b, "reshape", (last,), "flat", (1, 16))
+    graph = Graph("net", b.tensors, tuple(b.ops), x, flat, (), Forecast(9, 8, "none", (0,) * 8)).check()
+    costs = weight_bytes(graph)["w"]
+    assert costs[8] == 3 * 8 * 16 + 16 * 28
+    assert costs[8] - costs[4] == 3 * 8 * 16 // 2
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_byte_of_a_large_weight_is_counted_once(bias):
     """From 64 to 128 columns only codes are added."""
@@ -43,7 +70,7 @@ def test_a_byte_of_a_large_weight_is_counted_once(bias):
 @pytest.mark.parametrize("seed", range(9))
 def test_the_sum_of_the_costs_bounds_the_file(seed):
     rng = np.random.default_rng(seed)
-    graph = random_graph(rng, KINDS[seed % 3])
+    graph = random_graph(rng, KINDS[seed % len(KINDS)])
     costs = weight_bytes(graph)
     assert set(costs) == set(graph.weights())
     widths = {source: int(rng.choice((4, 8))) for source in costs}

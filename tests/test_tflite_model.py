@@ -13,9 +13,10 @@ import pytest
 from graphs import KINDS, METADATA, Builder, quantized, random_graph, random_seeds
 
 from edge_tqs import runtimes, simulate, tflite_lower, tflite_model
+from edge_tqs.calibration import calibrate
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Scaling
-from edge_tqs.quantize import calibrate, quantize
+from edge_tqs.quantize import quantize
 
 FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
 

@@ -23,7 +23,7 @@ frames = st.builds(Frame, u8, u8, st.binary(max_size=700))
 
 #: (message, sequence, every byte on the wire): what any other implementation of PROTOCOL.md must send.
 GOLDEN: list[tuple[wire.Message, int, str]] = [
-    (wire.Hello(), 1, "04 010101 06 01 69e33b35 00"),
+    (wire.Hello(), 1, "04 010101 06 02 d3b232ac 00"),
     (wire.Reset(), 2, "03 0202 01 05 f9c3c988 00"),
     (wire.Push(2, bytes([0, 1, 0x80, 0xFF])), 3, "04 030305 02 02 08 0180ff be4eb06e 00"),
     (wire.Forecast(0, 96), 4, "04 040404 01 01 02 60 05 31dc4beb 00"),
@@ -34,7 +34,7 @@ GOLDEN: list[tuple[wire.Message, int, str]] = [
     (wire.StatusReply(2048, 512, wire.UNKNOWN_SIZE, 1, 99), 6,
      "04 860614 01 02 08 01 01 02 02 01 06 ffffffff01 01 01 02 63 01 01 05 d60bed86 00"),
     (wire.HelloReply(Counter.SYSTICK, 7, 24, 256, 25_000_000, "11" * 32, "qemu"), 1,
-     "04 810131 04 010207 02 18 01 2f 01 40787d01" + 32 * "11" + "04 71656d75 039fc30a 00"),
+     "04 810132 04 020207 02 18 01 30 01 40787d01" + 32 * "11" + "0104 71656d75 7b2795b4 00"),
     (wire.Nak(NakCode.BAD_FRAME), 0, "02 ff 02 01 06 01306a837a 00"),
 ]  # fmt: skip
 
@@ -187,9 +187,20 @@ def test_a_wrong_payload_is_a_wire_error_and_nothing_else(payload: bytes) -> Non
 
 
 def test_another_protocol_version_is_named() -> None:
-    with pytest.raises(WireError, match="version 2 of the protocol") as caught:
-        wire.HelloReply.parse(b"\x02whatever the future brings")
+    with pytest.raises(WireError, match="version 3 of the protocol") as caught:
+        wire.HelloReply.parse(b"\x03whatever the future brings")
     assert "flash" in caught.value.hint
+
+
+def test_codes_may_have_two_bytes() -> None:
+    reply = wire.HelloReply(Counter.SYSTICK, 3, 24, 256, 25_000_000, "11" * 32, "qemu", code_size=2)
+    assert reply.sample_size == 6
+    assert wire.HelloReply.parse(reply.pack()) == reply
+    assert wire.Push.parse(b"\x02" + bytes(12), 6) == wire.Push(2, bytes(12))
+    with pytest.raises(WireError, match="12 bytes of outputs, not 6"):
+        wire.Step.parse(wire.Step(0, 0, 0, bytes(12)).pack(), 6)
+    with pytest.raises(WireError, match="3 channels of 3 bytes"):
+        wire.HelloReply.parse(reply.pack().replace(b"\x11\x02", b"\x11\x03"))
 
 
 def test_a_refusal_has_a_name() -> None:

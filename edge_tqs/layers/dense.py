@@ -1,4 +1,4 @@
-"""Dense: one fully_connected, y = activation(x @ kernel + bias)."""
+"""Dense: one fully_connected, y = activation(x @ kernel + bias); on a sequence a conv_1d of one tap."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ from edge_tqs.layers.builder import GraphBuilder, KerasLayer
 
 def read_dense(layer: KerasLayer, builder: GraphBuilder) -> None:
     """Kernel (in, units), bias (units,) or none."""
-    shape = builder.shape(builder.value)
-    if len(shape) != 2:
-        raise layer.refuse(
-            f"it works on each of the {shape[1]} samples of the window apart, which is not supported",
-            hint="Put a Flatten layer before the first Dense layer.",
-        )
-    builder.value = builder.fully_connected(
-        f"{layer.name}/y", builder.value, layer.weights["kernel"], layer.weights.get("bias")
-    )
+    kernel, bias = layer.weights["kernel"], layer.weights.get("bias")
+    builder.value = builder.dense(f"{layer.name}/y", builder.value, kernel, bias)
     activate(layer, builder, layer.config["activation"])

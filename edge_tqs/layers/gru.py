@@ -9,41 +9,43 @@ reset_after=False:  zh = h @ recurrent_kernel[:, :2H]
 from __future__ import annotations
 
 from edge_tqs.layers.builder import GraphBuilder, KerasLayer, Weight
-from edge_tqs.layers.recurrent import check_recurrent
+from edge_tqs.layers.recurrent import check_recurrent, recur
 
 
 def read_gru(layer: KerasLayer, builder: GraphBuilder) -> None:
     """Kernel (in, 3H), recurrent_kernel (H, 3H), bias (2, 3H) with reset_after, else (3H,), or none; state h (1, H)."""
     check_recurrent(layer)
-    name, units = layer.name, int(layer.config["units"])
+    units = int(layer.config["units"])
     reset_after = bool(layer.config["reset_after"])
     kernel, recurrent = layer.weights["kernel"], layer.weights["recurrent_kernel"]
     input_bias, recurrent_bias = _cut_bias(layer.weights.get("bias"), reset_after)
-    h = builder.state(f"{name}/h", units)
+    gates, own = recurrent.columns(0, 2 * units, "/gates"), recurrent.columns(2 * units, None, "/candidate")
 
-    zx = builder.fully_connected(f"{name}/zx", builder.value, kernel, input_bias)
-    zx_gates = builder.slice(f"{name}/zx_gates", zx, 0, 2 * units)
-    zx_candidate = builder.slice(f"{name}/zx_candidate", zx, 2 * units, units)
-    if reset_after:
-        zh = builder.fully_connected(f"{name}/zh", h, recurrent, recurrent_bias)
-        zh_gates = builder.slice(f"{name}/zh_gates", zh, 0, 2 * units)
-    else:
-        zh_gates = builder.fully_connected(f"{name}/zh_gates", h, recurrent.columns(0, 2 * units, "/gates"), None)
-    zz = builder.op("add", f"{name}/zz", [zx_gates, zh_gates])
-    z, r = builder.split((f"{name}/z", f"{name}/r"), builder.op("logistic", f"{name}/gates", [zz]))
-    if reset_after:
-        zh_candidate = builder.slice(f"{name}/zh_candidate", zh, 2 * units, units)
-        reset = builder.op("mul", f"{name}/rh", [r, zh_candidate])
-    else:
-        rh = builder.op("mul", f"{name}/rh", [r, h])
-        own = recurrent.columns(2 * units, None, "/candidate")
-        reset = builder.fully_connected(f"{name}/zh_candidate", rh, own, None)
-    candidate = builder.op("tanh", f"{name}/candidate", [builder.op("add", f"{name}/pre", [zx_candidate, reset])])
-    delta = builder.op("sub", f"{name}/delta", [h, candidate])
-    kept = builder.op("mul", f"{name}/kept", [z, delta])
-    h_next = builder.op("add", f"{name}/h_next", [candidate, kept])
-    builder.carry(h, h_next)
-    builder.value = h_next
+    def step(name: str, x: str, states: tuple[str, ...]) -> tuple[str, ...]:
+        (h,) = states
+        zx = builder.dense(f"{name}/zx", x, kernel, input_bias)
+        zx_gates = builder.slice(f"{name}/zx_gates", zx, 0, 2 * units)
+        zx_candidate = builder.slice(f"{name}/zx_candidate", zx, 2 * units, units)
+        if reset_after:
+            zh = builder.dense(f"{name}/zh", h, recurrent, recurrent_bias)
+            zh_gates = builder.slice(f"{name}/zh_gates", zh, 0, 2 * units)
+        else:
+            zh_gates = builder.dense(f"{name}/zh_gates", h, gates, None)
+        zz = builder.op("add", f"{name}/zz", [zx_gates, zh_gates])
+        z, r = builder.split((f"{name}/z", f"{name}/r"), builder.op("logistic", f"{name}/gates", [zz]))
+        if reset_after:
+            zh_candidate = builder.slice(f"{name}/zh_candidate", zh, 2 * units, units)
+            reset = builder.op("mul", f"{name}/rh", [r, zh_candidate])
+        else:
+            rh = builder.op("mul", f"{name}/rh", [r, h])
+            reset = builder.dense(f"{name}/zh_candidate", rh, own, None)
+        candidate = builder.op("tanh", f"{name}/candidate", [builder.op("add", f"{name}/pre", [zx_candidate, reset])])
+        delta = builder.op("sub", f"{name}/delta", [h, candidate])
+        kept = builder.op("mul", f"{name}/kept", [z, delta])
+        h_next = builder.op("add", f"{name}/h_next", [candidate, kept])
+        return (h_next,)
+
+    recur(layer, builder, ("h",), step)
 
 
 def _cut_bias(bias: Weight | None, reset_after: bool) -> tuple[Weight | None, Weight | None]:

@@ -7,27 +7,27 @@ c' = sigmoid(f) * c + sigmoid(i) * tanh(g);          h' = sigmoid(o) * tanh(c')
 from __future__ import annotations
 
 from edge_tqs.layers.builder import GraphBuilder, KerasLayer
-from edge_tqs.layers.recurrent import check_recurrent
+from edge_tqs.layers.recurrent import check_recurrent, recur
 
 
 def read_lstm(layer: KerasLayer, builder: GraphBuilder) -> None:
     """Kernel (in, 4H), recurrent_kernel (H, 4H), bias (4H,) or none; states h and c, (1, H)."""
     check_recurrent(layer)
-    name, units = layer.name, int(layer.config["units"])
-    h, c = builder.state(f"{name}/h", units), builder.state(f"{name}/c", units)
-    zx = builder.fully_connected(f"{name}/zx", builder.value, layer.weights["kernel"], layer.weights.get("bias"))
-    zh = builder.fully_connected(f"{name}/zh", h, layer.weights["recurrent_kernel"], None)
-    z = builder.op("add", f"{name}/z", [zx, zh])
-    zi, zf, zg, zo = builder.split((f"{name}/zi", f"{name}/zf", f"{name}/zg", f"{name}/zo"), z)
-    i = builder.op("logistic", f"{name}/i", [zi])
-    f = builder.op("logistic", f"{name}/f", [zf])
-    g = builder.op("tanh", f"{name}/g", [zg])
-    o = builder.op("logistic", f"{name}/o", [zo])
-    kept = builder.op("mul", f"{name}/fc", [f, c])
-    added = builder.op("mul", f"{name}/ig", [i, g])
-    c_next = builder.op("add", f"{name}/c_next", [kept, added])
-    c_tanh = builder.op("tanh", f"{name}/c_tanh", [c_next])
-    h_next = builder.op("mul", f"{name}/h_next", [o, c_tanh])
-    builder.carry(h, h_next)
-    builder.carry(c, c_next)
-    builder.value = h_next
+
+    def step(name: str, x: str, states: tuple[str, ...]) -> tuple[str, ...]:
+        h, c = states
+        zx = builder.dense(f"{name}/zx", x, layer.weights["kernel"], layer.weights.get("bias"))
+        zh = builder.dense(f"{name}/zh", h, layer.weights["recurrent_kernel"], None)
+        z = builder.op("add", f"{name}/z", [zx, zh])
+        zi, zf, zg, zo = builder.split((f"{name}/zi", f"{name}/zf", f"{name}/zg", f"{name}/zo"), z)
+        i = builder.op("logistic", f"{name}/i", [zi])
+        f = builder.op("logistic", f"{name}/f", [zf])
+        g = builder.op("tanh", f"{name}/g", [zg])
+        o = builder.op("logistic", f"{name}/o", [zo])
+        kept = builder.op("mul", f"{name}/fc", [f, c])
+        added = builder.op("mul", f"{name}/ig", [i, g])
+        c_next = builder.op("add", f"{name}/c_next", [kept, added])
+        c_tanh = builder.op("tanh", f"{name}/c_tanh", [c_next])
+        return builder.op("mul", f"{name}/h_next", [o, c_tanh]), c_next
+
+    recur(layer, builder, ("h", "c"), step)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A forecaster on a Linux board: runs model.tflite, and serves it on a serial port.
 
-As a server (the protocol is edge-tqs' PROTOCOL.md, version 1):
+As a server (the protocol is edge-tqs' PROTOCOL.md, version 2):
 
     python3 agent.py --port /dev/serial0
 
@@ -35,7 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_PAYLOAD = 1024
 UNKNOWN_SIZE = 0xFFFFFFFF
 CLOCK_MONOTONIC_COUNTER = 3
@@ -105,8 +105,10 @@ class Forecaster:
         place = {tensor["index"]: number for number, tensor in enumerate(interpreter.get_input_details())}
         self._states = sorted(set(details) - {"x"}, key=lambda name: place[details[name]["index"]])
         self._scale, self._zero_point = details["x"]["quantization"]
+        self.code_type = np.dtype(details["x"]["dtype"])
         self._zero_states = {
-            name: np.full(details[name]["shape"], details[name]["quantization"][1], np.int8) for name in self._states
+            name: np.full(details[name]["shape"], details[name]["quantization"][1], self.code_type)
+            for name in self._states
         }
         # Output j is in the units of the channel that it becomes.
         source = [self.feedback.index(j) if j in self.feedback else j for j in range(self.channels)]
@@ -118,9 +120,9 @@ class Forecaster:
     def reset(self):
         """Forget all samples and states."""
         self.pushed = 0
-        self._history = np.full((self.window, self.channels), self._zero_point, np.int8)
+        self._history = np.full((self.window, self.channels), self._zero_point, self.code_type)
         self._carried = dict(self._zero_states)
-        self._said = np.full(self.channels, self._zero_point, np.int8)
+        self._said = np.full(self.channels, self._zero_point, self.code_type)
 
     @property
     def ready(self):
@@ -132,7 +134,9 @@ class Forecaster:
         values = np.asarray(sample, np.float64).reshape(self.channels)
         scaled = (values - self._mean) / self._std / self._scale
         codes = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) + self._zero_point
-        self.push_codes(np.clip(np.nan_to_num(codes, nan=self._zero_point), -128, 127).astype(np.int8))
+        limits = np.iinfo(self.code_type)
+        codes = np.clip(np.nan_to_num(codes, nan=self._zero_point), limits.min, limits.max)
+        self.push_codes(codes.astype(self.code_type))
 
     def forecast(self, steps):
         """The next ``steps`` samples, in physical units: array (steps, channels) in the order of the outputs."""
@@ -143,7 +147,7 @@ class Forecaster:
         return (codes - self._zero_point) * self._scale * self._output_std + self._output_mean
 
     def push_codes(self, codes):
-        """Append one sample of int8 codes, (channels,)."""
+        """Append one sample of codes, (channels,) of code_type."""
         if self.recurrence == "stateful":
             self._said, self._carried = self._step(codes, self._carried)
         else:
@@ -151,7 +155,7 @@ class Forecaster:
         self.pushed = min(self.pushed + 1, 0xFFFFFFFF)
 
     def roll(self):
-        """The steps of a forecast without end, each (codes (channels,) int8, the states' bytes)."""
+        """The steps of a forecast without end, each (codes (channels,), the states' bytes)."""
         if self.recurrence == "stateful":
             y, states = self._said, self._carried
             while True:
@@ -286,7 +290,7 @@ class Server:
         model = self._forecaster
         head = (PROTOCOL_VERSION, CLOCK_MONOTONIC_COUNTER, model.channels, model.window, MAX_PAYLOAD, NANOSECONDS)
         digest = bytes.fromhex(model.model_hash)
-        reply = struct.pack("<BBHHHI32sB", *head, digest, len(self._board)) + self._board
+        reply = struct.pack("<BBHHHI32sBB", *head, digest, model.code_type.itemsize, len(self._board)) + self._board
         self._line.send(HELLO_REPLY, sequence, reply)
         return None
 
@@ -308,11 +312,11 @@ class Server:
         return None
 
     def _push(self, sequence, payload):
-        channels = self._forecaster.channels
-        if not payload or len(payload) != 1 + payload[0] * channels:
+        channels, code_type = self._forecaster.channels, self._forecaster.code_type
+        if not payload or len(payload) != 1 + payload[0] * channels * code_type.itemsize:
             return BAD_LENGTH
         if not self._repeated(PUSH, sequence):
-            for codes in np.frombuffer(payload, np.int8, offset=1).reshape(payload[0], channels):
+            for codes in np.frombuffer(payload, code_type, offset=1).reshape(payload[0], channels):
                 self._forecaster.push_codes(codes)
         self._acknowledge(sequence)
         return None

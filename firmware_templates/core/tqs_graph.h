@@ -23,20 +23,20 @@ extern const float tqs_sample_step[TQS_CHANNELS];
 extern const float tqs_output_mean[TQS_CHANNELS];
 extern const float tqs_output_step[TQS_CHANNELS];
 
-/* Evaluates the graph. x: [TQS_GRAPH_INPUT], y: [TQS_CHANNELS], arena: [TQS_ARENA_SIZE], at a word's address. */
+/* Evaluates the graph. x: [TQS_GRAPH_INPUT], y: [TQS_CHANNELS], arena: TQS_ARENA_SIZE bytes, at a word's address. */
 #if TQS_STATE_SIZE == 0u
-void tqs_graph_run(const int8_t *x, int8_t *y, int8_t *arena);
+void tqs_graph_run(const tqs_code_t *x, tqs_code_t *y, tqs_code_t *arena);
 #else
-/* state: [TQS_STATE_SIZE], brought to the next step in place. */
-void tqs_graph_run(const int8_t *x, int8_t *state, int8_t *y, int8_t *arena);
+/* state: TQS_STATE_SIZE bytes, brought to the next step in place. */
+void tqs_graph_run(const tqs_code_t *x, tqs_code_t *state, tqs_code_t *y, tqs_code_t *arena);
 
 /* All states to the codes of 0.0. */
-void tqs_graph_reset(int8_t *state);
+void tqs_graph_reset(tqs_code_t *state);
 #endif
 
 #if TQS_RECURRENCE == TQS_RECURRENCE_WINDOWED
 /* tqs_graph_run without y and without what only y needs. */
-void tqs_graph_advance(const int8_t *x, int8_t *state, int8_t *arena);
+void tqs_graph_advance(const tqs_code_t *x, tqs_code_t *state, tqs_code_t *arena);
 #endif
 
 #endif

@@ -6,8 +6,11 @@
 
 #include "tqs_graph.h"
 
+/* Bytes of a sample. */
+#define SAMPLE_SIZE (TQS_CHANNELS * TQS_CODE_SIZE)
+
 /* The sample that follows y. y: [TQS_CHANNELS], sample: [TQS_CHANNELS]. */
-static void feed_back(const int8_t *y, int8_t *sample) {
+static void feed_back(const tqs_code_t *y, tqs_code_t *sample) {
     uint32_t i;
 
     for (i = 0; i < TQS_CHANNELS; i++) {
@@ -16,27 +19,30 @@ static void feed_back(const int8_t *y, int8_t *sample) {
 }
 
 #if TQS_RECURRENCE != TQS_RECURRENCE_STATEFUL
+#define LAST_SAMPLE ((TQS_WINDOW - 1u) * TQS_CHANNELS)
+
 /* Drops the oldest sample of a window [TQS_WINDOW][TQS_CHANNELS] and appends one [TQS_CHANNELS]. */
-static void append(int8_t *window, const int8_t *sample) {
-    memmove(window, window + TQS_CHANNELS, TQS_HISTORY - TQS_CHANNELS);
-    memcpy(window + (TQS_HISTORY - TQS_CHANNELS), sample, TQS_CHANNELS);
+static void append(tqs_code_t *window, const tqs_code_t *sample) {
+    memmove(window, window + TQS_CHANNELS, TQS_HISTORY - SAMPLE_SIZE);
+    memcpy(window + LAST_SAMPLE, sample, SAMPLE_SIZE);
 }
 #endif
 
+/* TQS_ZERO_POINT is set byte by byte: a byte is a code, or it is 0. */
 void tqs_reset(tqs_model_t *model) {
     memset(model, 0, sizeof *model);
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
     tqs_graph_reset(model->state);
-    memset(model->said, TQS_ZERO_POINT, TQS_CHANNELS);
+    memset(model->said, TQS_ZERO_POINT, SAMPLE_SIZE);
 #else
     memset(model->history, TQS_ZERO_POINT, TQS_HISTORY);
 #endif
     tqs_forecast_begin(model);
 }
 
-void tqs_push_q(tqs_model_t *model, const int8_t sample[TQS_CHANNELS]) {
+void tqs_push_q(tqs_model_t *model, const tqs_code_t sample[TQS_CHANNELS]) {
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
-    tqs_graph_run(sample, model->state, model->said, (int8_t *)model->arena);
+    tqs_graph_run(sample, model->state, model->said, (tqs_code_t *)model->arena);
 #else
     append(model->history, sample);
 #endif
@@ -56,10 +62,10 @@ bool tqs_ready(const tqs_model_t *model) {
 void tqs_forecast_begin(tqs_model_t *model) {
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
     memcpy(model->work_state, model->state, TQS_STATE_SIZE);
-    memcpy(model->y, model->said, TQS_CHANNELS);
+    memcpy(model->y, model->said, SAMPLE_SIZE);
 #else
     memcpy(model->work, model->history, TQS_HISTORY);
-    memset(model->y, TQS_ZERO_POINT, TQS_CHANNELS);
+    memset(model->y, TQS_ZERO_POINT, SAMPLE_SIZE);
 #endif
 #if TQS_RECURRENCE == TQS_RECURRENCE_WINDOWED
     tqs_graph_reset(model->work_state);
@@ -72,44 +78,44 @@ static void advance(tqs_model_t *model) {
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
     /* Step 0 is what the graph said after the last push. */
     if (model->step > 0u) {
-        int8_t sample[TQS_CHANNELS];
+        tqs_code_t sample[TQS_CHANNELS];
 
         feed_back(model->y, sample);
-        tqs_graph_run(sample, model->work_state, model->y, (int8_t *)model->arena);
+        tqs_graph_run(sample, model->work_state, model->y, (tqs_code_t *)model->arena);
     }
 #else
     if (model->step > 0u) {
-        int8_t sample[TQS_CHANNELS];
+        tqs_code_t sample[TQS_CHANNELS];
 
         feed_back(model->y, sample);
         append(model->work, sample);
     }
 #if TQS_RECURRENCE == TQS_RECURRENCE_WINDOWED
     {
-        const int8_t *sample = model->work;
-        const int8_t *last = model->work + (TQS_HISTORY - TQS_CHANNELS);
+        const tqs_code_t *sample = model->work;
+        const tqs_code_t *last = model->work + LAST_SAMPLE;
 
         tqs_graph_reset(model->work_state);
         for (; sample != last; sample += TQS_CHANNELS) {
-            tqs_graph_advance(sample, model->work_state, (int8_t *)model->arena);
+            tqs_graph_advance(sample, model->work_state, (tqs_code_t *)model->arena);
         }
-        tqs_graph_run(last, model->work_state, model->y, (int8_t *)model->arena);
+        tqs_graph_run(last, model->work_state, model->y, (tqs_code_t *)model->arena);
     }
 #else
-    tqs_graph_run(model->work, model->y, (int8_t *)model->arena);
+    tqs_graph_run(model->work, model->y, (tqs_code_t *)model->arena);
 #endif
 #endif
 }
 
-void tqs_forecast_next(tqs_model_t *model, int8_t y[TQS_CHANNELS]) {
+void tqs_forecast_next(tqs_model_t *model, tqs_code_t y[TQS_CHANNELS]) {
     advance(model);
-    memcpy(y, model->y, TQS_CHANNELS);
+    memcpy(y, model->y, SAMPLE_SIZE);
     if (model->step != UINT32_MAX) {
         model->step++;
     }
 }
 
-const int8_t *tqs_forecast_state(const tqs_model_t *model, uint32_t *size) {
+const tqs_code_t *tqs_forecast_state(const tqs_model_t *model, uint32_t *size) {
     *size = TQS_STATE_SIZE;
 #if TQS_STATE_SIZE > 0u
     return model->work_state;

@@ -28,17 +28,18 @@ extern "C" {
 /* A forecaster in use. The caller owns it; only the functions below touch it. */
 typedef struct tqs_model {
 #if TQS_HISTORY > 0u
-    int8_t history[TQS_HISTORY]; /* [TQS_WINDOW][TQS_CHANNELS], the samples pushed last, oldest first */
-    int8_t work[TQS_HISTORY];    /* the same, moved on by the forecast */
+    /* [TQS_WINDOW][TQS_CHANNELS], the samples pushed last, oldest first */
+    tqs_code_t history[TQS_HISTORY / TQS_CODE_SIZE];
+    tqs_code_t work[TQS_HISTORY / TQS_CODE_SIZE]; /* the same, moved on by the forecast */
 #endif
 #if TQS_STATE_SIZE > 0u
-    int8_t work_state[TQS_STATE_SIZE]; /* after the last step of the forecast */
+    tqs_code_t work_state[TQS_STATE_SIZE / TQS_CODE_SIZE]; /* after the last step of the forecast */
 #endif
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
-    int8_t state[TQS_STATE_SIZE]; /* after the sample pushed last */
-    int8_t said[TQS_CHANNELS];    /* y after that sample: the first step of each forecast */
+    tqs_code_t state[TQS_STATE_SIZE / TQS_CODE_SIZE]; /* after the sample pushed last */
+    tqs_code_t said[TQS_CHANNELS];                    /* y after that sample: the first step of each forecast */
 #endif
-    int8_t y[TQS_CHANNELS];                     /* the last step of the forecast */
+    tqs_code_t y[TQS_CHANNELS];                 /* the last step of the forecast */
     uint32_t arena[(TQS_ARENA_SIZE + 3u) / 4u]; /* words: kernels keep halfwords and words in it */
     uint32_t pushed;
     uint32_t step; /* steps of the forecast so far; stays at 2^32 - 1 */
@@ -48,7 +49,7 @@ typedef struct tqs_model {
 void tqs_reset(tqs_model_t *model);
 
 /* One sample in codes. */
-void tqs_push_q(tqs_model_t *model, const int8_t sample[TQS_CHANNELS]);
+void tqs_push_q(tqs_model_t *model, const tqs_code_t sample[TQS_CHANNELS]);
 
 /* One sample in physical units, each value encoded by tqs_encode. */
 void tqs_push(tqs_model_t *model, const float sample[TQS_CHANNELS]);
@@ -63,13 +64,13 @@ bool tqs_ready(const tqs_model_t *model);
 void tqs_forecast_begin(tqs_model_t *model);
 
 /* The next step of the forecast in codes, in the order of the model's outputs. It is fed back for the one after it. */
-void tqs_forecast_next(tqs_model_t *model, int8_t y[TQS_CHANNELS]);
+void tqs_forecast_next(tqs_model_t *model, tqs_code_t y[TQS_CHANNELS]);
 
 /*
- * The states after the last tqs_forecast_next, in the graph's order; *size becomes TQS_STATE_SIZE. A model without any
- * gives NULL and 0.
+ * The states after the last tqs_forecast_next, in the graph's order; *size becomes TQS_STATE_SIZE, their bytes. A model
+ * without any gives NULL and 0.
  */
-const int8_t *tqs_forecast_state(const tqs_model_t *model, uint32_t *size);
+const tqs_code_t *tqs_forecast_state(const tqs_model_t *model, uint32_t *size);
 
 /* A whole forecast. out: [horizon][TQS_CHANNELS], physical units. Begins anew each time. */
 void tqs_forecast(tqs_model_t *model, uint32_t horizon, float *out);
@@ -78,10 +79,10 @@ void tqs_forecast(tqs_model_t *model, uint32_t horizon, float *out);
  * The code nearest to a value of a sample, in physical units; halfway cases go away from zero. Values out of range and
  * infinities saturate, NaN gives TQS_ZERO_POINT. channel < TQS_CHANNELS.
  */
-int8_t tqs_encode(float value, uint32_t channel);
+tqs_code_t tqs_encode(float value, uint32_t channel);
 
 /* The value, in physical units, that a code of a forecast stands for. channel < TQS_CHANNELS. */
-float tqs_decode(int8_t code, uint32_t channel);
+float tqs_decode(tqs_code_t code, uint32_t channel);
 
 #ifdef __cplusplus
 }

@@ -3,7 +3,10 @@
 
 #include "tqs_graph.h"
 
-int8_t tqs_encode(float value, uint32_t channel) {
+#define MOST_CODE ((int32_t)(127u + (TQS_CODE_SIZE - 1u) * (32767u - 127u)))
+#define LEAST_CODE (-MOST_CODE - 1)
+
+tqs_code_t tqs_encode(float value, uint32_t channel) {
     const float codes = (value - tqs_sample_mean[channel]) / tqs_sample_step[channel];
     float rest;
     int32_t code;
@@ -11,12 +14,12 @@ int8_t tqs_encode(float value, uint32_t channel) {
     if (codes != codes) { /* NaN */
         return TQS_ZERO_POINT;
     }
-    /* Beyond a span of 256 codes all values saturate; inside it the conversion to an integer is defined. */
-    if (codes >= 256.0f) {
-        return 127;
+    /* Beyond a span of 65536 codes all values saturate; inside it the conversion to an integer is defined. */
+    if (codes >= 65536.0f) {
+        return MOST_CODE;
     }
-    if (codes <= -256.0f) {
-        return -128;
+    if (codes <= -65536.0f) {
+        return LEAST_CODE;
     }
     code = (int32_t)codes;
     rest = codes - (float)code; /* exact; adding 0.5 first would round 0.49999997 up to 1 */
@@ -27,21 +30,21 @@ int8_t tqs_encode(float value, uint32_t channel) {
         code--;
     }
     code += TQS_ZERO_POINT;
-    if (code > 127) {
-        code = 127;
+    if (code > MOST_CODE) {
+        code = MOST_CODE;
     }
-    if (code < -128) {
-        code = -128;
+    if (code < LEAST_CODE) {
+        code = LEAST_CODE;
     }
-    return (int8_t)code;
+    return (tqs_code_t)code;
 }
 
-float tqs_decode(int8_t code, uint32_t channel) {
+float tqs_decode(tqs_code_t code, uint32_t channel) {
     return tqs_output_mean[channel] + tqs_output_step[channel] * (float)(code - TQS_ZERO_POINT);
 }
 
 void tqs_push(tqs_model_t *model, const float sample[TQS_CHANNELS]) {
-    int8_t codes[TQS_CHANNELS];
+    tqs_code_t codes[TQS_CHANNELS];
     uint32_t i;
 
     for (i = 0; i < TQS_CHANNELS; i++) {
@@ -55,7 +58,7 @@ void tqs_forecast(tqs_model_t *model, uint32_t horizon, float *out) {
 
     tqs_forecast_begin(model);
     for (t = 0; t < horizon; t++) {
-        int8_t y[TQS_CHANNELS];
+        tqs_code_t y[TQS_CHANNELS];
         uint32_t i;
 
         tqs_forecast_next(model, y);

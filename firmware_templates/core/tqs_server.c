@@ -7,10 +7,16 @@
 #include <string.h>
 
 #define STEP_HEADER 10u /* step u16, ticks u32, state_hash u32 */
-#define HELLO_REPLY_HEADER 45u
+#define HELLO_REPLY_HEADER 46u
+#define SAMPLE_SIZE (TQS_CHANNELS * TQS_CODE_SIZE)
 
-#if STEP_HEADER + TQS_CHANNELS > TQS_MAX_PAYLOAD
+#if STEP_HEADER + SAMPLE_SIZE > TQS_MAX_PAYLOAD
 #error "a STEP frame of this model exceeds the board's max_payload"
+#endif
+
+/* Codes go to the wire, and states into their hash, as they lie in memory. */
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the protocol is little-endian, and so must the core be"
 #endif
 
 static tqs_receiver_t receiver;
@@ -76,6 +82,7 @@ static void answer_hello(const tqs_frame_t *request) {
     tqs_send_u16(&sender, (uint16_t)TQS_MAX_PAYLOAD);
     tqs_send_u32(&sender, tqs_port_counter_hz());
     tqs_send_bytes(&sender, tqs_model_hash, 32);
+    tqs_send_u8(&sender, (uint8_t)TQS_CODE_SIZE);
     tqs_send_u8(&sender, name_length);
     tqs_send_bytes(&sender, (const uint8_t *)name, name_length);
     end();
@@ -103,15 +110,15 @@ static void answer_reset(const tqs_frame_t *request) {
 }
 
 static void answer_push(const tqs_frame_t *request) {
-    if (request->length == 0u || request->length != 1u + (uint32_t)request->payload[0] * TQS_CHANNELS) {
+    if (request->length == 0u || request->length != 1u + (uint32_t)request->payload[0] * SAMPLE_SIZE) {
         send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
         return;
     }
     if (!is_repeat(request)) {
         const uint32_t count = request->payload[0];
         for (uint32_t i = 0; i < count; i++) {
-            int8_t sample[TQS_CHANNELS];
-            memcpy(sample, &request->payload[1u + i * TQS_CHANNELS], sizeof sample);
+            tqs_code_t sample[TQS_CHANNELS];
+            memcpy(sample, &request->payload[1u + i * SAMPLE_SIZE], sizeof sample);
             tqs_push_q(&model, sample);
         }
         carried_out(request);
@@ -119,14 +126,14 @@ static void answer_push(const tqs_frame_t *request) {
     send_ack(request->sequence);
 }
 
-static void send_step(uint8_t sequence, uint32_t step, uint32_t ticks, const int8_t y[TQS_CHANNELS]) {
+static void send_step(uint8_t sequence, uint32_t step, uint32_t ticks, const tqs_code_t y[TQS_CHANNELS]) {
     uint32_t state_size = 0;
     const uint8_t *const state = (const uint8_t *)tqs_forecast_state(&model, &state_size);
-    begin(TQS_MSG_STEP, sequence, STEP_HEADER + TQS_CHANNELS);
+    begin(TQS_MSG_STEP, sequence, STEP_HEADER + SAMPLE_SIZE);
     tqs_send_u16(&sender, (uint16_t)step);
     tqs_send_u32(&sender, ticks);
     tqs_send_u32(&sender, tqs_crc32(0, state, state_size));
-    tqs_send_bytes(&sender, (const uint8_t *)y, TQS_CHANNELS);
+    tqs_send_bytes(&sender, (const uint8_t *)y, SAMPLE_SIZE);
     end();
 }
 
@@ -150,7 +157,7 @@ static void answer_forecast(const tqs_frame_t *request) {
     uint32_t sent = 0;
     tqs_forecast_begin(&model);
     for (uint32_t step = 0; step < stop && sent < stop - first && held_byte < 0; step++) {
-        int8_t y[TQS_CHANNELS];
+        tqs_code_t y[TQS_CHANNELS];
         const uint32_t start = tqs_port_ticks();
         tqs_forecast_next(&model, y);
         const uint32_t ticks = tqs_port_ticks() - start;

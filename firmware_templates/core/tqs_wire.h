@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TQS_PROTOCOL_VERSION 1u
+#define TQS_PROTOCOL_VERSION 2u
 
 enum tqs_message {
     TQS_MSG_HELLO = 0x01,

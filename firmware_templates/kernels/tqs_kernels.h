@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+#include "tqs_taps.h"
+
 /*
  * A dense layer, y = activation(W x + b), of K inputs and M outputs. R is M rounded up to a multiple of four: all
  * tables are padded with zeros to R rows, and the padding rows are computed but never written.
@@ -50,6 +52,19 @@ void tqs_fc_s8_v7m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
 void tqs_fc_s4_lanes(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+
+/* y = the mean over time: the sum is kept in 32 bits, the division is part of the multiplier. */
+typedef struct tqs_mean {
+    int32_t multiplier;
+    int32_t offset; /* less W times x's zero point */
+    int8_t shift;
+    int8_t y_zero_point;
+    uint16_t samples;  /* W */
+    uint16_t channels; /* C */
+} tqs_mean_t;
+
+/* x: [W][C], y: [C]; they must not overlap. */
+void tqs_mean_s8(const tqs_mean_t *layer, const int8_t *x, int8_t *y);
 
 /* y = a + b, or a - b: both operands are brought to a common scale with 20 more bits, added, and rescaled. */
 typedef struct tqs_add {

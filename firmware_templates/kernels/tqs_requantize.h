@@ -15,8 +15,9 @@ typedef char tqs_check_arithmetic_shift[((-5) >> 1) == -3 ? 1 : -1];
 /*
  * Returns value * multiplier * 2^(shift - 31), rounded twice.
  *
- * multiplier: 0, or 2^30 to 2^31 - 1. shift: -31 to 30; positive shifts to the left before the product. The caller
- * keeps |value| * 2^max(shift, 0) below 2^31; for dense layers, sums and products the code generator has proved it.
+ * multiplier: 0, or 2^30 to 2^31 - 1 (2^29 and more for means). shift: -31 to 30; positive shifts to the left before
+ * the product. The caller keeps |value| * 2^max(shift, 0) below 2^31; for dense layers, sums and products the code
+ * generator has proved it.
  */
 static inline int32_t tqs_requantize(int32_t value, int32_t multiplier, int32_t shift) {
     int32_t high;

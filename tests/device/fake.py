@@ -20,7 +20,7 @@ import numpy.typing as npt
 from edge_tqs import wire
 from edge_tqs.wire import MessageType, NakCode
 
-Codes = npt.NDArray[np.int8]
+Codes = npt.NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,19 @@ class FakeModel:
 
     window: int = 4
     channels: int = 3
+    code_size: int = 1
+
+    @property
+    def code_type(self) -> np.dtype:
+        return np.dtype(f"<i{self.code_size}")
 
     def step(self, history: Codes) -> Codes:
         weights = np.arange(3, 3 + self.window)[:, None]
-        return ((history.astype(np.int64) * weights).sum(axis=0) * 7 + 11).astype(np.uint8).view(np.int8)
+        return (
+            ((history.astype(np.int64) * weights).sum(axis=0) * 7 + 11)
+            .astype(f"<u{self.code_size}")
+            .view(self.code_type)
+        )
 
     def rollout(self, samples: Codes, horizon: int) -> tuple[Codes, npt.NDArray[np.uint32]]:
         history, outputs, hashes = samples[-self.window :], [], []
@@ -93,7 +102,7 @@ class FakeDevice:
     def _restart(self) -> None:
         self.restarts += 1
         self._reader = wire.FrameReader(self.max_payload)
-        self._samples = np.empty((0, self.model.channels), np.int8)
+        self._samples = np.empty((0, self.model.channels), self.model.code_type)
         self._last: tuple[int, int] | None = None
 
     def _serve(self) -> None:
@@ -134,9 +143,10 @@ class FakeDevice:
         if frame.type == MessageType.HELLO:
             self._last = None
             digest = self.hash_after_restart if self.restarts and self.hash_after_restart else self.model_hash
-            counter = wire.Counter.MONOTONIC
+            counter, size = wire.Counter.MONOTONIC, self.model.code_size
             self._send(
-                wire.HelloReply(counter, channels, self.model.window, self.max_payload, 10**9, digest, "fake"), sequence
+                wire.HelloReply(counter, channels, self.model.window, self.max_payload, 10**9, digest, "fake", size),
+                sequence,
             )
             return
         self._last = (frame.type, sequence)
@@ -145,9 +155,9 @@ class FakeDevice:
             self._send(wire.Ack(len(self._samples)), sequence)
         elif frame.type == MessageType.PUSH:
             if not repeated:
-                push = wire.Push.parse(frame.payload, channels)
+                push = wire.Push.parse(frame.payload, channels * self.model.code_size)
                 self.pushes_carried_out += 1
-                codes = np.frombuffer(push.codes, np.int8).reshape(-1, channels)
+                codes = np.frombuffer(push.codes, self.model.code_type).reshape(-1, channels)
                 self._samples = np.concatenate([self._samples, codes])
             self._send(wire.Ack(len(self._samples)), sequence)
         elif frame.type == MessageType.FORECAST:
@@ -170,7 +180,7 @@ class FakeDevice:
                 self._restart()
                 return
             self._steps += 1
-            codes = outputs[step] ^ np.int8(1) if self.unsound and self.restarts else outputs[step]
+            codes = outputs[step] ^ self.model.code_type.type(1) if self.unsound and self.restarts else outputs[step]
             self._send(wire.Step(step, 1000 + step, int(hashes[step]), codes.tobytes()), sequence)
             sent += 1
             if select.select([self._master], [], [], 0)[0]:

@@ -9,6 +9,9 @@
 #define TQS_WINDOW 4u
 #define TQS_CHANNELS 3u
 
+typedef int8_t tqs_code_t;
+#define TQS_CODE_SIZE 1u
+
 #define TQS_RECURRENCE_NONE 0
 #define TQS_RECURRENCE_WINDOWED 1
 #define TQS_RECURRENCE_STATEFUL 2

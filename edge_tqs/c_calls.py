@@ -1,0 +1,141 @@
+"""The statements of model.c: one call, or one loop of calls, an operator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from edge_tqs.c_tables import COPIED, Kernel, Tables, repeats
+from edge_tqs.c_text import plain
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import WEIGHTED, Graph, Op
+from edge_tqs.memory import CODE_BYTES, WORD, Copy, MemoryPlan, Place
+
+#: the counter of every loop, which a function that has one declares
+COUNTER = "i"
+
+
+class Calls:
+    """Writes the statement of each operator, and adds the tables that it needs to ``tables``."""
+
+    def __init__(self, graph: Graph, plan: MemoryPlan, tables: Tables) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.tables = tables
+        self._constants: dict[str, str] = {}
+        self._unit = CODE_BYTES[graph.activations]
+
+    def pointer(self, place: Place) -> str:
+        """The C expression for the first code of ``place``."""
+        return f"{place.region} + {place.offset // self._unit}" if place.offset else place.region
+
+    def copy(self, moved: Copy) -> str:
+        """The statement for bytes that are moved once the operators have run."""
+        return f"    memcpy({self.pointer(moved.target)}, {self.pointer(moved.source)}, {moved.target.size});"
+
+    def statement(self, index: int, kernel: Kernel) -> str:
+        """The statement for operator ``index``, with a comment. Raises ModelError as Tables does."""
+        op = self.graph.ops[index]
+        operands = op.inputs[:1] if op.kind in WEIGHTED else op.inputs
+        shapes = " x ".join(str(size) for size in self.graph.tensors[op.outputs[0]].shape)
+        remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
+        if op.kind in COPIED:
+            lines = self._copies(op)
+        elif op.kind == "conv_1d":
+            lines = self._convolution(index, op, kernel)
+        else:
+            lines = self._kernel_call(index, op, kernel, operands)
+        return "\n".join([f"    /* {remark} */", *lines])
+
+    def _kernel_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
+        layer, count = self.tables.add_layer(op), repeats(self.graph, op) if op.kind not in WEIGHTED else 1
+        names = (*operands, *op.outputs)
+        total = self.graph.tensors[op.outputs[0]].size
+        # What is as long as the output moves on from turn to turn, what is repeated stays.
+        moves = [self.graph.tensors[name].size == total for name in names]
+        pointers = [
+            _step(self._of(name), total // count, count) if moving else self._of(name)
+            for name, moving in zip(names, moves, strict=True)
+        ]
+        scratch = self._scratch(index, kernel) if op.kind in WEIGHTED else []
+        return _loop(count, f"{kernel.name}(&{layer}, {', '.join([*pointers, *scratch])});")
+
+    def _convolution(self, index: int, op: Op, kernel: Kernel) -> list[str]:
+        """The dense layer at each output sample."""
+        layer = self.tables.add_layer(op)
+        _, count, rows = self.graph.tensors[op.outputs[0]].shape
+        x = self._of(op.inputs[0])
+        if kernel.taps:
+            buffer = self.pointer(Place("arena", self.plan.scratch[index] + WORD * kernel.scratch, 0))
+            read = self._taps(self.tables.add_taps(op), x, COUNTER if count > 1 else "0", buffer)
+        else:
+            read = _step(x, op.attrs["stride"] * self.graph.tensors[op.inputs[0]].shape[2], count)
+        y = _step(self._of(op.outputs[0]), rows, count)
+        return _loop(count, f"{kernel.name}(&{', '.join([layer, read, y, *self._scratch(index, kernel)])});")
+
+    def _taps(self, layer: str, x: str, sample: str, buffer: str) -> str:
+        """The call that gathers the inputs of one output sample: of bytes, whatever the codes are."""
+        if self._unit == 1:
+            return f"tqs_taps_s8(&{layer}, {x}, {sample}, {buffer})"
+        bytes_of = "(const int8_t *)(const void *)"
+        gathered = f"tqs_taps_s8(&{layer}, {bytes_of}({x}), {sample}, (int8_t *)(void *)({buffer}))"
+        return f"(const tqs_code_t *)(const void *){gathered}"
+
+    def _copies(self, op: Op) -> list[str]:
+        """The blocks that a concat or a slice moves: for each index of the axes before ``axis`` one of each input."""
+        axis, out = op.attrs["axis"], self.graph.tensors[op.outputs[0]]
+        blocks, y_step = math.prod(out.shape[:axis]), math.prod(out.shape[axis:])
+        y, lines, offset = self._of(op.outputs[0]), [], 0
+        for name in op.inputs:
+            x_step = math.prod(self.graph.tensors[name].shape[axis:])
+            begin = op.attrs.get("begin", 0) * math.prod(out.shape[axis + 1 :])
+            size = min(x_step, y_step)
+            source, target = _plus(self._of(name), begin), _plus(y, offset)
+            lines += _loop(
+                blocks,
+                f"memcpy({_step(target, y_step, blocks)}, {_step(source, x_step, blocks)}, {size * self._unit});",
+            )
+            offset += size
+        return lines
+
+    def _scratch(self, index: int, kernel: Kernel) -> list[str]:
+        """The last argument of a dense kernel; those for int16 codes have none."""
+        if self._unit > 1:
+            return []
+        if not kernel.scratch:
+            return ["NULL"]
+        # The arena is aligned, and so is each scratch in it.
+        return [f"(uint32_t *)(void *)({self.pointer(Place('arena', self.plan.scratch[index], 0))})"]
+
+    def _of(self, name: str) -> str:
+        """Where ``name`` is: in the memory plan, or in a table if it is a constant."""
+        if name in self.plan.places:
+            return self.pointer(self.plan.places[name])
+        if self.graph.tensors[name].data is None:
+            raise ModelError(f"{self.graph.name}: {name} has no place: it is not computed")
+        if name not in self._constants:
+            self._constants[name] = self.tables.add_constant(name)
+        return self._constants[name]
+
+
+def _plus(at: str, offset: int) -> str:
+    return f"{at} + {offset}" if offset else at
+
+
+def _step(at: str, size: int, count: int) -> str:
+    """``at`` in turn i of ``count``, when each turn moves on by ``size`` bytes."""
+    if count == 1:
+        return at
+    return f"{at} + {COUNTER} * {size}u" if size > 1 else f"{at} + {COUNTER}"
+
+
+def _loop(count: int, call: str) -> list[str]:
+    """``count`` turns of ``call``, each with the next i; a single turn needs no loop."""
+    if count == 1:
+        return [f"    {call}"]
+    return [f"    for ({COUNTER} = 0; {COUNTER} < {count}u; {COUNTER}++) {{", f"        {call}", "    }"]
+
+
+def loop_variable(statements: Iterable[str]) -> list[str]:
+    """The declaration that a function with ``statements`` needs, and a blank line; nothing without a loop."""
+    return [f"    uint32_t {COUNTER};", ""] if any(f"for ({COUNTER} = 0;" in text for text in statements) else []

@@ -1,0 +1,114 @@
+"""The kernels and layer structs of tqs_kernels_s16.h: what c_tables asks for in a graph with int16 activations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs import integer, integer16, reduction
+from edge_tqs.c_dense import ROWS, constant_codes, pack_s4, pack_s8, pad_rows, weight_codes
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import WEIGHTED, Graph, Op
+
+HEADER = "tqs_kernels_s16.h"
+_KERNELS = {
+    "add": "tqs_add_s16",
+    "sub": "tqs_add_s16",
+    "mul": "tqs_mul_s16",
+    "leaky_relu": "tqs_leaky_relu_s16",
+    "quantize": "tqs_requant_s16",
+    "mean": "tqs_mean_s16",
+    "logistic": "tqs_sigmoid_s16",
+    "tanh": "tqs_sigmoid_s16",
+}
+
+#: tqs_rows_s16_t
+ROWS_TYPE = np.dtype([("bias", "<i4", ROWS), ("multiplier", "<i2", ROWS), ("shift", "i1", ROWS)])
+
+Ints = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A struct: its C type and fields; for a dense layer also its weight table, int8_t, and its (R / 4,) rows."""
+
+    c_type: str
+    fields: Mapping[str, object]
+    weights: Ints | None = None
+    rows: Ints | None = None
+
+
+def kernel_name(graph: Graph, op: Op) -> str | None:
+    """The C function for ``op``; None for an operator without one."""
+    if op.kind in WEIGHTED:
+        return "tqs_fc_s16w4" if graph.tensors[op.inputs[1]].dtype == "int4" else "tqs_fc_s16w8"
+    return _KERNELS.get(op.kind)
+
+
+def layer(graph: Graph, op: Op, size: int) -> Layer:
+    """The struct of ``op``, which has a kernel and gives ``size`` values a call.
+
+    Raises ModelError for parameters that no kernel takes.
+    """
+    if op.kind in WEIGHTED:
+        return _dense(graph, op)
+    if op.kind == "mean":
+        mean = reduction.mean_params(graph, op)
+        fields = {"multiplier": mean.multiplier, "shift": mean.shift, "samples": mean.count}
+        return Layer("tqs_mean_s16_t", fields | {"channels": size})
+    if op.kind in ("add", "sub"):
+        total = integer16.add_params(graph, op)
+        fields = {
+            "a_multiplier": total.multiplier_1,
+            "b_multiplier": total.multiplier_2,
+            "y_multiplier": total.output_multiplier,
+            "a_shift": total.shift_1,
+            "b_shift": total.shift_2,
+            "y_shift": total.output_shift,
+            "subtract": int(total.subtract),
+        }
+        return Layer("tqs_add_s16_t", fields | {"size": size})
+    if op.kind == "leaky_relu":
+        leaky = integer16.leaky_relu_params(graph, op)
+        fields = {
+            "positive_multiplier": leaky.multiplier_identity,
+            "negative_multiplier": leaky.multiplier_alpha,
+            "positive_shift": leaky.shift_identity,
+            "negative_shift": leaky.shift_alpha,
+        }
+        return Layer("tqs_leaky_relu_s16_t", fields | {"size": size})
+    if op.kind in integer16.FIXED_OUTPUTS:
+        curve = integer16.saturating_params(graph, op)
+        fields = {"multiplier": curve.multiplier, "shift": curve.shift, "tanh": int(op.kind == "tanh")}
+        return Layer("tqs_sigmoid_s16_t", fields | {"size": size})
+    scale = integer16.mul_params(graph, op) if op.kind == "mul" else integer16.quantize_params(graph, op)
+    return Layer("tqs_scale_s16_t", {"multiplier": scale.multiplier, "shift": scale.shift, "size": size})
+
+
+def pack_rows(bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
+    """(R / 4,) of ROWS_TYPE, from values for (M,) rows; padding rows shift by 8, as any row may."""
+    table = np.zeros(-(-bias.size // ROWS), ROWS_TYPE)
+    for name, values in (("bias", bias), ("multiplier", multiplier), ("shift", shift - 8)):
+        table[name] = pad_rows(values).reshape(-1, ROWS)
+    table["shift"] += 8
+    return table
+
+
+def _dense(graph: Graph, op: Op) -> Layer:
+    params = integer16.fully_connected_params(graph, op)
+    codes = weight_codes(graph, op)
+    rows, inputs = codes.shape
+    bias = constant_codes(graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(rows, np.int64)
+    width = 4 if graph.tensors[op.inputs[1]].dtype == "int4" else 8
+    if np.abs(bias).max(initial=0) > integer.BIAS_LIMIT or np.abs(codes).max(initial=0) > integer.WEIGHT_LIMIT[width]:
+        raise ModelError(
+            f"{graph.name}: a bias or weight of the layer {op.outputs[0]} is larger than the C kernels take",
+            hint="Build the model again from its .keras file.",
+        )
+    packed = (pack_s4 if width == 4 else pack_s8)(pad_rows(codes))
+    fields = {"inputs": inputs, "outputs": rows, "low": params.low, "high": params.high}
+    return Layer("tqs_fc_s16_t", fields, packed, pack_rows(bias, params.multiplier, params.shift))

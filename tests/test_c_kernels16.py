@@ -1,0 +1,210 @@
+"""The kernels for int16 activations against edge_tqs.integer16, plain and with undefined behaviour trapped."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_library import TRAPS, compile_c, include_flags
+from graphs import quant, single_op
+
+from edge_tqs import integer, integer16, reduction
+from edge_tqs.c_dense import pack_s4, pack_s8, pad_rows
+from edge_tqs.c_tables16 import layer, pack_rows
+from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.templates import template_root
+
+KERNELS = sorted((template_root() / "kernels").glob("*_s16*.c"))
+GUARD = 21845
+ALL_CODES = np.arange(-32768, 32768).astype(np.int16)
+
+Pointer = ctypes.c_void_p
+
+
+class Fc(ctypes.Structure):
+    _fields_ = [
+        *((name, Pointer) for name in ("weights", "rows")),
+        *((name, ctypes.c_uint16) for name in ("inputs", "outputs")),
+        *((name, ctypes.c_int16) for name in ("low", "high")),
+    ]
+
+
+class Add(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("a_multiplier", "b_multiplier", "y_multiplier")),
+        *((name, ctypes.c_int8) for name in ("a_shift", "b_shift", "y_shift")),
+        ("subtract", ctypes.c_uint8),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+class Scale(ctypes.Structure):
+    _fields_ = [("multiplier", ctypes.c_int32), ("shift", ctypes.c_int8), ("size", ctypes.c_uint16)]
+
+
+class Mean(ctypes.Structure):
+    _fields_ = [
+        ("multiplier", ctypes.c_int32),
+        ("shift", ctypes.c_int8),
+        ("samples", ctypes.c_uint16),
+        ("channels", ctypes.c_uint16),
+    ]
+
+
+class Sigmoid(ctypes.Structure):
+    _fields_ = [
+        ("multiplier", ctypes.c_int32),
+        ("shift", ctypes.c_int8),
+        ("tanh", ctypes.c_uint8),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+class LeakyRelu(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("positive_multiplier", "negative_multiplier")),
+        *((name, ctypes.c_int8) for name in ("positive_shift", "negative_shift")),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+@pytest.fixture(scope="module", params=[["-O2"], ["-O1", *TRAPS]], ids=["plain", "trapping"])
+def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    output = tmp_path_factory.mktemp("kernels16") / "kernels.so"
+    return ctypes.CDLL(str(compile_c(KERNELS, output, ["-shared", "-fPIC", *request.param, *include_flags()])))
+
+
+def call(kernel: Callable[..., None], struct: ctypes.Structure, *inputs: np.ndarray, size: int) -> np.ndarray:
+    """Run ``kernel`` with guard values behind y; y is a new array."""
+    y = np.full(size + 8, GUARD, np.int16)
+    kernel(ctypes.byref(struct), *(x.ctypes.data_as(Pointer) for x in inputs), y.ctypes.data_as(Pointer))
+    assert (y[size:] == GUARD).all(), "the kernel wrote past its output"
+    return y[:size]
+
+
+def codes_of(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Random codes; a third of the draws are all at one of the limits, or at both."""
+    limits = [-32768, 32767]
+    kind = rng.integers(0, 6)
+    if kind == 0:
+        return np.full(size, rng.choice(limits), np.int16)
+    if kind == 1:
+        return rng.choice(limits, size).astype(np.int16)
+    return rng.integers(-32768, 32768, size).astype(np.int16)
+
+
+@pytest.mark.parametrize("width", [8, 4])
+def test_dense(kernels: ctypes.CDLL, width: int) -> None:
+    """Any weights, biases and factors; up to 1,300 inputs, which are three blocks of 32-bit sums."""
+    rng = np.random.default_rng(width)
+    kernel = kernels.tqs_fc_s16w8 if width == 8 else kernels.tqs_fc_s16w4
+    limit = integer.WEIGHT_LIMIT[width]
+    for number in range(200):
+        rows, inputs = int(rng.integers(1, 14)), int(rng.choice([rng.integers(1, 40), rng.integers(500, 1300)]))
+        weight = rng.integers(-limit, limit + 1, (rows, inputs)).astype(np.int8)
+        if number % 4 == 0:
+            weight[:] = limit * rng.choice([-1, 1])
+        bias = rng.integers(-integer.BIAS_LIMIT, integer.BIAS_LIMIT + 1, rows)
+        low, high = (0, 20000) if rng.random() < 0.3 else (-32768, 32767)
+        params = integer16.FullyConnectedParams(
+            rng.integers(0, 1 << 15, rows), rng.choice([8, 15, 24, 30, 46], rows).astype(np.int64), low, high
+        )
+        x = codes_of(rng, inputs)
+        packed = (pack_s8 if width == 8 else pack_s4)(pad_rows(weight.astype(np.int64)))
+        table = pack_rows(bias, params.multiplier, params.shift)
+        struct = Fc(packed.ctypes.data, table.ctypes.data, inputs, rows, low, high)
+        accumulators = x.astype(np.int64) @ weight.astype(np.int64).T + bias
+        expected = integer16.rescale_accumulators(params, accumulators[None])[0]
+        np.testing.assert_array_equal(call(kernel, struct, x, size=rows), expected)
+
+
+def ratio(rng: np.random.Generator) -> float:
+    return float(2.0 ** rng.uniform(-5, 4))
+
+
+@pytest.mark.parametrize("kind", ["add", "sub"])
+def test_add(kernels: ctypes.CDLL, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        a, b = codes_of(rng, 400), codes_of(rng, 400)
+        scales = 1e-4 * ratio(rng), 1e-4 * ratio(rng)
+        graph = single_op(
+            kind, tuple(quant(s, 0) for s in scales), quant(1e-4 * ratio(rng), 0), size=400, dtype="int16"
+        )
+        expected = integer16.add(integer16.add_params(graph, graph.ops[0]), a, b)
+        struct = Add(**layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        np.testing.assert_array_equal(call(kernels.tqs_add_s16, struct, a, b, size=400), expected)
+        kernels.tqs_add_s16(ctypes.byref(struct), *(v.ctypes.data_as(Pointer) for v in (a, b, b)))
+        np.testing.assert_array_equal(b, expected)  # in place
+
+
+def test_mul(kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        a, b = codes_of(rng, 300), codes_of(rng, 300)
+        inputs = quant(1e-4 * ratio(rng), 0), quant(1e-3 * ratio(rng), 0)
+        graph = single_op("mul", inputs, quant(1e-4 * ratio(rng), 0), size=300, dtype="int16")
+        expected = integer16.mul(integer16.mul_params(graph, graph.ops[0]), a, b)
+        struct = Scale(**layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        np.testing.assert_array_equal(call(kernels.tqs_mul_s16, struct, a, b, size=300), expected)
+
+
+@pytest.mark.parametrize("kind", ["quantize", "leaky_relu", "logistic", "tanh"])
+def test_every_code_of_one_input(kernels: ctypes.CDLL, kind: str) -> None:
+    rng = np.random.default_rng(5)
+    kernel, struct_type = {
+        "quantize": (kernels.tqs_requant_s16, Scale),
+        "leaky_relu": (kernels.tqs_leaky_relu_s16, LeakyRelu),
+        "logistic": (kernels.tqs_sigmoid_s16, Sigmoid),
+        "tanh": (kernels.tqs_sigmoid_s16, Sigmoid),
+    }[kind]
+    attrs = {"alpha": 0.2} if kind == "leaky_relu" else {}
+    # 1 / 4096 and 1 / 2048 are the powers of two that logistic and tanh treat apart; 5.33 is the largest they take
+    for scale in (1 / 4096, 1 / 2048, 5.33, 1e-9, *(3e-4 * ratio(rng) for _ in range(8))):
+        out = quant(*integer16.FIXED_OUTPUTS.get(kind, (scale * ratio(rng), 0)))
+        graph = single_op(kind, (quant(scale, 0),), out, dtype="int16", **attrs)
+        expected = integer16.operator(graph, graph.ops[0])(ALL_CODES)
+        fields = dict(layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        for half in (ALL_CODES[:32768], ALL_CODES[32768:]):  # a size has 16 bits
+            struct = struct_type(**(fields | {"size": 32768}))
+            np.testing.assert_array_equal(call(kernel, struct, half, size=32768), expected[half.astype(int) + 32768])
+
+
+def test_every_kernel_is_named_after_its_file_and_tested_here() -> None:
+    tested = Path(__file__).read_text(encoding="utf-8")
+    for path in KERNELS:
+        assert re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE) == [path.stem]
+        assert f"kernels.{path.stem}" in tested
+
+
+def test_a_bias_beyond_32_bits_has_no_kernel() -> None:
+    tensors = {
+        "x": Tensor("x", (1, 2), "int16", None, quant(1e-3, 0)),
+        "w": Tensor("w", (1, 2), "int8", np.ones((1, 2), np.int8), Quant(np.ones(1, np.float32))),
+        "b": Tensor("b", (1,), "int64", np.array([1 << 31]), Quant(np.ones(1, np.float32))),
+        "y": Tensor("y", (1, 1), "int16", None, quant(1e-3, 0)),
+    }
+    op = Op("fully_connected", ("x", "w", "b"), ("y",), {"activation": "none"})
+    graph = Graph("g", tensors, (op,), "x", "y", (), Forecast(1, 1, "stateful", (0,)))
+    with pytest.raises(integer16.ModelError, match="larger than the C kernels take"):
+        layer(graph, op, 1)
+
+
+def test_mean(kernels: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(12)
+    for _ in range(100):
+        samples, channels = (int(n) for n in rng.integers(1, 70, 2))
+        quants = {"x": quant(1e-4 * ratio(rng), 0), "y": quant(1e-4 * ratio(rng), 0)}
+        shapes = {"x": (1, samples, channels), "y": (1, 1, channels)}
+        tensors = {name: Tensor(name, shape, "int16", None, quants[name]) for name, shape in shapes.items()}
+        forecast = Forecast(samples, channels, "none", (0,) * channels)
+        graph = Graph("mean", tensors, (Op("mean", ("x",), ("y",)),), "x", "y", (), forecast).check()
+        params = reduction.mean_params(graph, graph.ops[0])
+        struct = Mean(**layer(graph, graph.ops[0], channels).fields)
+        x = codes_of(rng, samples * channels)
+        expected = reduction.mean(params, x.reshape(1, samples, channels))[0, 0]
+        np.testing.assert_array_equal(call(kernels.tqs_mean_s16, struct, x, size=channels), expected)
