@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.evidence import data, judge, methods, page, tables, zoo
+from benchmarks.evidence.records import code_hash, kept
 from benchmarks.evidence.statistics import geometric_mean, spearman
 from edge_tqs.system import Part, System
 
@@ -181,6 +182,12 @@ def test_every_loss_is_listed_and_nothing_else():
     assert geometric_mean(tables.ratios(records, tables.FULL, "HAWQ-V2")) == pytest.approx(1.0)
 
 
+def test_a_record_is_measured_once(tmp_path):
+    made = iter([{"a": 1}, {"a": 2}])
+    assert kept(tmp_path / "x" / "m.json", lambda: next(made)) == {"a": 1}
+    assert kept(tmp_path / "x" / "m.json", lambda: next(made)) == {"a": 1}
+
+
 @pytest.mark.slow
 def test_the_command_writes_the_page():
     command = [sys.executable, "-m", "benchmarks.evidence", "--quick", "--without-peer"]
@@ -191,7 +198,9 @@ def test_the_command_writes_the_page():
     assert "@" not in text
     for plot in ("ranks", "budgets", "hawq"):
         assert (written.parent / f"evidence_{plot}.svg").read_text(encoding="utf-8").startswith("<svg")
-    records = [json.loads(file.read_text()) for file in written.parent.glob("judging-*-without-peer/*.json")]
+    records = [
+        json.loads(file.read_text()) for file in written.parent.glob(f"{code_hash()}/judging-*-without-peer/*.json")
+    ]
     assert {found["architecture"] for found in records} == {"mlp", "residual-mlp"}
     for found in records:
         # The unclipped, uncorrected plans are assignments that the exhaustive search tried.
