@@ -123,6 +123,11 @@ class Refiner:
         self._responses = self._respond() if self.settings.bias_correction else None
         self._search = self._measure(progress or (lambda done, total: None))
 
+    @property
+    def seeds_count(self) -> int:
+        """Rollouts that every divergence is measured over."""
+        return len(self._seeds)
+
     def plan(self, budget: int) -> Plan:
         """The best plan within ``budget``. Raises UsageError as plan.plan does when nothing fits."""
         a_priori = self._from_plan(plan(self._scores, self.limits, budget, pins=self._pins))
