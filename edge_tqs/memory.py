@@ -160,6 +160,7 @@ class _Planner:
         self.graph = graph
         self.roots: list[_Root] = []
         self.parts: dict[str, _Part] = {}
+        self.held: dict[int, list[str]] = {}  # root -> the tensors in it
         self.last_use = _last_uses(graph)
         self.state_offsets: dict[str, int] = {}
         self.code_bytes = CODE_BYTES[graph.activations]
@@ -193,7 +194,11 @@ class _Planner:
     def _open(self, name: str, region: str, offset: int, first: int = 0) -> None:
         size = self._bytes(name)
         self.roots.append(_Root(region, offset, size, first))
-        self.parts[name] = _Part(len(self.roots) - 1, 0, size)
+        self._put(name, _Part(len(self.roots) - 1, 0, size))
+
+    def _put(self, name: str, part: _Part) -> None:
+        self.parts[name] = part
+        self.held.setdefault(part.root, []).append(name)
 
     def _place_views(self, op: Op) -> None:
         source = self.parts[op.inputs[0]]
@@ -203,7 +208,7 @@ class _Planner:
             offset += op.attrs["begin"] * after * self.code_bytes
         for name in op.outputs:
             size = self._bytes(name)
-            self.parts[name] = _Part(source.root, offset, size)
+            self._put(name, _Part(source.root, offset, size))
             offset += size
 
     def _place_result(self, index: int, op: Op) -> None:
@@ -218,7 +223,7 @@ class _Planner:
             apart = all(other == part or not other.overlaps(part) for other in operands)
             fits = part.size == self._bytes(name)
             if fits and apart and self.roots[part.root].region == "arena" and self._dies(part, index):
-                self.parts[name] = part
+                self._put(name, part)
                 return
         self._open(name, "arena", 0, first=index)
 
@@ -239,7 +244,7 @@ class _Planner:
 
     def _dies(self, part: _Part, index: int) -> bool:
         """Whether nothing reads ``part`` after operator ``index``."""
-        return all(self.last_use[name] <= index for name, other in self.parts.items() if other.overlaps(part))
+        return all(self.last_use[name] <= index for name in self.held[part.root] if self.parts[name].overlaps(part))
 
     def _buffers(self) -> list[Buffer]:
         last = [root.first for root in self.roots]

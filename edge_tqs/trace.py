@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
+from edge_tqs.interpret import slice_of
 from edge_tqs.shapes import conv_length
 from edge_tqs.system import Rollouts
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
@@ -178,7 +179,7 @@ def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
     if op.kind == "slice":
         # Axes count from the end: there may be more leading dimensions than the graph's batch.
         axis = op.attrs["axis"] - len(graph.tensors[op.inputs[0]].shape)
-        return [tf.gather(x, tf.range(op.attrs["begin"], op.attrs["begin"] + op.attrs["size"]), axis=axis)]
+        return [x[(..., *slice_of(op)[-1:], *[slice(None)] * (-1 - axis))]]
     if op.kind == "concat":
         axis = op.attrs["axis"] - len(graph.tensors[op.inputs[0]].shape)
         batch = max((tuple(value.shape[:axis]) for value in inputs), key=math.prod)

@@ -93,7 +93,7 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
         slow = make("slow")
         op, twin = fast.ops[0], slow.ops[0]
         chosen = kernel_of(fast, op, core)
-        if not chosen.source.startswith("kernels/arm/"):
+        if not chosen.sources[0].startswith("kernels/arm/"):
             return
         tables, reference = Tables(fast, core), Tables(slow, PORTABLE)
         if op.kind in ("add", "sub"):
