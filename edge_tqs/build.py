@@ -29,6 +29,7 @@ from edge_tqs.opening import Opened, open_model
 from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan
 from edge_tqs.quantize import SCHEMES, Activations, quantize
+from edge_tqs.refine import SEEDS as REFINE_SEEDS
 from edge_tqs.score import SEEDS, Sensitivity, score
 from edge_tqs.seeds import zero_data_seeds
 from edge_tqs.simulate import encode
@@ -86,11 +87,15 @@ class ModelRequest:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A model that was opened and scored. costs: bytes by weight and width."""
+    """A model that was opened and scored.
+
+    costs: bytes by weight and width. seeds: real windows that plans are refined on; None for zero-data ones.
+    """
 
     opened: Opened
     sensitivity: Sensitivity
     costs: Mapping[str, Mapping[int, int]]
+    seeds: Array | None = None
 
 
 def open_requested(request: ModelRequest, progress: Progress) -> Opened:
@@ -109,16 +114,20 @@ def open_requested(request: ModelRequest, progress: Progress) -> Opened:
 
 def score_model(opened: Opened, request: ModelRequest, progress: Progress) -> Scored:
     """Score the weights of an opened model. Raises UsageError."""
-    system, seeds = opened.system, None
-    if request.real_seeds:
+    system = opened.system
+
+    def real(count: int) -> Array | None:
+        if not request.real_seeds:
+            return None
         if request.training is None:
             raise UsageError("There is no data to take real seeds from", hint="Give a CSV with --data.")
-        seeds = request.training(system.window, request.horizon, SEEDS)[:, : system.seed_length(request.horizon)]
+        return request.training(system.window, request.horizon, count)[:, : system.seed_length(request.horizon)]
+
     sensitivity = score(
         system,
         horizon=request.horizon,
         draws=request.draws,
-        seeds=seeds,
+        seeds=real(SEEDS),
         seed=request.seed,
         model_hash=opened.model_hash,
         progress=lambda done, total: progress("scoring", done, total),
@@ -128,12 +137,12 @@ def score_model(opened: Opened, request: ModelRequest, progress: Progress) -> Sc
     )
     activations = request.activations or "int8"
     costs = weight_bytes(opened.loaded.graph, activations) if opened.loaded else estimated_bytes(system)
-    return Scored(opened, sensitivity, costs)
+    return Scored(opened, sensitivity, costs, real(REFINE_SEEDS))
 
 
 def chooser(scored: Scored, request: PlanRequest, progress: Progress | None = None) -> Chooser:
     """What finds the plan that ``request`` asks for, and the frontier around it."""
-    return Chooser(scored.opened.system, scored.sensitivity, scored.costs, request, progress)
+    return Chooser(scored.opened.system, scored.sensitivity, scored.costs, request, progress, scored.seeds)
 
 
 def fitted(

@@ -12,7 +12,7 @@ from edge_tqs.plan import Costs, Evidence, Plan
 from edge_tqs.refine import POINTS, SEEDS, Refiner, RefineSettings
 from edge_tqs.score import Sensitivity
 from edge_tqs.seeds import zero_data_seeds
-from edge_tqs.system import System
+from edge_tqs.system import Array, System
 
 Progress = Callable[[str, int, int], None]
 
@@ -48,7 +48,10 @@ class Choice:
 
 
 class Chooser:
-    """Plans of one scored model. ``progress(stage, done, total)`` is called while divergences are measured."""
+    """Plans of one scored model. ``progress(stage, done, total)`` is called while divergences are measured.
+
+    seeds: real windows (S, W, F) that a refinement measures on; zero-data ones when not given.
+    """
 
     def __init__(
         self,
@@ -57,12 +60,13 @@ class Chooser:
         costs: Costs,
         request: PlanRequest,
         progress: Progress | None = None,
+        seeds: Array | None = None,
     ) -> None:
         self._sensitivity, self._costs, self._request = sensitivity, costs, request
         self._scores = {tensor.name: tensor.tqs for tensor in sensitivity.tensors}
         self._shapes = {tensor.name: tensor.shape for tensor in sensitivity.tensors}
         self._sizes = {source: system.size(source) for source in system.weights}
-        self._system, self._progress = system, progress
+        self._system, self._progress, self._seeds = system, progress, seeds
         #: what the user should know of the plan, after plan()
         self.warnings: list[str] = []
         self._refiner: Refiner | None = None
@@ -111,12 +115,14 @@ class Chooser:
 
     def _refined(self, limits: Costs | None = None) -> Refiner:
         if self._refiner is None:
-            report, horizon = self._progress, self._sensitivity.horizon
+            report, horizon, seeds = self._progress, self._sensitivity.horizon, self._seeds
+            if seeds is None:
+                seeds = zero_data_seeds(self._system, SEEDS, horizon, self._sensitivity.seed)
             self._refiner = Refiner(
                 self._system,
                 self._scores,
                 self._costs,
-                zero_data_seeds(self._system, SEEDS, horizon, self._sensitivity.seed),
+                seeds,
                 horizon,
                 settings=self._request.refine,
                 limits=limits,
@@ -160,7 +166,8 @@ class Chooser:
 
     def _with_measured(self, made: Plan, rmse: float) -> Plan:
         assert made.evidence is not None
-        return replace(made, evidence=replace(made.evidence, measured_rmse=rmse, seeds_count=SEEDS))
+        assert self._refiner is not None
+        return replace(made, evidence=replace(made.evidence, measured_rmse=rmse, seeds_count=self._refiner.seeds_count))
 
 
 def mean_bits(made: Plan) -> float:

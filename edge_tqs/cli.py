@@ -94,7 +94,7 @@ model_options = options(
         type=click.Choice(["zero-data", "data"]),
         default="zero-data",
         show_default=True,
-        help="Score from windows made without data, or from training windows of the CSV.",
+        help="Score and refine on windows made without data, or on training windows of the CSV.",
     ),
     click.option(
         "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."

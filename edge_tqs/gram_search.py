@@ -141,24 +141,30 @@ class Search:
         pool = np.array(sorted(met))
         return self._first_of_widths(pool, self._damages(pool))
 
+    def neighbours(
+        self, taken: Assignment, reach: Array, sizes: Sequence[int], budget: int, keep: int
+    ) -> list[Assignment]:
+        """Up to ``keep`` assignments that change one or two weights of ``taken`` and fit ``budget``, the best first.
+
+        reach: (C,), the inner product of each choice's error with the error that ``taken`` was measured to have, which
+        the sum of its choices' errors only approximates. Those that would make it worse are left out.
+        """
+        cost, current = np.asarray(sizes, np.int64), np.array(taken)
+        one, two, owner = self._moves(current, cost, budget, reach)
+        moves: list[tuple[float, tuple[int, ...]]] = [
+            (float(one[c]), (int(c),)) for c in np.argsort(one, kind="stable")[:keep]
+        ]
+        for flat in np.argsort(two, axis=None, kind="stable")[:keep]:
+            pair = np.unravel_index(int(flat), two.shape)
+            moves.append((float(two[pair]), tuple(int(c) for c in pair)))
+        better = sorted(move for move in moves if move[0] < 0)
+        return [tuple(map(int, _moved(current, owner, choices))) for _, choices in better[:keep]]
+
     def _descend(self, taken: Array, cost: Array, budget: int, met: set[Assignment]) -> None:
         """Best flips and swaps from ``taken`` until none lowers the damage; ``met`` collects what is met."""
-        owner = np.empty(len(self.gram), np.int64)
-        for weight, options in enumerate(self.choices):
-            owner[list(options)] = weight
         while True:
             met.add(tuple(map(int, taken)))
-            now = taken[owner]  # for each choice, the one that its weight takes now
-            pull = self.gram[:, taken].sum(axis=1)
-            one = np.diag(self.gram) + self.gram[now, now] - 2 * self.gram[np.arange(len(now)), now]
-            one += 2 * (pull - pull[now])
-            grown = cost - cost[now]
-            room = budget - int(cost[taken].sum())
-            cross = self.gram - self.gram[now] - self.gram[:, now] + self.gram[np.ix_(now, now)]
-            two = one[:, None] + one[None, :] + 2 * cross
-            fits = (grown[:, None] + grown[None, :] <= room) & (owner[:, None] < owner[None, :])
-            two = np.where(fits, two, np.inf)
-            one = np.where(grown <= room, one, np.inf)
+            one, two, owner = self._moves(taken, cost, budget, self.gram[:, taken].sum(axis=1))
             for choice in np.argsort(one, kind="stable")[:ENUMERATED]:
                 if np.isfinite(one[choice]):
                     met.add(tuple(map(int, _moved(taken, owner, [choice]))))
@@ -167,6 +173,24 @@ class Search:
             if not least < -1e-12 * max(self.damage(taken.tolist()), 1e-300):
                 return
             taken = _moved(taken, owner, [flip] if one[flip] <= two[swap] else list(swap))
+
+    def _moves(self, taken: Array, cost: Array, budget: int, reach: Array) -> tuple[Array, Array, Array]:
+        """What each flip (C,) and each pair of flips (C, C) adds to the damage, infinite where it does not fit.
+
+        reach: (C,), inner products of each choice's error with that of ``taken``. Also gives each choice's weight.
+        """
+        owner = np.empty(len(self.gram), np.int64)
+        for weight, options in enumerate(self.choices):
+            owner[list(options)] = weight
+        now = taken[owner]  # for each choice, the one that its weight takes now
+        one = np.diag(self.gram) + self.gram[now, now] - 2 * self.gram[np.arange(len(now)), now]
+        one += 2 * (reach - reach[now])
+        grown = cost - cost[now]
+        room = budget - int(cost[taken].sum())
+        cross = self.gram - self.gram[now] - self.gram[:, now] + self.gram[np.ix_(now, now)]
+        two = one[:, None] + one[None, :] + 2 * cross
+        fits = (grown[:, None] + grown[None, :] <= room) & (owner[:, None] < owner[None, :])
+        return np.where(grown <= room, one, np.inf), np.where(fits, two, np.inf), owner
 
 
 def _moved(taken: Array, owner: Array, choices: Sequence[Any]) -> Array:

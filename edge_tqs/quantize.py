@@ -108,7 +108,7 @@ def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
     has codes of its own for each, it takes the first's.
     """
     changed: dict[str, Tensor] = {}
-    dense = [[op for op in whole.ops if op.kind == "fully_connected"] for whole in (graph, quantized)]
+    dense = [[op for op in whole.ops if op.kind in WEIGHTED] for whole in (graph, quantized)]
     for op, rounded in zip(*dense, strict=True):
         for name, source in zip(op.inputs[1:], rounded.inputs[1:], strict=True):
             codes = quantized.tensors[source]

@@ -3,7 +3,8 @@
 For every weight and choice (8 bits; 4 bits at each clip ratio) the weight is really rounded, the closed loop is rolled
 out, and d = yhat' - yhat, the divergence over all seeds, steps and channels, is kept. Small errors superpose: an
 assignment's divergence is about the sum of its d, its mean square x'Gx with the Gram matrix G = <d_a, d_b> / size. What
-is least there within the budget (gram_search) is rolled out jointly, and the best of those is taken.
+is least there within the budget (gram_search) is rolled out jointly. From the best of those, changes of one or two
+weights are predicted from the divergence that it really has, rolled out, and taken while they help.
 
 A shift of the output's bias costs nothing at run time and bends the trajectory too: r[c] = dyhat / dbias[c]. Ridge
 regression of d on r gives the shift that leaves least; being linear, it is taken out of every d before G is formed. It
@@ -16,7 +17,7 @@ activations, over the seeds given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +42,9 @@ SEEDS = 48
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 #: Assignments that are rolled out jointly.
 VERIFIED = 16
+#: Steps of one or two changed weights from the best of those, each of as many rolled out as NEIGHBOURS says.
+STEPS = 4
+NEIGHBOURS = 8
 #: Largest divergence of one value that counts, in the model's units: a rollout that ran away must not drown the rest.
 MOST = 30.0
 #: Points of a printed frontier.
@@ -110,6 +114,7 @@ class Refiner:
         self._rollout = system.trace(horizon, len(seeds))
         self._nominal = self._rollout({}, seeds).astype(np.float64)
         self._known: dict[Assignment, Measured] = {}
+        self._vectors: Array | None = None  # (C, P), the divergence of each choice, once measured
         self._options: list[tuple[int, int, float]] = []  # choice -> weight, width, clip
         for index, name in enumerate(self._names):
             for width in (self._pins[name],) if name in self._pins else self._useful(name):
@@ -118,15 +123,18 @@ class Refiner:
         self._responses = self._respond() if self.settings.bias_correction else None
         self._search = self._measure(progress or (lambda done, total: None))
 
+    @property
+    def seeds_count(self) -> int:
+        """Rollouts that every divergence is measured over."""
+        return len(self._seeds)
+
     def plan(self, budget: int) -> Plan:
         """The best plan within ``budget``. Raises UsageError as plan.plan does when nothing fits."""
         a_priori = self._from_plan(plan(self._scores, self.limits, budget, pins=self._pins))
         keep = VERIFIED if self.settings.verify else 1
         found = self._search.best(self._sizes(self.limits), budget, keep, [a_priori])
         if self.settings.verify:
-            found = list(dict.fromkeys([*found, a_priori]))
-            sizes = self._sizes(self.costs)
-            found.sort(key=lambda choice: (self._verified(choice).rmse, sum(sizes[c] for c in choice), choice))
+            found = [self._improved(self._least(dict.fromkeys([*found, a_priori])), budget)]
         return self._plan(found[0], budget if self.limits is self.costs else None)
 
     def within(self, divergence: float) -> Plan:
@@ -178,6 +186,7 @@ class Refiner:
                 vectors.append(self._roll([self._rounded(self._names[index], width, clip)]).reshape(-1))
                 progress(done + 1, count)
             stacked = self._without_shift(np.array(vectors))
+            self._vectors = stacked if settings.gram else None
             gram = stacked @ stacked.T / stacked.shape[1]
         groups = [tuple(c for c in range(count) if options[c][0] == index) for index in range(len(self._names))]
         if not settings.gram:
@@ -191,6 +200,26 @@ class Refiner:
                 for group in groups
             ]
         return Search(tuple(groups), tuple(width for _, width, _ in options), (gram + gram.T) / 2)
+
+    def _least(self, choices: Iterable[Assignment]) -> Assignment:
+        """The one that diverges least when rolled out; of equals the smallest."""
+        sizes = self._sizes(self.costs)
+        return min(choices, key=lambda choice: (self._verified(choice).rmse, sum(sizes[c] for c in choice), choice))
+
+    def _improved(self, choice: Assignment, budget: int) -> Assignment:
+        """Steps from ``choice`` to better neighbours, predicted from the divergence that it was measured to have."""
+        if self._vectors is None:
+            return choice
+        for _ in range(STEPS):
+            weights = [self._rounded(self._names[index], width, clip) for index, width, clip in self._taken(choice)]
+            measured = self._without_shift(self._roll(weights).reshape(1, -1))[0]
+            reach = self._vectors @ measured / measured.size
+            near = self._search.neighbours(choice, reach, self._sizes(self.limits), budget, NEIGHBOURS)
+            best = self._least([choice, *near])
+            if best == choice:
+                break
+            choice = best
+        return choice
 
     def _verified(self, choice: Assignment) -> Measured:
         """The divergence of ``choice`` rolled out, its bias corrected where that is wanted and helps."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.evidence import data, judge, methods, page, tables, zoo
+from benchmarks.evidence.records import code_hash, kept
 from benchmarks.evidence.statistics import geometric_mean, spearman
 from edge_tqs.system import Part, System
 
@@ -138,10 +139,19 @@ def test_the_judge_agrees_with_itself():
         assert judge.optimum(every, budget) <= divergence
 
 
-def test_a_bar_says_whether_it_is_met():
-    assert page.Bar("x", 0.7, 0.70).row()[-1] == "met"
-    assert page.Bar("x", 0.71, 0.70).row()[-1] == "**missed**"
-    assert page.Bar("x", 0.81, 0.82, most=False).row()[-1] == "**missed**"
+@pytest.mark.parametrize(
+    ("value", "most", "said"), [(0.7, True, "met"), (0.71, True, "**missed**"), (0.69, False, "**missed**")]
+)
+def test_a_bar_says_whether_it_is_met(value, most, said):
+    bar = page.Bar("x", lambda records: value, 0.70, most=most)
+    assert bar.row([record("a", full=1.0)])[-1] == said
+
+
+def test_an_interval_resamples_pairs():
+    records = [record(name, full=full) for name, full in (("a", 0.5), ("b", 1.0), ("c", 2.0))]
+    low, high = tables.interval(records, page.mean_ratio(tables.FULL, "HAWQ-V2", 1))
+    assert 0.5 <= low < 1.0 < high <= 2.0
+    assert tables.interval(records[:1], page.mean_ratio(tables.FULL, "HAWQ-V2", 2)) == pytest.approx((0.25, 0.25))
 
 
 def record(architecture, *, full):
@@ -172,6 +182,12 @@ def test_every_loss_is_listed_and_nothing_else():
     assert geometric_mean(tables.ratios(records, tables.FULL, "HAWQ-V2")) == pytest.approx(1.0)
 
 
+def test_a_record_is_measured_once(tmp_path):
+    made = iter([{"a": 1}, {"a": 2}])
+    assert kept(tmp_path / "x" / "m.json", lambda: next(made)) == {"a": 1}
+    assert kept(tmp_path / "x" / "m.json", lambda: next(made)) == {"a": 1}
+
+
 @pytest.mark.slow
 def test_the_command_writes_the_page():
     command = [sys.executable, "-m", "benchmarks.evidence", "--quick", "--without-peer"]
@@ -182,7 +198,9 @@ def test_the_command_writes_the_page():
     assert "@" not in text
     for plot in ("ranks", "budgets", "hawq"):
         assert (written.parent / f"evidence_{plot}.svg").read_text(encoding="utf-8").startswith("<svg")
-    records = [json.loads(file.read_text()) for file in written.parent.glob("judging-*-without-peer/*.json")]
+    records = [
+        json.loads(file.read_text()) for file in written.parent.glob(f"{code_hash()}/judging-*-without-peer/*.json")
+    ]
     assert {found["architecture"] for found in records} == {"mlp", "residual-mlp"}
     for found in records:
         # The unclipped, uncorrected plans are assignments that the exhaustive search tried.

@@ -343,15 +343,16 @@ def test_int16_codes_reach_beyond_the_calibrated_range():
         np.testing.assert_allclose(restored, expected, atol=0.02)
 
 
-def test_rounded_weights_are_what_the_codes_stand_for():
+@pytest.mark.parametrize("kind", KINDS)
+def test_rounded_weights_are_what_the_codes_stand_for(kind):
     rng = np.random.default_rng(6)
-    graph = random_graph(rng, "gru")
+    graph = random_graph(rng, kind)
     widths = dict.fromkeys(graph.weights(), 4)
     quantised = quantize(graph, widths, calibrate(graph, random_seeds(rng, graph, 4), 8))
     rounded = with_rounded_weights(graph, quantised)
     for tensors in graph.weights().values():
         for tensor in tensors:
-            step = np.abs(tensor.data).max(axis=1, keepdims=True) / 7
+            step = np.abs(tensor.data).max(axis=tuple(range(1, tensor.data.ndim)), keepdims=True) / 7
             error = np.abs(rounded.tensors[tensor.name].data - tensor.data)
             assert (error <= 0.51 * step).all()
             assert error.max() > 0

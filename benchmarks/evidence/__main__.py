@@ -3,18 +3,14 @@
     python -m benchmarks.evidence            about an hour on one core
     python -m benchmarks.evidence --quick    two models, no growth, written to build/evidence/quick
 
-What is done is kept in build/evidence: trained models, and one JSON a model as soon as it is measured. An interrupted
-run goes on from there; delete a file to have it measured again.
+What is done is kept in build/evidence: trained models, and one JSON a model as soon as it is measured, in a folder that
+is named after the code that measures. An interrupted run goes on there; delete build/evidence/models to train anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,25 +19,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.evidence import choose, evaluate, growth, page, peers, zoo
 from benchmarks.evidence.data import BUILD, ROOT
+from benchmarks.evidence.records import code_hash, kept
 
 #: Training seeds of each pair that settings are chosen on.
 CHOOSING_SEEDS = 1
 #: Architectures of a quick run: both are fast, and neither of their series is downloaded.
 QUICK = ("mlp", "residual-mlp")
-
-
-def kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What ``file`` holds, or else what ``make`` gives, written there."""
-    if not file.exists():
-        started = time.monotonic()
-        made = make()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(made) + "\n", encoding="utf-8")
-        partial.replace(file)
-        print(f"{file.stem}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
 
 
 def choosing(members: list[zoo.Member], root: Path) -> list[dict[str, Any]]:
@@ -76,7 +59,7 @@ def main() -> None:
     peer = not args.without_peer
     if peer:
         peers.prepare()
-    root = BUILD / "quick" if args.quick else BUILD
+    root = BUILD / ("quick" if args.quick else "full") / code_hash()
     choosers, judged = zoo.members(chooses=True), zoo.members(chooses=False)
     if args.quick:
         choosers, judged = (
@@ -87,8 +70,8 @@ def main() -> None:
         if not member.file.exists():
             zoo.trained(member)
     records = judging(judged, settings, root, peer=peer)
-    grown = {} if args.quick else kept(BUILD / "growth.json", growth.measure)
-    target = root if args.quick else ROOT / "docs"
+    grown = {} if args.quick else kept(root / "growth.json", growth.measure)
+    target = BUILD / "quick" if args.quick else ROOT / "docs"
     target.mkdir(parents=True, exist_ok=True)
     for file, text in page.files(records, asdict(settings), candidates, grown).items():
         (target / file).write_text(text, encoding="utf-8")

@@ -17,6 +17,8 @@ PLANNED = ("random", "weight error", "one-step noise", "HAWQ-V2", "leave-one-out
 PLAIN, FULL = "refined", "refined + clip + bias"
 #: Draws of the random ranking, a model.
 RANDOM = 200
+#: Resamplings of an interval.
+BOOTSTRAPS = 400
 
 
 def name(record: Record) -> str:
@@ -95,6 +97,18 @@ def grouped(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
     for record in records:
         found.setdefault((record["architecture"], record["series"]), []).append(record)
     return found
+
+
+def interval(records: Sequence[Record], figure: Callable[[Sequence[Record]], float]) -> tuple[float, float]:
+    """90 % bootstrap interval of a figure, pairs resampled with all their training seeds."""
+    pairs = list(grouped(records).values())
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(BOOTSTRAPS):
+        chosen = rng.integers(0, len(pairs), len(pairs))
+        drawn.append(figure([record for index in chosen for record in pairs[index]]))
+    low, high = np.quantile(drawn, [0.05, 0.95])
+    return float(low), float(high)
 
 
 def zoo_table(records: Sequence[Record]) -> str:
