@@ -18,7 +18,7 @@ from edge_tqs.graph_system import graph_system
 from edge_tqs.keras_model import load, load_keras
 from edge_tqs.keras_system import keras_system
 from edge_tqs.loaded import LoadedModel
-from edge_tqs.system import System
+from edge_tqs.system import System, checked_feedback
 from edge_tqs.tflite_import import load_tflite
 from edge_tqs.tflite_system import tflite_system
 
@@ -65,8 +65,7 @@ def open_model(
     refusal: ModelError
     if feedback is None or None not in feedback:
         try:
-            loaded = load(path, recurrence=recurrence, window=window)
-            return opened_graph(loaded)
+            return opened_graph(_fed_back(load(path, recurrence=recurrence, window=window), feedback))
         except ModelError as error:
             refusal = error
     else:
@@ -80,6 +79,16 @@ def open_model(
     except ModelError as error:
         raise (error if "known ahead" in refusal.message else refusal) from error
     return Opened(system, opener, file_hash(path), None, refusal)
+
+
+def _fed_back(loaded: LoadedModel, feedback: Sequence[int | None] | None) -> LoadedModel:
+    """``loaded`` with ``feedback``, in which no input is known ahead, in place of output i to input i."""
+    if feedback is None:
+        return loaded
+    graph = loaded.graph
+    sources = checked_feedback(graph.name, feedback, graph.forecast.channels, graph.forecast.channels)
+    known = tuple(source for source in sources if source is not None)
+    return replace(loaded, graph=replace(graph, forecast=replace(graph.forecast, feedback=known)))
 
 
 def opened_graph(loaded: LoadedModel) -> Opened:

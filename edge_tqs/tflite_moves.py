@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
+from edge_tqs.graph import MOST_JOINED
 from edge_tqs.tflite_file import FileOperator
 from edge_tqs.tflite_views import Growing, Import, Shape, View, blocks, refuse
 
@@ -182,10 +185,29 @@ def _join(op: FileOperator, growing: Growing, axis: int, sizes: list[int]) -> No
             names.append(growing.constant(growing.file.tensors[index].name, data.reshape(shaped(size))))
         else:
             names.append(growing.read(growing.view(op, index), shaped(size)))
+    if all(growing.tensors[name].data is not None for name in names):
+        raise refuse(op, "all that it joins is constant")
     if len(names) == 1:
         growing.views[op.outputs[0]] = growing.view(op, op.inputs[0])
         return
-    growing.write(op.outputs[0], "concat", names, shaped(length), axis=1 if before == 1 else 2)
+    along = 1 if before == 1 else 2
+    while len(names) > MOST_JOINED:
+        groups = [names[begin : begin + MOST_JOINED] for begin in range(0, len(names), MOST_JOINED)]
+        names = [_grouped(growing, group, along) for group in groups]
+    growing.write(op.outputs[0], "concat", names, shaped(length), axis=along)
+
+
+def _grouped(growing: Growing, names: list[str], axis: int) -> str:
+    """Some of what is joined, as one tensor."""
+    tensors = [growing.tensors[name] for name in names]
+    if len(names) == 1:
+        return names[0]
+    constants = [tensor.data for tensor in tensors if tensor.data is not None]
+    if len(constants) == len(names):
+        return growing.constant(f"{names[0]}/joined", np.concatenate(constants, axis))
+    first = tensors[0].shape
+    shape = (*first[:axis], sum(tensor.shape[axis] for tensor in tensors), *first[axis + 1 :])
+    return growing.op("concat", f"{names[0]}/joined", names, shape, axis=axis)
 
 
 MOVES: dict[str, Import] = {

@@ -123,6 +123,17 @@ def test_a_model_that_the_graph_holds_scores_alike_either_way(tmp_path: Path) ->
         assert ours.tqs == pytest.approx(keras_own.tqs, rel=1e-3)
 
 
+def test_a_graph_feeds_back_what_it_is_told(tmp_path: Path) -> None:
+    keras = layers()
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((6, 2)), keras.layers.GRU(5), keras.layers.Dense(2)]).save(path)
+    opened = open_model(path, feedback=(1, 0))
+    assert opened.loaded is not None
+    assert opened.loaded.graph.forecast.feedback == opened.system.feedback == (1, 0)
+    with pytest.raises(UsageError, match="2 inputs"):
+        open_model(path, feedback=(1, 2))
+
+
 def test_what_the_graph_does_not_hold_is_opened_to_be_scored_and_says_why_it_cannot_be_built(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     transformer().save(path)

@@ -285,6 +285,18 @@ def test_a_constant_sequence_is_cut_with_what_it_is_added_to() -> None:
     assert [graph.tensors[name].shape for name in add.inputs] == [(1, 2, 2), (1, 2, 2)]
 
 
+def test_more_are_joined_than_an_operator_takes() -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 13, 2))
+    parts = [made.value(f"part {n}", (1, 2)) for n in range(13)]
+    made.op("UNPACK", [x], parts, "UnpackOptions", num=13, axis=1)
+    constants = [made.constant(f"constant {n}", by_hand.normal(1, 2, seed=n)) for n in range(12)]
+    h = made.op("CONCATENATION", [*parts, *constants], [made.value("h", (1, 50))], "ConcatenationOptions", axis=1)
+    y = made.dense(h, "head", by_hand.normal(2, 50, scale=0.2), by_hand.normal(2))
+    joined = [len(op.inputs) for op in loaded(made.file([x], [y])).graph.ops if op.kind == "concat"]
+    assert joined == [10, 10, 3]
+
+
 def test_a_mean_over_time_and_a_sample_that_is_repeated() -> None:
     made = by_hand.Maker()
     x = made.value("x", (1, 6, 2))

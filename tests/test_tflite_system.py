@@ -20,6 +20,7 @@ from edge_tqs.divergence import add_rounding_noise
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.keras_system import keras_system
 from edge_tqs.litert import interpreter
+from edge_tqs.opening import open_model
 from edge_tqs.score import score
 from edge_tqs.system import System
 from edge_tqs.tensorflow_import import import_tensorflow
@@ -226,6 +227,32 @@ def test_a_quantised_model() -> None:
     refused(
         tflite_models.convert(wide_dense(), quantised=True), "is quantised: its tensor .* is INT8", "no optimizations"
     )
+
+
+@pytest.mark.parametrize("dtype", ["FLOAT16", "INT8", "INT4"])
+def test_constants_of_another_type(dtype: str) -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 4, 2))
+    made.constant("codes", np.zeros(16, np.int8), dtype)
+    y = made.dense(made.reshape(x, "flat", (1, 8)), "head", by_hand.normal(2, 8), by_hand.normal(2))
+    refused(made.file([x], [y]), f"is quantised: its tensor codes is {dtype}", "no optimizations")
+
+
+def test_a_window_of_open_length() -> None:
+    keras = import_tensorflow().keras
+    x = keras.Input((None, 3))
+    model = keras.Model(x, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x)))
+    refused(tflite_models.convert(model), "leaves the length of its window open", "fixed shape")
+
+
+def test_several_processes_give_the_same_scores(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(by_hand.lstm_model())
+    opened = open_model(path)
+    alone, together = (
+        score(opened.system, horizon=6, draws=2, workers=workers, opener=opened.opener) for workers in (1, 2)
+    )
+    assert alone == together
 
 
 def wide_dense() -> Any:
