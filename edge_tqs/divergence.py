@@ -12,9 +12,11 @@ import hashlib
 import json
 import os
 import signal
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -198,7 +200,8 @@ def _in_processes(
 ) -> Iterator[tuple[str, Array]]:
     """Spawned, not forked: TensorFlow's threads do not survive a fork."""
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (opener, experiment)) as pool:
-        futures = {pool.submit(_work_on, source): source for source in sources}
+        with _interrupts_ignored():  # by the workers, which are started here: Ctrl-C is the parent's to handle
+            futures = {pool.submit(_work_on, source): source for source in sources}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -206,9 +209,21 @@ def _in_processes(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C, in processes that are started meanwhile for good. Only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _start(opener: Opener, experiment: Experiment) -> None:
     global _work  # noqa: PLW0603  the state of a worker process, set once
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     system = opener()
     rollout = system.trace(experiment.horizon, len(experiment.seeds))

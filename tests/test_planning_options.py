@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -283,3 +287,34 @@ def test_a_model_that_cannot_be_built_is_scored_and_planned(
     code, _, err = run("score", *arguments[:-1], "power")
     assert code == 2
     assert "--exogenous power is no input column" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_score_goes_on_where_it_stopped(model: Path, tmp_path: Path, workers: int) -> None:
+    command = [sys.executable, "-m", "edge_tqs", "score", model, "--horizon", "256", "--draws", "400", "--json"]
+    command += ["--workers", str(workers)]
+    place = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+
+    def start() -> subprocess.Popen[str]:
+        texts = list(map(str, command))
+        return subprocess.Popen(texts, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    running = start()
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("*.npy")):
+        assert running.poll() is None, "it ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted" in err
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    assert kept
+    resumed, err = start().communicate(timeout=120)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    command += ["--no-cache"]
+    afresh, _ = start().communicate(timeout=120)
+    assert json.loads(resumed) == json.loads(afresh), err
