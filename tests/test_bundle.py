@@ -80,6 +80,22 @@ def test_the_agent_serves_int16_codes(tmp_path: Path) -> None:
             np.testing.assert_array_equal(hashes, expected.state_hashes[index])
 
 
+@pytest.mark.parametrize(("width", "refused"), [(4, True), (8, False)])
+def test_the_agent_refuses_what_tflite_runtime_would_compute_wrongly(tmp_path: Path, width: int, refused: bool) -> None:
+    rng = np.random.default_rng(9)
+    graph = quantized16(rng, random_graph(rng, "tcn"), (width,))
+    metadata = {"generator": "test", "plan": dict.fromkeys(graph.weights(), width), "source_hash": "00" * 32}
+    write_bundle(tmp_path / "bundle", tflite_model.write(graph, metadata), None, BOARD)
+    agent = library(tmp_path / "bundle")
+    load = agent.load_interpreter
+    agent.load_interpreter = lambda content: ("tflite", load(content)[1])
+    if refused:
+        with pytest.raises(agent.AgentError, match="tflite-runtime computes"):
+            agent.Forecaster(tmp_path / "bundle" / "model.tflite")
+    else:
+        assert agent.Forecaster(tmp_path / "bundle" / "model.tflite").runtime == "tflite"
+
+
 @contextmanager
 def served(bundle: Path) -> Iterator[Device]:
     with start_agent(BOARD, bundle) as running, Device(open_port(running.port), Times(answer=5)) as device:

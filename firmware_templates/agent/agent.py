@@ -106,6 +106,9 @@ class Forecaster:
         self._states = sorted(set(details) - {"x"}, key=lambda name: place[details[name]["index"]])
         self._scale, self._zero_point = details["x"]["quantization"]
         self.code_type = np.dtype(details["x"]["dtype"])
+        if self.runtime == "tflite" and self.code_type == np.int16 and 4 in about.get("plan", {}).values():
+            # It would compute convolutions of int16 samples with int4 weights wrongly, and report no error.
+            raise AgentError(f"tflite-runtime computes {path} wrongly. Try: python3 -m pip install ai-edge-litert")
         self._zero_states = {
             name: np.full(details[name]["shape"], details[name]["quantization"][1], self.code_type)
             for name in self._states
