@@ -10,6 +10,7 @@ from edge_tqs.c_text import plain
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Graph, Op
 from edge_tqs.memory import CODE_BYTES, WORD, Copy, MemoryPlan, Place
+from edge_tqs.operators import OPERATORS
 
 #: the counter of every loop, which a function that has one declares
 COUNTER = "i"
@@ -41,6 +42,8 @@ class Calls:
         remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
         if op.kind in COPIED:
             lines = self._copies(op)
+        elif op.kind in OPERATORS:
+            lines = self._own_call(index, op, kernel, operands)
         elif op.kind == "conv_1d":
             lines = self._convolution(index, op, kernel)
         else:
@@ -59,6 +62,12 @@ class Calls:
         ]
         scratch = self._scratch(index, kernel) if op.kind in WEIGHTED else []
         return _loop(count, f"{kernel.name}(&{layer}, {', '.join([*pointers, *scratch])});")
+
+    def _own_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
+        """The call of an operator that describes its own C: once, with all its operands."""
+        scratch = self._words(index) if kernel.scratch else []
+        pointers = [self._of(name) for name in (*operands, *op.outputs)]
+        return _loop(1, f"{kernel.name}(&{', '.join([self.tables.add_layer(op), *pointers, *scratch])});")
 
     def _convolution(self, index: int, op: Op, kernel: Kernel) -> list[str]:
         """The dense layer at each output sample."""
@@ -104,6 +113,9 @@ class Calls:
             return []
         if not kernel.scratch:
             return ["NULL"]
+        return self._words(index)
+
+    def _words(self, index: int) -> list[str]:
         # The arena is aligned, and so is each scratch in it.
         return [f"(uint32_t *)(void *)({self.pointer(Place('arena', self.plan.scratch[index], 0))})"]
 

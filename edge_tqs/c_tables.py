@@ -26,6 +26,7 @@ from edge_tqs.c_text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Graph, Op
 from edge_tqs.memory import CODE_BYTES, WORD
+from edge_tqs.operators import OPERATORS, Table
 
 TAPS_SOURCE = "kernels/tqs_taps_s8.c"
 #: operators that are nothing but copies of bytes
@@ -60,6 +61,9 @@ class Kernel:
 
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
+    if op.kind in OPERATORS:
+        call = OPERATORS[op.kind].call(graph, op)
+        return Kernel(call.kernel, (f"kernels/{call.kernel}.c", *call.sources), -(-call.scratch // WORD))
     if graph.activations == "int16":
         return _wide_kernel(graph, op)
     if op.kind in WEIGHTED:
@@ -127,6 +131,8 @@ class Tables:
         Raises ModelError for an operator without a kernel, or whose parameters no kernel takes.
         """
         name = self._name(identifier(op.outputs[0]))
+        if op.kind in OPERATORS:
+            return self._operator(op, name)
         if self.graph.activations == "int16":
             return self._wide_layer(op, name)
         if op.kind in WEIGHTED:
@@ -170,6 +176,16 @@ class Tables:
         """Add the codes of a constant that an operator reads as it reads activations; return the array's C name."""
         wanted, code = self._name(f"{identifier(name)}_codes"), self.graph.activations
         return self._add_shared(f"{code}_t", wanted, constant_codes(self.graph, name).astype(code), plain(name))
+
+    def _operator(self, op: Op, name: str) -> str:
+        call, fields = OPERATORS[op.kind].call(self.graph, op), dict[str, object]()
+        for field, value in call.fields.items():
+            if isinstance(value, Table):
+                value_name = f"{name}_{field}"
+                fields[field] = self._add_shared(value.c_type, value_name, value.values, value.remark)
+            else:
+                fields[field] = value
+        return self._add_struct(call.layer_type, name, fields)
 
     def _wide_layer(self, op: Op, name: str) -> str:
         kernel, layer = _wide_kernel(self.graph, op).name, c_tables16.layer(self.graph, op, self._size(op))

@@ -21,6 +21,7 @@ concat             2 to 10 of one shape    axis: int, 1 or more, the one along w
                    but for the axis
 mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
 reshape            x                       (none; the output's shape says it)
+transpose          x (1,A,B)               (none); gives (1,B,A)
 quantize           x                       (none; codes to codes of another scale; only in integer graphs)
 =================  ======================  ==========================================================================
 
@@ -66,6 +67,7 @@ OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "concat": (2, MOST_JOINED, frozenset({"axis"})),
     "mean": (1, 1, frozenset()),
     "reshape": (1, 1, frozenset()),
+    "transpose": (1, 1, frozenset()),
     "quantize": (1, 1, frozenset()),
 }
 

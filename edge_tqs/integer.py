@@ -36,7 +36,7 @@ BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
 #: the only output quantisation that the kernels of these operators know
 FIXED_OUTPUTS: dict[str, tuple[float, int]] = {"logistic": (1 / 256, -128), "tanh": (1 / 128, 0)}
 #: operators that move codes without changing them: output quantisation is input quantisation
-MOVING_KINDS = frozenset({"split", "slice", "reshape", "concat"})
+MOVING_KINDS = frozenset({"split", "slice", "reshape", "concat", "transpose"})
 
 
 @dataclass(frozen=True)

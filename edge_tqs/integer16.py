@@ -20,8 +20,8 @@ from edge_tqs import integer, reduction
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op, Quant
 from edge_tqs.integer import AddParams, LeakyReluParams, MulParams, QuantizeParams
-from edge_tqs.interpret import taps
 from edge_tqs.sigmoid_table import SIGMOID_TABLE
+from edge_tqs.taps import taps
 
 Array = npt.NDArray[Any]
 Codes16 = npt.NDArray[np.int16]

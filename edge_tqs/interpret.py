@@ -6,7 +6,7 @@ window x horizon times (48 x 96 = 4,608).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
+from edge_tqs.operators import OPERATORS
 from edge_tqs.rollout import Rollout, Step, closed_loop
-from edge_tqs.shapes import conv_length
+from edge_tqs.taps import taps
 
 Array = npt.NDArray[Any]
 Slots = list[Any]
@@ -119,6 +120,8 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
                 values[slot] = whole[..., index * width : (index + 1) * width]
 
         return split
+    if op.kind in OPERATORS:
+        return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, out)
     raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
 
 
@@ -141,16 +144,6 @@ def compile_concat(graph: Graph, op: Op, inputs: list[int], out: int) -> Action:
         )
 
     return join
-
-
-def taps(x: Array, weight_shape: tuple[int, ...], op: Op, padding: Any) -> Array:
-    """What each output sample of a conv_1d reads: x (N, W, I) to (N, W', K * I), ``padding`` where it looks beyond."""
-    attrs, count, channels = op.attrs, weight_shape[1], weight_shape[2]
-    length = conv_length(x.shape[1], count, attrs)
-    padded = np.pad(x, ((0, 0), (attrs["left"], attrs["right"]), (0, 0)), constant_values=padding)
-    first = np.arange(length)[:, None] * attrs["stride"]
-    read: Array = padded[:, first + np.arange(count) * attrs["dilation"]]
-    return read.reshape(x.shape[0], length, count * channels)
 
 
 def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
@@ -185,6 +178,15 @@ def _compile_fully_connected(graph: Graph, op: Op, inputs: list[int], out: int) 
 def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
     def apply(values: Slots) -> None:
         values[out] = function(values[a])
+
+    return apply
+
+
+def compile_function(function: Callable[..., Array], inputs: Sequence[int], out: int) -> Action:
+    """A function of several slots."""
+
+    def apply(values: Slots) -> None:
+        values[out] = function(*(values[slot] for slot in inputs))
 
     return apply
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Graph, Op
+from edge_tqs.operators import OPERATORS
 
 RUNTIMES = ("litert", "tflite-runtime", "tflm", "c")
 #: those that run int4 weights beside int16 activations
@@ -81,6 +82,12 @@ TABLE: dict[Kernel, dict[str, str]] = {
     Kernel("elu"): {},
     Kernel("elu", "int16"): dict.fromkeys(RUNTIMES, _NO_ELU),
     **{Kernel(operator, activation): {} for operator in _ELEMENTWISE for activation in ("int8", "int16")},
+    **{
+        Kernel(kind, activation): dict(operator.refused.get(activation, {}))
+        for kind, operator in OPERATORS.items()
+        for activation in ("int8", "int16")
+        if kind not in WEIGHTED
+    },
 }
 
 

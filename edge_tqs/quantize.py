@@ -19,7 +19,6 @@ from edge_tqs.calibration import Range, Ranges
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
-    FIXED_OUTPUTS,
     HIGH,
     LEAST_SPAN,
     LOW,
@@ -29,6 +28,7 @@ from edge_tqs.integer import (
     quantize_bias,
     quantize_weight,
 )
+from edge_tqs.operators import OPERATORS
 
 #: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
@@ -79,7 +79,7 @@ def quantize(
     missing = [name for name, tensor in graph.tensors.items() if tensor.data is None and name not in ranges.bounds]
     if missing:
         raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
-    pinned, families = _pin(graph)
+    pinned, families = _pin(graph, scheme)
     for op in pinned.ops:
         if op.kind in scheme.refused:
             raise ModelError(
@@ -161,7 +161,7 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
     return roots, copies
 
 
-def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
+def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
     """Give each tensor its family, and cut loose what would have to be in two.
 
     A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of a group, of logistic
@@ -172,7 +172,7 @@ def _pin(graph: Graph) -> tuple[Graph, dict[str, Family]]:
     families: dict[str, Family] = {graph.input: ("loop", "")}
     families |= {state.input: ("state", state.name) for state in graph.states}
     families |= {name: ("group", tensor.group) for name, tensor in graph.tensors.items() if tensor.group}
-    families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in FIXED_OUTPUTS}
+    families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in scheme.fixed_outputs}
     roots, copies = _roots(graph, families)
     tensors, ops = dict(graph.tensors), list[Op]()
     for index, op in enumerate(graph.ops):
@@ -239,6 +239,16 @@ def _saturation(graph: Graph, members: set[str], scheme: Scheme) -> float:
     return max(scheme.saturation.get(kind, np.inf) for kind in kinds) if kinds else np.inf
 
 
+def _fixed_outputs(activations: Activations, known: Mapping[str, tuple[float, int]]) -> dict[str, tuple[float, int]]:
+    """``known`` and what the operators say of themselves."""
+    own = {kind: operator.fixed_output.get(activations) for kind, operator in OPERATORS.items()}
+    return dict(known) | {kind: fixed for kind, fixed in own.items() if fixed is not None}
+
+
+def _saturations(known: Mapping[str, float]) -> dict[str, float]:
+    return {kind: operator.saturation for kind, operator in OPERATORS.items()} | dict(known)
+
+
 def affine(low: float, high: float) -> Quant:
     """The int8 quantisation of [low, high], stretched to hold 0; [0, 1] where it is too narrow to mean anything."""
     low, high = min(low, 0.0), max(high, 0.0)
@@ -251,22 +261,25 @@ def affine(low: float, high: float) -> Quant:
 
 SCHEMES: dict[Activations, Scheme] = {
     "int8": Scheme(
-        fixed_outputs=integer.FIXED_OUTPUTS,
-        saturation={"logistic": 6.25, "tanh": 3.125},  # ln(511) and atanh(255/256), rounded up
+        fixed_outputs=_fixed_outputs("int8", integer.FIXED_OUTPUTS),
+        saturation=_saturations({"logistic": 6.25, "tanh": 3.125}),  # ln(511) and atanh(255/256), rounded up
         headroom=1.0,
         quant=affine,
         codes=integer.quantize_activations,
         bias_type="int32",
     ),
     "int16": Scheme(
-        fixed_outputs=integer16.FIXED_OUTPUTS,
-        saturation={"logistic": 10.67, "tanh": 5.34},  # 255 / 24 and its half, the table's end, rounded up
+        fixed_outputs=_fixed_outputs("int16", integer16.FIXED_OUTPUTS),
+        saturation=_saturations(
+            {"logistic": 10.67, "tanh": 5.34}
+        ),  # 255 / 24 and its half, the table's end, rounded up
         # Two of the 16 bits. What they would resolve is far below the weights' error; what leaves the range is not.
         headroom=4.0,
         quant=integer16.symmetric,
         codes=integer16.quantize_activations,
         bias_type="int64",
-        refused=frozenset({"elu"}),
+        refused=frozenset({"elu"})
+        | {kind for kind, operator in OPERATORS.items() if "c" in operator.refused.get("int16", {})},
     ),
 }
 

@@ -84,6 +84,11 @@ def _reshape(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequenc
     return len(outputs) == 1 and math.prod(inputs[0]) == math.prod(outputs[0])
 
 
+def _transpose(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    x = inputs[0]
+    return len(x) == 3 and outputs == [(x[0], x[2], x[1])]
+
+
 _RULES: dict[str, Rule] = {
     "fully_connected": _fully_connected,
     "conv_1d": _conv_1d,
@@ -95,4 +100,5 @@ _RULES: dict[str, Rule] = {
     "concat": _concat,
     "mean": _mean,
     "reshape": _reshape,
+    "transpose": _transpose,
 }

@@ -7,7 +7,7 @@ which is exact below 2^53.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ import numpy.typing as npt
 from edge_tqs import integer, integer16, reduction
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Array, Graph, Op, Quant
-from edge_tqs.interpret import compile_concat, slice_of, taps
+from edge_tqs.interpret import compile_concat, compile_function, slice_of
+from edge_tqs.operators import OPERATORS
 from edge_tqs.rollout import Rollout, Step, closed_loop
+from edge_tqs.taps import taps
 
 Slots = list[Any]
 Action = Callable[[Slots], None]
@@ -99,8 +101,10 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     inputs = [slots[name] for name in op.inputs]
     outputs = [slots[name] for name in op.outputs]
     a, out = inputs[0], outputs[0]
+    if op.kind in OPERATORS:
+        return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, out)
     if graph.activations == "int16" and op.kind not in integer.MOVING_KINDS:
-        return _compile_function(integer16.operator(graph, op), inputs[: 2 if op.kind in BINARY else 1], out)
+        return compile_function(integer16.operator(graph, op), inputs[: 2 if op.kind in BINARY else 1], out)
     if op.kind == "fully_connected":
         return _compile_unary(_dense(graph, op), a, out)
     if op.kind == "conv_1d":
@@ -162,13 +166,6 @@ def _pair_table(graph: Graph, op: Op) -> npt.NDArray[np.int8]:
 def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
     def apply(values: Slots) -> None:
         values[out] = function(values[a])
-
-    return apply
-
-
-def _compile_function(function: Callable[..., Array], inputs: Sequence[int], out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = function(*(values[slot] for slot in inputs))
 
     return apply
 

@@ -9,14 +9,14 @@ sequence that is the model's input needs a RESHAPE. docs/format.md names the ten
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import pack_int4
+from edge_tqs.operators import OPERATORS, Builtin
 
 SIGNATURE_KEY = "serving_default"
 METADATA_NAME = "edge_tqs"
@@ -29,35 +29,25 @@ TENSOR_TYPES: dict[DType, str] = {"int8": "INT8", "int4": "INT4", "int16": "INT1
 FUSED_ACTIVATIONS = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}
 
 
-@dataclass(frozen=True)
-class Operator:
-    """How an operator is written: schema name, the lowest version with int8, its table of options, and the lowest
-    version with int16 (0: there is none).
-    """
-
-    builtin: str
-    version: int
-    options: str | None = None
-    version_int16: int = 0
-
-
-OPERATORS: dict[str, Operator] = {
-    "fully_connected": Operator("FULLY_CONNECTED", 4, "FullyConnectedOptions", 7),
-    "conv_2d": Operator("CONV_2D", 3, "Conv2DOptions", 4),
-    "pad": Operator("PAD", 2, "PadOptions", 3),
-    "concat": Operator("CONCATENATION", 2, "ConcatenationOptions", 3),
-    "mean": Operator("MEAN", 2, "ReducerOptions", 3),
-    "add": Operator("ADD", 2, "AddOptions", 3),
-    "sub": Operator("SUB", 2, "SubOptions", 5),
-    "mul": Operator("MUL", 2, "MulOptions", 4),
-    "logistic": Operator("LOGISTIC", 2, None, 3),
-    "tanh": Operator("TANH", 2, None, 3),
-    "elu": Operator("ELU", 1),
-    "leaky_relu": Operator("LEAKY_RELU", 2, "LeakyReluOptions", 2),
-    "split": Operator("SPLIT", 2, "SplitOptions", 4),
-    "slice": Operator("SLICE", 2, "SliceOptions", 4),
-    "reshape": Operator("RESHAPE", 1, "ReshapeOptions", 1),
-    "quantize": Operator("QUANTIZE", 1, "QuantizeOptions", 2),
+#: By what kernels and operators call them.
+BUILTINS: dict[str, Builtin] = {
+    "fully_connected": Builtin("FULLY_CONNECTED", 4, "FullyConnectedOptions", 7),
+    "conv_2d": Builtin("CONV_2D", 3, "Conv2DOptions", 4),
+    "pad": Builtin("PAD", 2, "PadOptions", 3),
+    "concat": Builtin("CONCATENATION", 2, "ConcatenationOptions", 3),
+    "mean": Builtin("MEAN", 2, "ReducerOptions", 3),
+    "add": Builtin("ADD", 2, "AddOptions", 3),
+    "sub": Builtin("SUB", 2, "SubOptions", 5),
+    "mul": Builtin("MUL", 2, "MulOptions", 4),
+    "logistic": Builtin("LOGISTIC", 2, None, 3),
+    "tanh": Builtin("TANH", 2, None, 3),
+    "elu": Builtin("ELU", 1),
+    "leaky_relu": Builtin("LEAKY_RELU", 2, "LeakyReluOptions", 2),
+    "split": Builtin("SPLIT", 2, "SplitOptions", 4),
+    "slice": Builtin("SLICE", 2, "SliceOptions", 4),
+    "reshape": Builtin("RESHAPE", 1, "ReshapeOptions", 1),
+    "quantize": Builtin("QUANTIZE", 1, "QuantizeOptions", 2),
+    **{name: builtin for operator in OPERATORS.values() for name, builtin in operator.builtins.items()},
 }
 
 
@@ -140,6 +130,30 @@ class _Lowering:
         signature.inputs, signature.outputs = name_all("x", subgraph.inputs), name_all("y", subgraph.outputs)
         return signature
 
+    # --- for operators that write themselves: operators.Writer --------------------------------------------------------
+
+    def append(self, builtin: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
+        self._append(builtin, inputs, outputs, **options)
+
+    def constant(self, *values: int, scalar: bool = False) -> int:
+        return self._constant(*values, scalar=scalar)
+
+    def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "") -> int:
+        if not dtype:
+            return self._helper(name, shape, like)
+        if name in self.index_of:
+            return self.index_of[name]
+        return self._tensor(Tensor(name, shape, cast(DType, dtype)), shape)
+
+    def known(self, name: str) -> bool:
+        return name in self.index_of
+
+    def written_shape(self, name: str) -> tuple[int, ...]:
+        return self._written_shape(name)
+
+    def bias(self, op: Op) -> int:
+        return self._bias(op)
+
     def _written_shape(self, name: str) -> tuple[int, ...]:
         """A sequence or a filter (rank 3) as an image; what the signature names keeps its shape."""
         graph, shape = self.graph, self.graph.tensors[name].shape
@@ -209,7 +223,7 @@ class _Lowering:
     # --- operators --------------------------------------------------------------------------------------------------
 
     def _append(self, kind: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
-        known, s = OPERATORS[kind], self.schema
+        known, s = BUILTINS[kind], self.schema
         if kind not in self.code_of:
             code = s.OperatorCodeT()
             code.builtinCode = getattr(s.BuiltinOperator, known.builtin)
@@ -230,7 +244,9 @@ class _Lowering:
         read = self.index_of.__getitem__ if op.kind == "reshape" else self._read
         inputs = [read(name) for name in op.inputs]
         outputs = [self.index_of[name] for name in op.outputs]
-        if op.kind == "fully_connected":
+        if op.kind in OPERATORS:
+            OPERATORS[op.kind].write(self, op, inputs, outputs)
+        elif op.kind == "fully_connected":
             self._append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
         elif op.kind == "split":
             axis = len(self._written_shape(op.outputs[0])) - 1

@@ -11,7 +11,8 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Array, DType, Forecast, Graph, Op, Quant, State, Tensor
 from edge_tqs.integer import unpack_int4
-from edge_tqs.tflite_lower import FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, OPERATORS, SIGNATURE_KEY, TENSOR_TYPES
+from edge_tqs.operators import OPERATORS
+from edge_tqs.tflite_lower import BUILTINS, FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, SIGNATURE_KEY, TENSOR_TYPES
 
 _NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64}
 
@@ -30,15 +31,17 @@ class _Raising:
         self.model = model
         self.subgraph = model.subgraphs[0]
         self.types: dict[int, DType] = {getattr(schema.TensorType, name): dtype for dtype, name in TENSOR_TYPES.items()}
-        self.kinds = {getattr(schema.BuiltinOperator, known.builtin): kind for kind, known in OPERATORS.items()}
+        self.kinds = {getattr(schema.BuiltinOperator, known.builtin): kind for kind, known in BUILTINS.items()}
         self.activations = {
             getattr(schema.ActivationFunctionType, name): fused for fused, name in FUSED_ACTIVATIONS.items()
         }
-        self.name = _text(self.subgraph.name)
+        self._graph = _text(self.subgraph.name)
         self.tensors = [self._tensor(tensor) for tensor in self.subgraph.tensors]
+        self.own = {name: operator for operator in OPERATORS.values() for name in operator.builtins}
         self.steps = [(self._kind(operator), operator) for operator in self.subgraph.operators]
+        self._makers = {int(op.outputs[0]): op for _, op in self.steps}
         #: by output: what makes the images that tflite_lower adds
-        self.made_by = {int(op.outputs[0]): op for kind, op in self.steps if kind in ("reshape", "pad", "conv_2d")}
+        self._made_by = {int(op.outputs[0]): op for kind, op in self.steps if kind in ("reshape", "pad", "conv_2d")}
 
     def graph(self, forecast: Forecast, sources: Mapping[str, str]) -> Graph:
         ops: list[Op] = []
@@ -46,11 +49,15 @@ class _Raising:
             x, out = int(op.inputs[0]), int(op.outputs[0])
             if kind == "reshape" and self._added(out, x, "/in", "/image"):
                 continue  # an image of x, which its readers are raised to read as x
+            if kind in self.own:
+                read = self.own[kind].read(self, kind, op)
+                ops += [] if read is None else [read]
+                continue
             if kind == "pad" or (kind == "conv_2d" and self._is_dense(op)):
                 continue  # raised with the operator that reads it
-            if kind == "reshape" and x in self.made_by and self._added(x, out, "/out"):
-                layer = self.made_by[x]
-                flat = self.made_by[_checked(layer.inputs[0], len(self.tensors))].inputs[0]
+            if kind == "reshape" and x in self._made_by and self._added(x, out, "/out"):
+                layer = self._made_by[x]
+                flat = self._made_by[_checked(layer.inputs[0], len(self.tensors))].inputs[0]
                 self._flatten_weight(int(layer.inputs[1]))
                 ops.append(self._dense([flat, *layer.inputs[1:]], op.outputs, layer.builtinOptions))
             elif kind == "conv_2d":
@@ -65,7 +72,7 @@ class _Raising:
         used |= {*inputs.values(), *outputs.values()}
         tensors = {t.name: self._with_source(t, sources, weights) for t in self.tensors if t.name in used}
         states = tuple(State(name, inputs[name], outputs[name]) for name in inputs if name != "x")
-        return Graph(self.name, tensors, tuple(ops), inputs["x"], outputs["y"], states, forecast).check()
+        return Graph(self._graph, tensors, tuple(ops), inputs["x"], outputs["y"], states, forecast).check()
 
     def _signature(self) -> tuple[dict[str, str], dict[str, str]]:
         for signature in self.model.signatureDefs or ():
@@ -74,7 +81,18 @@ class _Raising:
                 outputs = {_text(entry.name): self._name(entry.tensorIndex) for entry in signature.outputs}
                 if inputs.keys() - {"x"} == outputs.keys() - {"y"} and "x" in inputs and "y" in outputs:
                     return inputs, outputs
-        raise ModelError(f"{self.name}: no signature {SIGNATURE_KEY} with x, y and each state on both sides")
+        raise ModelError(f"{self._graph}: no signature {SIGNATURE_KEY} with x, y and each state on both sides")
+
+    # --- for operators that read themselves: operators.Reader ---------------------------------------------------------
+
+    def name(self, index: int) -> str:
+        return self._name(self._base(index))
+
+    def operand(self, index: int) -> Array:
+        return self._operand(index)
+
+    def made_by(self, index: int) -> Any:
+        return self._makers.get(int(index))
 
     # --- images -----------------------------------------------------------------------------------------------------
 
@@ -96,11 +114,11 @@ class _Raising:
     def _is_dense(self, conv: Any) -> bool:
         """Whether a convolution is what an int4 fully_connected was lowered to."""
         image = int(conv.inputs[0])
-        return image in self.made_by and self._added(image, int(self.made_by[image].inputs[0]), "/in")
+        return image in self._made_by and self._added(image, int(self._made_by[image].inputs[0]), "/in")
 
     def _base(self, index: int) -> int:
         """The sequence that ``index`` is an image of, or itself."""
-        made = self.made_by.get(int(index))
+        made = self._made_by.get(int(index))
         if made is not None and self._added(index, int(made.inputs[0]), "/image"):
             return int(made.inputs[0])
         return int(index)
@@ -111,17 +129,19 @@ class _Raising:
         if len(shape) != IMAGE_RANK:
             return tensor
         if shape[1] != 1:
-            raise ModelError(f"{self.name}: {tensor.name} {shape} is no sequence: its height is not 1")
+            raise ModelError(f"{self._graph}: {tensor.name} {shape} is no sequence: its height is not 1")
         flat = (shape[0], *shape[2:])
         data = None if tensor.data is None else tensor.data.reshape(flat)
         return Tensor(tensor.name, flat, tensor.dtype, data, tensor.quant)
 
     def _conv_1d(self, op: Any) -> Op:
         x, left, right = int(op.inputs[0]), 0, 0
-        if x in self.made_by and self._name(x).startswith(f"{self._name(self._base(self.made_by[x].inputs[0]))}/pad "):
-            padding = self._operand(self.made_by[x].inputs[1])
+        if x in self._made_by and self._name(x).startswith(
+            f"{self._name(self._base(self._made_by[x].inputs[0]))}/pad "
+        ):
+            padding = self._operand(self._made_by[x].inputs[1])
             left, right = (int(value) for value in padding[2])
-            x = int(self.made_by[x].inputs[0])
+            x = int(self._made_by[x].inputs[0])
         options = op.builtinOptions
         dense = self._dense([self._base(x), *op.inputs[1:]], op.outputs, options)
         attrs = {"stride": int(options.strideW), "dilation": int(options.dilationWFactor), "left": left, "right": right}
@@ -135,11 +155,11 @@ class _Raising:
     def _tensor(self, tensor: Any) -> Tensor:
         name = _text(tensor.name)
         if tensor.type not in self.types:
-            raise ModelError(f"{self.name}: tensor {name} has the unsupported type {tensor.type}")
+            raise ModelError(f"{self._graph}: tensor {name} has the unsupported type {tensor.type}")
         dtype: DType = self.types[tensor.type]
         shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
         if any(size < 1 for size in shape):
-            raise ModelError(f"{self.name}: tensor {name} has the shape {shape}")
+            raise ModelError(f"{self._graph}: tensor {name} has the shape {shape}")
         raw = self.model.buffers[_checked(tensor.buffer, len(self.model.buffers))].data
         data = None if tensor.buffer == 0 else self._data(name, dtype, shape, raw)
         return Tensor(name, shape, dtype, data, self._quant(name, tensor.quantization))
@@ -149,7 +169,7 @@ class _Raising:
         stored = np.frombuffer(bytes(raw), np.uint8)
         expected = (size + 1) // 2 if dtype == "int4" else size * np.dtype(_NUMPY_TYPES[dtype]).itemsize
         if stored.size != expected:
-            raise ModelError(f"{self.name}: tensor {name} {shape} {dtype} holds {stored.size} bytes, not {expected}")
+            raise ModelError(f"{self._graph}: tensor {name} {shape} {dtype} holds {stored.size} bytes, not {expected}")
         flat = unpack_int4(stored, size) if dtype == "int4" else stored.view(_NUMPY_TYPES[dtype])
         return flat.reshape(shape).copy()
 
@@ -159,10 +179,10 @@ class _Raising:
         scale = np.array(quantization.scale, np.float32)
         zero_points = {int(value) for value in quantization.zeroPoint}
         if not (np.isfinite(scale).all() and (scale > 0).all()) or len(zero_points) != 1:
-            raise ModelError(f"{self.name}: tensor {name} has an impossible scale or zero point")
+            raise ModelError(f"{self._graph}: tensor {name} has an impossible scale or zero point")
         zero_point = zero_points.pop()
         if not -128 <= zero_point <= 127:
-            raise ModelError(f"{self.name}: tensor {name} has the zero point {zero_point}")
+            raise ModelError(f"{self._graph}: tensor {name} has the zero point {zero_point}")
         return Quant(scale, zero_point)
 
     def _with_source(self, tensor: Tensor, sources: Mapping[str, str], weights: set[str]) -> Tensor:
@@ -175,7 +195,7 @@ class _Raising:
             shape = (weight.shape[0], weight.shape[3])
             self.tensors[index] = Tensor(weight.name, shape, weight.dtype, weight.data.reshape(shape), weight.quant)
         elif len(weight.shape) != 2:  # two readers share a weight: the first has flattened it
-            raise ModelError(f"{self.name}: convolution {weight.name} {weight.shape} is not 1x1")
+            raise ModelError(f"{self._graph}: convolution {weight.name} {weight.shape} is not 1x1")
 
     # --- operators --------------------------------------------------------------------------------------------------
 
@@ -184,7 +204,7 @@ class _Raising:
         number = max(code.builtinCode, code.deprecatedBuiltinCode)
         if number not in self.kinds:
             raise ModelError(
-                f"{self.name}: operator {number} is not one that edge-tqs writes",
+                f"{self._graph}: operator {number} is not one that edge-tqs writes",
                 hint="Build the model again from its .keras file.",
             )
         return self.kinds[number]
@@ -218,13 +238,13 @@ class _Raising:
             names = names[:2]
         activation = self.activations.get(options.fusedActivationFunction)
         if activation is None:
-            raise ModelError(f"{self.name}: {names[1]} has an unsupported fused activation")
+            raise ModelError(f"{self._graph}: {names[1]} has an unsupported fused activation")
         return Op("fully_connected", names, (self._name(outputs[0]),), {"activation": activation})
 
     def _operand(self, index: int) -> Array:
         data = self.tensors[_checked(index, len(self.tensors))].data
         if data is None:
-            raise ModelError(f"{self.name}: operand {self._name(index)} is not a constant")
+            raise ModelError(f"{self._graph}: operand {self._name(index)} is not a constant")
         return data
 
 

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
 from edge_tqs.interpret import slice_of
+from edge_tqs.operators import OPERATORS
 from edge_tqs.shapes import conv_length
 from edge_tqs.system import Rollouts
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
@@ -189,6 +190,8 @@ def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
     if op.kind == "reshape":
         before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
         return [tf.reshape(x, (*x.shape[: x.shape.rank - len(before) + 1], *after[1:]))]
+    if op.kind in OPERATORS:
+        return [OPERATORS[op.kind].traced(tf, graph, op)(*inputs)]
     raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
 
 

@@ -195,6 +195,16 @@ MODELS: dict[str, Make] = {
         dense(),
     ),
     "dense on samples": sequential(dense(4, "relu"), dense(2), flatten, dense()),
+    "exchanged": sequential(
+        lambda layers: layers.Permute((2, 1)),
+        dense(4, "relu"),
+        lambda layers: layers.Permute((2, 1)),
+        conv(4, 3),
+        lambda layers: layers.Reshape((4, -1)),
+        lambda layers: layers.Permute((2, 1)),
+        flatten,
+        dense(),
+    ),
     "residual": residual,
     "centred": centred,
     "shared value": shared_value,
@@ -431,9 +441,9 @@ REFUSED: dict[str, tuple[Make, str]] = {
         "layer r .*recurrent_activation linear",
     ),
     "width": (sequential(flatten, dense(F + 1)), "predicts 4 values from 3 channels"),
-    "steps": (
-        sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F), name="ahead")),
-        r"layer ahead .*\(2, 3\)",
+    "image": (
+        sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F, 1), name="ahead")),
+        r"layer ahead .*\(2, 3, 1\)",
     ),
     "no weights": (
         lambda keras: keras.Sequential([keras.Input((1, F)), keras.layers.Flatten()]),

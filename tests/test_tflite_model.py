@@ -100,7 +100,7 @@ def test_two_int4_layers_of_one_input_share_its_reshape():
 
 def kinds_of(model: bytes) -> list[str]:
     parsed, builtin = parse(model), tflite_lower.schema().BuiltinOperator
-    names = {getattr(builtin, known.builtin): known.builtin for known in tflite_lower.OPERATORS.values()}
+    names = {getattr(builtin, known.builtin): known.builtin for known in tflite_lower.BUILTINS.values()}
     return [names[parsed.operatorCodes[op.opcodeIndex].builtinCode] for op in parsed.subgraphs[0].operators]
 
 
@@ -182,7 +182,7 @@ def test_the_metadata_is_what_the_document_says():
 def test_the_document_names_every_operator():
     text = FORMAT.read_text(encoding="utf-8")
     listed = re.search(r"^Operators: (.*)\.$", text, re.MULTILINE)
-    assert sorted(listed.group(1).split(", ")) == sorted(known.builtin for known in tflite_lower.OPERATORS.values())
+    assert sorted(listed.group(1).split(", ")) == sorted(known.builtin for known in tflite_lower.BUILTINS.values())
 
 
 @pytest.mark.parametrize("number", range(6))

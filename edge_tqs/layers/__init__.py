@@ -14,7 +14,7 @@ from edge_tqs.layers.dense import read_dense
 from edge_tqs.layers.gru import read_gru
 from edge_tqs.layers.lstm import read_lstm
 from edge_tqs.layers.merge import read_concatenate, read_merge
-from edge_tqs.layers.shape import read_flatten, read_nothing, read_reshape
+from edge_tqs.layers.shape import read_flatten, read_nothing, read_permute, read_reshape
 from edge_tqs.layers.window import read_cropping_1d, read_global_average_pooling_1d, read_zero_padding_1d
 
 __all__ = ["MERGING", "READERS", "RECURRENT", "GraphBuilder", "KerasLayer", "Reader", "Weight", "is_over_time"]
@@ -42,6 +42,7 @@ READERS: dict[str, Reader] = {
     "GlobalAveragePooling1D": read_global_average_pooling_1d,
     "Flatten": read_flatten,
     "Reshape": read_reshape,
+    "Permute": read_permute,
     "Dropout": read_nothing,
     "SpatialDropout1D": read_nothing,
     "AlphaDropout": read_nothing,
@@ -56,7 +57,9 @@ MERGING = frozenset({"Add", "Subtract", "Multiply", "Concatenate"})
 #: Layers with states: a model that has one becomes a step graph, unless it also has layers over time.
 RECURRENT = frozenset({"LSTM", "GRU"})
 
-_OVER_TIME = frozenset({"Conv1D", "Cropping1D", "ZeroPadding1D", "GlobalAveragePooling1D", "Flatten", "Reshape"})
+_OVER_TIME = frozenset(
+    {"Conv1D", "Cropping1D", "ZeroPadding1D", "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute"}
+)
 
 
 def is_over_time(layer: KerasLayer) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edge_tqs.layers.builder import GraphBuilder, KerasLayer
 
 
@@ -17,11 +19,22 @@ def read_flatten(layer: KerasLayer, builder: GraphBuilder) -> None:
 
 
 def read_reshape(layer: KerasLayer, builder: GraphBuilder) -> None:
-    """Reshape, where it does what Flatten does."""
-    target = tuple(layer.config["target_shape"])
-    if len(target) != 1:
+    """Reshape to a flat value (N,) or to a sequence (W, C); one target size may be -1."""
+    before, target = builder.shape(builder.value), [int(size) for size in layer.config["target_shape"]]
+    if len(target) not in (1, 2):
         raise layer.refuse(
-            f"target shape {target} is not supported, only flattening is",
-            hint="A forecaster predicts one sample, (F,): several steps ahead come from feeding it its own output.",
+            f"target shape {tuple(target)} is not supported, only (N,) and (W, C) are",
+            hint="Reshape to a sequence of samples: the C and the flatbuffer hold nothing of a higher rank.",
         )
-    read_flatten(layer, builder)
+    if -1 in target:
+        target[target.index(-1)] = math.prod(before) // -math.prod(target)
+    if before != (1, *target):
+        builder.value = builder.op("reshape", f"{layer.name}/reshaped", [builder.value], (1, *target))
+
+
+def read_permute(layer: KerasLayer, builder: GraphBuilder) -> None:
+    """Permute((2, 1)): samples and channels exchanged. Permute((1, 2)) and Permute((1,)) do nothing."""
+    order = tuple(layer.config["dims"])
+    if order == (2, 1):
+        _, rows, columns = builder.shape(builder.value)
+        builder.value = builder.op("transpose", f"{layer.name}/y", [builder.value], (1, columns, rows))

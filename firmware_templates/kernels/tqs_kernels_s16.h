@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "tqs_taps.h"
+#include "tqs_transpose.h"
 
 /*
  * A dense layer, y = activation(W x + b), of K inputs and M outputs. R is M rounded up to a multiple of four: all

@@ -1,0 +1,15 @@
+"""One file an operator: all that the tool knows of it.
+
+Adding one: its file here and a row below, its signature in graph.OP_KINDS, its shapes in shapes, its C kernel in
+firmware_templates/kernels. (The operators that came first are still spread over interpret, simulate, c_tables and the
+tflite modules, each of which asks here for those that it does not know.)
+"""
+
+from __future__ import annotations
+
+from edge_tqs.operators import transpose
+from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
+
+__all__ = ["OPERATORS", "Array", "Builtin", "Call", "Function", "Operator", "Reader", "Table", "Writer"]
+
+OPERATORS: dict[str, Operator] = {operator.kind: operator for operator in (transpose.OPERATOR,)}

@@ -1,0 +1,124 @@
+"""What the tool has to know of an operator, as plain data and functions that make functions.
+
+Nothing here knows who asks: interpret, trace, simulate, emit_c and tflite_model each take the part that is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.graph import Graph, Op
+
+Array = npt.NDArray[Any]
+#: All inputs of the operator in order -> its first output. Activations have the batch in front, constants are as the
+#: graph holds them.
+Function = Callable[..., Array]
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """An operator of TensorFlow Lite: schema name, the lowest version with int8, its table of options, and the lowest
+    version with int16 (0: there is none).
+    """
+
+    builtin: str
+    version: int
+    options: str | None = None
+    version_int16: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A constant array of model.c. remark: what its comment says."""
+
+    c_type: str
+    values: npt.NDArray[Any]
+    remark: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """The C of an operator: ``kernel(&layer, operands..., y[, scratch])``; its source is kernels/<kernel>.c.
+
+    layer_type: the struct of tqs_kernels.h. fields: its values, in order; a Table becomes a pointer to that array.
+    scratch: bytes, aligned to a word, that the kernel may write over; 0 for none and no such argument. sources: further
+    C files that the kernel calls, relative to the template root.
+    """
+
+    kernel: str
+    layer_type: str
+    fields: Mapping[str, int | Table]
+    scratch: int = 0
+    sources: tuple[str, ...] = ()
+
+
+class Writer(Protocol):
+    """What tflite_lower offers an operator that writes itself. Tensors are numbers in the flatbuffer's list."""
+
+    graph: Graph
+
+    def append(self, builtin: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
+        """Add a flatbuffer operator; ``builtin`` is a key of some operator's ``builtins``."""
+
+    def constant(self, *values: int, scalar: bool = False) -> int:
+        """An int32 operand; equal ones are shared."""
+
+    def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "") -> int:
+        """A tensor that is computed on the way, quantised as the activation ``like``, or plain numbers of ``dtype``;
+        one a name."""
+
+    def known(self, name: str) -> bool:
+        """Whether a helper of this name is there already."""
+
+    def written_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a graph tensor as it is written: a sequence (1, W, C) is an image (1, 1, W, C)."""
+
+    def bias(self, op: Op) -> int:
+        """The bias of a weighted operator; zeros where it has none."""
+
+
+class Reader(Protocol):
+    """What tflite_raise offers an operator that reads itself back."""
+
+    def name(self, index: int) -> str:
+        """The graph tensor that a flatbuffer tensor stands for: of an added image, what it is an image of."""
+
+    def operand(self, index: int) -> Array:
+        """The values of a constant operand."""
+
+    def made_by(self, index: int) -> Any:
+        """The flatbuffer operator that writes a tensor, or None."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One kind of operator. Its signature is in graph.OP_KINDS, its shapes are in shapes.
+
+    compute: the float function. traced: the same in TensorFlow, over any number of leading dimensions, given (tf,
+    graph, op). integer: codes to codes, bit for bit as tflite-micro; int8, or int16 where ``refused`` does not name it.
+    call: the C. builtins: what it is written as, by a name that is unique among all operators. write: adds it to a
+    flatbuffer, given (writer, op, numbers of the inputs, of the outputs). read: one of ``builtins`` back to the
+    operator, or None for one that only helps another, given (reader, builtin's name, flatbuffer operator).
+    in_place: the kernel may write over an input of the output's size. by_sample: it works on each sample of a sequence
+    by itself. fixed_output: scale and zero point by activation type, where the kernel knows no other. saturation: the
+    |input| beyond which the output no longer changes. refused: {activation type: {runtime: reason}}.
+    """
+
+    kind: str
+    compute: Callable[[Graph, Op], Function]
+    traced: Callable[[Any, Graph, Op], Callable[..., Any]]
+    integer: Callable[[Graph, Op], Function]
+    call: Callable[[Graph, Op], Call]
+    builtins: Mapping[str, Builtin]
+    write: Callable[[Writer, Op, list[int], list[int]], None]
+    read: Callable[[Reader, str, Any], Op | None]
+    in_place: bool = False
+    by_sample: bool = False
+    fixed_output: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    saturation: float = np.inf
+    refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
