@@ -23,8 +23,8 @@ REFINEMENTS = {
     "refined + clip": RefineSettings(bias_correction=False),
     "refined + clip + bias": RefineSettings(),
 }
-#: The last again, but measured on training windows in place of zero-data ones.
-WITH_DATA = "the same, training windows"
+#: Two of them again, measured on training windows, which HAWQ-V2 has too, in place of zero-data ones.
+ON_DATA = {f"{name}, training windows": REFINEMENTS[name] for name in ("refined", "refined + clip + bias")}
 
 
 def knapsack(damages: Damages, prices: Costs, budget: int) -> Plan:
@@ -82,7 +82,7 @@ def refinements(
     budgets: Mapping[int, int],
     count: int,
 ) -> dict[str, dict[str, Any]]:
-    """``refined`` of each of REFINEMENTS, from ``count`` seeds."""
+    """``refined`` of each of REFINEMENTS, from ``count`` zero-data windows, and of ON_DATA, from as many real ones."""
     system = trained.system
     scores = {name: by[8] / predicted_damage(1.0, 8) for name, by in damages.items()}
     zero = zero_data_seeds(system, count, HORIZON, 0)
@@ -91,5 +91,8 @@ def refinements(
         for name, settings in REFINEMENTS.items()
     }
     real = trained.series.windows(system.window, HORIZON, count, held_out=False)
-    found[WITH_DATA] = refined(trained, scores, judge, prices, budgets, seeds=real, settings=RefineSettings())
+    found |= {
+        name: refined(trained, scores, judge, prices, budgets, seeds=real, settings=settings)
+        for name, settings in ON_DATA.items()
+    }
     return found

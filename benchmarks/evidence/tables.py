@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence.judge import SHARES
-from benchmarks.evidence.methods import REFINEMENTS, WITH_DATA
+from benchmarks.evidence.methods import ON_DATA, REFINEMENTS
 from benchmarks.evidence.statistics import geometric_mean, median, spearman
 
 Record = Mapping[str, Any]
 RANKED = ("TQS", "HAWQ-V2", "leave-one-out", "one-step noise", "weight error")
-PLANNED = ("random", "weight error", "one-step noise", "HAWQ-V2", "leave-one-out", "TQS", *REFINEMENTS, WITH_DATA)
+PLANNED = ("random", "weight error", "one-step noise", "HAWQ-V2", "leave-one-out", "TQS", *REFINEMENTS, *ON_DATA)
 PLAIN, FULL = "refined", "refined + clip + bias"
+PLAIN_ON_DATA = f"{PLAIN}, training windows"
 #: Draws of the random ranking, a model.
 RANDOM = 200
 #: Resamplings of an interval.
