@@ -18,7 +18,20 @@ import numpy.typing as npt
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
-from edge_tqs.layers import MERGING, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight, is_over_time
+from edge_tqs.layers import (
+    MERGING,
+    READERS,
+    RECURRENT,
+    UNBUILDABLE,
+    GraphBuilder,
+    KerasLayer,
+    Weight,
+    check_wrapper,
+    is_over_time,
+    is_stateful,
+    parts_of,
+    spreads,
+)
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
 from edge_tqs.loaded import LoadedModel
@@ -65,7 +78,7 @@ def load(
         graph,
         largest,
         hashlib.sha256(path.read_bytes()).hexdigest(),
-        sum(weight.data.size for layer in layers for weight in layer.weights.values()),
+        sum(layer.parameters for layer in layers),
         tuple(_describe(layer) for layer in layers),
     )
 
@@ -98,14 +111,19 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"is a model of class {kind}", hint="Supported: Sequential and Functional.")
     for name, registered, config in layers:
         layer = KerasLayer(str(config.get("name", "?")), name, config, {})
+        if name in UNBUILDABLE and registered is None:
+            why, hint = UNBUILDABLE[name]
+            raise layer.refuse(why, hint=hint)
         if name not in READERS or registered is not None:
             others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
             more = f"; nor are {', '.join(others)}" if others else ""
             raise layer.refuse(f"this layer is not supported{more}", hint=SUPPORTED)
-        if name in RECURRENT:
-            check_gates(layer)
-        else:
-            check_activation(layer, config.get("activation"))
+        check_wrapper(layer)
+        for part in parts_of(layer) or (layer,):
+            if part.kind in RECURRENT:
+                check_gates(part)
+            else:
+                check_activation(part, part.config.get("activation"))
 
 
 def load_keras(path: Path) -> Any:
@@ -157,20 +175,26 @@ def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
                 hint="Give each place a layer of its own.",
             )
         inputs[name] = tuple(_sources(nodes[0]))
-        if len(inputs[name]) != 1 and kind not in MERGING:
+        if len(inputs[name]) != 1 and kind not in MERGING | RECURRENT:
             raise ModelError(
                 f"layer {name} ({kind}) is applied to {len(inputs[name])} values, which is not supported",
                 hint=f"Layers of several inputs: {', '.join(sorted(MERGING))}.",
             )
     ordered: dict[str, tuple[str, ...]] = {}
+    output = _first_entry(config["output_layers"])
+    if output[2]:
+        raise ModelError(
+            f"its output is output {output[2]} of layer {output[0]}, a state",
+            hint="Forecast from the layer's first output, or put a Dense layer behind the state.",
+        )
     pending = [next(_ends(config["output_layers"]))]
     while pending:
-        missing = [source for source in inputs[pending[-1]] if source not in ordered]
+        missing = [source for source in map(_layer_of, inputs[pending[-1]]) if source not in ordered]
         if missing:
             pending.append(missing[0])
         else:
             name = pending.pop()
-            ordered[name] = tuple(source if inputs[source] else "" for source in inputs[name])
+            ordered[name] = tuple(source if inputs[_layer_of(source)] else "" for source in inputs[name])
     return [(name, sources) for name, sources in ordered.items() if inputs[name]]
 
 
@@ -183,10 +207,21 @@ def _ends(entry: Any) -> Iterator[str]:
             yield from _ends(item)
 
 
+def _first_entry(entry: Any) -> tuple[str, int, int]:
+    """[layer, node, tensor], the only one in ``output_layers``."""
+    return tuple(entry) if isinstance(entry[0], str) else _first_entry(entry[0])
+
+
+def _layer_of(source: str) -> str:
+    """The layer that a source names: "<layer>", or "<layer>/<number of its output>" (Keras allows no / in a name)."""
+    return source.partition("/")[0]
+
+
 def _sources(node: Any) -> Iterator[str]:
-    """Names of the layers whose outputs a node reads."""
+    """The outputs that a node reads: a layer's name, with /<number> for an output after the first."""
     if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
-        yield node["config"]["keras_history"][0]
+        name, _, output = node["config"]["keras_history"]
+        yield f"{name}/{output}" if output else name
     elif isinstance(node, dict | list | tuple):
         for item in node.values() if isinstance(node, dict) else node:
             yield from _sources(item)
@@ -202,7 +237,25 @@ def _extract(layer: Any) -> KerasLayer:
                 hint="Save the model with the dtype policy float32.",
             )
         weights[variable.name] = Weight(variable.path, np.array(variable.numpy()))
-    return plain
+    parts = parts_of(plain)
+    if not parts:
+        return plain
+    held = [_weights_of(inner) for inner in _inner_layers(layer)]
+    filled = tuple(replace(part, weights=own) for part, own in zip(parts, held, strict=True))
+    return replace(plain, weights={}, parts=filled)
+
+
+def _inner_layers(layer: Any) -> list[Any]:
+    """The Keras layers or cells that a wrapper holds, in the order of ``parts_of``."""
+    if hasattr(layer, "forward_layer"):
+        return [layer.forward_layer, layer.backward_layer]
+    if hasattr(layer, "cell"):
+        return list(getattr(layer.cell, "cells", [layer.cell]))
+    return [layer.layer]
+
+
+def _weights_of(layer: Any) -> dict[str, Weight]:
+    return {variable.name: Weight(variable.path, np.array(variable.numpy())) for variable in layer.weights}
 
 
 def _ranks(layer: Any) -> tuple[int, ...]:
@@ -215,11 +268,11 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
     recurrent = [layer for layer in layers if layer.kind in RECURRENT]
     if not recurrent:
         return "none"
-    stateful = [bool(layer.config["stateful"]) for layer in recurrent]
+    stateful = [is_stateful(layer) for layer in recurrent]
     if wanted == "auto" and len(set(stateful)) > 1:
         raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
     carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
-    over_time = next(filter(is_over_time, layers), None)
+    over_time = next(filter(is_over_time, layers), None) or _spread_within(layers)
     if over_time is None:
         return "stateful" if carried else "windowed"
     if carried:
@@ -228,6 +281,14 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
             hint="Use the model as windowed, or take this layer out.",
         )
     return "none"
+
+
+def _spread_within(layers: list[KerasLayer]) -> KerasLayer | None:
+    """A layer that makes a sequence of a flat value before another one that steps over it or joins it with others."""
+    for index, layer in enumerate(layers):
+        if spreads(layer) and any(later.kind in RECURRENT | MERGING for later in layers[index + 1 :]):
+            return layer
+    return None
 
 
 def _input_shape(model: Any) -> tuple[int | None, int | None, int]:
@@ -259,9 +320,11 @@ def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recu
     values = {"": builder.value}
     for index, layer in enumerate(layers):
         builder.inputs = tuple(values[source] for source in layer.inputs)
-        builder.value = builder.inputs[0]
+        builder.value, builder.outputs = builder.inputs[0], ()
         READERS[layer.kind](replace(layer, last_recurrent=index == last), builder)
         values[layer.name] = builder.value
+        outputs: tuple[str, ...] = builder.outputs
+        values |= {f"{layer.name}/{number}": output for number, output in enumerate(outputs)}
         if readers[layer.name] > 1:
             builder.shared.add(builder.value)
     shape = builder.shape(builder.value)
@@ -321,9 +384,13 @@ def _reset(model: Any) -> None:
 
 
 def _describe(layer: KerasLayer) -> str:
-    units = f"({layer.config['units']})" if "units" in layer.config else ""
-    count = sum(weight.data.size for weight in layer.weights.values())
-    return f"{layer.name}: {layer.kind}{units}" + (f", {count:,} parameters" if count else "")
+    inside = f" of {' and '.join(_kind(part) for part in layer.parts)}" if layer.parts else ""
+    count = layer.parameters
+    return f"{layer.name}: {_kind(layer)}{inside}" + (f", {count:,} parameters" if count else "")
+
+
+def _kind(layer: KerasLayer) -> str:
+    return f"{layer.kind}({layer.config['units']})" if "units" in layer.config else layer.kind
 
 
 def _one_line(error: Exception) -> str:

@@ -79,7 +79,8 @@ def _over_time(graph: Graph, name: str) -> bool:
 def _by_sample(graph: Graph, op: Op) -> bool:
     """Whether some samples of the output can be computed without the others."""
     over_channels = op.kind in ("slice", "concat") and op.attrs["axis"] == 2
-    over_time = op.kind == "conv_1d" or (op.kind == "slice" and op.attrs["axis"] == 1)
+    moves_over_time = op.kind == "conv_1d" or (op.kind == "slice" and op.attrs["axis"] == 1)
+    over_time = moves_over_time and _over_time(graph, op.inputs[0])  # not a constant: the zero state of a layer
     return _over_time(graph, op.outputs[0]) and (op.kind in BY_SAMPLE or over_channels or over_time)
 
 

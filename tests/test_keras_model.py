@@ -426,19 +426,14 @@ def mixed_stateful(keras: Any) -> Any:
 REFUSED: dict[str, tuple[Make, str]] = {
     "pool": (sequential(lambda layers: layers.MaxPooling1D(2, name="pool"), flatten, dense()), r"layer pool \(Max"),
     "groups": (sequential(conv(F, 3, groups=3, name="tcn"), flatten, dense()), "layer tcn .*groups=3"),
-    "bidirectional": (
-        sequential(lambda layers: layers.Bidirectional(layers.LSTM(3), name="both"), dense()),
-        r"layer both \(Bidirectional\)",
-    ),
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
     "softmax": (sequential(flatten, dense(), lambda layers: layers.Softmax(name="soft")), "layer soft"),
     "activation": (sequential(flatten, dense(F, "gelu", name="head")), "layer head .*activation gelu"),
     "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), dense()), "return_sequences"),
-    "backwards": (sequential(recurrent("GRU", go_backwards=True, name="r"), dense()), "layer r .*go_backwards"),
-    "cell": (sequential(recurrent("LSTM", activation="relu", name="r"), dense()), "layer r .*activation relu"),
+    "cell": (sequential(recurrent("LSTM", activation="softplus", name="r"), dense()), "layer r .*activation softplus"),
     "gates": (
-        sequential(recurrent("LSTM", recurrent_activation="linear", name="r"), dense()),
-        "layer r .*recurrent_activation linear",
+        sequential(recurrent("LSTM", recurrent_activation="softplus", name="r"), dense()),
+        "layer r .*recurrent_activation softplus",
     ),
     "width": (sequential(flatten, dense(F + 1)), "predicts 4 values from 3 channels"),
     "image": (

@@ -14,10 +14,28 @@ from edge_tqs.layers.dense import read_dense
 from edge_tqs.layers.gru import read_gru
 from edge_tqs.layers.lstm import read_lstm
 from edge_tqs.layers.merge import read_concatenate, read_merge
+from edge_tqs.layers.parts import parts_of
+from edge_tqs.layers.repeat import read_repeat_vector
 from edge_tqs.layers.shape import read_flatten, read_nothing, read_permute, read_reshape
+from edge_tqs.layers.simple_rnn import read_simple_rnn
 from edge_tqs.layers.window import read_cropping_1d, read_global_average_pooling_1d, read_zero_padding_1d
+from edge_tqs.layers.wrappers import check_wrapper, read_bidirectional, read_rnn, read_time_distributed
 
-__all__ = ["MERGING", "READERS", "RECURRENT", "GraphBuilder", "KerasLayer", "Reader", "Weight", "is_over_time"]
+__all__ = [
+    "MERGING",
+    "READERS",
+    "RECURRENT",
+    "UNBUILDABLE",
+    "GraphBuilder",
+    "KerasLayer",
+    "Reader",
+    "Weight",
+    "check_wrapper",
+    "is_over_time",
+    "is_stateful",
+    "parts_of",
+    "spreads",
+]
 
 #: Adds a layer to the graph; raises ModelError, by ``layer.refuse``, for a setting that cannot be built.
 Reader = Callable[[KerasLayer, GraphBuilder], None]
@@ -49,13 +67,30 @@ READERS: dict[str, Reader] = {
     "GaussianDropout": read_nothing,
     "GaussianNoise": read_nothing,
     "ActivityRegularization": read_nothing,
+    "SimpleRNN": read_simple_rnn,
+    "RNN": read_rnn,
+    "Bidirectional": read_bidirectional,
+    "TimeDistributed": read_time_distributed,
+    "RepeatVector": read_repeat_vector,
 }
 
 #: Layers of several inputs.
 MERGING = frozenset({"Add", "Subtract", "Multiply", "Concatenate"})
 
 #: Layers with states: a model that has one becomes a step graph, unless it also has layers over time.
-RECURRENT = frozenset({"LSTM", "GRU"})
+RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"})
+
+#: Layers without a reader whose reason is worth saying: why, and what to do instead.
+UNBUILDABLE: dict[str, tuple[str, str]] = {
+    "Masking": (
+        "samples cannot be skipped: a forecaster's window is always full, and a recurrent layer runs over all of it",
+        "Train it without Masking, on windows of one length.",
+    ),
+    "ConvLSTM1D": (
+        "its states are images, and no runtime has its convolutions of images over time",
+        "Use Conv1D layers before an LSTM.",
+    ),
+}
 
 _OVER_TIME = frozenset(
     {"Conv1D", "Cropping1D", "ZeroPadding1D", "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute"}
@@ -64,6 +99,21 @@ _OVER_TIME = frozenset(
 
 def is_over_time(layer: KerasLayer) -> bool:
     """Whether a layer reads several samples of a sequence at once, which no step graph can."""
+    if layer.kind == "Bidirectional" or (layer.kind in RECURRENT and len(layer.inputs) > 1):
+        return True
+    if layer.kind in RECURRENT and layer.config["go_backwards"]:
+        return True
     if 3 not in layer.ranks:
         return False
     return layer.kind in _OVER_TIME or (layer.kind == "Concatenate" and layer.config["axis"] in (1, -2))
+
+
+def spreads(layer: KerasLayer) -> bool:
+    """Whether a layer makes a sequence of a flat value: one that a step graph holds, but runs no other step over."""
+    to_sequence = layer.kind == "Reshape" and len(layer.config["target_shape"]) == 2
+    return layer.kind == "RepeatVector" or (to_sequence and 3 not in layer.ranks)
+
+
+def is_stateful(layer: KerasLayer) -> bool:
+    """Whether Keras carries the states of a recurrent layer on."""
+    return bool(layer.config.get("stateful")) or any(is_stateful(part) for part in layer.parts)

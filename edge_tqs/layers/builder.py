@@ -39,7 +39,8 @@ class KerasLayer:
 
     kind: its class name. config: its ``get_config()``. weights: by short name ("kernel", "recurrent_kernel", "bias").
     last_recurrent: no recurrent layer follows (only meaningful for a recurrent layer). ranks: of its inputs in Keras.
-    inputs: names of the layers whose outputs it reads, "" for the model's input.
+    inputs: names of the layers whose outputs it reads, "" for the model's input; "<layer>/<number>" for an output after
+    the first. parts: the layers inside a wrapper, which hold its weights.
     """
 
     name: str
@@ -49,6 +50,12 @@ class KerasLayer:
     last_recurrent: bool = False
     ranks: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ("",)
+    parts: tuple[KerasLayer, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        own = sum(weight.data.size for weight in self.weights.values())
+        return own + sum(part.parameters for part in self.parts)
 
     def refuse(self, why: str, *, hint: str = "") -> ModelError:
         """The error to raise: names the layer, says why it cannot be built."""
@@ -59,7 +66,8 @@ class GraphBuilder:
     """Collects tensors, operators and states.
 
     ``inputs`` are the tensors that the next layer reads, ``value`` the first of them; the layer's reader leaves its
-    result in ``value``. ``shared`` are tensors that several layers read, so that none may change them.
+    result in ``value``, and where it has several, all of them in ``outputs``. ``shared`` are tensors that several layers
+    read, so that none may change them.
 
     Without recurrent layers the graph starts from the window, (1, W, F); with them from one sample, (1, F), and each
     layer adds what it does at one time step.
@@ -79,6 +87,7 @@ class GraphBuilder:
         self.shared: set[str] = set()
         self.value = self._add("x", (1, window, channels) if recurrence == "none" else (1, channels))
         self.inputs: tuple[str, ...] = (self.value,)
+        self.outputs: tuple[str, ...] = ()
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name].shape
@@ -107,6 +116,10 @@ class GraphBuilder:
     def zeros(self, name: str, shape: tuple[int, ...]) -> str:
         """A constant of zeros that is read as activations are."""
         return self._add(name, shape, np.zeros(shape, np.float32))
+
+    def constant(self, name: str, shape: tuple[int, ...], value: float) -> str:
+        """A constant of one value that is read as activations are; the same tensor when asked for again."""
+        return name if name in self._tensors else self._add(name, shape, np.full(shape, value, np.float32))
 
     @contextmanager
     def grouped(self, prefix: str, group: str) -> Iterator[None]:
