@@ -108,6 +108,10 @@ class GraphBuilder:
         """A constant of zeros that is read as activations are."""
         return self._add(name, shape, np.zeros(shape, np.float32))
 
+    def constant(self, name: str, data: Array) -> str:
+        """Values that are read as activations are."""
+        return self._add(name, data.shape, np.ascontiguousarray(data, np.float32))
+
     @contextmanager
     def grouped(self, prefix: str, group: str) -> Iterator[None]:
         """While it lasts, what is named ``prefix``/... shares its quantisation with its like under other prefixes."""
@@ -141,9 +145,18 @@ class GraphBuilder:
         """What ``padded`` made ``name`` of: (x, left, right), for an operator that pads by itself."""
         return self._paddings.get(name, (name, 0, 0))
 
-    def op(self, kind: str, out: str, inputs: list[str], shape: tuple[int, ...] | None = None, **attrs: Any) -> str:
+    def op(
+        self,
+        kind: str,
+        out: str,
+        inputs: list[str],
+        shape: tuple[int, ...] | None = None,
+        *,
+        attrs: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> str:
         """Add an operator that writes ``out``, of the first input's shape unless ``shape`` is given; return ``out``."""
-        self._ops.append(Op(kind, tuple(inputs), (out,), attrs))
+        self._ops.append(Op(kind, tuple(inputs), (out,), {**(attrs or {}), **more}))
         return self._add(out, shape or self.shape(inputs[0]))
 
     def split(self, outs: tuple[str, ...], x: str) -> tuple[str, ...]:
