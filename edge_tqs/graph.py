@@ -22,6 +22,11 @@ concat             2 to 10 of one shape    axis: int, 1 or more, the one along w
 mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
 reshape            x                       (none; the output's shape says it)
 transpose          x (1,A,B)               (none); gives (1,B,A)
+function           x                       name: of operators/functions.py, parameters: tuple of float; only in float
+                                           graphs
+lut                x, table (256,)         (none; table[code + 128]; only in integer graphs)
+softmax            x                       beta: float; exp(beta x) over its sum, along the last axis
+batch_matmul       a (1,M,K), b (1,K,N)    transposed: bool, for b (1,N,K); both are activations. Gives (1,M,N)
 quantize           x                       (none; codes to codes of another scale; only in integer graphs)
 =================  ======================  ==========================================================================
 
@@ -69,6 +74,10 @@ OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "reshape": (1, 1, frozenset()),
     "transpose": (1, 1, frozenset()),
     "quantize": (1, 1, frozenset()),
+    "function": (1, 1, frozenset({"name", "parameters"})),
+    "lut": (2, 2, frozenset()),
+    "softmax": (1, 1, frozenset({"beta"})),
+    "batch_matmul": (2, 2, frozenset({"transposed"})),
 }
 
 

@@ -118,6 +118,8 @@ def _strides(graph: Graph, op: Op, out: Samples) -> list[int]:
 def _reads(graph: Graph, op: Op, name: str, out: Samples) -> Iterable[int]:
     """The samples of ``name`` that ``op`` reads to give the samples ``out`` of its output."""
     length = _length(graph, name)
+    if op.kind == "batch_matmul" and name == op.inputs[1]:
+        return range(length)
     if op.kind == "slice" and op.attrs["axis"] == 1:
         return [op.attrs["begin"] + position for position in out.positions()]
     if op.kind == "conv_1d":
@@ -160,7 +162,9 @@ class _Rewriting:
             self._choose(op.inputs[0], replace(samples, first=samples.first + op.attrs["begin"]), out)
         else:
             length = _length(self._old, out)
-            inputs = tuple(self._sampled(name, samples, length) for name in op.inputs)
+            whole = op.inputs[1:] if op.kind == "batch_matmul" else ()  # its rows meet all of the other operand
+            sampled = op.inputs[: len(op.inputs) - len(whole)]
+            inputs = (*(self._sampled(name, samples, length) for name in sampled), *map(self._whole, whole))
             self._add(replace(op, inputs=inputs), samples.count)
 
     def _sampled(self, name: str, samples: Samples, length: int) -> str:

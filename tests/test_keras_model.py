@@ -225,6 +225,29 @@ MODELS: dict[str, Make] = {
 }
 
 
+#: Activations that are tables of int8 codes.
+TABLED = (
+    *("hard_sigmoid", "hard_silu", "hard_tanh", "softplus", "softsign", "gelu", "celu", "selu", "mish"),
+    *("log_sigmoid", "squareplus", "sparse_plus", "sparse_sigmoid", "tanh_shrink", "soft_shrink", "hard_shrink"),
+    *("exponential", "softmax"),
+)
+MODELS["tabled activations"] = sequential(dense(4, "gelu"), flatten, *(dense(4, name) for name in TABLED), dense())
+MODELS["tabled activation layers"] = sequential(
+    conv(4, 3),
+    lambda layers: layers.PReLU(shared_axes=[1]),
+    dense(4),
+    lambda layers: layers.PReLU(),
+    lambda layers: layers.Softmax(),
+    flatten,
+    dense(5),
+    lambda layers: layers.PReLU(),
+    lambda layers: layers.ELU(alpha=0.5),
+    lambda layers: layers.ReLU(max_value=2.0, negative_slope=0.1, threshold=0.2),
+    lambda layers: layers.Activation("relu6"),
+    dense(),
+)
+
+
 #: Recurrent models that are built over the whole window, without states.
 UNROLLED = ("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample")
 
@@ -427,8 +450,11 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "pool": (sequential(lambda layers: layers.MaxPooling1D(2, name="pool"), flatten, dense()), r"layer pool \(Max"),
     "groups": (sequential(conv(F, 3, groups=3, name="tcn"), flatten, dense()), "layer tcn .*groups=3"),
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
-    "softmax": (sequential(flatten, dense(), lambda layers: layers.Softmax(name="soft")), "layer soft"),
-    "activation": (sequential(flatten, dense(F, "gelu", name="head")), "layer head .*activation gelu"),
+    "softmax": (
+        sequential(lambda layers: layers.Softmax(axis=1, name="soft"), flatten, dense()),
+        "layer soft .*axis=1",
+    ),
+    "activation": (sequential(flatten, dense(F, "glu", name="head")), "layer head .*activation glu"),
     "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), dense()), "return_sequences"),
     "cell": (sequential(recurrent("LSTM", activation="softplus", name="r"), dense()), "layer r .*activation softplus"),
     "gates": (
@@ -445,12 +471,6 @@ REFUSED: dict[str, tuple[Make, str]] = {
         "no weights to quantise",
     ),
     "rank": (lambda keras: keras.Sequential([keras.Input((F,)), keras.layers.Dense(F)]), r"not \(batch, W, F\)"),
-    "elu": (sequential(flatten, dense(), lambda layers: layers.ELU(alpha=0.5, name="e")), "layer e .*alpha 0.5"),
-    "relu": (sequential(flatten, dense(), lambda layers: layers.ReLU(max_value=2.0, name="e")), "layer e .*max_value"),
-    "relu6": (
-        sequential(recurrent("LSTM"), lambda layers: layers.Activation("relu6", name="e"), dense()),
-        "layer e .*relu6",
-    ),
     "precision": (sequential(flatten, dense(F, dtype="float16", name="half")), "layer half .*float16"),
     "two inputs": (two_inputs, "has 2 inputs"),
     "two outputs": (two_outputs, "has 2 outputs"),

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge_tqs.layers.activation import read_activation, read_elu, read_leaky_relu, read_relu
+from edge_tqs.layers.activation import (
+    read_activation,
+    read_elu,
+    read_leaky_relu,
+    read_p_relu,
+    read_relu,
+    read_softmax,
+)
 from edge_tqs.layers.builder import GraphBuilder, KerasLayer, Weight
 from edge_tqs.layers.conv import read_conv_1d
 from edge_tqs.layers.dense import read_dense
@@ -51,6 +58,8 @@ READERS: dict[str, Reader] = {
     "ReLU": read_relu,
     "LeakyReLU": read_leaky_relu,
     "ELU": read_elu,
+    "PReLU": read_p_relu,
+    "Softmax": read_softmax,
     "Add": read_merge,
     "Subtract": read_merge,
     "Multiply": read_merge,

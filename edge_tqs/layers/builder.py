@@ -66,8 +66,8 @@ class GraphBuilder:
     """Collects tensors, operators and states.
 
     ``inputs`` are the tensors that the next layer reads, ``value`` the first of them; the layer's reader leaves its
-    result in ``value``, and where it has several, all of them in ``outputs``. ``shared`` are tensors that several layers
-    read, so that none may change them.
+    result in ``value``, and where it has several, all of them in ``outputs``. ``shared`` are tensors that several
+    layers read, so that none may change them.
 
     Without recurrent layers the graph starts from the window, (1, W, F); with them from one sample, (1, F), and each
     layer adds what it does at one time step.
@@ -117,9 +117,13 @@ class GraphBuilder:
         """A constant of zeros that is read as activations are."""
         return self._add(name, shape, np.zeros(shape, np.float32))
 
-    def constant(self, name: str, shape: tuple[int, ...], value: float) -> str:
+    def filled(self, name: str, shape: tuple[int, ...], value: float) -> str:
         """A constant of one value that is read as activations are; the same tensor when asked for again."""
         return name if name in self._tensors else self._add(name, shape, np.full(shape, value, np.float32))
+
+    def constant(self, name: str, data: Array) -> str:
+        """Values that are read as activations are."""
+        return self._add(name, data.shape, np.ascontiguousarray(data, np.float32))
 
     @contextmanager
     def grouped(self, prefix: str, group: str) -> Iterator[None]:
@@ -154,9 +158,18 @@ class GraphBuilder:
         """What ``padded`` made ``name`` of: (x, left, right), for an operator that pads by itself."""
         return self._paddings.get(name, (name, 0, 0))
 
-    def op(self, kind: str, out: str, inputs: list[str], shape: tuple[int, ...] | None = None, **attrs: Any) -> str:
+    def op(
+        self,
+        kind: str,
+        out: str,
+        inputs: list[str],
+        shape: tuple[int, ...] | None = None,
+        *,
+        attrs: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> str:
         """Add an operator that writes ``out``, of the first input's shape unless ``shape`` is given; return ``out``."""
-        self._ops.append(Op(kind, tuple(inputs), (out,), attrs))
+        self._ops.append(Op(kind, tuple(inputs), (out,), {**(attrs or {}), **more}))
         return self._add(out, shape or self.shape(inputs[0]))
 
     def split(self, outs: tuple[str, ...], x: str) -> tuple[str, ...]:
@@ -209,7 +222,7 @@ class GraphBuilder:
     def _convolve(self, out: str, x: str, weights: list[str], **attrs: int) -> str:
         rows, taps, _ = self.shape(weights[0])
         shape = (1, conv_length(self.shape(x)[1], taps, attrs), rows)
-        return self.op("conv_1d", out, [x, *weights], shape, activation="none", **attrs)
+        return self.op("conv_1d", out, [x, *weights], shape, attrs={**attrs, "activation": "none"})
 
     def _drop_unread(self) -> None:
         """Drop operators whose results nothing reads: paddings that went into a convolution."""

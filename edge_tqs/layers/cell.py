@@ -56,4 +56,4 @@ def _limited(layer: KerasLayer, builder: GraphBuilder, out: str, x: str, most: f
 def _constant(layer: KerasLayer, builder: GraphBuilder, x: str, value: float) -> str:
     """``value`` in the shape of ``x``: one tensor a layer, which all steps and gates of that shape read."""
     shape = builder.shape(x)
-    return builder.constant(f"{layer.name}/constant_{value:.3f}_{shape[-1]}", shape, value)
+    return builder.filled(f"{layer.name}/constant_{value:.3f}_{shape[-1]}", shape, value)

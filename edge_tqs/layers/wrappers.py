@@ -91,7 +91,7 @@ def read_bidirectional(layer: KerasLayer, builder: GraphBuilder) -> None:
         builder.value = builder.concat(name, outputs, axis=len(shape) - 1)
     elif mode == "ave":
         total = builder.op("add", f"{layer.name}/sum", outputs)
-        half = builder.constant(f"{layer.name}/half", (*(1 for _ in shape[:-1]), shape[-1]), 0.5)
+        half = builder.filled(f"{layer.name}/half", (*(1 for _ in shape[:-1]), shape[-1]), 0.5)
         builder.value = builder.op("mul", name, [total, half])
     else:
         builder.value = builder.op({"sum": "add", "mul": "mul"}[mode], name, outputs)

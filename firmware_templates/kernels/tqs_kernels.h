@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "tqs_attention.h"
 #include "tqs_taps.h"
 #include "tqs_transpose.h"
 
