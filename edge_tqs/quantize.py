@@ -324,7 +324,8 @@ def _with_constants(
 def _looked_up(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op) -> Op:
     """A function as the lookup in a table of its codes; equal tables are one."""
     source, out = tensors[op.inputs[0]].quant, tensors[op.outputs[0]].quant
-    assert source is not None and out is not None
+    assert source is not None
+    assert out is not None
     name = "_".join([op.attrs["name"], *(f"{value:g}" for value in op.attrs["parameters"])])
     made = Tensor(f"table/{name}", (256,), "int8", function.table(graph, op, source, out), out)
     return Op("lut", (op.inputs[0], _add_constant(tensors, made, index)), op.outputs)

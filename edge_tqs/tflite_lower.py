@@ -85,7 +85,9 @@ class _Lowering:
         self.tensors: list[Any] = []
         self.index_of: dict[str, int] = {}
         self.operators: list[Any] = []
-        self.types = {dtype: getattr(self.schema.TensorType, name) for dtype, name in TENSOR_TYPES.items()}
+        self.types: dict[str, int] = {
+            dtype: getattr(self.schema.TensorType, name) for dtype, name in TENSOR_TYPES.items()
+        }
 
     def model(self, metadata: bytes) -> Any:
         graph, s = self.graph, self.schema
