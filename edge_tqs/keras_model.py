@@ -46,7 +46,13 @@ CHECK_WINDOWS = 16
 TOLERANCE = 1e-4
 SAVE_HINT = "Save the model with Keras 3: model.save('model.keras')."
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
-SUPPORTED = f"Supported layers: {', '.join(name for name in READERS if name != 'InputLayer')}."
+OPS = "ops."
+SUPPORTED = (
+    f"Supported layers: {', '.join(name for name in READERS if name != 'InputLayer' and not name.startswith(OPS))}."
+)
+SUPPORTED_OPS = (
+    f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
+)
 
 
 def load(
@@ -65,8 +71,10 @@ def load(
         _check_file(path)
         with quiet():
             model = _load_keras(path)
+            found, calls = {layer.name: layer for layer in _operations(model)}, _calls(model)
             layers = [
-                replace(_extract(model.get_layer(name)), inputs=sources) for name, sources in _sorted_layers(model)
+                replace(_extract(found[name]), inputs=sources, call=calls.get(name, {}))
+                for name, sources in _sorted_layers(model)
             ]
             chosen = _choose_recurrence(layers, recurrence)
             _, model_window, channels = _input_shape(model)
@@ -104,7 +112,7 @@ def _check_file(path: Path) -> None:
     model = _check_zip(path)
     try:
         kind, items = model["class_name"], model["config"].get("layers")
-        layers = [(item["class_name"], item.get("registered_name"), dict(item["config"])) for item in items or ()]
+        layers = [(_kind(item), item.get("registered_name"), dict(item["config"])) for item in items or ()]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
     if kind not in ("Sequential", "Functional", "Model") or not layers:
@@ -114,7 +122,9 @@ def _check_file(path: Path) -> None:
         if name in UNBUILDABLE and registered is None:
             why, hint = UNBUILDABLE[name]
             raise layer.refuse(why, hint=hint)
-        if name not in READERS or registered is not None:
+        if name.startswith(OPS) and name not in READERS:
+            raise layer.refuse("this operation is not supported", hint=SUPPORTED_OPS)
+        if name not in READERS or (registered is not None and not name.startswith(OPS)):
             others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
             more = f"; nor are {', '.join(others)}" if others else ""
             raise layer.refuse(f"this layer is not supported{more}", hint=SUPPORTED)
@@ -124,6 +134,22 @@ def _check_file(path: Path) -> None:
                 check_gates(part)
             else:
                 check_activation(part, part.config.get("activation"))
+
+
+def _kind(item: Any) -> str:
+    """A layer's class; of keras.ops with "ops." before it, for some layers have the same names."""
+    return (OPS if str(item.get("module")).startswith("keras.src.ops.") else "") + str(item["class_name"])
+
+
+def _operations(model: Any) -> list[Any]:
+    """The layers of a model, and what of keras.ops stands between them."""
+    return list(getattr(model, "operations", None) or model.layers)
+
+
+def _calls(model: Any) -> dict[str, Any]:
+    """How a functional model calls each of its layers: the first time, for there is no other."""
+    items = model.get_config()["layers"]
+    return {item["config"]["name"]: item["inbound_nodes"][0] for item in items if item.get("inbound_nodes")}
 
 
 def load_keras(path: Path) -> Any:
@@ -165,7 +191,7 @@ def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
             raise ModelError(f"has {count} {what}", hint=hint)
     inputs: dict[str, tuple[str, ...]] = {}
     for item in config["layers"]:
-        name, kind, nodes = item["config"]["name"], item["class_name"], item["inbound_nodes"]
+        name, kind, nodes = item["config"]["name"], _kind(item), item["inbound_nodes"]
         if kind == "InputLayer":
             inputs[name] = ()
             continue
@@ -178,7 +204,7 @@ def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
         if len(inputs[name]) != 1 and kind not in MERGING | RECURRENT:
             raise ModelError(
                 f"layer {name} ({kind}) is applied to {len(inputs[name])} values, which is not supported",
-                hint=f"Layers of several inputs: {', '.join(sorted(MERGING))}.",
+                hint=f"Layers of several inputs: {', '.join(sorted(k for k in MERGING if not k.startswith(OPS)))}.",
             )
     ordered: dict[str, tuple[str, ...]] = {}
     output = _first_entry(config["output_layers"])
@@ -229,14 +255,19 @@ def _sources(node: Any) -> Iterator[str]:
 
 def _extract(layer: Any) -> KerasLayer:
     weights: dict[str, Weight] = {}
-    plain = KerasLayer(layer.name, type(layer).__name__, layer.get_config(), weights, ranks=_ranks(layer))
-    for variable in layer.weights:
+    kind = _kind({"module": type(layer).__module__, "class_name": type(layer).__name__})
+    plain = KerasLayer(layer.name, kind, layer.get_config(), weights, ranks=_ranks(layer))
+    own = getattr(layer, "weights", ())
+    names = Counter(variable.name for variable in own)
+    for variable in own:
         if str(variable.dtype) != "float32" or layer.compute_dtype != "float32":
             raise plain.refuse(
                 f"{variable.name} is {variable.dtype}, computed in {layer.compute_dtype}",
                 hint="Save the model with the dtype policy float32.",
             )
-        weights[variable.name] = Weight(variable.path, np.array(variable.numpy()))
+        unique = names[variable.name] == 1
+        name = variable.name if unique else "/".join(variable.path.split("/")[-2:])  # of a layer made of layers
+        weights[name] = Weight(variable.path, np.array(variable.numpy()))
     parts = parts_of(plain)
     if not parts:
         return plain

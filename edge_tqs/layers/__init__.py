@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edge_tqs.layers import ops
 from edge_tqs.layers.activation import (
     read_activation,
     read_elu,
@@ -15,6 +16,7 @@ from edge_tqs.layers.activation import (
     read_relu,
     read_softmax,
 )
+from edge_tqs.layers.attention import read_attention, read_multi_head_attention
 from edge_tqs.layers.builder import GraphBuilder, KerasLayer, Weight
 from edge_tqs.layers.conv import read_conv_1d
 from edge_tqs.layers.dense import read_dense
@@ -81,10 +83,23 @@ READERS: dict[str, Reader] = {
     "Bidirectional": read_bidirectional,
     "TimeDistributed": read_time_distributed,
     "RepeatVector": read_repeat_vector,
+    "MultiHeadAttention": read_multi_head_attention,
+    "GroupQueryAttention": read_multi_head_attention,  # as files call it, and then its class
+    "GroupedQueryAttention": read_multi_head_attention,
+    "Attention": read_attention,
+    **ops.READERS,
 }
 
+_ATTENTION = frozenset({"MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention", "Attention"})
+
 #: Layers of several inputs.
-MERGING = frozenset({"Add", "Subtract", "Multiply", "Concatenate"})
+MERGING = frozenset(
+    {
+        *("Add", "Subtract", "Multiply", "Concatenate"),
+        *_ATTENTION,
+        *ops.READERS,
+    }
+)
 
 #: Layers with states: a model that has one becomes a step graph, unless it also has layers over time.
 RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"})
@@ -103,6 +118,8 @@ UNBUILDABLE: dict[str, tuple[str, str]] = {
 
 _OVER_TIME = frozenset(
     {"Conv1D", "Cropping1D", "ZeroPadding1D", "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute"}
+    | _ATTENTION
+    | ops.OVER_TIME
 )
 
 

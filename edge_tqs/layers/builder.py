@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ class KerasLayer:
     kind: its class name. config: its ``get_config()``. weights: by short name ("kernel", "recurrent_kernel", "bias").
     last_recurrent: no recurrent layer follows (only meaningful for a recurrent layer). ranks: of its inputs in Keras.
     inputs: names of the layers whose outputs it reads, "" for the model's input; "<layer>/<number>" for an output after
-    the first. parts: the layers inside a wrapper, which hold its weights.
+    the first. parts: the layers inside a wrapper, which hold its weights. call: "args" and "kwargs" that a functional
+    model's config holds; empty for a layer of a Sequential one.
     """
 
     name: str
@@ -51,6 +52,7 @@ class KerasLayer:
     ranks: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ("",)
     parts: tuple[KerasLayer, ...] = ()
+    call: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -222,7 +224,7 @@ class GraphBuilder:
     def _convolve(self, out: str, x: str, weights: list[str], **attrs: int) -> str:
         rows, taps, _ = self.shape(weights[0])
         shape = (1, conv_length(self.shape(x)[1], taps, attrs), rows)
-        return self.op("conv_1d", out, [x, *weights], shape, attrs={**attrs, "activation": "none"})
+        return self.op("conv_1d", out, [x, *weights], shape, attrs={"activation": "none", **attrs})
 
     def _drop_unread(self) -> None:
         """Drop operators whose results nothing reads: paddings that went into a convolution."""
