@@ -20,6 +20,7 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
     HIGH,
+    KEEPING_KINDS,
     LEAST_SPAN,
     LOW,
     MOVING_KINDS,
@@ -147,7 +148,7 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
     readers = Counter(name for op in graph.ops for name in set(op.inputs))
     readers.update([graph.output, *(state.output for state in graph.states)])
     for index, op in enumerate(graph.ops):
-        if op.kind not in MOVING_KINDS:
+        if op.kind not in KEEPING_KINDS:
             continue
         kept = {families.get(roots[name], ("free", roots[name])) for name in op.inputs}
         if len(kept) == 1:

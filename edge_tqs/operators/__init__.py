@@ -7,9 +7,18 @@ tflite modules, each of which asks here for those that it does not know.)
 
 from __future__ import annotations
 
-from edge_tqs.operators import transpose
+from edge_tqs.operators import depthwise_1d, pool_1d, rsqrt, transpose
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
 
 __all__ = ["OPERATORS", "Array", "Builtin", "Call", "Function", "Operator", "Reader", "Table", "Writer"]
 
-OPERATORS: dict[str, Operator] = {operator.kind: operator for operator in (transpose.OPERATOR,)}
+OPERATORS: dict[str, Operator] = {
+    operator.kind: operator
+    for operator in (
+        transpose.OPERATOR,
+        depthwise_1d.OPERATOR,
+        pool_1d.AVERAGE,
+        pool_1d.MAXIMUM,
+        rsqrt.OPERATOR,
+    )
+}

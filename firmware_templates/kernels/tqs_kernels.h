@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+#include "tqs_depthwise.h"
+#include "tqs_pool.h"
 #include "tqs_taps.h"
 #include "tqs_transpose.h"
 
