@@ -45,7 +45,7 @@ _MICRO_INT4 = "FULLY_CONNECTED takes int4 weights per tensor only, CONV_2D is ne
 _WRONG = "it computes int16 activations with int4 weights wrongly and reports no error"
 _REFUSED_16X4 = "int16 activations with int4 weights are refused"
 #: (activation, weight) -> {runtime: reason}
-_DEPTHWISE: dict[tuple[str, str], dict[str, str]] = {}
+_DEPTHWISE = {("int16", "int4"): {"litert": _WRONG, "tflite-runtime": _WRONG, "tflm": _REFUSED_16X4}}
 _NO_ELU = "ELU takes int8 or float activations"
 
 _ELEMENTWISE = (

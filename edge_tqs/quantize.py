@@ -310,7 +310,10 @@ def _with_constants(
     width = widths[source]
     floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
     codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
-    dtype: DType = "int8" if width == 8 else "int4"
+    # Beside int16 activations every runtime computes int4 depthwise weights wrongly or refuses them: such codes have
+    # 4 bits, and a byte each. What that costs is in sizes, so a plan within a budget has no reason to ask for it.
+    in_bytes = width == 8 or (op.kind == "depthwise_1d" and scheme.bias_type == "int64")
+    dtype: DType = "int8" if in_bytes else "int4"
     made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
     if bias is not None:
         bias_scale = (np.float32(input_scale) * scale).astype(np.float32)

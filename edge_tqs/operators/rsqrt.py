@@ -18,6 +18,7 @@ from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator
 
 _SHIFT = 20
 _NO_INT16 = "the generated C has no reciprocal square root of int16 codes"
+_NOT_WRITTEN = "RSQRT is written for int8 activations only"
 
 
 def _compute(graph: Graph, op: Op) -> Function:
@@ -37,11 +38,11 @@ def _inverse_root(value: int) -> tuple[int, int]:
         value, shift = value // 4, shift + 1
     pairs = (31 - value.bit_length()) // 2 - 1  # leading zeros but the sign's, in pairs
     shift -= pairs
-    raw = np.int64((value << 2 * pairs) >> 1)
-    half, x = fixed_point.divide_by_power(raw, 1), np.int64(1 << 28)
+    raw = np.asarray((value << 2 * pairs) >> 1, np.int64)
+    half, x = fixed_point.divide_by_power(raw, 1), np.asarray(1 << 28, np.int64)
     for _ in range(5):
         cube = _saturate(fixed_point.multiply_high(fixed_point.multiply_high(x, x), x) << 6)
-        step = fixed_point.multiply_high(np.int64((1 << 28) + (1 << 27)), x) - fixed_point.multiply_high(half, cube)
+        step = fixed_point.multiply_high(x, (1 << 28) + (1 << 27)) - fixed_point.multiply_high(half, cube)
         x = _saturate(step << 3)
     root = int(fixed_point.multiply_high(x, 1518500250))  # sqrt(2) / 2
     if shift < 0:
@@ -67,7 +68,7 @@ def _table(graph: Graph, op: Op) -> Array:
     codes = [integer.HIGH]
     for value in range(1, 256):
         root, root_shift = _inverse_root(value)
-        wide = integer.multiply_by_quantized_multiplier(np.int64(1), root, root_shift + _SHIFT)
+        wide = integer.multiply_by_quantized_multiplier(np.asarray(1, np.int64), root, root_shift + _SHIFT)
         if int(wide) << max(shift - _SHIFT, 0) >= 1 << 31:
             raise ModelError(f"{graph.name}: rsqrt to {op.outputs[0]}: its output range is far too small")
         y = int(integer.multiply_by_quantized_multiplier(wide, multiplier, shift - _SHIFT)) + out.zero_point
@@ -104,5 +105,5 @@ OPERATOR = Operator(
     read=_read,
     in_place=True,
     by_sample=True,
-    refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm", "c"), _NO_INT16)},
+    refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm"), _NOT_WRITTEN) | {"c": _NO_INT16}},
 )
