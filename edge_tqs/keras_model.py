@@ -415,12 +415,12 @@ def _reset(model: Any) -> None:
 
 
 def _describe(layer: KerasLayer) -> str:
-    inside = f" of {' and '.join(_kind(part) for part in layer.parts)}" if layer.parts else ""
+    inside = f" of {' and '.join(_titled(part) for part in layer.parts)}" if layer.parts else ""
     count = layer.parameters
-    return f"{layer.name}: {_kind(layer)}{inside}" + (f", {count:,} parameters" if count else "")
+    return f"{layer.name}: {_titled(layer)}{inside}" + (f", {count:,} parameters" if count else "")
 
 
-def _kind(layer: KerasLayer) -> str:
+def _titled(layer: KerasLayer) -> str:
     return f"{layer.kind}({layer.config['units']})" if "units" in layer.config else layer.kind
 
 

@@ -20,6 +20,7 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
     HIGH,
+    KEEPING_KINDS,
     LEAST_SPAN,
     LOW,
     MOVING_KINDS,
@@ -148,7 +149,7 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
     readers = Counter(name for op in graph.ops for name in set(op.inputs))
     readers.update([graph.output, *(state.output for state in graph.states)])
     for index, op in enumerate(graph.ops):
-        if op.kind not in MOVING_KINDS:
+        if op.kind not in KEEPING_KINDS:
             continue
         kept = {families.get(roots[name], ("free", roots[name])) for name in op.inputs}
         if len(kept) == 1:
@@ -312,7 +313,10 @@ def _with_constants(
     width = widths[source]
     floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
     codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
-    dtype: DType = "int8" if width == 8 else "int4"
+    # Beside int16 activations every runtime computes int4 depthwise weights wrongly or refuses them: such codes have
+    # 4 bits, and a byte each. What that costs is in sizes, so a plan within a budget has no reason to ask for it.
+    in_bytes = width == 8 or (op.kind == "depthwise_1d" and scheme.bias_type == "int64")
+    dtype: DType = "int8" if in_bytes else "int4"
     made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
     if bias is not None:
         bias_scale = (np.float32(input_scale) * scale).astype(np.float32)

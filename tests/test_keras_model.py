@@ -35,7 +35,9 @@ def save(model: Any, path: Path) -> Path:
     """Save with weights and biases all random: zero biases would hide a wrong one."""
     rng = np.random.default_rng(8)
     with quiet():
-        model.set_weights([rng.normal(0, 0.5, weight.shape).astype(np.float32) for weight in model.get_weights()])
+        drawn = [rng.normal(0, 0.5, weight.shape).astype(np.float32) for weight in model.weights]
+        positive = [weight.path.endswith("variance") for weight in model.weights]
+        model.set_weights([np.abs(data) + 0.3 if above else data for data, above in zip(drawn, positive, strict=True)])
         model.save(path)
     return path
 
@@ -129,7 +131,60 @@ def two_heads(keras: Any) -> Any:
     return keras.Model(x, joined)
 
 
+def layer(kind: str, *given: Any, **config: Any) -> Make:
+    return lambda layers: getattr(layers, kind)(*given, **config)
+
+
+def merged(keras: Any) -> Any:
+    """Joinings that are made of sums, and an average over time that reads what a sigmoid saturates."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y, z = layers.Conv1D(4, 1)(x), layers.Conv1D(4, 2, padding="causal", groups=1)(x)
+    joined = [layers.Maximum()([y, z]), layers.Minimum()([y, z]), layers.Average()([y, z, layers.Dense(4)(x)])]
+    grouped = layers.Conv1D(4, 2, groups=2)(layers.Concatenate()(joined[:2]))
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(layers.Concatenate(axis=1)([*joined, grouped]))))
+
+
 MODELS: dict[str, Make] = {
+    "depthwise": sequential(
+        lambda layers: layers.ZeroPadding1D((2, 0)),
+        layer("DepthwiseConv1D", 3, depth_multiplier=2, activation="relu"),
+        layer("SeparableConv1D", 4, 3, padding="same", dilation_rate=2, depth_multiplier=3),
+        layer("DepthwiseConv1D", 2, padding="same", strides=2, use_bias=False),
+        conv(8, 2, groups=4, activation="relu6"),
+        flatten,
+        dense(),
+    ),
+    "pooled": sequential(
+        conv(4, 2, padding="same"),
+        layer("AveragePooling1D", 3, strides=2, padding="same"),
+        layer("UpSampling1D", 3),
+        layer("MaxPooling1D", 2, strides=1),
+        layer("Activation", "sigmoid"),
+        layer("MaxPooling1D", 4, strides=3, padding="same"),
+        layer("AveragePooling1D", 2, strides=1),
+        layer("GlobalMaxPooling1D"),
+        dense(),
+    ),
+    "merged": merged,
+    "batch normalised": sequential(
+        layer("Rescaling", 0.5, 0.1),
+        layer("Normalization", mean=[0.1, -0.2, 0.3], variance=[1.5, 0.5, 2.0]),
+        layer("BatchNormalization", center=False),
+        conv(4, 3, use_bias=False),
+        layer("BatchNormalization"),
+        layer("ReLU"),
+        layer("BatchNormalization", scale=False),
+        flatten,
+        dense(5),
+        layer("BatchNormalization"),
+        dense(4, "relu"),
+        layer("BatchNormalization"),
+        dense(),
+    ),
+    "layer normalised": sequential(
+        dense(6), layer("LayerNormalization"), flatten, dense(4, "tanh"), layer("LayerNormalization"), dense()
+    ),
     "dense": sequential(flatten, dense()),
     "activations": sequential(
         flatten,

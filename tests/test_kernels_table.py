@@ -204,6 +204,44 @@ def test_operators_over_time_run(runtime, operator):
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 3 * ALLOWED[runtime]
 
 
+@needs_tflm
+@pytest.mark.parametrize("weight", ["int8", "int4"])
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_depthwise_convolutions_run_or_not_as_the_table_says(runtime, activations, weight):
+    b = Builder(np.random.default_rng(6))
+    x = b.tensor("x", (1, 9, 3))
+    attrs = {"stride": 2, "dilation": 1, "left": 3, "right": 2, "activation": "relu"}
+    y = shaped(b, "depthwise_1d", (x, b.weight("w", 6, 3), b.bias("b", 6)), "wide", (1, 6, 6), **attrs)
+    y = shaped(b, "reshape", (y,), "y", (1, 36))
+    graph = Graph("depthwise", b.tensors, tuple(b.ops), x, y, (), Forecast(9, 3, "none", (0, 1, 2))).check()
+    ranges = Ranges({"x": (-2.0, 2.0), "wide": (-4.0, 4.0), "y": (-4.0, 4.0)})
+    graph = quantize(graph, {"w": 4 if weight == "int4" else 8}, ranges, activations=activations)
+    kernels.check_graph(graph, kernels.RUNTIMES)  # quantize makes none that is not right everywhere
+    if weight == "int4":
+        graph = graph.with_tensors({"w": replace(graph.tensors["w"], dtype="int4")})
+    reason = kernels.reason_against(runtime, Kernel("depthwise_1d", activations, weight, "per_channel"))
+    model = tflite_model.write(graph, METADATA)
+    assert tflite_model.read(model)[0].ops == graph.ops
+    if reason is None:
+        assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
+    elif runtime == "tflm":
+        with pytest.raises(ToolError, match="refuses the model"):
+            STEPS[runtime](model)
+    else:
+        assert worst_difference(graph, STEPS[runtime](model)) > 100, "a runtime that has learnt it can be let in"
+
+
+@needs_tflm
+@pytest.mark.parametrize("scales", [(quant(0.01, -128), quant(0.04, -128)), (quant(3.0, -128), quant(0.004, -90))])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_roots_of_all_codes_run(runtime, scales):
+    graph = single_op("rsqrt", scales[:1], scales[1])
+    codes = np.resize(np.arange(-128, 128).astype(np.int8), (2, graph.tensors[graph.input].size))
+    y, _ = STEPS[runtime](tflite_model.write(graph, METADATA))(codes, ())
+    np.testing.assert_array_equal(y, simulate.integer_step(graph)(codes, ())[0])
+
+
 def test_a_convolution_over_time_is_one_over_an_image_but_in_c():
     graph = convolution("int4", "per_channel")
     assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "tflm")] == ["reshape", "pad", "conv_2d"]

@@ -18,16 +18,29 @@ from edge_tqs.layers.activation import (
 )
 from edge_tqs.layers.attention import read_attention, read_multi_head_attention
 from edge_tqs.layers.builder import GraphBuilder, KerasLayer, Weight
-from edge_tqs.layers.conv import read_conv_1d
+from edge_tqs.layers.conv import read_conv_1d, read_depthwise_conv_1d, read_separable_conv_1d
 from edge_tqs.layers.dense import read_dense
 from edge_tqs.layers.gru import read_gru
 from edge_tqs.layers.lstm import read_lstm
 from edge_tqs.layers.merge import read_concatenate, read_merge
+from edge_tqs.layers.norm import (
+    read_batch_normalization,
+    read_layer_normalization,
+    read_normalization,
+    read_rescaling,
+)
 from edge_tqs.layers.parts import parts_of
 from edge_tqs.layers.repeat import read_repeat_vector
 from edge_tqs.layers.shape import read_flatten, read_nothing, read_permute, read_reshape
 from edge_tqs.layers.simple_rnn import read_simple_rnn
-from edge_tqs.layers.window import read_cropping_1d, read_global_average_pooling_1d, read_zero_padding_1d
+from edge_tqs.layers.window import (
+    read_cropping_1d,
+    read_global_average_pooling_1d,
+    read_global_max_pooling_1d,
+    read_pooling_1d,
+    read_up_sampling_1d,
+    read_zero_padding_1d,
+)
 from edge_tqs.layers.wrappers import check_wrapper, read_bidirectional, read_rnn, read_time_distributed
 
 __all__ = [
@@ -54,6 +67,8 @@ READERS: dict[str, Reader] = {
     "InputLayer": read_nothing,
     "Dense": read_dense,
     "Conv1D": read_conv_1d,
+    "DepthwiseConv1D": read_depthwise_conv_1d,
+    "SeparableConv1D": read_separable_conv_1d,
     "LSTM": read_lstm,
     "GRU": read_gru,
     "Activation": read_activation,
@@ -65,10 +80,21 @@ READERS: dict[str, Reader] = {
     "Add": read_merge,
     "Subtract": read_merge,
     "Multiply": read_merge,
+    "Average": read_merge,
+    "Maximum": read_merge,
+    "Minimum": read_merge,
     "Concatenate": read_concatenate,
     "Cropping1D": read_cropping_1d,
     "ZeroPadding1D": read_zero_padding_1d,
     "GlobalAveragePooling1D": read_global_average_pooling_1d,
+    "AveragePooling1D": read_pooling_1d,
+    "MaxPooling1D": read_pooling_1d,
+    "GlobalMaxPooling1D": read_global_max_pooling_1d,
+    "UpSampling1D": read_up_sampling_1d,
+    "BatchNormalization": read_batch_normalization,
+    "LayerNormalization": read_layer_normalization,
+    "Normalization": read_normalization,
+    "Rescaling": read_rescaling,
     "Flatten": read_flatten,
     "Reshape": read_reshape,
     "Permute": read_permute,
@@ -95,7 +121,7 @@ _ATTENTION = frozenset({"MultiHeadAttention", "GroupQueryAttention", "GroupedQue
 #: Layers of several inputs.
 MERGING = frozenset(
     {
-        *("Add", "Subtract", "Multiply", "Concatenate"),
+        *("Add", "Subtract", "Multiply", "Concatenate", "Average", "Maximum", "Minimum"),
         *_ATTENTION,
         *ops.READERS,
     }
@@ -120,6 +146,7 @@ _OVER_TIME = frozenset(
     {"Conv1D", "Cropping1D", "ZeroPadding1D", "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute"}
     | _ATTENTION
     | ops.OVER_TIME
+    | {"DepthwiseConv1D", "SeparableConv1D", "AveragePooling1D", "MaxPooling1D", "GlobalMaxPooling1D", "UpSampling1D"}
 )
 
 

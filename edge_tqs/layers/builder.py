@@ -144,6 +144,48 @@ class GraphBuilder:
         data = np.ascontiguousarray(kernel.data.transpose(2, 0, 1))
         return self._convolve(out, x, self._weights(kernel, data, bias), **attrs)
 
+    def depthwise_1d(self, out: str, x: str, kernel: Weight, bias: Weight | None, **attrs: int) -> str:
+        """Each channel of ``x`` (1, W, C) with its filters of a Keras kernel (taps, C, m), stored as (C * m, taps)."""
+        taps = kernel.data.shape[0]
+        data = np.ascontiguousarray(kernel.data.reshape(taps, -1).T)
+        shape = (1, conv_length(self.shape(x)[1], taps, attrs), data.shape[0])
+        inputs = [x, *self._weights(kernel, data, bias)]
+        return self.op("depthwise_1d", out, inputs, shape, attrs={"activation": "none", **attrs})
+
+    def scaled(self, out: str, x: str, scale: Weight, shift: Weight | None) -> str:
+        """``x`` (1, C) or (1, W, C) times ``scale`` (C,) plus ``shift`` (C,): a depthwise_1d of one tap."""
+        shape = self.shape(x)
+        if len(shape) == 2:
+            x = self.op("reshape", f"{out}/sample", [x], (1, 1, shape[1]))
+        kernel = Weight(scale.path, scale.data.reshape(1, -1, 1), scale.part)
+        attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0}
+        if len(shape) == 3:
+            return self.depthwise_1d(out, x, kernel, shift, **attrs)
+        return self.op("reshape", out, [self.depthwise_1d(f"{out}/scaled", x, kernel, shift, **attrs)], shape)
+
+    def fold(self, scale: Array, shift: Weight) -> bool:
+        """Multiply ``value`` by ``scale`` (M,) and add ``shift`` (M,) in the layer with weights that wrote it.
+
+        False, and nothing done, where there is none, it has an activation, or anything else reads ``value`` or the
+        layer's weights. A layer without a bias takes ``shift`` as its own.
+        """
+        index = next((i for i, op in enumerate(self._ops) if op.outputs == (self.value,)), None)
+        if index is None or self.value in self.shared:
+            return False
+        op = self._ops[index]
+        constants = set(op.inputs[1:])
+        if op.kind not in WEIGHTED or op.attrs["activation"] != "none":
+            return False
+        if any(constants & set(other.inputs) for i, other in enumerate(self._ops) if i != index):
+            return False
+        weight = self._data(op.inputs[1])
+        self._replace(op.inputs[1], weight * scale.reshape(-1, *[1] * (weight.ndim - 1)))
+        if len(op.inputs) == 3:
+            self._replace(op.inputs[2], self._data(op.inputs[2]) * scale + shift.data)
+        else:
+            self._ops[index] = replace(op, inputs=(*op.inputs, self._weight(shift, shift.data)))
+        return True
+
     def padded(self, out: str, x: str, left: int, right: int) -> str:
         """``x`` (1, W, C) with zeros before and after it."""
         channels = self.shape(x)[2]
@@ -215,6 +257,14 @@ class GraphBuilder:
         every = tuple(range(self.channels))
         forecast = Forecast(self.window, self.channels, self.recurrence, every)
         return Graph(self.name, self._tensors, tuple(self._ops), "x", self.value, tuple(self._states), forecast).check()
+
+    def _data(self, name: str) -> Array:
+        data = self._tensors[name].data
+        assert data is not None
+        return data
+
+    def _replace(self, name: str, data: Array) -> None:
+        self._tensors[name] = replace(self._tensors[name], data=np.ascontiguousarray(data, np.float32))
 
     def _join(self, out: str, parts: list[str], axis: int) -> str:
         first = self.shape(parts[0])

@@ -7,7 +7,7 @@ tflite modules, each of which asks here for those that it does not know.)
 
 from __future__ import annotations
 
-from edge_tqs.operators import batch_matmul, function, lut, softmax, transpose
+from edge_tqs.operators import batch_matmul, depthwise_1d, function, lut, pool_1d, rsqrt, softmax, transpose
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
 
 __all__ = ["OPERATORS", "Array", "Builtin", "Call", "Function", "Operator", "Reader", "Table", "Writer"]
@@ -20,5 +20,9 @@ OPERATORS: dict[str, Operator] = {
         lut.OPERATOR,
         softmax.OPERATOR,
         batch_matmul.OPERATOR,
+        depthwise_1d.OPERATOR,
+        pool_1d.AVERAGE,
+        pool_1d.MAXIMUM,
+        rsqrt.OPERATOR,
     )
 }

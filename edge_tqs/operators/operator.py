@@ -85,6 +85,9 @@ class Writer(Protocol):
     def bias(self, op: Op) -> int:
         """The bias of a weighted operator; zeros where it has none."""
 
+    def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
+        """Add a convolution over time of ``x``, a PAD in front where ``op`` has zeros before or after the window."""
+
 
 class Reader(Protocol):
     """What tflite_raise offers an operator that reads itself back."""
@@ -94,6 +97,9 @@ class Reader(Protocol):
 
     def operand(self, index: int) -> Array:
         """The values of a constant operand."""
+
+    def convolution(self, op: Any) -> Op:
+        """A convolution over time with the PAD in front of it, as a conv_1d."""
 
     def made_by(self, index: int) -> Any:
         """The flatbuffer operator that writes a tensor, or None."""

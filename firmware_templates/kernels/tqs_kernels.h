@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 #include "tqs_attention.h"
+#include "tqs_depthwise.h"
+#include "tqs_pool.h"
 #include "tqs_taps.h"
 #include "tqs_transpose.h"
 
