@@ -64,7 +64,7 @@ class Writer(Protocol):
 
     graph: Graph
     #: the schema's number of each type of tensors
-    types: Mapping[str, int]
+    types: dict[str, int]
 
     def append(self, builtin: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
         """Add a flatbuffer operator; ``builtin`` is a key of some operator's ``builtins``."""
