@@ -83,9 +83,11 @@ def quantize(
     pinned, families = _pin(graph, scheme)
     for op in pinned.ops:
         if op.kind in scheme.refused:
+            known = OPERATORS.get(op.kind)
+            reason = "no runtime computes it" if known is None else known.refused[activations]["c"]
             raise ModelError(
-                f"{graph.name}: no runtime computes {op.attrs.get('name', op.kind)} (to {op.outputs[0]}) with "
-                f"{activations} activations",
+                f"{graph.name}: {op.attrs.get('name', op.kind)} (to {op.outputs[0]}) cannot be built with "
+                f"{activations} activations: {reason}",
                 hint="Use int8 activations, or another activation function in this layer.",
             )
     quants = _activation_quants(pinned, families, ranges, scheme)
@@ -157,7 +159,8 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
             continue
         for name in dict.fromkeys(op.inputs):
             if roots[name] == name and name not in families and readers[name] == 1:
-                roots[name] = op.outputs[0]
+                # and so does what was moved into it before, as the parts of a concatenation within one
+                roots |= {moved: op.outputs[0] for moved, root in roots.items() if root == name}
             else:
                 copies[index, name] = _free_name(graph.tensors, f"{name}/{op.outputs[0]}", index)
     return roots, copies

@@ -575,8 +575,6 @@ def mixed_stateful(keras: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Make, str]] = {
-    "pool": (sequential(lambda layers: layers.MaxPooling1D(2, name="pool"), flatten, dense()), r"layer pool \(Max"),
-    "groups": (sequential(conv(F, 3, groups=3, name="tcn"), flatten, dense()), "layer tcn .*groups=3"),
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
     "softmax": (
         sequential(lambda layers: layers.Softmax(axis=1, name="soft"), flatten, dense()),
