@@ -16,7 +16,7 @@ from edge_tqs.operators import OPERATORS, Table
 from edge_tqs.shapes import conv_length, pool_length
 from edge_tqs.templates import template_root
 
-NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool")
+NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool", "tqs_transpose")
 GUARD = 85
 
 
@@ -32,6 +32,10 @@ class Depthwise(ctypes.Structure):
 
 class Pool(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint16) for name in ("samples", "channels", "y_samples", "size", "stride", "left")]
+
+
+class Transpose(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint16) for name in ("rows", "columns")]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +111,7 @@ def depthwise(rng: np.random.Generator, activations: str, width: int) -> Graph:
 @pytest.mark.parametrize("width", [8, 4])
 @pytest.mark.parametrize("activations", ["int8", "int16"])
 def test_depthwise(kernels: ctypes.CDLL, activations: str, width: int) -> None:
-    """kernels.tqs_depthwise_s8, kernels.tqs_depthwise_s16."""
+    """Runs kernels.tqs_depthwise_s8 and kernels.tqs_depthwise_s16."""
     rng = np.random.default_rng(width)
     for _ in range(150):
         graph = depthwise(rng, activations, width)
@@ -126,7 +130,7 @@ def test_a_depthwise_layer_whose_sum_leaves_32_bits_is_refused() -> None:
 @pytest.mark.parametrize("kind", ["avg_pool_1d", "max_pool_1d"])
 @pytest.mark.parametrize("activations", ["int8", "int16"])
 def test_pooling(kernels: ctypes.CDLL, activations: str, kind: str) -> None:
-    """kernels.tqs_avg_pool_s8, tqs_avg_pool_s16, tqs_max_pool_s8 and tqs_max_pool_s16, every padding."""
+    """Runs kernels.tqs_avg_pool_s8, kernels.tqs_avg_pool_s16, kernels.tqs_max_pool_s8 and kernels.tqs_max_pool_s16."""
     rng = np.random.default_rng(3)
     for _ in range(150):
         samples, channels, size, stride = (int(n) for n in rng.integers(1, [14, 5, 8, 6]))
@@ -141,6 +145,20 @@ def test_pooling(kernels: ctypes.CDLL, activations: str, kind: str) -> None:
         x = codes_of(rng, graph.tensors["x"].shape, activations)
         expected = OPERATORS[kind].integer(graph, graph.ops[0])(x)
         np.testing.assert_array_equal(run(kernels, graph, Pool, x), expected)
+
+
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+def test_transpose(kernels: ctypes.CDLL, activations: str) -> None:
+    """Runs kernels.tqs_transpose_s8 and kernels.tqs_transpose_s16."""
+    rng = np.random.default_rng(4)
+    for rows, columns in rng.integers(1, 9, (40, 2)).tolist():
+        graph = graph_of(
+            Op("transpose", ("x",), ("y",)),
+            Tensor("x", (1, rows, columns), activations, None, quant(0.1, 0)),
+            Tensor("y", (1, columns, rows), activations, None, quant(0.1, 0)),
+        )
+        x = codes_of(rng, (1, rows, columns), activations)
+        np.testing.assert_array_equal(run(kernels, graph, Transpose, x), x.swapaxes(1, 2))
 
 
 def test_a_mean_of_codes_is_rounded_to_the_nearest_halves_away_from_zero() -> None:

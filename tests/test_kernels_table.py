@@ -29,7 +29,7 @@ def elementwise(operator: str, activations: str = "int8") -> Graph:
 
 
 def moving(activations: str = "int8") -> Graph:
-    """split, slice, concat and reshape of x, joined to y."""
+    """split, slice, concat, transpose and reshape of x, joined to y."""
     b = Builder(np.random.default_rng(0))
     x = b.tensor("x", (1, 8))
     first, second = b.split(x, 2, "part")
@@ -37,6 +37,8 @@ def moving(activations: str = "int8") -> Graph:
     b.op("concat", (first, b.slice(x, 3, 4, "cut")), "longer", 8, axis=1)
     total = b.op("add", b.split("longer", 2, "half"), "total")
     total = b.op("mul", (total, second), "product")
+    total = shaped(b, "reshape", (total,), "square", (1, 2, 2))
+    total = shaped(b, "transpose", (total,), "turned", (1, 2, 2))
     b.ops.append(replace(b.ops[0], kind="reshape", inputs=(total,), outputs=("y",), attrs={}))
     graph = Graph("moving", b.tensors, tuple(b.ops), x, "y", (), Forecast(1, 8, "stateful", (0,))).check()
     return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-1.0, 1.0))), activations=activations)
