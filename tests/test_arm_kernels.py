@@ -103,13 +103,14 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
         size = fast.tensors[op.inputs[0]].size
         made.append((chosen.name, slow_name, size, fast.tensors[op.outputs[0]].size, text))
 
-    sizes = [(k, m) for k in (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 31, 33, 40) for m in (1, 4, 6, 11)][::2]
+    lengths = (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 24, 31, 33, 40, 52, 72, 75, 88)
+    sizes = [(k, m) for k in lengths for m in (1, 4, 6, 11)][::2]
     index = 0
     for width in (8, 4):
         for inputs, rows in sizes:
             add(index, lambda p, w=width, k=inputs, m=rows: dense_graph(rng, p, w, k, m, False))
             index += 1
-        for inputs in (1, 16, 64, 511, 512):
+        for inputs in (1, 16, 64, 73, 76, 95, 511, 512):
             add(index, lambda p, w=width, k=inputs: dense_graph(rng, p, w, k, 5, True))
             index += 1
     for kind in ("add", "sub", "mul", "mul"):
