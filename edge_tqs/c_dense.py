@@ -1,7 +1,7 @@
-"""Which kernel computes a dense layer or a sum on a core, and how its tables are laid out.
+"""Which kernel computes a dense layer or an element-wise operator on a core, and how its tables are laid out.
 
-One row of DENSE_KERNELS a kernel: adding one is adding its C file and its row. The portable two take any layer; the
-others have limits, and a layer beyond them goes to the portable kernel, alone.
+One row of DENSE_KERNELS or ELEMENTWISE_KERNELS a kernel: adding one is adding its C file and its row. The portable
+ones take any layer; the others have limits, and a layer beyond them goes to the portable kernel, alone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ PORTABLE = "portable"
 SHIFTS = range(-31, 0)
 ACCUMULATOR_LIMIT = 1 << 30
 SUM_SHIFT = 22
+SUM_LIMIT = (1 << 31) - (1 << SUM_SHIFT)  # a kernel may round half of a result up, or take as much off
 
 Ints = npt.NDArray[Any]
 _RowTables = Callable[[Ints, Ints, Ints], tuple[Ints, Ints]]
@@ -274,6 +275,12 @@ DENSE_KERNELS = (
     _portable("tqs_fc_s4", 4, pack_s4),
 )
 
+#: (portable kernel of an element-wise operator, family) -> the one that computes the same bits there
+ELEMENTWISE_KERNELS = {
+    **{(name, cores): f"{name}_arm" for name in ("tqs_sum_s8", "tqs_mul_s8") for cores in ("v6m", "v7m", "dsp")},
+    **{(name, "mve"): f"{name}_mve" for name in ("tqs_sum_s8", "tqs_mul_s8", "tqs_lut_s8")},
+}
+
 
 # --- sums in one step -------------------------------------------------------------------------------------------------
 
@@ -315,6 +322,6 @@ def sum_factors(params: integer.AddParams) -> SumFactors | None:
             continue
         offset = (least + most) // 2
         partial = np.abs(b * b_factor + offset).max()
-        if max(int(np.abs(products + offset).max()), int(partial)) < 1 << 31 and abs(offset) < 1 << 31:
+        if max(int(np.abs(products + offset).max()), int(partial), abs(offset)) < SUM_LIMIT:
             return SumFactors(a_factor, b_factor, offset)
     return None
