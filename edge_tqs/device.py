@@ -157,25 +157,33 @@ class Device:
             expected = None if self._pushed is None else self._pushed + len(chunk)
             self._count_pushed(self._ack(Push(len(chunk), chunk.tobytes())), expected)
 
-    def forecast(self, steps: int, on_step: Callable[[Step], None] | None = None) -> Steps:
+    def forecast(self, steps: int, on_step: Callable[[Step], None] | None = None, ahead: Codes | None = None) -> Steps:
         """Roll forward by ``steps`` from the pushed history, which stays as it is.
 
         Args:
             steps: 1 to 65535.
             on_step: Called for each step as it arrives, in order, each once.
+            ahead: (steps, exogenous) codes of what is known ahead, where the model has such inputs.
 
         A step that is lost on the way is asked for again, from there on.
         """
         if not 1 <= steps <= 0xFFFF:
             raise UsageError(f"a forecast has 1 to 65535 steps, not {steps}")
         info = self.info
+        given = (0, 0) if ahead is None else ahead.shape
+        if given != ((steps, info.exogenous) if info.exogenous else (0, 0)):
+            raise UsageError(
+                f"{self.name}: the model takes {info.exogenous} values known ahead of each of {steps} steps, not {given}"
+            )
+        if ahead is not None:
+            return self._forecast_ahead(steps, on_step, ahead)
         received: list[Step] = []
         failures, spent = 0, 0.0
         while len(received) < steps:
             before, start = len(received), time.monotonic()
             # To resume, the board first computes again, in silence, what it has sent already.
             patience = self._times.step + 2 * spent
-            for step in self._stream(Forecast(before, steps - before), info.sample_size, patience):
+            for step in self._stream(Forecast(before, steps - before), info.output_size, patience):
                 received.append(step)
                 if on_step is not None:
                     on_step(step)
@@ -185,6 +193,38 @@ class Device:
                 raise SilentError(
                     f"{self.name}: no step {before} of the forecast came, asked for {failures} times, "
                     f"{patience:g} s each",
+                    hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
+                )
+        return _as_arrays(received, info)
+
+    def _forecast_ahead(self, steps: int, on_step: Callable[[Step], None] | None, ahead: Codes) -> Steps:
+        """The same, sending what is known ahead piece by piece.
+
+        The board keeps none of it, so after a step that is lost on the way the forecast begins anew; of what comes
+        again only the rest counts.
+        """
+        info = self.info
+        most = min(steps, (info.max_payload - 4) // info.ahead_size)
+        received: list[Step] = []
+        failures, at = 0, 0
+        while at < steps:
+            piece = ahead[at : at + most].astype(CODE_TYPES[info.code_size])
+            before = at
+            request = Forecast(at, len(piece), piece.tobytes())
+            for step in self._stream(request, info.output_size, self._times.step):
+                at = step.step + 1
+                if step.step == len(received):
+                    received.append(step)
+                    failures = 0
+                    if on_step is not None:
+                        on_step(step)
+            if at == before + len(piece):
+                continue
+            at, failures = 0, failures + 1
+            if failures == self._times.attempts:
+                raise SilentError(
+                    f"{self.name}: no step {len(received)} of the forecast came, asked for {failures} times, "
+                    f"{self._times.step:g} s each",
                     hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
                 )
         return _as_arrays(received, info)
@@ -253,7 +293,7 @@ class Device:
             return False
         with self._named():
             nak = Nak.parse(frame.payload)
-        if nak.code == NakCode.BAD_FRAME:
+        if nak.code == NakCode.BAD_FRAME or (nak.code == NakCode.OUT_OF_ORDER and frame.sequence == sequence):
             return True
         if frame.sequence == 0:
             return False
@@ -363,11 +403,13 @@ def run_rollout(
     *,
     on_step: Callable[[Step], None] | None = None,
     restarts: int = 3,
+    ahead: Codes | None = None,
 ) -> Steps:
     """Reset, push ``seed`` ((n, F), at least a window), forecast ``horizon`` steps; survive ``restarts`` restarts.
 
     After a restart the seed is pushed again and the forecast runs again from its start; what was received before is
-    kept, and what comes again must equal it (ticks excepted). ``on_step`` sees each step once.
+    kept, and what comes again must equal it (ticks excepted). ``on_step`` sees each step once. ``ahead``: (horizon,
+    exogenous) codes of what is known ahead, where the model has such inputs.
 
     Raises:
         UsageError: The seed is shorter than the board's window.
@@ -395,7 +437,7 @@ def run_rollout(
         try:
             device.reset()
             device.push(seed)
-            device.forecast(horizon, keep)
+            device.forecast(horizon, keep, ahead)
             break
         except (RestartedError, SilentError):
             if left == 0:
@@ -408,6 +450,6 @@ def run_rollout(
 
 def _as_arrays(steps: list[Step], info: HelloReply) -> Steps:
     codes = np.frombuffer(b"".join(step.codes for step in steps), CODE_TYPES[info.code_size])
-    outputs = codes.reshape(len(steps), info.channels)
+    outputs = codes.reshape(len(steps), info.outputs)
     ticks = np.array([step.ticks for step in steps], np.uint32)
     return outputs, ticks, np.array([step.state_hash for step in steps], np.uint32)

@@ -16,7 +16,7 @@ from cobs import cobs
 
 from edge_tqs.errors import DeviceError
 
-VERSION = 2
+VERSION = 3
 #: What the u16 length field can say. A device states its own, lower limit in its HELLO_REPLY.
 MAX_PAYLOAD = 0xFFFF
 #: In StatusReply: the port cannot know this figure.
@@ -54,6 +54,7 @@ class NakCode(IntEnum):
     BAD_LENGTH = 3
     BAD_VERSION = 4
     NOT_READY = 5
+    OUT_OF_ORDER = 6
 
 
 class Counter(IntEnum):
@@ -220,18 +221,25 @@ class Push(Message):
 
 @dataclass(frozen=True)
 class Forecast(Message):
-    """Roll forward; send the steps ``first`` to ``first + steps - 1``."""
+    """Roll forward; send the steps ``first`` to ``first + steps - 1``.
+
+    ahead: where inputs are known ahead, their codes at the time of each of these steps, little-endian; else empty.
+    """
 
     TYPE = MessageType.FORECAST
     first: int
     steps: int
+    ahead: bytes = b""
 
     def pack(self) -> bytes:
-        return struct.pack("<HH", self.first, self.steps)
+        return struct.pack("<HH", self.first, self.steps) + self.ahead
 
     @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<HH"), payload, "FORECAST"))
+    def parse(cls, payload: bytes, ahead_size: int = 0) -> Self:
+        first, steps = _unpack(struct.Struct("<HH"), payload[:4], "FORECAST's head")
+        if len(payload) != 4 + steps * ahead_size:
+            raise WireError(f"FORECAST carries {len(payload)} bytes, not 4 and {steps} samples of {ahead_size}")
+        return cls(first, steps, payload[4:])
 
 
 @dataclass(frozen=True)
@@ -250,11 +258,13 @@ class Status(Message):
 class HelloReply(Message):
     """What answers HELLO.
 
-    counter_hz: ticks a second. model_hash: 64 lower-case hex digits. board: ASCII, at most 255 characters.
+    counter_hz: ticks a second. model_hash: 64 lower-case hex digits. board: ASCII, at most 255 characters. outputs:
+    values in a predicted sample (0 stands for as many as there are channels). steps: samples that an evaluation
+    predicts. exogenous: channels that are known ahead.
     """
 
     TYPE = MessageType.HELLO_REPLY
-    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBHHHI32sBB")
+    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBHHHI32sBHHHB")
     counter: Counter
     channels: int
     window: int
@@ -264,16 +274,33 @@ class HelloReply(Message):
     board: str
     code_size: int = 1
     version: int = VERSION
+    outputs: int = 0
+    steps: int = 1
+    exogenous: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", self.outputs or self.channels)
 
     @property
     def sample_size(self) -> int:
-        """Bytes of a sample in PUSH and of the outputs in STEP."""
+        """Bytes of a sample in PUSH."""
         return self.channels * self.code_size
+
+    @property
+    def output_size(self) -> int:
+        """Bytes of the outputs in STEP."""
+        return self.outputs * self.code_size
+
+    @property
+    def ahead_size(self) -> int:
+        """Bytes of what is known ahead of one step, in FORECAST."""
+        return self.exogenous * self.code_size
 
     def pack(self) -> bytes:
         board = self.board.encode("ascii")
         fixed = (self.version, self.counter, self.channels, self.window, self.max_payload, self.counter_hz)
-        return self._LAYOUT.pack(*fixed, bytes.fromhex(self.model_hash), self.code_size, len(board)) + board
+        block = (self.outputs, self.steps, self.exogenous)
+        return self._LAYOUT.pack(*fixed, bytes.fromhex(self.model_hash), self.code_size, *block, len(board)) + board
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
@@ -285,11 +312,15 @@ class HelloReply(Message):
         size = cls._LAYOUT.size
         if len(payload) < size or len(payload) != size + payload[size - 1]:
             raise WireError(f"HELLO_REPLY carries {len(payload)} bytes, not {size} and a board name")
-        version, counter, channels, window, max_payload, hz, digest, code_size, _ = cls._LAYOUT.unpack_from(payload)
-        if channels == 0 or window == 0 or code_size not in (1, 2) or max_payload <= channels * code_size:
+        version, counter, channels, window, max_payload, hz, digest, code_size, *block, _ = cls._LAYOUT.unpack_from(
+            payload
+        )
+        outputs, steps, exogenous = block
+        possible = channels > 0 and window > 0 and code_size in (1, 2) and max_payload > channels * code_size
+        if not (possible and outputs > 0 and steps > 0 and exogenous < channels):
             raise WireError(
                 f"HELLO_REPLY is impossible: {channels} channels of {code_size} bytes, window {window}, "
-                f"payload {max_payload}"
+                f"payload {max_payload}, {steps} samples of {outputs}, {exogenous} known ahead"
             )
         try:
             return cls(
@@ -302,6 +333,9 @@ class HelloReply(Message):
                 payload[size:].decode("ascii"),
                 code_size,
                 version,
+                outputs,
+                steps,
+                exogenous,
             )
         except ValueError as error:
             raise WireError(f"HELLO_REPLY is impossible: {error}") from error
