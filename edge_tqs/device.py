@@ -173,7 +173,8 @@ class Device:
         given = (0, 0) if ahead is None else ahead.shape
         if given != ((steps, info.exogenous) if info.exogenous else (0, 0)):
             raise UsageError(
-                f"{self.name}: the model takes {info.exogenous} values known ahead of each of {steps} steps, not {given}"
+                f"{self.name}: the model takes {info.exogenous} values known ahead of each of {steps} steps, "
+                f"not {given}"
             )
         if ahead is not None:
             return self._forecast_ahead(steps, on_step, ahead)

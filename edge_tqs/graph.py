@@ -191,8 +191,8 @@ class Forecast:
             source is not None and not 0 <= source < self.outputs for source in self.feedback
         ):
             raise ModelError(
-                f"{name}: feedback {list(self.feedback)} does not name one of {self.outputs} outputs, or none, for each "
-                f"of {self.channels} inputs"
+                f"{name}: feedback {list(self.feedback)} does not name one of {self.outputs} outputs, or none, "
+                f"for each of {self.channels} inputs"
             )
         beyond = [output for output in self.output_channels if output >= self.channels]
         if beyond or len(self.exogenous) == self.channels:
