@@ -1,7 +1,7 @@
 """A board at the end of a serial port: who it is, what it forecasts, how much memory it used.
 
-The rules (stop and wait, sequence numbers, retries, times) are those of firmware_templates/PROTOCOL.md. `Device` speaks
-them; `run_rollout` adds what survives a board that restarts in the middle.
+The rules (stop and wait, sequence numbers, retries, times) are those of firmware_templates/PROTOCOL.md. device_rollout
+adds what survives a board that restarts in the middle.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from edge_tqs.wire import (
     WireError,
 )
 
-__all__ = ["Device", "RestartedError", "SilentError", "Times", "open_port", "run_rollout"]
+__all__ = ["Device", "RestartedError", "SilentError", "Times", "as_arrays", "open_port"]
 
 Codes = npt.NDArray[Any]
 #: (outputs (T, F) codes, ticks (T,) uint32, state hashes (T,) uint32)
@@ -196,7 +196,7 @@ class Device:
                     f"{patience:g} s each",
                     hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
                 )
-        return _as_arrays(received, info)
+        return as_arrays(received, info)
 
     def _forecast_ahead(self, steps: int, on_step: Callable[[Step], None] | None, ahead: Codes) -> Steps:
         """The same, sending what is known ahead piece by piece.
@@ -228,7 +228,7 @@ class Device:
                     f"{self._times.step:g} s each",
                     hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
                 )
-        return _as_arrays(received, info)
+        return as_arrays(received, info)
 
     def status(self) -> StatusReply:
         """Memory, dropped frames and uptime, as the board counts them."""
@@ -397,59 +397,8 @@ class Device:
         )
 
 
-def run_rollout(
-    device: Device,
-    seed: Codes,
-    horizon: int,
-    *,
-    on_step: Callable[[Step], None] | None = None,
-    restarts: int = 3,
-    ahead: Codes | None = None,
-) -> Steps:
-    """Reset, push ``seed`` ((n, F), at least a window), forecast ``horizon`` steps; survive ``restarts`` restarts.
-
-    After a restart the seed is pushed again and the forecast runs again from its start; what was received before is
-    kept, and what comes again must equal it (ticks excepted). ``on_step`` sees each step once. ``ahead``: (horizon,
-    exogenous) codes of what is known ahead, where the model has such inputs.
-
-    Raises:
-        UsageError: The seed is shorter than the board's window.
-        DeviceError: The board came back with other results or another model, or restarts too often.
-    """
-    info = device.info
-    if len(seed) < info.window:
-        raise UsageError(f"{device.name}: the seed has {len(seed)} samples; the model's window is {info.window}")
-    received: list[Step] = []
-
-    def keep(step: Step) -> None:
-        if step.step == len(received):
-            received.append(step)
-            if on_step is not None:
-                on_step(step)
-            return
-        first = received[step.step]
-        if (step.codes, step.state_hash) != (first.codes, first.state_hash):
-            raise DeviceError(
-                f"{device.name}: after a restart the board computes another step {step.step} from the same samples",
-                hint="Its memory or its supply is unsound, or its firmware is faulty: compare with the host's rollout.",
-            )
-
-    for left in range(restarts, -1, -1):
-        try:
-            device.reset()
-            device.push(seed)
-            device.forecast(horizon, keep, ahead)
-            break
-        except (RestartedError, SilentError):
-            if left == 0:
-                raise
-            # Whoever answers now must run the model that the first steps came from.
-            device.hello()
-            device.require_model(info.model_hash)
-    return _as_arrays(received, info)
-
-
-def _as_arrays(steps: list[Step], info: HelloReply) -> Steps:
+def as_arrays(steps: list[Step], info: HelloReply) -> Steps:
+    """The steps of a forecast, in order, as arrays."""
     codes = np.frombuffer(b"".join(step.codes for step in steps), CODE_TYPES[info.code_size])
     outputs = codes.reshape(len(steps), info.outputs)
     ticks = np.array([step.ticks for step in steps], np.uint32)

@@ -55,14 +55,15 @@ def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
 def _check(graph: Graph) -> None:
     graph.check()
     forecast = graph.forecast
-    x, y = graph.tensors[graph.input], graph.tensors[graph.output]
+    forecast.check(graph.name, graph.tensors[graph.output].size)
+    x = graph.tensors[graph.input]
     if (forecast.recurrence == "none") == bool(graph.states):
         raise ModelError(
             f"{graph.name}: recurrence {forecast.recurrence!r} does not go with {len(graph.states)} states"
         )
     expected = forecast.channels * (forecast.window if forecast.recurrence == "none" else 1)
-    if x.size != expected or y.size != forecast.steps * forecast.outputs:
-        raise ModelError(f"{graph.name}: input {x.shape} and output {y.shape} do not fit its window and channels")
+    if x.size != expected:
+        raise ModelError(f"{graph.name}: input {x.shape} does not fit its window and channels")
     for tensor in graph.tensors.values():
         if tensor.dtype == "float32":
             raise ModelError(

@@ -255,7 +255,6 @@ class Graph:
         for state in self.states:
             if self.tensors[state.input].shape != self.tensors[state.output].shape:
                 raise ModelError(f"{self.name}: state {state.name} changes its shape")
-        self.forecast.check(self.name, self.tensors[self.output].size)
         return self
 
     def _check_tensor(self, name: str, tensor: Tensor) -> None:

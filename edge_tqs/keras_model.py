@@ -285,6 +285,7 @@ def _rolled_out(graph: Graph, feedback: Sequence[int | None] | None, steps: int 
     made, outputs = read_block(graph.tensors[graph.output].shape[1:], forecast.channels, feedback, steps)
     sources = checked_feedback(graph.name, feedback, forecast.channels, outputs)
     forecast = replace(forecast, feedback=sources, steps=made, outputs=outputs)
+    forecast.check(graph.name, graph.tensors[graph.output].size)
     return only_needed(replace(_flat_output(graph), forecast=forecast).check())
 
 

@@ -71,6 +71,7 @@ def _import(model: bytes, system: System) -> Graph:
     forecast = Forecast(
         system.window, system.channels, "none", system.feedback, steps=system.steps, outputs=system.outputs
     )
+    forecast.check(system.name, system.steps * system.outputs)
     graph = only_needed(Graph(system.name, tensors, ops, growing.input, output, (), forecast).check())
     missing = sorted(system.weights.keys() - graph.weights().keys())
     if missing:

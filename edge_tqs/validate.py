@@ -15,7 +15,8 @@ import numpy.typing as npt
 from edge_tqs import build_dir, evaluate, report
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
-from edge_tqs.device import CODE_TYPES, Device, open_port, run_rollout
+from edge_tqs.device import CODE_TYPES, Device, open_port
+from edge_tqs.device_rollout import run_rollout
 from edge_tqs.errors import DeviceError, TqsError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +23,8 @@ from graphs import quantized, quantized16, random_codes, random_graph
 from edge_tqs import simulate, tflite_model, wire
 from edge_tqs.boards import load_board
 from edge_tqs.bundle import unit_name, write_bundle
-from edge_tqs.device import Device, Times, open_port, run_rollout
+from edge_tqs.device import Device, Times, open_port
+from edge_tqs.device_rollout import run_rollout
 from edge_tqs.emulator import start_agent
 from edge_tqs.errors import ToolError, UsageError
 from edge_tqs.graph import Array, Graph, Scaling

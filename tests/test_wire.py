@@ -187,8 +187,8 @@ def test_a_wrong_payload_is_a_wire_error_and_nothing_else(payload: bytes) -> Non
 
 
 def test_another_protocol_version_is_named() -> None:
-    with pytest.raises(WireError, match="version 3 of the protocol") as caught:
-        wire.HelloReply.parse(b"\x03whatever the future brings")
+    with pytest.raises(WireError, match="version 4 of the protocol") as caught:
+        wire.HelloReply.parse(b"\x04whatever the future brings")
     assert "flash" in caught.value.hint
 
 

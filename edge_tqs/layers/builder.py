@@ -182,11 +182,11 @@ class GraphBuilder:
         return False
 
     def finish(self) -> Graph:
-        """The graph with ``value`` as its output; what becomes of its values is for the caller to say, and to check."""
+        """The checked graph with ``value`` as its output; what becomes of its values is for the caller to say."""
         self._drop_unread()
         every = tuple(range(self.channels))
         forecast = Forecast(self.window, self.channels, self.recurrence, every)
-        return Graph(self.name, self._tensors, tuple(self._ops), "x", self.value, tuple(self._states), forecast)
+        return Graph(self.name, self._tensors, tuple(self._ops), "x", self.value, tuple(self._states), forecast).check()
 
     def _join(self, out: str, parts: list[str], axis: int) -> str:
         first = self.shape(parts[0])
