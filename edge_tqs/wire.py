@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
-from edge_tqs.frames import Frame, WireError, encode_frame
+from edge_tqs.frames import MAX_PAYLOAD, Frame, FrameReader, WireError, decode_frame, encode_frame
 
 __all__ = [
-    *("MAX_PAYLOAD", "UNKNOWN_SIZE", "VERSION", "Frame", "FrameReader", "WireError", "decode_frame", "encode_frame"),
-    *("Ack", "Counter", "Done", "Forecast", "Hello", "HelloReply", "Message", "MessageType", "Nak", "NakCode", "Push"),
-    *("Reset", "Status", "StatusReply", "Step"),
-]
+    "MAX_PAYLOAD", "UNKNOWN_SIZE", "VERSION", "Ack", "Counter", "Done", "Forecast", "Frame", "FrameReader", "Hello",
+    "HelloReply", "Message", "MessageType", "Nak", "NakCode", "Push", "Reset", "Status", "StatusReply", "Step",
+    "WireError", "decode_frame", "encode_frame",
+]  # fmt: skip
 
 VERSION = 3
 #: In StatusReply: the port cannot know this figure.
