@@ -82,6 +82,11 @@ model_options = options(
         help="Run a recurrent model over the window for each step, as Keras does, or carry its state on.",
     ),
     click.option(
+        "--steps",
+        type=click.IntRange(1),
+        help="Samples that a call predicts, where the output is flat: steps x outputs.",
+    ),
+    click.option(
         "--activations",
         type=click.Choice(["int8", "int16"]),
         help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "

@@ -165,16 +165,59 @@ class Forecast:
     recurrence: "none": the graph takes the whole window, x (1, W, F), oldest sample first, and has no states.
         "windowed": x is one sample (1, F); a forecast step runs the graph W times from zero states over the window, as
         Keras does with a stateless layer. "stateful": x is one sample; the states are carried on, never reset.
-    feedback: feedback[i] is the output channel that becomes input channel i of the next sample.
+    feedback: feedback[i] is the output channel that becomes input channel i of the next sample, None for an input that
+        is exogenous: known ahead.
     columns: names of the channels. scaling: None when users push the model's own units.
+    steps: samples that one evaluation predicts (H); the graph's output is (1, H * outputs), the oldest sample first.
+    outputs: values in a predicted sample; 0 stands for as many as there are channels.
     """
 
     window: int
     channels: int
     recurrence: Recurrence
-    feedback: tuple[int, ...]
+    feedback: tuple[int | None, ...]
     columns: tuple[str, ...] = ()
     scaling: Scaling | None = None
+    steps: int = 1
+    outputs: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", self.outputs or self.channels)
+
+    @property
+    def exogenous(self) -> tuple[int, ...]:
+        """The input channels that are known ahead."""
+        return tuple(channel for channel, source in enumerate(self.feedback) if source is None)
+
+    @property
+    def output_channels(self) -> tuple[int, ...]:
+        """For each output the input channel whose quantity it predicts: the first that it becomes.
+
+        An output that becomes none stands for the input of its own number.
+        """
+        return tuple(
+            self.feedback.index(output) if output in self.feedback else output for output in range(self.outputs)
+        )
+
+    def seed_length(self, horizon: int) -> int:
+        """Samples of a seed for rollouts of ``horizon`` steps: those known ahead come with it."""
+        return self.window + (horizon if self.exogenous else 0)
+
+    def check(self, name: str, values: int) -> None:
+        """Raise ModelError unless a graph ``name`` with ``values`` in its output can be rolled out so."""
+        if self.steps < 1 or values != self.steps * self.outputs:
+            raise ModelError(f"{name}: its output holds {values} values, not {self.steps} x {self.outputs}")
+        if len(self.feedback) != self.channels or any(
+            source is not None and not 0 <= source < self.outputs for source in self.feedback
+        ):
+            raise ModelError(
+                f"{name}: feedback {list(self.feedback)} does not name one of {self.outputs} outputs, or none, "
+                f"for each of {self.channels} inputs"
+            )
+        beyond = [output for output in self.output_channels if output >= self.channels]
+        if beyond or len(self.exogenous) == self.channels:
+            what = f"output {beyond[0]} becomes no input" if beyond else "no output is fed back"
+            raise ModelError(f"{name}: {what}", hint="A forecaster predicts inputs of its own, some or all of them.")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import CheckError, ModelError, UsageError
-from edge_tqs.graph import Graph, Recurrence
+from edge_tqs.graph import Graph, Op, Recurrence
 from edge_tqs.interpret import float_step, zero_states
 from edge_tqs.layers import (
     MERGING,
@@ -36,6 +36,7 @@ from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
 from edge_tqs.loaded import LoadedModel
 from edge_tqs.positions import only_needed
+from edge_tqs.system import checked_feedback, read_block
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
 Array = npt.NDArray[Any]
@@ -56,13 +57,20 @@ SUPPORTED_OPS = (
 
 
 def load(
-    path: Path, *, recurrence: Literal["auto", "windowed", "stateful"] = "auto", window: int | None = None
+    path: Path,
+    *,
+    recurrence: Literal["auto", "windowed", "stateful"] = "auto",
+    window: int | None = None,
+    feedback: Sequence[int | None] | None = None,
+    steps: int | None = None,
 ) -> LoadedModel:
-    """Read a forecaster: Sequential or Functional, input (W, F), output (F,) one step ahead.
+    """Read a forecaster: Sequential or Functional, input (W, F), output one sample or a block (system.read_block).
 
     recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
     recurrence "none" whatever is asked. window: W, needed when the model leaves it open; for a stateful model, how
-    many samples are pushed before the first forecast.
+    many samples are pushed before the first forecast. feedback: for each input the output that becomes it, None for one
+    known ahead; None altogether: in order, inputs beyond the last output known ahead. steps: samples that a flat output
+    holds.
 
     Raises ModelError (what cannot be read or built), UsageError (window), ToolError (no TensorFlow), CheckError (the
     graph differs from Keras).
@@ -79,6 +87,7 @@ def load(
             chosen = _choose_recurrence(layers, recurrence)
             _, model_window, channels = _input_shape(model)
             graph = _build(path.stem, layers, _choose_window(model_window, window, chosen), channels, chosen)
+            graph = _rolled_out(graph, feedback, steps)
             largest = _compare(model, graph)
     except (ModelError, CheckError) as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error.__cause__
@@ -183,7 +192,7 @@ def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
         names = [item["config"]["name"] for item in config["layers"] if item["class_name"] != "InputLayer"]
         return [(name, (before,)) for before, name in zip(["", *names], names, strict=False)]
     for option, what in (("input_layers", "inputs"), ("output_layers", "outputs")):
-        hint = "A forecaster has one input (W, F) and one output (F,)."
+        hint = "A forecaster has one input (W, F) and one output: a sample, or a block of samples."
         if isinstance(config[option], dict):
             raise ModelError(f"its {what} are a dict", hint=hint)
         count = len(list(_ends(config[option])))
@@ -358,17 +367,39 @@ def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recu
         values |= {f"{layer.name}/{number}": output for number, output in enumerate(outputs)}
         if readers[layer.name] > 1:
             builder.shared.add(builder.value)
-    shape = builder.shape(builder.value)
-    if shape != (1, channels):
-        raise ModelError(
-            f"it predicts {' x '.join(map(str, shape[1:]))} values from {channels} channels: "
-            "its output cannot be fed back as its next input",
-            hint=f"Train it to predict all {channels} channels one step ahead.",
-        )
-    graph = only_needed(builder.finish())
+    graph = builder.finish()
     if not graph.weights():
         raise ModelError("it has no weights to quantise", hint=SUPPORTED)
     return graph
+
+
+def _rolled_out(graph: Graph, feedback: Sequence[int | None] | None, steps: int | None) -> Graph:
+    """``graph``, whose output is as the last layer left it, with what its values are and what becomes of them."""
+    forecast = graph.forecast
+    made, outputs = read_block(graph.tensors[graph.output].shape[1:], forecast.channels, feedback, steps)
+    sources = checked_feedback(graph.name, feedback, forecast.channels, outputs)
+    forecast = replace(forecast, feedback=sources, steps=made, outputs=outputs)
+    forecast.check(graph.name, graph.tensors[graph.output].size)
+    return only_needed(replace(_flat_output(graph), forecast=forecast).check())
+
+
+def _flat_output(graph: Graph) -> Graph:
+    """``graph`` with its output as (1, values): without a reshape that only gave it another shape, or with one more."""
+    output = graph.tensors[graph.output]
+    flat = (1, output.size)
+    if output.shape == flat:
+        return graph
+    maker = next((op for op in graph.ops if graph.output in op.outputs), None)
+    read = {name for op in graph.ops for name in op.inputs} | {state.output for state in graph.states}
+    if maker is not None and maker.kind == "reshape" and graph.output not in read:
+        before = graph.tensors[maker.inputs[0]]
+        if before.shape == flat and before.data is None:
+            tensors = {name: tensor for name, tensor in graph.tensors.items() if name != graph.output}
+            ops = tuple(op for op in graph.ops if op is not maker)
+            return replace(graph, tensors=tensors, ops=ops, output=before.name)
+    name = f"{graph.output}/samples"
+    tensors = {**graph.tensors, name: replace(output, name=name, shape=flat, group="")}
+    return replace(graph, tensors=tensors, ops=(*graph.ops, Op("reshape", (graph.output,), (name,))), output=name)
 
 
 def _compare(model: Any, graph: Graph) -> float:
@@ -391,7 +422,7 @@ def _compare(model: Any, graph: Graph) -> float:
         if not carried:
             _reset(model)
             states = zero_states(graph, batch)
-        expected.append(np.asarray(model(window, training=False)))
+        expected.append(np.asarray(model(window, training=False)).reshape(batch, -1))
         if forecast.recurrence == "none":
             y, _ = step(window, ())
         else:

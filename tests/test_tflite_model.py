@@ -270,8 +270,8 @@ def test_an_operator_that_we_never_write_is_refused():
 
 
 def test_a_newer_format_is_refused():
-    model = tflite_model.write(drawn(0), METADATA).replace(b'"format_version":1', b'"format_version":2')
-    with pytest.raises(ModelError, match="format version 2") as error:
+    model = tflite_model.write(drawn(0), METADATA).replace(b'"format_version":2', b'"format_version":3')
+    with pytest.raises(ModelError, match="format version 3") as error:
         tflite_model.read(rehash(model))
     assert "build it again" in error.value.hint
 

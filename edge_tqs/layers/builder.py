@@ -252,7 +252,7 @@ class GraphBuilder:
         return False
 
     def finish(self) -> Graph:
-        """The checked graph: ``value`` is its output and comes back as its next input, channel by channel."""
+        """The checked graph with ``value`` as its output; what becomes of its values is for the caller to say."""
         self._drop_unread()
         every = tuple(range(self.channels))
         forecast = Forecast(self.window, self.channels, self.recurrence, every)
