@@ -183,7 +183,7 @@ def build(
     graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
     chosen = chooser(scored, fitted(plan_request, graph, board, activations, progress), progress)
     plan = chosen.plan()
-    warnings = [*chosen.warnings, *_assumed(model_request, forecast)]
+    warnings = [*chosen.warnings, *loaded.notes, *_assumed(model_request, forecast)]
     windows = _windows(model_request, graph, warnings)
 
     progress("quantising", 0, 1)

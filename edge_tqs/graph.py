@@ -142,11 +142,16 @@ class Op:
 
 @dataclass(frozen=True)
 class State:
-    """A recurrent state: ``name`` is its signature name (``<layer>_h``), the other two are tensor names."""
+    """A recurrent state: ``name`` is its signature name (``<layer>_h``), the others are tensor names.
+
+    delays: in a float graph, the activation whose past samples the state holds, so that it is quantised as that; it is
+    computed before anything reads the state. "" for a state of its own.
+    """
 
     name: str
     input: str
     output: str
+    delays: str = ""
 
 
 @dataclass(frozen=True)

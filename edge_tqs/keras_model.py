@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_tqs.blocks import rolled_out
 from edge_tqs.errors import CheckError, ModelError, UsageError
-from edge_tqs.graph import Graph, Op, Recurrence
+from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
 from edge_tqs.layers import (
     MERGING,
@@ -35,8 +36,7 @@ from edge_tqs.layers import (
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
 from edge_tqs.loaded import LoadedModel
-from edge_tqs.positions import only_needed
-from edge_tqs.system import checked_feedback, read_block
+from edge_tqs.streaming import settle
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
 Array = npt.NDArray[Any]
@@ -67,10 +67,10 @@ def load(
     """Read a forecaster: Sequential or Functional, input (W, F), output one sample or a block (system.read_block).
 
     recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
-    recurrence "none" whatever is asked. window: W, needed when the model leaves it open; for a stateful model, how
-    many samples are pushed before the first forecast. feedback: for each input the output that becomes it, None for one
-    known ahead; None altogether: in order, inputs beyond the last output known ahead. steps: samples that a flat output
-    holds.
+    recurrence "none", or is streamed (streaming.py) if "stateful" is asked for. window: W, needed when the model leaves
+    it open; for a stateful model, how many samples are pushed before the first forecast. feedback: for each input the
+    output that becomes it, None for one known ahead; None altogether: in order, inputs beyond the last output known
+    ahead. steps: samples that a flat output holds.
 
     Raises ModelError (what cannot be read or built), UsageError (window), ToolError (no TensorFlow), CheckError (the
     graph differs from Keras).
@@ -86,8 +86,10 @@ def load(
             ]
             chosen = _choose_recurrence(layers, recurrence)
             _, model_window, channels = _input_shape(model)
-            graph = _build(path.stem, layers, _choose_window(model_window, window, chosen), channels, chosen)
-            graph = _rolled_out(graph, feedback, steps)
+            streamed = chosen == "none" and recurrence == "stateful"
+            size = _choose_window(model_window, None if streamed and model_window else window, chosen)
+            whole = rolled_out(_build(path.stem, layers, size, channels, chosen), feedback, steps)
+            graph, notes = settle(whole, window, streamed)
             largest = _compare(model, graph)
     except (ModelError, CheckError) as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error.__cause__
@@ -97,6 +99,7 @@ def load(
         hashlib.sha256(path.read_bytes()).hexdigest(),
         sum(layer.parameters for layer in layers),
         tuple(_describe(layer) for layer in layers),
+        notes,
     )
 
 
@@ -371,35 +374,6 @@ def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recu
     if not graph.weights():
         raise ModelError("it has no weights to quantise", hint=SUPPORTED)
     return graph
-
-
-def _rolled_out(graph: Graph, feedback: Sequence[int | None] | None, steps: int | None) -> Graph:
-    """``graph``, whose output is as the last layer left it, with what its values are and what becomes of them."""
-    forecast = graph.forecast
-    made, outputs = read_block(graph.tensors[graph.output].shape[1:], forecast.channels, feedback, steps)
-    sources = checked_feedback(graph.name, feedback, forecast.channels, outputs)
-    forecast = replace(forecast, feedback=sources, steps=made, outputs=outputs)
-    forecast.check(graph.name, graph.tensors[graph.output].size)
-    return only_needed(replace(_flat_output(graph), forecast=forecast).check())
-
-
-def _flat_output(graph: Graph) -> Graph:
-    """``graph`` with its output as (1, values): without a reshape that only gave it another shape, or with one more."""
-    output = graph.tensors[graph.output]
-    flat = (1, output.size)
-    if output.shape == flat:
-        return graph
-    maker = next((op for op in graph.ops if graph.output in op.outputs), None)
-    read = {name for op in graph.ops for name in op.inputs} | {state.output for state in graph.states}
-    if maker is not None and maker.kind == "reshape" and graph.output not in read:
-        before = graph.tensors[maker.inputs[0]]
-        if before.shape == flat and before.data is None:
-            tensors = {name: tensor for name, tensor in graph.tensors.items() if name != graph.output}
-            ops = tuple(op for op in graph.ops if op is not maker)
-            return replace(graph, tensors=tensors, ops=ops, output=before.name)
-    name = f"{graph.output}/samples"
-    tensors = {**graph.tensors, name: replace(output, name=name, shape=flat, group="")}
-    return replace(graph, tensors=tensors, ops=(*graph.ops, Op("reshape", (graph.output,), (name,))), output=name)
 
 
 def _compare(model: Any, graph: Graph) -> float:

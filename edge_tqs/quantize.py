@@ -143,9 +143,10 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
     """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it.
 
     What is concatenated must be of one family. An input of another family is copied first, unless nothing else reads
-    it and its family is its own: then it takes the result's. ``families`` are those of roots so far. Also returns the
-    copies: (index of the operator, input) -> name.
+    it and its family is its own: then it takes the result's. ``families`` are those of roots so far. A delay line
+    carries the codes of what it delays. Also returns the copies: (index of the operator, input) -> name.
     """
+    delays = {state.input: state.delays for state in graph.states if state.delays}
     roots = {name: name for name in graph.tensors}
     copies: dict[tuple[int, str], str] = {}
     readers = Counter(name for op in graph.ops for name in set(op.inputs))
@@ -153,6 +154,7 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
     for index, op in enumerate(graph.ops):
         if op.kind not in KEEPING_KINDS:
             continue
+        roots |= {name: roots[delays[name]] for name in op.inputs if name in delays}
         kept = {families.get(roots[name], ("free", roots[name])) for name in op.inputs}
         if len(kept) == 1:
             roots |= dict.fromkeys(op.outputs, roots[op.inputs[0]])
@@ -175,7 +177,7 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
     new tensor is added.
     """
     families: dict[str, Family] = {graph.input: ("loop", "")}
-    families |= {state.input: ("state", state.name) for state in graph.states}
+    families |= {state.input: ("state", state.name) for state in graph.states if not state.delays}
     families |= {name: ("group", tensor.group) for name, tensor in graph.tensors.items() if tensor.group}
     families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in scheme.fixed_outputs}
     roots, copies = _roots(graph, families)
@@ -199,7 +201,11 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
         roots[copy], families[copy] = copy, family
         return copy
 
-    states = tuple(replace(s, output=settle(s.output, ("state", s.name), s.name)) for s in graph.states)
+    # A delay line is of one family already. What it delays is of no more interest: the graph has its quantisation.
+    states = tuple(
+        replace(s, output=s.output if s.delays else settle(s.output, ("state", s.name), s.name), delays="")
+        for s in graph.states
+    )
     output = settle(graph.output, ("loop", ""), "y")
     pinned = replace(graph, tensors=tensors, ops=tuple(ops), states=states, output=output)
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
