@@ -65,7 +65,8 @@ class ModelRequest:
     windows: called with (window, horizon) once the model is read; None when there is no data. training: called with
     (window, horizon, count), training windows with what followed them, (count, W + T, F). real_seeds: score from these
     instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
-    activations: None takes the board's, and int8 where there is no board.
+    activations: None takes the board's, and int8 where there is no board. custom_objects: module:name of each class or
+    function of the user's own in the model.
     """
 
     model: Path
@@ -83,6 +84,7 @@ class ModelRequest:
     workers: int = 1
     cache: Path | None = None
     activations: Activations | None = None
+    custom_objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +103,13 @@ class Scored:
 def open_requested(request: ModelRequest, progress: Progress) -> Opened:
     """Open the model and compare it with its graph. Raises ModelError, CheckError, UsageError."""
     progress("reading the model", 0, 1)
-    opened = open_model(request.model, recurrence=request.recurrence, window=request.window, feedback=request.feedback)
+    opened = open_model(
+        request.model,
+        recurrence=request.recurrence,
+        window=request.window,
+        feedback=request.feedback,
+        custom=request.custom_objects,
+    )
     channels = opened.system.channels
     for what, values in (("columns", request.columns), ("scaling", request.scaling and request.scaling.mean)):
         if values and len(values) != channels:

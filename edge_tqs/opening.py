@@ -15,6 +15,7 @@ from typing import Literal
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.graph_system import graph_system
+from edge_tqs.keras_files import file_hash
 from edge_tqs.keras_model import load, load_keras
 from edge_tqs.keras_system import keras_system
 from edge_tqs.loaded import LoadedModel
@@ -54,8 +55,11 @@ def open_model(
     recurrence: Recurrence = "auto",
     window: int | None = None,
     feedback: Sequence[int | None] | None = None,
+    custom: tuple[str, ...] = (),
 ) -> Opened:
-    """Open a .keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
+    """Open a file of Keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
+
+    custom: module:name of each class or function of the user's own that a Keras model holds.
 
     Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
     CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
@@ -65,7 +69,7 @@ def open_model(
     refusal: ModelError
     if feedback is None or None not in feedback:
         try:
-            return opened_graph(_fed_back(load(path, recurrence=recurrence, window=window), feedback))
+            return opened_graph(_fed_back(load(path, recurrence=recurrence, window=window, custom=custom), feedback))
         except ModelError as error:
             refusal = error
     else:
@@ -74,11 +78,11 @@ def open_model(
             hint="Use `edge-tqs score` and `edge-tqs plan`, or train it on the columns that it predicts.",
         )
     try:
-        opener = partial(_keras_file_system, path, tuple(feedback) if feedback is not None else None)
+        opener = partial(_keras_file_system, path, tuple(feedback) if feedback is not None else None, custom)
         system = opener()
     except ModelError as error:
         raise (error if "known ahead" in refusal.message else refusal) from error
-    return Opened(system, opener, file_hash(path), None, refusal)
+    return Opened(system, opener, file_hash(path, custom), None, refusal)
 
 
 def _fed_back(loaded: LoadedModel, feedback: Sequence[int | None] | None) -> LoadedModel:
@@ -97,13 +101,8 @@ def opened_graph(loaded: LoadedModel) -> Opened:
     return Opened(opener(), opener, loaded.source_hash, loaded)
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _keras_file_system(path: Path, feedback: tuple[int | None, ...] | None) -> System:
-    return keras_system(load_keras(path), feedback)
+def _keras_file_system(path: Path, feedback: tuple[int | None, ...] | None, custom: tuple[str, ...]) -> System:
+    return keras_system(load_keras(path, custom), feedback)
 
 
 def _open_tflite(
