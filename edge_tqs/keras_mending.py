@@ -6,17 +6,23 @@ from typing import Any
 
 from edge_tqs.errors import ModelError
 
-#: Options that Keras 3 lacks: class -> option -> the values that change nothing.
 _RECURRENT = {"time_major": (False,)}
-_NORMALIZING = {"renorm": (False,), "fused": (None, True, False), "virtual_batch_size": (None,)}
+_UNGROUPED = {"groups": (1,)}
+#: Options that Keras 3 lacks: class -> option -> the values that change nothing.
 _GONE: dict[str, dict[str, tuple[Any, ...]]] = {
-    **dict.fromkeys(("RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D"), _RECURRENT),
-    **dict.fromkeys(
-        ("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Conv1DTranspose"),
-        {"groups": (1,)},
-    ),
-    "BatchNormalization": _NORMALIZING,
+    "RNN": _RECURRENT,
+    "LSTM": _RECURRENT,
+    "GRU": _RECURRENT,
+    "SimpleRNN": _RECURRENT,
+    "DepthwiseConv1D": _UNGROUPED,
+    "DepthwiseConv2D": _UNGROUPED,
+    "SeparableConv1D": _UNGROUPED,
+    "SeparableConv2D": _UNGROUPED,
+    "Conv1DTranspose": _UNGROUPED,
+    "BatchNormalization": {"renorm": (False,), "fused": (None, True, False), "virtual_batch_size": (None,)},
 }
+#: Layers inside a layer's config.
+_WRAPPED = ("layer", "backward_layer")
 _ACTIVATIONS = ("activation", "recurrent_activation")
 
 
@@ -59,6 +65,10 @@ def _config(kind: str, config: dict[str, Any]) -> dict[str, Any]:
                 f"{where}: {option} hard_sigmoid is clip(0.2 x + 0.5) in Keras 2, and x / 6 + 0.5 in Keras 3",
                 hint="Train the model with sigmoid, or convert it to a float .tflite file and give that.",
             )
+    for option in _WRAPPED:
+        inner = fixed.get(option)
+        if isinstance(inner, dict) and "module" not in inner and ">" not in str(inner.get("class_name")):
+            fixed[option] = inner | {"module": "keras.layers", "registered_name": None}  # Keras 3 asks for it here
     if kind == "GRU":
         fixed.setdefault("reset_after", False)  # what Keras computed before there was a choice
     if kind == "InputLayer":

@@ -63,8 +63,8 @@ class Project:
     """edge-tqs.toml, checked. Paths are resolved against its directory.
 
     scaling: "standard" (mean and deviation of the training part), "none" (the CSV is in the model's units already), or
-    given. budget_bytes: None takes the default. activations: None takes the board's. custom_objects: module:name of each
-    class or function of the user's own in the model.
+    given. budget_bytes: None takes the default. activations: None takes the board's. custom_objects: module:name of
+    each class or function of the user's own in the model.
     """
 
     path: Path
