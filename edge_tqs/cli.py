@@ -104,6 +104,12 @@ model_options = options(
     click.option(
         "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."
     ),
+    click.option(
+        "--custom-objects",
+        multiple=True,
+        metavar="MODULE:NAME",
+        help="A layer or function of your own that the model holds; may be repeated.",
+    ),
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that score."),
     click.option("--cache/--no-cache", default=True, show_default=True, help="Keep scores by model and settings."),
 )

@@ -1,11 +1,7 @@
-"""A Keras 3 ``.keras`` file as a float Graph, compared with Keras itself."""
+"""A model that Keras saved, read by keras_files, as a float Graph that is compared with Keras itself."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +15,7 @@ from edge_tqs.blocks import rolled_out
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
+from edge_tqs.keras_files import SAVE_HINT, KerasFile, file_hash, one_line, open_keras, read_config
 from edge_tqs.layers import (
     MERGING,
     READERS,
@@ -37,7 +34,7 @@ from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
 from edge_tqs.loaded import LoadedModel
 from edge_tqs.streaming import settle
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.tensorflow_import import quiet
 
 Array = npt.NDArray[Any]
 
@@ -45,8 +42,6 @@ Array = npt.NDArray[Any]
 CHECK_WINDOWS = 16
 #: Largest difference from Keras, relative to 1 + max|y|: float32 rounding, summed over a window.
 TOLERANCE = 1e-4
-SAVE_HINT = "Save the model with Keras 3: model.save('model.keras')."
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
 OPS = "ops."
 SUPPORTED = (
     f"Supported layers: {', '.join(name for name in READERS if name != 'InputLayer' and not name.startswith(OPS))}."
@@ -54,6 +49,7 @@ SUPPORTED = (
 SUPPORTED_OPS = (
     f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
 )
+OWN_HINT = "If it is a class of your own, --custom-objects module:NAME lets it be scored and planned."
 
 
 def load(
@@ -63,6 +59,7 @@ def load(
     window: int | None = None,
     feedback: Sequence[int | None] | None = None,
     steps: int | None = None,
+    custom: Sequence[str] = (),
 ) -> LoadedModel:
     """Read a forecaster: Sequential or Functional, input (W, F), output one sample or a block (system.read_block).
 
@@ -70,15 +67,15 @@ def load(
     recurrence "none", or is streamed (streaming.py) if "stateful" is asked for. window: W, needed when the model leaves
     it open; for a stateful model, how many samples are pushed before the first forecast. feedback: for each input the
     output that becomes it, None for one known ahead; None altogether: in order, inputs beyond the last output known
-    ahead. steps: samples that a flat output holds.
+    ahead. steps: samples that a flat output holds. custom: module:name of each class or function of the user's own.
 
     Raises ModelError (what cannot be read or built), UsageError (window), ToolError (no TensorFlow), CheckError (the
     graph differs from Keras).
     """
     try:
-        _check_file(path)
+        file = _check_file(path, custom)
         with quiet():
-            model = _load_keras(path)
+            model = open_keras(file, custom)
             found, calls = {layer.name: layer for layer in _operations(model)}, _calls(model)
             layers = [
                 replace(_extract(found[name]), inputs=sources, call=calls.get(name, {}))
@@ -96,41 +93,31 @@ def load(
     return LoadedModel(
         graph,
         largest,
-        hashlib.sha256(path.read_bytes()).hexdigest(),
+        file_hash(path),
         sum(layer.parameters for layer in layers),
         tuple(_describe(layer) for layer in layers),
         notes,
     )
 
 
-def _check_zip(path: Path) -> Any:
-    """The model's config in a .keras file. Raises ModelError for anything else, before TensorFlow is imported."""
-    if not path.exists():
-        raise ModelError("there is no such file", hint="Check the path of the .keras file.")
-    if path.is_dir():
-        raise ModelError("is a directory, not a .keras file", hint=SAVE_HINT)
-    try:
-        with path.open("rb") as file:
-            if file.read(8) == b"\x89HDF\r\n\x1a\n":
-                raise ModelError("is an HDF5 file, the format of Keras 2", hint=f"Load it in Keras. {SAVE_HINT}")
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
-    except (OSError, ValueError, LookupError, RuntimeError, *ZIP_ERRORS) as error:
-        raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
-
-
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
     """Refuse by what the file says, before TensorFlow is imported: at once, and with the layer's name."""
-    model = _check_zip(path)
+    file = read_config(path)
+    own = {name.partition(":")[2] for name in custom}
     try:
-        kind, items = model["class_name"], model["config"].get("layers")
+        kind, items = file.config["class_name"], file.config["config"].get("layers")
         layers = [(_kind(item), item.get("registered_name"), dict(item["config"])) for item in items or ()]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
+        raise ModelError(f"is not a Keras 3 .keras file ({one_line(error)})", hint=SAVE_HINT) from error
     if kind not in ("Sequential", "Functional", "Model") or not layers:
         raise ModelError(f"is a model of class {kind}", hint="Supported: Sequential and Functional.")
     for name, registered, config in layers:
         layer = KerasLayer(str(config.get("name", "?")), name, config, {})
+        if name in own or (registered or "").rpartition(">")[2] in own:
+            raise layer.refuse(
+                "a class of your own can be scored and planned, not built: its code is not known to edge-tqs",
+                hint=f"Build it from the layers of Keras. {SUPPORTED}",
+            )
         if name in UNBUILDABLE and registered is None:
             why, hint = UNBUILDABLE[name]
             raise layer.refuse(why, hint=hint)
@@ -139,13 +126,16 @@ def _check_file(path: Path) -> None:
         if name not in READERS or (registered is not None and not name.startswith(OPS)):
             others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
             more = f"; nor are {', '.join(others)}" if others else ""
-            raise layer.refuse(f"this layer is not supported{more}", hint=SUPPORTED)
+            raise layer.refuse(
+                f"this layer is not supported{more}", hint=f"{SUPPORTED} {OWN_HINT.replace('NAME', name)}"
+            )
         check_wrapper(layer)
         for part in parts_of(layer) or (layer,):
             if part.kind in RECURRENT:
                 check_gates(part)
             else:
                 check_activation(part, part.config.get("activation"))
+    return file
 
 
 def _kind(item: Any) -> str:
@@ -164,25 +154,14 @@ def _calls(model: Any) -> dict[str, Any]:
     return {item["config"]["name"]: item["inbound_nodes"][0] for item in items if item.get("inbound_nodes")}
 
 
-def load_keras(path: Path) -> Any:
-    """The Keras model itself, for what needs no graph. Raises ModelError, naming the file; ToolError."""
+def load_keras(path: Path, custom: Sequence[str] = ()) -> Any:
+    """The Keras model itself, for what needs no graph. Raises ModelError, naming the file; UsageError; ToolError."""
     try:
-        _check_zip(path)
+        file = read_config(path)
         with quiet():
-            return _load_keras(path)
+            return open_keras(file, custom)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", hint=error.hint) from error.__cause__
-
-
-def _load_keras(path: Path) -> Any:
-    keras = import_tensorflow().keras
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
-        raise ModelError(
-            f"Keras {keras.__version__} cannot load it: {_one_line(error)}",
-            hint=f"The file is damaged or comes from Keras 2: then rebuild the model in Keras 3. {SAVE_HINT}",
-        ) from error
 
 
 def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
@@ -427,9 +406,3 @@ def _describe(layer: KerasLayer) -> str:
 
 def _titled(layer: KerasLayer) -> str:
     return f"{layer.kind}({layer.config['units']})" if "units" in layer.config else layer.kind
-
-
-def _one_line(error: Exception) -> str:
-    """The innermost thing that a foreign exception says, short enough for one line."""
-    text = " ".join(str(error).split("Exception encountered:")[-1].split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -694,10 +694,10 @@ OLD = keras_object(
     ("make", "reason"),
     [
         (lambda path: path, "there is no such file"),
-        (lambda path: path.mkdir() or path, "is a directory"),
+        (lambda path: path.mkdir() or path, "is a directory without saved_model.pb"),
         (lambda path: path.write_text("a,b\n1,2\n") and path, "is not a Keras 3 .keras file"),
         (lambda path: path.write_bytes(b"") or path, "is not a Keras 3 .keras file"),
-        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)) and path, "HDF5 file, the format of Keras 2"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)) and path, "is a damaged HDF5 file"),
         (lambda path: archive(path, readme="hello"), "is not a Keras 3 .keras file"),
         (lambda path: archive(path, config_json="{"), "is not a Keras 3 .keras file"),
         (lambda path: archive(path, config_json='{"class_name": "Sequential", "config": []}'), "is not a Keras 3"),
