@@ -81,7 +81,7 @@ def open_model(
         opener = partial(_keras_file_system, path, tuple(feedback) if feedback is not None else None, custom)
         system = opener()
     except ModelError as error:
-        raise (error if "known ahead" in refusal.message else refusal) from error
+        raise (error if custom or "known ahead" in refusal.message else refusal) from error
     return Opened(system, opener, file_hash(path, custom), None, refusal)
 
 

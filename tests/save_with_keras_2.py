@@ -5,6 +5,7 @@ A program of its own: it runs in a process that sees tf_keras. Argument: the dir
 
 import sys
 from pathlib import Path
+
 import numpy as np
 import tf_keras as keras
 
