@@ -95,6 +95,7 @@ def open_keras(file: KerasFile, custom: Sequence[str] = ()) -> Any:
     """
     keras = import_tensorflow().keras
     known = custom_objects(custom)
+    known |= {name: known[short] for name in _packaged(file.config) if (short := name.rpartition(">")[2]) in known}
     try:
         if file.kind == "archive":
             return _open_archive(keras, file, known)
@@ -156,6 +157,16 @@ def one_line(error: BaseException) -> str:
     """The innermost thing that a foreign exception says, short enough for one line."""
     text = " ".join(str(error).split("Exception encountered:")[-1].split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _packaged(item: Any) -> set[str]:
+    """Class names of the form package>Name, as register_keras_serializable makes them, in a config."""
+    if isinstance(item, list):
+        return set().union(*map(_packaged, item))
+    if not isinstance(item, dict):
+        return set()
+    names = {name for key in ("class_name", "registered_name") if isinstance(name := item.get(key), str)}
+    return {name for name in names if ">" in name}.union(*map(_packaged, item.values()))
 
 
 def _mended(config: dict[str, Any]) -> dict[str, Any]:
@@ -279,21 +290,24 @@ def _saved_model_weights(path: Path) -> dict[str, list[Array]]:
         graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
         names = [(where, entry) for where, entry in _saved_model_nodes(path) if where.startswith("root.layer")]
 
-        def child(node: Any, name: str) -> Any:
-            return next((graph.nodes[item.node_id] for item in node.children if item.local_name == name), None)
+        def child(node: int, name: str) -> int | None:
+            return next((item.node_id for item in graph.nodes[node].children if item.local_name == name), None)
 
-        def variables(layer: Any) -> list[Array]:
-            found = []
-            for group in (child(layer, "trainable_variables"), child(layer, "non_trainable_variables")):
-                for index in range(len(group.children) if group is not None else 0):
-                    found.append(np.array(reader.get_tensor(child(group, str(index)).attributes[0].checkpoint_key)))
-            return found
+        def listed(layer: int, name: str) -> list[int]:
+            group = child(layer, name)
+            items = [] if group is None else [i for i in graph.nodes[group].children if i.local_name.isdecimal()]
+            return [item.node_id for item in sorted(items, key=lambda item: int(item.local_name))]
+
+        def variables(layer: int) -> list[Array]:
+            trained = listed(layer, "trainable_variables")
+            nodes = trained + [node for node in listed(layer, "variables") if node not in trained]
+            return [np.array(reader.get_tensor(graph.nodes[node].attributes[0].checkpoint_key)) for node in nodes]
 
         weights: dict[str, list[Array]] = {}
         for where, entry in names:
-            parts = where.split(".")
-            if len(parts) == 2:
-                weights[entry["name"]] = variables(child(graph.nodes[0], parts[1]))
+            _, *parts = where.split(".")
+            if len(parts) == 1 and (node := child(0, parts[0])) is not None:
+                weights[entry["name"]] = variables(node)
     except (*DAMAGE, tf.errors.OpError) as error:
         raise ModelError(f"its variables are damaged ({one_line(error)})", hint="Copy or save it again.") from error
     return weights

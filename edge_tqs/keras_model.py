@@ -113,7 +113,7 @@ def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
         raise ModelError(f"is a model of class {kind}", hint="Supported: Sequential and Functional.")
     for name, registered, config in layers:
         layer = KerasLayer(str(config.get("name", "?")), name, config, {})
-        if name in own or (registered or "").rpartition(">")[2] in own:
+        if name.rpartition(">")[2] in own or (registered or "").rpartition(">")[2] in own:
             raise layer.refuse(
                 "a class of your own can be scored and planned, not built: its code is not known to edge-tqs",
                 hint=f"Build it from the layers of Keras. {SUPPORTED}",
@@ -127,7 +127,8 @@ def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
             others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
             more = f"; nor are {', '.join(others)}" if others else ""
             raise layer.refuse(
-                f"this layer is not supported{more}", hint=f"{SUPPORTED} {OWN_HINT.replace('NAME', name)}"
+                f"this layer is not supported{more}",
+                hint=f"{SUPPORTED} {OWN_HINT.replace('NAME', name.rpartition('>')[2])}",
             )
         check_wrapper(layer)
         for part in parts_of(layer) or (layer,):

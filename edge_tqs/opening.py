@@ -80,7 +80,7 @@ def open_model(
         opener = partial(_keras_file_system, path, sources, steps, custom)
         system = opener()
     except ModelError as error:
-        raise refusal from error
+        raise (error if custom else refusal) from error
     return Opened(system, opener, file_hash(path, custom), None, refusal)
 
 

@@ -69,11 +69,10 @@ def test_a_layer_is_refused_by_name_before_tensorflow_is_loaded(saved: Path) -> 
         "except Exception as error: print(error.message)\n"
         "print('tensorflow' in sys.modules)"
     )
-    for name in ("Twice.h5",):
-        command = [sys.executable, "-c", code, str(saved / name)]
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert "layer twice (mine>Twice)" in out
-        assert out.endswith("False\n")
+    command = [sys.executable, "-c", code, str(saved / "Twice.h5")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "layer twice (mine>Twice)" in out
+    assert out.endswith("False\n")
 
 
 def test_a_registered_layer_is_scored_and_build_is_refused(
@@ -147,7 +146,7 @@ def test_truncated_variables_give_one_clear_error(name: str, saved: Path, tmp_pa
 
 @pytest.mark.parametrize("message", [b"\x0a", b"\x0a\x05ab", b"\xff" * 11, b"\x09abc", b"\x0f"])
 def test_what_is_no_message_is_refused(message: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"field|number|wire"):
         bytes_fields(message, 1)
 
 
