@@ -18,6 +18,10 @@ from edge_tqs.tflite_views import Array, Growing, Import, Shape, View, canonical
 SHAPE_TYPES = frozenset({"INT32", "INT64", "BOOL"})
 SAME = 0
 BINARY = {"ADD": "add", "SUB": "sub", "MUL": "mul"}
+FUNCTIONS = {
+    **{"GELU": "gelu", "HARD_SWISH": "hard_silu", "EXP": "exponential", "LOG": "log", "SQRT": "sqrt", "RSQRT": "rsqrt"},
+    **{"NEG": "negative", "ABS": "absolute", "SQUARE": "square", "SIN": "sin", "COS": "cos"},
+}
 UNARY = {"LOGISTIC": "logistic", "TANH": "tanh", "ELU": "elu"}
 
 
@@ -38,11 +42,24 @@ def _fully_connected(op: FileOperator, growing: Growing) -> None:
 
 
 def _batch_matmul(op: FileOperator, growing: Growing) -> None:
+    if growing.file.tensors[op.inputs[1]].data is None:
+        _product(op, growing)
+        return
     matrix = growing.data(op, 1, "right operand")
     if op.options.adjX or any(size != 1 for size in matrix.shape[:-2]):
         raise refuse(op, "only a window times one constant matrix is supported")
     matrix = matrix.reshape(matrix.shape[-2:])
     _dense(op, growing, matrix if op.options.adjY else matrix.T, -1)
+
+
+def _product(op: FileOperator, growing: Growing) -> None:
+    """Of two computed matrices, of which there is one each."""
+    shapes = [growing.shape(index) for index in (*op.inputs, *op.outputs)]
+    if op.options.adjX or any(size != 1 for shape in shapes for size in shape[:-2]):
+        raise refuse(op, "only the product of one matrix and one matrix is supported: one head at a time")
+    a, b, out = ((1, *shape[-2:]) for shape in shapes)
+    names = [growing.read(growing.view(op, i), shape) for i, shape in zip(op.inputs, (a, b), strict=True)]
+    growing.write(op.outputs[0], "batch_matmul", names, out, transposed=bool(op.options.adjY))
 
 
 def _dense(op: FileOperator, growing: Growing, weight: Array, bias: int) -> None:
@@ -184,6 +201,18 @@ def _leaky_relu(op: FileOperator, growing: Growing) -> None:
     growing.write(op.outputs[0], "leaky_relu", [name], view.shape, alpha=float(op.options.alpha))
 
 
+def _softmax(op: FileOperator, growing: Growing) -> None:
+    view, shape = growing.view(op, op.inputs[0]), canonical(growing.shape(op.inputs[0]))
+    growing.write(op.outputs[0], "softmax", [growing.read(view, shape)], shape, beta=float(op.options.beta))
+
+
+def _function(op: FileOperator, growing: Growing) -> None:
+    view = growing.view(op, op.inputs[0])
+    parameters = (float(op.options.approximate),) if op.kind == "GELU" else ()
+    attrs = {"name": FUNCTIONS[op.kind], "parameters": parameters}
+    growing.write(op.outputs[0], "function", [growing.read(view, view.shape)], view.shape, **attrs)
+
+
 def _relu(op: FileOperator, growing: Growing) -> None:
     view = growing.view(op, op.inputs[0])
     growing.views[op.outputs[0]] = growing.activate(op, View(growing.read(view, view.shape), view.shape), op.kind)
@@ -206,6 +235,8 @@ TABLE: dict[str, Import] = {
     "CONV_2D": _conv_2d,
     **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(UNARY, _unary),
+    **dict.fromkeys(FUNCTIONS, _function),
+    "SOFTMAX": _softmax,
     "LEAKY_RELU": _leaky_relu,
     "RELU": _relu,
     "RELU6": _relu,
