@@ -18,7 +18,7 @@ import numpy.typing as npt
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
-from edge_tqs.layers import MERGING, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight, is_over_time
+from edge_tqs.layers import MERGING, READERS, REASONS, RECURRENT, GraphBuilder, KerasLayer, Weight, is_over_time
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
 from edge_tqs.loaded import LoadedModel
@@ -108,6 +108,8 @@ def _check_file(path: Path) -> None:
         layer = KerasLayer(str(config.get("name", "?")), name, config, {})
         if name.startswith(OPS) and name not in READERS:
             raise layer.refuse("this operation is not supported", hint=SUPPORTED_OPS)
+        if name in REASONS and registered is None:
+            raise layer.refuse(REASONS[name], hint=SUPPORTED)
         if name not in READERS or (registered is not None and not name.startswith(OPS)):
             others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
             more = f"; nor are {', '.join(others)}" if others else ""

@@ -80,6 +80,7 @@ def _by_sample(graph: Graph, op: Op) -> bool:
     """Whether some samples of the output can be computed without the others."""
     over_channels = op.kind in ("slice", "concat") and op.attrs["axis"] == 2
     over_time = op.kind == "conv_1d" or (op.kind == "slice" and op.attrs["axis"] == 1)
+    over_time = over_time and _over_time(graph, op.inputs[0])  # of a constant, as a first state is, all is there
     return _over_time(graph, op.outputs[0]) and (op.kind in BY_SAMPLE or over_channels or over_time)
 
 

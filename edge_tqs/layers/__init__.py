@@ -26,7 +26,17 @@ from edge_tqs.layers.merge import read_concatenate, read_merge
 from edge_tqs.layers.shape import read_flatten, read_nothing, read_permute, read_reshape
 from edge_tqs.layers.window import read_cropping_1d, read_global_average_pooling_1d, read_zero_padding_1d
 
-__all__ = ["MERGING", "READERS", "RECURRENT", "GraphBuilder", "KerasLayer", "Reader", "Weight", "is_over_time"]
+__all__ = [
+    "MERGING",
+    "READERS",
+    "REASONS",
+    "RECURRENT",
+    "GraphBuilder",
+    "KerasLayer",
+    "Reader",
+    "Weight",
+    "is_over_time",
+]
 
 #: Adds a layer to the graph; raises ModelError, by ``layer.refuse``, for a setting that cannot be built.
 Reader = Callable[[KerasLayer, GraphBuilder], None]
@@ -77,6 +87,12 @@ MERGING = frozenset(
         *ops.READERS,
     }
 )
+
+#: Why some layers cannot be built, where there is more to say than that nobody has.
+REASONS = {
+    "Embedding": "it looks rows up by values of the data; add Embedding(W, C)(ops.arange(W)) for positions instead",
+    "AdditiveAttention": "it bends the sum of every query and every key, which is no sequence; use Attention instead",
+}
 
 #: Layers with states: a model that has one becomes a step graph, unless it also has layers over time.
 RECURRENT = frozenset({"LSTM", "GRU"})
