@@ -580,7 +580,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "largest": (of_window(lambda keras, x: keras.ops.max(x, axis=1)), r"layer max \(ops.Max\): this operation"),
     "every second": (of_window(lambda keras, x: x[:, ::2]), "layer get_item.*not all in a row"),
-    "batch": (of_window(lambda keras, x: keras.ops.mean(x, axis=0, keepdims=True)), "layer mean .*axis=0"),
+    "batch": (of_window(lambda keras, x: keras.ops.mean(x, axis=0, keepdims=True)), "layer mean.*axis=0"),
     "image of ops": (of_window(lambda keras, x: keras.ops.expand_dims(x, 1)), r"gives \(1, 6, 3\)"),
     "two ranks": (of_window(lambda keras, x: x[:, :F] - x[:, 0]), "joins a sequence and a single sample"),
     "by zero": (of_window(lambda keras, x: x / 0.0), "it divides by zero"),
