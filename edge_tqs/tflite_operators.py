@@ -54,6 +54,8 @@ def _batch_matmul(op: FileOperator, growing: Growing) -> None:
 
 def _product(op: FileOperator, growing: Growing) -> None:
     """Of two computed matrices, of which there is one each."""
+    if growing.file.tensors[op.inputs[0]].data is not None:
+        raise refuse(op, "its left operand is a constant")
     shapes = [growing.shape(index) for index in (*op.inputs, *op.outputs)]
     if op.options.adjX or any(size != 1 for shape in shapes for size in shape[:-2]):
         raise refuse(op, "only the product of one matrix and one matrix is supported: one head at a time")

@@ -359,7 +359,7 @@ def refused(model: bytes, says: str) -> None:
 
 
 def test_operators_in_a_form_that_no_graph_holds() -> None:
-    refused(by_hand.product_model(left=True), "operator BATCH_MATMUL: its right operand is not a constant")
+    refused(by_hand.product_model(left=True), "operator BATCH_MATMUL: its left operand is a constant")
     refused(by_hand.upsampling_model(), "TRANSPOSE_CONV is not supported")
     refused(tflite_models.convert(tflite_models.build("lstm"), batch=None), "FILL is not supported")
     refused(by_hand.lstm_model(), "UNIDIRECTIONAL_SEQUENCE_LSTM is not supported")
