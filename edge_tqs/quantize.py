@@ -86,8 +86,8 @@ def quantize(
             known = OPERATORS.get(op.kind)
             reason = "no runtime computes it" if known is None else known.refused[activations]["c"]
             raise ModelError(
-                f"{graph.name}: {op.attrs.get('name', op.kind)} (to {op.outputs[0]}) cannot be built with "
-                f"{activations} activations: {reason}",
+                f"{graph.name}: {op.attrs.get('name', op.kind)} (to {op.outputs[0]}) with {activations} activations "
+                f"cannot be built: {reason}",
                 hint="Use int8 activations, or another activation function in this layer.",
             )
     quants = _activation_quants(pinned, families, ranges, scheme)

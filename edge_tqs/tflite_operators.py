@@ -21,6 +21,10 @@ SAME = 0
 BINARY = {"ADD": "add", "SUB": "sub", "MUL": "mul"}
 UNARY = {"LOGISTIC": "logistic", "TANH": "tanh", "ELU": "elu", "RSQRT": "rsqrt"}
 POOLING = {"AVERAGE_POOL_2D": "avg_pool_1d", "MAX_POOL_2D": "max_pool_1d"}
+FUNCTIONS = {
+    **{"GELU": "gelu", "HARD_SWISH": "hard_silu", "EXP": "exponential", "LOG": "log", "SQRT": "sqrt"},
+    **{"NEG": "negative", "ABS": "absolute", "SQUARE": "square", "SIN": "sin", "COS": "cos"},
+}
 
 
 def import_operator(op: FileOperator, growing: Growing) -> None:
@@ -40,11 +44,26 @@ def _fully_connected(op: FileOperator, growing: Growing) -> None:
 
 
 def _batch_matmul(op: FileOperator, growing: Growing) -> None:
+    if growing.file.tensors[op.inputs[1]].data is None:
+        _product(op, growing)
+        return
     matrix = growing.data(op, 1, "right operand")
     if op.options.adjX or any(size != 1 for size in matrix.shape[:-2]):
         raise refuse(op, "only a window times one constant matrix is supported")
     matrix = matrix.reshape(matrix.shape[-2:])
     _dense(op, growing, matrix if op.options.adjY else matrix.T, -1)
+
+
+def _product(op: FileOperator, growing: Growing) -> None:
+    """Of two computed matrices, of which there is one each."""
+    if growing.file.tensors[op.inputs[0]].data is not None:
+        raise refuse(op, "its left operand is a constant")
+    shapes = [growing.shape(index) for index in (*op.inputs, *op.outputs)]
+    if op.options.adjX or any(size != 1 for shape in shapes for size in shape[:-2]):
+        raise refuse(op, "only the product of one matrix and one matrix is supported: one head at a time")
+    a, b, out = ((1, *shape[-2:]) for shape in shapes)
+    names = [growing.read(growing.view(op, i), shape) for i, shape in zip(op.inputs, (a, b), strict=True)]
+    growing.write(op.outputs[0], "batch_matmul", names, out, transposed=bool(op.options.adjY))
 
 
 def _dense(op: FileOperator, growing: Growing, weight: Array, bias: int) -> None:
@@ -214,6 +233,18 @@ def _leaky_relu(op: FileOperator, growing: Growing) -> None:
     growing.write(op.outputs[0], "leaky_relu", [name], view.shape, alpha=float(op.options.alpha))
 
 
+def _softmax(op: FileOperator, growing: Growing) -> None:
+    view, shape = growing.view(op, op.inputs[0]), canonical(growing.shape(op.inputs[0]))
+    growing.write(op.outputs[0], "softmax", [growing.read(view, shape)], shape, beta=float(op.options.beta))
+
+
+def _function(op: FileOperator, growing: Growing) -> None:
+    view = growing.view(op, op.inputs[0])
+    parameters = (float(op.options.approximate),) if op.kind == "GELU" else ()
+    attrs = {"name": FUNCTIONS[op.kind], "parameters": parameters}
+    growing.write(op.outputs[0], "function", [growing.read(view, view.shape)], view.shape, **attrs)
+
+
 def _relu(op: FileOperator, growing: Growing) -> None:
     view = growing.view(op, op.inputs[0])
     growing.views[op.outputs[0]] = growing.activate(op, View(growing.read(view, view.shape), view.shape), op.kind)
@@ -238,6 +269,8 @@ TABLE: dict[str, Import] = {
     **dict.fromkeys(POOLING, _pool),
     **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(UNARY, _unary),
+    **dict.fromkeys(FUNCTIONS, _function),
+    "SOFTMAX": _softmax,
     "LEAKY_RELU": _leaky_relu,
     "RELU": _relu,
     "RELU6": _relu,

@@ -344,7 +344,24 @@ def operations(keras: Any) -> Any:
     return keras.Model(x, y + ops.squeeze(x[:, -1:], axis=1) * 0.5)
 
 
+def scaled_recurrent(keras: Any) -> Any:
+    """What works on each sample stays in the step of a recurrent model."""
+    layers, ops = keras.layers, keras.ops
+    x = keras.Input((W, F))
+    y = layers.GRU(3)(ops.softplus((x - np.array([0.1, 0.2, 0.3], np.float32)) / 2.0))
+    return keras.Model(x, layers.Dense(F)(ops.concatenate([y, y * 2.0], axis=-1)) + layers.Dense(F)(y))
+
+
+def last_of_recurrent(keras: Any) -> Any:
+    """The last sample of a sequence of states: one of the window as a whole."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.LSTM(2, return_sequences=True)(x - x[:, -1:])
+    return keras.Model(x, layers.Dense(F)(layers.MultiHeadAttention(1, 2)(y, y)[:, -1]) + x[:, -1])
+
+
 MODELS |= {
+    "last of recurrent": last_of_recurrent,
     "transformer": transformer,
     "patches": patches,
     "attentions": attentions,
@@ -377,7 +394,10 @@ MODELS["tabled activation layers"] = sequential(
 
 
 #: Recurrent models that are built over the whole window, without states.
-UNROLLED = ("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample")
+UNROLLED = (
+    *("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample"),
+    "last of recurrent",
+)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -574,6 +594,25 @@ def mixed_stateful(keras: Any) -> Any:
     return keras.Sequential([keras.Input((W, F), batch_size=1), first, layers.GRU(3), layers.Dense(F)])
 
 
+def of_window(call: Callable[[Any, Any], Any]) -> Make:
+    """``call(keras, x)`` of the window, then a dense layer of all of it."""
+
+    def make(keras: Any) -> Any:
+        x = keras.Input((W, F))
+        return keras.Model(x, keras.layers.Dense(F)(keras.layers.Flatten()(call(keras, x))))
+
+    return make
+
+
+def masked_attention(keras: Any, x: Any) -> Any:
+    mask = np.ones((1, W, W), bool)
+    return keras.layers.MultiHeadAttention(1, 2, name="mha")(x, x, attention_mask=mask)
+
+
+def embedded(keras: Any, x: Any) -> Any:
+    return keras.layers.Embedding(4, 2, name="words")(x[:, :, 0])
+
+
 REFUSED: dict[str, tuple[Make, str]] = {
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
     "softmax": (
@@ -587,6 +626,19 @@ REFUSED: dict[str, tuple[Make, str]] = {
         sequential(recurrent("LSTM", recurrent_activation="softplus", name="r"), dense()),
         "layer r .*recurrent_activation softplus",
     ),
+    "largest": (of_window(lambda keras, x: keras.ops.max(x, axis=1)), r"layer max \(ops.Max\): this operation"),
+    "every second": (of_window(lambda keras, x: x[:, ::2]), "layer get_item.*not all in a row"),
+    "batch": (of_window(lambda keras, x: keras.ops.mean(x, axis=0, keepdims=True)), "layer mean.*axis=0"),
+    "image of ops": (of_window(lambda keras, x: keras.ops.expand_dims(x, 1)), r"gives \(1, 6, 3\)"),
+    "two ranks": (of_window(lambda keras, x: x[:, :F] - x[:, 0]), "joins a sequence and a single sample"),
+    "by zero": (of_window(lambda keras, x: x / 0.0), "it divides by zero"),
+    "cube": (of_window(lambda keras, x: x**3), "only the powers 2 and 0.5"),
+    "mask": (of_window(masked_attention), "layer mha .*attention_mask is not supported"),
+    "additive": (
+        of_window(lambda keras, x: keras.layers.AdditiveAttention(name="add")([x, x])),
+        r"layer add \(AdditiveAttention\): it bends the sum",
+    ),
+    "embedding": (of_window(embedded), r"layer words \(Embedding\): it looks rows up"),
     "width": (sequential(flatten, dense(F + 1)), "predicts 4 values from 3 channels"),
     "image": (
         sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F, 1), name="ahead")),
@@ -722,3 +774,16 @@ def test_missing_tensorflow_is_one_clear_error(keras: Any, tmp_path: Path, monke
     with pytest.raises(ToolError, match="needs TensorFlow") as caught:
         load(path)
     assert "pip install" in caught.value.hint
+
+
+def test_operations_on_each_sample_stay_in_a_step_graph(keras: Any, tmp_path: Path) -> None:
+    loaded = load(save(scaled_recurrent(keras), tmp_path / "m.keras"))
+    assert loaded.float_vs_keras_max_abs < 1e-5
+    assert loaded.graph.forecast.recurrence in ("windowed", "none")
+
+
+def test_only_the_last_query_of_attention_is_computed(keras: Any, tmp_path: Path) -> None:
+    """What the forecast reads is one sample: so are the queries, and a row of the weights; keys are all of them."""
+    graph = load(save(transformer(keras), tmp_path / "m.keras")).graph
+    scores = [op for op in graph.ops if op.kind == "batch_matmul" and op.attrs["transposed"]]
+    assert [[graph.tensors[name].shape[1] for name in op.inputs] for op in scores] == [[1, W], [1, W]]

@@ -10,7 +10,7 @@ from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes
 
 from edge_tqs import integer, integer16, kernels, runtimes, simulate, tflite_lower, tflite_model
 from edge_tqs.errors import ModelError, ToolError, UsageError
-from edge_tqs.graph import OP_KINDS, Forecast, Graph, Quant
+from edge_tqs.graph import OP_KINDS, Forecast, Graph, Op, Quant
 from edge_tqs.kernels import Kernel
 from edge_tqs.quantize import Ranges, quantize
 
@@ -100,6 +100,36 @@ def over_time(operator: str) -> Graph:
     y = shaped(b, "reshape", (y,), "y", (1, size))
     graph = Graph(operator, b.tensors, tuple(b.ops), x, y, (), Forecast(7, 3, "none", (0, 1, 2))).check()
     return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-2.0, 2.5)) | {"mean": (-1.0, 1.3)}))
+
+
+def attention(kind: str, activations: str = "int8") -> Graph:
+    """A sequence with itself: the product, the softmax of its rows, or a table of it."""
+    b = Builder(np.random.default_rng(6))
+    x = b.tensor("x", (1, 7, 4))
+    shape = (1, 7, 7) if kind == "batch_matmul" else (1, 7, 4)
+    inputs = (x, x) if kind == "batch_matmul" else (x,)
+    attrs = {"batch_matmul": {"transposed": True}, "softmax": {"beta": 0.75}}
+    b.ops.append(Op("function" if kind == "lut" else kind, inputs, (b.tensor("made", shape),), attrs.get(kind, GELU)))
+    y = shaped(b, "reshape", ("made",), "y", (1, shape[1] * shape[2]))
+    graph = Graph(kind, b.tensors, tuple(b.ops), x, y, (), Forecast(7, 4, "none", (0, 1, 2, 3))).check()
+    bounds = Ranges(dict.fromkeys(graph.tensors, (-3.0, 3.0)) | {"made": (-9.0, 9.0)})
+    return quantize(graph, {}, bounds, activations=activations)
+
+
+GELU = {"name": "gelu", "parameters": (0.0,)}
+
+
+@needs_tflm
+@pytest.mark.parametrize("kind", ["batch_matmul", "softmax", "lut"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_operators_of_attention_run(runtime, kind):
+    graph = attention(kind)
+    assert graph.ops[0].kind == kind
+    kernels.check_graph(graph, kernels.RUNTIMES)
+    allowed = {"tflm": 0, "litert": 0 if kind == "lut" else 1}
+    assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= allowed[runtime]
+    with pytest.raises(ModelError, match="with int16 activations cannot be built"):
+        attention(kind, "int16")
 
 
 def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:

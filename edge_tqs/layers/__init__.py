@@ -140,6 +140,14 @@ UNBUILDABLE: dict[str, tuple[str, str]] = {
         "its states are images, and no runtime has its convolutions of images over time",
         "Use Conv1D layers before an LSTM.",
     ),
+    "Embedding": (
+        "it looks rows up by values of the data, which are no numbers that a forecast can be fed back as",
+        "For positions, add Embedding(W, C)(keras.ops.arange(W)) to the sequence.",
+    ),
+    "AdditiveAttention": (
+        "it bends the sum of every query and every key, which is no sequence",
+        "Use Attention or MultiHeadAttention.",
+    ),
 }
 
 _OVER_TIME = frozenset(

@@ -74,7 +74,7 @@ def _operands(layer: KerasLayer, builder: GraphBuilder) -> tuple[str, str, str, 
     if any(not isinstance(given[x], str | None) for x in ("query", "value", "key") if x in given) or any(
         len(builder.shape(x)) != 3 for x in (query, value, key)
     ):
-        raise layer.refuse("its query, value and key must be sequences (W, C) of one step of the model")
+        raise layer.refuse("its query, value and key must be sequences (W, C)", hint="Keep their time axis.")
     return query, value, key, bool(given.get("use_causal_mask"))
 
 

@@ -32,7 +32,7 @@ def _one(layer: KerasLayer, builder: GraphBuilder) -> tuple[str, dict[str, Any]]
     """The single tensor that an operation is applied to, and its settings."""
     args, options = arguments(layer, builder)
     if not args or not isinstance(args[0], str):
-        raise layer.refuse("it is not applied to a tensor of the model")
+        raise layer.refuse("it is not applied to a tensor of the model", hint="Apply it to one tensor.")
     return args[0], dict(layer.config) | options
 
 
@@ -67,7 +67,7 @@ def _binary(layer: KerasLayer, builder: GraphBuilder) -> None:
             with np.errstate(divide="ignore"):
                 b = np.float32(1) / np.asarray(b, np.float32)
             if not np.isfinite(b).all():
-                raise layer.refuse("it divides by zero")
+                raise layer.refuse("it divides by zero", hint="Look at the constant that it divides by.")
         kind = "Multiply"
     builder.value = _combine(layer, builder, BINARY[kind], f"{layer.name}/y", a, b)
 
@@ -75,17 +75,19 @@ def _binary(layer: KerasLayer, builder: GraphBuilder) -> None:
 def _combine(layer: KerasLayer, builder: GraphBuilder, kind: str, out: str, a: Any, b: Any) -> str:
     computed = [x for x in (a, b) if isinstance(x, str)]
     if not computed:
-        raise layer.refuse("both of its operands are constants")
+        raise layer.refuse("both of its operands are constants", hint="Work the constant out before.")
     shapes = [builder.shape(x) if isinstance(x, str) else np.shape(x) for x in (a, b)]
     like = builder.shape(computed[0])
     try:
         full = tuple(int(size) for size in np.broadcast_shapes(*shapes))
     except ValueError as error:
-        raise layer.refuse(f"its operands {shapes[0]} and {shapes[1]} do not go together") from error
+        raise layer.refuse(
+            f"its operands {shapes[0]} and {shapes[1]} do not go together", hint="Give them one shape."
+        ) from error
     if len(computed) == 2 and len(shapes[0]) != len(shapes[1]):
         raise layer.refuse("it joins a sequence and a single sample", hint="Keep the time axis (keepdims=True).")
     if full[0] != 1 or len(full) != len(like):
-        raise layer.refuse(f"it gives {full}: {_RANKS}")
+        raise layer.refuse(f"it gives {full}: {_RANKS}", hint="Keep the samples in the first axis.")
     names = [
         _repeated(layer, builder, f"{out}/{side}", x, full)
         if isinstance(x, str)
@@ -111,7 +113,9 @@ def _repeated(layer: KerasLayer, builder: GraphBuilder, out: str, x: str, full: 
         wide = builder.concat(out, [x] * full[-1], axis=len(full) - 1)
         if builder.shape(wide) == full or broadcasts(builder.shape(wide), full):
             return wide
-    raise layer.refuse(f"it repeats {shape[1:]} to {full[1:]}, which is not supported")
+    raise layer.refuse(
+        f"it repeats {shape[1:]} to {full[1:]}, which is not supported", hint="Give both operands one shape."
+    )
 
 
 def _activation(layer: KerasLayer, builder: GraphBuilder) -> None:
@@ -200,7 +204,9 @@ def _get_item(layer: KerasLayer, builder: GraphBuilder) -> None:
     index = list(index) if isinstance(index, list) else [index]
     shape = builder.shape(x)
     if any(item is None or not isinstance(item, int | slice | type(Ellipsis)) for item in index):
-        raise layer.refuse("only whole numbers and slices are supported between its brackets")
+        raise layer.refuse(
+            "only whole numbers and slices are supported between its brackets", hint="Use ops.expand_dims for new axes."
+        )
     if Ellipsis in index:
         at = index.index(Ellipsis)
         index[at : at + 1] = [slice(None)] * (len(shape) - len(index) + 1)
@@ -262,7 +268,9 @@ def _reshape(layer: KerasLayer, builder: GraphBuilder) -> None:
     if -1 in target:
         target[target.index(-1)] = size // -math.prod(target)
     if math.prod(target) != size:
-        raise layer.refuse(f"it reshapes {shape[1:]} to {tuple(target[1:])} and the batch with it")
+        raise layer.refuse(
+            f"it reshapes {shape[1:]} to {tuple(target[1:])} and the batch with it", hint="Begin the new shape with -1."
+        )
     builder.value = _shaped(layer, builder, x, tuple(target))
 
 
