@@ -182,6 +182,13 @@ MODELS: dict[str, Make] = {
         layer("BatchNormalization"),
         dense(),
     ),
+    "steps normalised": sequential(
+        layer("Rescaling", [0.5, 1.0, 2.0], [0.1, 0.0, -0.1]),
+        layer("LayerNormalization"),
+        recurrent("GRU", 3),
+        layer("BatchNormalization"),
+        dense(),
+    ),
     "layer normalised": sequential(
         dense(6), layer("LayerNormalization"), flatten, dense(4, "tanh"), layer("LayerNormalization"), dense()
     ),
