@@ -22,7 +22,7 @@ from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import CheckError, ToolError, UsageError
 from edge_tqs.firmware import Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.flash_room import code_room
-from edge_tqs.graph import Graph, Scaling
+from edge_tqs.graph import Forecast, Graph, Scaling
 from edge_tqs.graph_system import graph_system
 from edge_tqs.loaded import LoadedModel
 from edge_tqs.opening import Opened, open_model
@@ -50,11 +50,13 @@ RUNTIME_ROLLOUTS = 2
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Real windows in the model's units: calibration (N, W, F); evaluation (N, W, F) with what followed (N, T, F)."""
+    """Windows in the model's units with what followed: calibration and evaluation, (N, W + T, F) each.
+
+    Made without data, they hold no more than a rollout reads: (N, W, F) where nothing is known ahead.
+    """
 
     calibration: Array
     evaluation: Array
-    truth: Array
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class ModelRequest:
     workers: int = 1
     cache: Path | None = None
     activations: Activations | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +104,13 @@ class Scored:
 def open_requested(request: ModelRequest, progress: Progress) -> Opened:
     """Open the model and compare it with its graph. Raises ModelError, CheckError, UsageError."""
     progress("reading the model", 0, 1)
-    opened = open_model(request.model, recurrence=request.recurrence, window=request.window, feedback=request.feedback)
+    opened = open_model(
+        request.model,
+        recurrence=request.recurrence,
+        window=request.window,
+        feedback=request.feedback,
+        steps=request.steps,
+    )
     channels = opened.system.channels
     for what, values in (("columns", request.columns), ("scaling", request.scaling and request.scaling.mean)):
         if values and len(values) != channels:
@@ -174,11 +183,11 @@ def build(
     graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
     chosen = chooser(scored, fitted(plan_request, graph, board, activations, progress), progress)
     plan = chosen.plan()
-    warnings = list(chosen.warnings)
+    warnings = [*chosen.warnings, *_assumed(model_request, forecast)]
     windows = _windows(model_request, graph, warnings)
 
     progress("quantising", 0, 1)
-    ranges = calibrate(graph, windows.calibration, horizon)
+    ranges = calibrate(graph, windows.calibration[:, : forecast.seed_length(horizon)], horizon)
     if ranges.left_out:
         warnings.append(
             f"{ranges.left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
@@ -192,8 +201,10 @@ def build(
     model_hash = tflite_model.model_hash(model)
 
     progress("evaluating the closed loop", 0, 1)
-    truth = windows.truth if model_request.windows is not None else None
-    evaluation = evaluate.evaluate(graph, variants, windows.evaluation, truth, horizon)
+    held_out = windows.evaluation[:, : forecast.seed_length(horizon)]
+    followed = windows.evaluation[:, forecast.window :, forecast.output_channels]
+    truth = followed if model_request.windows is not None else None
+    evaluation = evaluate.evaluate(graph, variants, held_out, truth, horizon)
     tflm_exact, litert_rmse = _run_in_runtimes(model, mixed, evaluation, warnings, progress)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -202,7 +213,7 @@ def build(
         board=board,
         model=model,
         float_graph=graph,
-        seeds=windows.evaluation,
+        seeds=held_out,
         truth=truth,
         score=scored.sensitivity.to_json(),
         plan=plan.to_json(),
@@ -244,7 +255,18 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
     system = graph_system(graph)
     calibration = zero_data_seeds(system, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
     held_out = zero_data_seeds(system, EVALUATION_WINDOWS, request.horizon, request.seed + 2)
-    return Windows(calibration, held_out, np.empty(0))
+    return Windows(calibration, held_out)
+
+
+def _assumed(request: ModelRequest, forecast: Forecast) -> list[str]:
+    """What is known ahead where nobody has said it."""
+    if request.feedback is not None or not forecast.exogenous:
+        return []
+    names = ", ".join(forecast.columns[i] if forecast.columns else str(i) for i in forecast.exogenous)
+    return [
+        f"The model predicts {forecast.outputs} of its {forecast.channels} inputs: the first ones are taken to be fed "
+        f"back, and {names} to be known ahead. Say it with outputs under [data], or --exogenous, if it is otherwise."
+    ]
 
 
 def _variants(

@@ -34,7 +34,8 @@ IMAGE = Path(FIRMWARE) / "build" / "firmware.elf"
 
 @dataclass(frozen=True, eq=False)
 class BuildDir:
-    """A build, read back. graph: the integer graph; seeds (N, W, F), truth (N, T, F) or None, in the model's units."""
+    """A build, read back. graph: the integer graph; seeds (N, W, F), or (N, W + T, F)
+    with inputs known ahead, and truth (N, T, outputs) or None, in the model's units."""
 
     path: Path
     board: Board
@@ -108,7 +109,7 @@ def image_of(path: Path) -> tuple[Board, Path]:
 
 
 def windows_of(csv: Path, forecast: Forecast, count: int, horizon: int) -> tuple[Array, Array]:
-    """(seeds (N, W, F), truth (N, T, F)) of the last part of ``csv``, scaled as the build was."""
+    """(seeds, as BuildDir has them, truth (N, T, outputs)) of the last part of ``csv``, scaled as the build was."""
     series = read_series(csv, forecast.columns)
     if len(series.columns) != forecast.channels:
         raise UsageError(
@@ -116,4 +117,6 @@ def windows_of(csv: Path, forecast: Forecast, count: int, horizon: int) -> tuple
             hint="Leave the other columns out, or build with the project file that names them.",
         )
     rows = train_rows(series)
-    return windows(series, forecast.window, horizon, count, rows=rows, scaling=forecast.scaling)
+    cut = windows(series, forecast.window, horizon, count, rows=rows, scaling=forecast.scaling)
+    seeds = np.concatenate(cut, axis=1)[:, : forecast.seed_length(horizon)]
+    return seeds, cut[1][:, :, forecast.output_channels]

@@ -82,6 +82,11 @@ model_options = options(
         help="Run a recurrent model over the window for each step, as Keras does, or carry its state on.",
     ),
     click.option(
+        "--steps",
+        type=click.IntRange(1),
+        help="Samples that a call predicts, where the output is flat: steps x outputs.",
+    ),
+    click.option(
         "--activations",
         type=click.Choice(["int8", "int16"]),
         help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "
@@ -225,15 +230,16 @@ def build(
 
 @cli.command()
 @click.argument("build", type=click.Path(path_type=Path))
-@click.option("--port", help="Where the board is: /dev/ttyACM0, socket://host:port, ...")
+@click.option("--port", help="Where the tool finds the board: a serial port, HOST:PORT, a drive, user@host, a probe.")
+@click.option("--tool", help="Another tool than the board's own: gdb, openocd, pyocd, esptool, ssh, ...")
 @as_json
-def flash(build: Path, port: str | None, as_json: bool) -> None:
+def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> None:
     """Write the firmware of BUILD to its board, and verify it there."""
     from edge_tqs import build_dir
     from edge_tqs.flash import flash as run
     from edge_tqs.summary import flash_summary
 
-    result = run(*build_dir.image_of(build), port=port)
+    result = run(*build_dir.image_of(build), port=port, method=tool)
     _print(as_json, *flash_summary(result))
 
 

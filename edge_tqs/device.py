@@ -1,7 +1,7 @@
 """A board at the end of a serial port: who it is, what it forecasts, how much memory it used.
 
-The rules (stop and wait, sequence numbers, retries, times) are those of firmware_templates/PROTOCOL.md. `Device` speaks
-them; `run_rollout` adds what survives a board that restarts in the middle.
+The rules (stop and wait, sequence numbers, retries, times) are those of firmware_templates/PROTOCOL.md. device_rollout
+adds what survives a board that restarts in the middle.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from edge_tqs.wire import (
     WireError,
 )
 
-__all__ = ["Device", "RestartedError", "SilentError", "Times", "open_port", "run_rollout"]
+__all__ = ["Device", "RestartedError", "SilentError", "Times", "as_arrays", "open_port"]
 
 Codes = npt.NDArray[Any]
 #: (outputs (T, F) codes, ticks (T,) uint32, state hashes (T,) uint32)
@@ -157,25 +157,34 @@ class Device:
             expected = None if self._pushed is None else self._pushed + len(chunk)
             self._count_pushed(self._ack(Push(len(chunk), chunk.tobytes())), expected)
 
-    def forecast(self, steps: int, on_step: Callable[[Step], None] | None = None) -> Steps:
+    def forecast(self, steps: int, on_step: Callable[[Step], None] | None = None, ahead: Codes | None = None) -> Steps:
         """Roll forward by ``steps`` from the pushed history, which stays as it is.
 
         Args:
             steps: 1 to 65535.
             on_step: Called for each step as it arrives, in order, each once.
+            ahead: (steps, exogenous) codes of what is known ahead, where the model has such inputs.
 
         A step that is lost on the way is asked for again, from there on.
         """
         if not 1 <= steps <= 0xFFFF:
             raise UsageError(f"a forecast has 1 to 65535 steps, not {steps}")
         info = self.info
+        given = (0, 0) if ahead is None else ahead.shape
+        if given != ((steps, info.exogenous) if info.exogenous else (0, 0)):
+            raise UsageError(
+                f"{self.name}: the model takes {info.exogenous} values known ahead of each of {steps} steps, "
+                f"not {given}"
+            )
+        if ahead is not None:
+            return self._forecast_ahead(steps, on_step, ahead)
         received: list[Step] = []
         failures, spent = 0, 0.0
         while len(received) < steps:
             before, start = len(received), time.monotonic()
             # To resume, the board first computes again, in silence, what it has sent already.
             patience = self._times.step + 2 * spent
-            for step in self._stream(Forecast(before, steps - before), info.sample_size, patience):
+            for step in self._stream(Forecast(before, steps - before), info.output_size, patience):
                 received.append(step)
                 if on_step is not None:
                     on_step(step)
@@ -187,7 +196,39 @@ class Device:
                     f"{patience:g} s each",
                     hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
                 )
-        return _as_arrays(received, info)
+        return as_arrays(received, info)
+
+    def _forecast_ahead(self, steps: int, on_step: Callable[[Step], None] | None, ahead: Codes) -> Steps:
+        """The same, sending what is known ahead piece by piece.
+
+        The board keeps none of it, so after a step that is lost on the way the forecast begins anew; of what comes
+        again only the rest counts.
+        """
+        info = self.info
+        most = min(steps, (info.max_payload - 4) // info.ahead_size)
+        received: list[Step] = []
+        failures, at = 0, 0
+        while at < steps:
+            piece = ahead[at : at + most].astype(CODE_TYPES[info.code_size])
+            before = at
+            request = Forecast(at, len(piece), piece.tobytes())
+            for step in self._stream(request, info.output_size, self._times.step):
+                at = step.step + 1
+                if step.step == len(received):
+                    received.append(step)
+                    failures = 0
+                    if on_step is not None:
+                        on_step(step)
+            if at == before + len(piece):
+                continue
+            at, failures = 0, failures + 1
+            if failures == self._times.attempts:
+                raise SilentError(
+                    f"{self.name}: no step {len(received)} of the forecast came, asked for {failures} times, "
+                    f"{self._times.step:g} s each",
+                    hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
+                )
+        return as_arrays(received, info)
 
     def status(self) -> StatusReply:
         """Memory, dropped frames and uptime, as the board counts them."""
@@ -253,7 +294,7 @@ class Device:
             return False
         with self._named():
             nak = Nak.parse(frame.payload)
-        if nak.code == NakCode.BAD_FRAME:
+        if nak.code == NakCode.BAD_FRAME or (nak.code == NakCode.OUT_OF_ORDER and frame.sequence == sequence):
             return True
         if frame.sequence == 0:
             return False
@@ -356,58 +397,9 @@ class Device:
         )
 
 
-def run_rollout(
-    device: Device,
-    seed: Codes,
-    horizon: int,
-    *,
-    on_step: Callable[[Step], None] | None = None,
-    restarts: int = 3,
-) -> Steps:
-    """Reset, push ``seed`` ((n, F), at least a window), forecast ``horizon`` steps; survive ``restarts`` restarts.
-
-    After a restart the seed is pushed again and the forecast runs again from its start; what was received before is
-    kept, and what comes again must equal it (ticks excepted). ``on_step`` sees each step once.
-
-    Raises:
-        UsageError: The seed is shorter than the board's window.
-        DeviceError: The board came back with other results or another model, or restarts too often.
-    """
-    info = device.info
-    if len(seed) < info.window:
-        raise UsageError(f"{device.name}: the seed has {len(seed)} samples; the model's window is {info.window}")
-    received: list[Step] = []
-
-    def keep(step: Step) -> None:
-        if step.step == len(received):
-            received.append(step)
-            if on_step is not None:
-                on_step(step)
-            return
-        first = received[step.step]
-        if (step.codes, step.state_hash) != (first.codes, first.state_hash):
-            raise DeviceError(
-                f"{device.name}: after a restart the board computes another step {step.step} from the same samples",
-                hint="Its memory or its supply is unsound, or its firmware is faulty: compare with the host's rollout.",
-            )
-
-    for left in range(restarts, -1, -1):
-        try:
-            device.reset()
-            device.push(seed)
-            device.forecast(horizon, keep)
-            break
-        except (RestartedError, SilentError):
-            if left == 0:
-                raise
-            # Whoever answers now must run the model that the first steps came from.
-            device.hello()
-            device.require_model(info.model_hash)
-    return _as_arrays(received, info)
-
-
-def _as_arrays(steps: list[Step], info: HelloReply) -> Steps:
+def as_arrays(steps: list[Step], info: HelloReply) -> Steps:
+    """The steps of a forecast, in order, as arrays."""
     codes = np.frombuffer(b"".join(step.codes for step in steps), CODE_TYPES[info.code_size])
-    outputs = codes.reshape(len(steps), info.channels)
+    outputs = codes.reshape(len(steps), info.outputs)
     ticks = np.array([step.ticks for step in steps], np.uint32)
     return outputs, ticks, np.array([step.state_hash for step in steps], np.uint32)

@@ -55,14 +55,15 @@ def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
 def _check(graph: Graph) -> None:
     graph.check()
     forecast = graph.forecast
-    x, y = graph.tensors[graph.input], graph.tensors[graph.output]
+    forecast.check(graph.name, graph.tensors[graph.output].size)
+    x = graph.tensors[graph.input]
     if (forecast.recurrence == "none") == bool(graph.states):
         raise ModelError(
             f"{graph.name}: recurrence {forecast.recurrence!r} does not go with {len(graph.states)} states"
         )
     expected = forecast.channels * (forecast.window if forecast.recurrence == "none" else 1)
-    if x.size != expected or y.size != forecast.channels:
-        raise ModelError(f"{graph.name}: input {x.shape} and output {y.shape} do not fit its window and channels")
+    if x.size != expected:
+        raise ModelError(f"{graph.name}: input {x.shape} does not fit its window and channels")
     for tensor in graph.tensors.values():
         if tensor.dtype == "float32":
             raise ModelError(
@@ -96,6 +97,9 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
         "NAME": string(name),
         "WINDOW": str(forecast.window),
         "CHANNELS": str(forecast.channels),
+        "OUTPUTS": str(forecast.outputs),
+        "STEPS": str(forecast.steps),
+        "EXOGENOUS": str(len(forecast.exogenous)),
         "RECURRENCE": forecast.recurrence.upper(),
         "CODE_BITS": str(8 * code),
         "HISTORY": str(0 if forecast.recurrence == "stateful" else code * forecast.window * forecast.channels),
@@ -136,7 +140,7 @@ def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:
         "stateful": "carries its states from sample to sample",
     }[forecast.recurrence]
     lines = comment_lines(
-        f"Window of {forecast.window} samples of {forecast.channels} channels; {kept}. "
+        f"Window of {forecast.window} samples of {forecast.channels} channels; {kept}. {_predicts(graph)}"
         f"States: {plan.state_size} bytes. Arena: {plan.arena_size} bytes."
     )
     lines += [
@@ -152,6 +156,17 @@ def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:
     return lines
 
 
+def _predicts(graph: Graph) -> str:
+    """What is not one sample of all channels, said in a sentence; else nothing."""
+    forecast = graph.forecast
+    if forecast.steps == 1 and forecast.outputs == forecast.channels:
+        return ""
+    return (
+        f"An evaluation predicts {forecast.steps} samples of {forecast.outputs} channels; "
+        f"{len(forecast.exogenous)} channels are known ahead. "
+    )
+
+
 def _channel_tables(graph: Graph) -> list[str]:
     """What tqs_model.c and tqs_model_float.c read, see tqs_graph.h."""
     forecast = graph.forecast
@@ -159,8 +174,9 @@ def _channel_tables(graph: Graph) -> list[str]:
     scaling = forecast.scaling or Scaling((0.0,) * count, (1.0,) * count)
     scale = float(_quant(graph, graph.input).scale[0])
     # Output channel j is in the units of the input channel that it becomes.
-    fed = {output: channel for channel, output in reversed(list(enumerate(forecast.feedback)))}
-    outputs = [fed.get(channel, channel) for channel in range(count)]
+    outputs = forecast.output_channels
+    known = {channel: forecast.outputs + index for index, channel in enumerate(forecast.exogenous)}
+    fed = [known[i] if source is None else source for i, source in enumerate(forecast.feedback)]
     steps = [scale * std for std in scaling.std]
     if not np.isfinite(np.array([*scaling.mean, *steps], np.float32)).all() or np.array(steps, np.float32).min() <= 0:
         raise ModelError(
@@ -168,16 +184,16 @@ def _channel_tables(graph: Graph) -> list[str]:
             hint="Look for a constant or an empty column in the data.",
         )
     return [
-        f"const uint16_t tqs_feedback[TQS_CHANNELS] = {{\n{wrap(str(channel) for channel in forecast.feedback)}\n}};",
+        f"const uint16_t tqs_feedback[TQS_CHANNELS] = {{\n{wrap(map(str, fed))}\n}};",
         _floats("tqs_sample_mean", scaling.mean),
         _floats("tqs_sample_step", steps),
-        _floats("tqs_output_mean", (scaling.mean[channel] for channel in outputs)),
-        _floats("tqs_output_step", (steps[channel] for channel in outputs)),
+        _floats("tqs_output_mean", (scaling.mean[channel] for channel in outputs), "TQS_OUTPUTS"),
+        _floats("tqs_output_step", (steps[channel] for channel in outputs), "TQS_OUTPUTS"),
     ]
 
 
-def _floats(name: str, values: Iterable[float]) -> str:
-    return f"const float {name}[TQS_CHANNELS] = {{\n{wrap(number(value) for value in values)}\n}};"
+def _floats(name: str, values: Iterable[float], size: str = "TQS_CHANNELS") -> str:
+    return f"const float {name}[{size}] = {{\n{wrap(number(value) for value in values)}\n}};"
 
 
 def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str], writer: Calls) -> list[str]:
@@ -185,7 +201,7 @@ def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str], writer: Ca
     state = ["tqs_code_t *state"] if graph.states else []
     run = [*calls.values(), *map(writer.copy, plan.copies)]
     functions = [_function("tqs_graph_run", [x, *state, y, arena], run)]
-    if graph.forecast.recurrence == "windowed":
+    if graph.forecast.recurrence == "windowed" or (graph.states and graph.forecast.steps > 1):
         needed = needed_ops(graph, [s.output for s in graph.states])
         advance = [calls[index] for index in needed if index in calls]
         advance += [writer.copy(moved) for moved in plan.copies if moved.target.region != "y"]

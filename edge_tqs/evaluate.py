@@ -22,9 +22,10 @@ VARIANTS = ("int8", "int4", "mixed")
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Closed-loop outputs in the model's units, each (N, T, F).
+    """Closed-loop outputs in the model's units, each (N, T, outputs).
 
-    seeds: (N, W, F). truth: (N, T, F), or None where no data was given. outputs: by "float", "int8", "int4", "mixed".
+    seeds: (N, W, F), or (N, W + T, F) with inputs known ahead. truth: (N, T, outputs), or None where no data was
+    given. outputs: by "float", "int8", "int4", "mixed".
     mixed: the integer rollout of the planned model, in codes. rounded: by variant, the outputs with its weights and
     float activations.
     """
@@ -39,7 +40,7 @@ class Evaluation:
 def evaluate(
     graph: Graph, variants: Mapping[str, Graph], seeds: Array, truth: Array | None, horizon: int
 ) -> Evaluation:
-    """Roll the float graph and each integer variant ("int8", "int4", "mixed") from ``seeds`` (N, W, F)."""
+    """Roll the float graph and each integer variant ("int8", "int4", "mixed") from ``seeds``."""
     outputs = {"float": float_rollout(graph, seeds, horizon).outputs}
     rollouts: dict[int, Rollout] = {}  # variants may be one and the same graph: roll it once
     rounded: dict[int, Array] = {}
@@ -64,12 +65,12 @@ def mse(a: Array, b: Array) -> float:
 
 
 def mse_by_step(a: Array, b: Array) -> tuple[float, ...]:
-    """Mean squared difference at each step: ``a``, ``b`` (N, T, F) -> T values."""
+    """Mean squared difference at each step: ``a``, ``b`` (N, T, outputs) -> T values."""
     return tuple(float(v) for v in np.mean(np.square(a.astype(np.float64) - b), axis=(0, 2)))
 
 
 def rmse_by_step(a: Array, b: Array) -> tuple[float, ...]:
-    """Root mean squared difference at each step: ``a``, ``b`` (N, T, F) -> T values."""
+    """Root mean squared difference at each step: ``a``, ``b`` (N, T, outputs) -> T values."""
     return tuple(v**0.5 for v in mse_by_step(a, b))
 
 
@@ -104,11 +105,12 @@ def mse_vs_truth(evaluation: Evaluation) -> report.VariantsAndFloat | None:
 
 
 def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
-    """The step-by-step figures and one example rollout (rollout 0, channel 0) that the report draws."""
+    """The step-by-step figures and one example rollout (rollout 0, output 0) that the report draws."""
     outputs, truth = evaluation.outputs, evaluation.truth
     scaling = graph.forecast.scaling
-    example = {name: physical(values[0, :, 0], scaling, 0) for name, values in outputs.items()}
-    columns = graph.forecast.columns
+    columns, window = graph.forecast.columns, graph.forecast.window
+    channel = graph.forecast.output_channels[0]
+    example = {name: physical(values[0, :, 0], scaling, channel) for name, values in outputs.items()}
     return report.Curves(
         divergence=report.DivergenceCurves(
             **{name: rmse_by_step(outputs[name], outputs["float"]) for name in VARIANTS}
@@ -117,10 +119,10 @@ def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
         if truth is None
         else report.TruthCurves(**{name: mse_by_step(values, truth) for name, values in outputs.items()}),
         example=report.ExampleRollout(
-            column=columns[0] if columns else "channel 0",
+            column=columns[channel] if columns else f"channel {channel}",
             unit="normalised" if scaling is None else "physical",
-            seed=physical(evaluation.seeds[0, :, 0], scaling, 0),
-            truth=None if truth is None else physical(truth[0, :, 0], scaling, 0),
+            seed=physical(evaluation.seeds[0, :window, channel], scaling, channel),
+            truth=None if truth is None else physical(truth[0, :, 0], scaling, channel),
             **example,
         ),
     )

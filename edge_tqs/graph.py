@@ -27,6 +27,11 @@ concat             2 to 10 of one shape    axis: int, 1 or more, the one along w
 mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
 reshape            x                       (none; the output's shape says it)
 transpose          x (1,A,B)               (none); gives (1,B,A)
+function           x                       name: of operators/functions.py, parameters: tuple of float; only in float
+                                           graphs
+lut                x, table (256,)         (none; table[code + 128]; only in integer graphs)
+softmax            x                       beta: float; exp(beta x) over its sum, along the last axis
+batch_matmul       a (1,M,K), b (1,K,N)    transposed: bool, for b (1,N,K); both are activations. Gives (1,M,N)
 quantize           x                       (none; codes to codes of another scale; only in integer graphs)
 =================  ======================  ==========================================================================
 
@@ -80,6 +85,10 @@ OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "reshape": (1, 1, frozenset()),
     "transpose": (1, 1, frozenset()),
     "quantize": (1, 1, frozenset()),
+    "function": (1, 1, frozenset({"name", "parameters"})),
+    "lut": (2, 2, frozenset()),
+    "softmax": (1, 1, frozenset({"beta"})),
+    "batch_matmul": (2, 2, frozenset({"transposed"})),
 }
 
 
@@ -156,16 +165,59 @@ class Forecast:
     recurrence: "none": the graph takes the whole window, x (1, W, F), oldest sample first, and has no states.
         "windowed": x is one sample (1, F); a forecast step runs the graph W times from zero states over the window, as
         Keras does with a stateless layer. "stateful": x is one sample; the states are carried on, never reset.
-    feedback: feedback[i] is the output channel that becomes input channel i of the next sample.
+    feedback: feedback[i] is the output channel that becomes input channel i of the next sample, None for an input that
+        is exogenous: known ahead.
     columns: names of the channels. scaling: None when users push the model's own units.
+    steps: samples that one evaluation predicts (H); the graph's output is (1, H * outputs), the oldest sample first.
+    outputs: values in a predicted sample; 0 stands for as many as there are channels.
     """
 
     window: int
     channels: int
     recurrence: Recurrence
-    feedback: tuple[int, ...]
+    feedback: tuple[int | None, ...]
     columns: tuple[str, ...] = ()
     scaling: Scaling | None = None
+    steps: int = 1
+    outputs: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", self.outputs or self.channels)
+
+    @property
+    def exogenous(self) -> tuple[int, ...]:
+        """The input channels that are known ahead."""
+        return tuple(channel for channel, source in enumerate(self.feedback) if source is None)
+
+    @property
+    def output_channels(self) -> tuple[int, ...]:
+        """For each output the input channel whose quantity it predicts: the first that it becomes.
+
+        An output that becomes none stands for the input of its own number.
+        """
+        return tuple(
+            self.feedback.index(output) if output in self.feedback else output for output in range(self.outputs)
+        )
+
+    def seed_length(self, horizon: int) -> int:
+        """Samples of a seed for rollouts of ``horizon`` steps: those known ahead come with it."""
+        return self.window + (horizon if self.exogenous else 0)
+
+    def check(self, name: str, values: int) -> None:
+        """Raise ModelError unless a graph ``name`` with ``values`` in its output can be rolled out so."""
+        if self.steps < 1 or values != self.steps * self.outputs:
+            raise ModelError(f"{name}: its output holds {values} values, not {self.steps} x {self.outputs}")
+        if len(self.feedback) != self.channels or any(
+            source is not None and not 0 <= source < self.outputs for source in self.feedback
+        ):
+            raise ModelError(
+                f"{name}: feedback {list(self.feedback)} does not name one of {self.outputs} outputs, or none, "
+                f"for each of {self.channels} inputs"
+            )
+        beyond = [output for output in self.output_channels if output >= self.channels]
+        if beyond or len(self.exogenous) == self.channels:
+            what = f"output {beyond[0]} becomes no input" if beyond else "no output is fed back"
+            raise ModelError(f"{name}: {what}", hint="A forecaster predicts inputs of its own, some or all of them.")
 
 
 @dataclass(frozen=True)

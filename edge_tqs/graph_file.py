@@ -14,7 +14,9 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Scaling, State, Tensor
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+#: Version 2 had neither steps nor outputs: one sample of all channels.
+READABLE = (2, 3)
 HEADER = "graph.json"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same graph gives the same bytes
 
@@ -49,7 +51,7 @@ def load_graph(path: Path) -> Graph:
     try:
         with zipfile.ZipFile(path) as archive:
             header = json.loads(archive.read(HEADER))
-            if header["format_version"] != FORMAT_VERSION:
+            if header["format_version"] not in READABLE:
                 raise ModelError(
                     f"{path} has format version {header['format_version']}, not {FORMAT_VERSION}", hint=hint
                 )
@@ -105,5 +107,7 @@ def _graph(header: dict[str, Any], constants: dict[str, Any]) -> Graph:
             tuple(forecast["feedback"]),
             tuple(forecast["columns"]),
             None if scaling is None else Scaling(tuple(scaling["mean"]), tuple(scaling["std"])),
+            forecast.get("steps", 1),
+            forecast.get("outputs", forecast["channels"]),
         ),
     )

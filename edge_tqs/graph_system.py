@@ -24,12 +24,13 @@ def graph_system(graph: Graph) -> System:
         name=graph.name,
         window=graph.forecast.window,
         channels=graph.forecast.channels,
-        outputs=graph.tensors[graph.output].shape[-1],
+        outputs=graph.forecast.outputs,
         feedback=graph.forecast.feedback,
         weights={source: tuple(_part(graph, t.name) for t in tensors) for source, tensors in graph.weights().items()},
         output_bias=None if bias is None else _part(graph, bias),
         trace=trace,
         roll=lambda seeds, horizon: float_rollout(graph, seeds, horizon).outputs,
+        steps=graph.forecast.steps,
     )
 
 

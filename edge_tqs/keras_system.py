@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.system import Array, Part, Rollouts, System, checked_feedback
+from edge_tqs.system import Array, Part, Rollouts, System, checked_feedback, read_block
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 from edge_tqs.trace import compiled, window_loop
 
@@ -21,16 +21,21 @@ from edge_tqs.trace import compiled, window_loop
 KERNELS = frozenset({"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel"})
 
 
-def keras_system(model: Any, feedback: Sequence[int | None] | None = None) -> System:
-    """The system of a Keras 3 ``model``, (batch, W, F) -> (batch, outputs), one step ahead.
+def keras_system(model: Any, feedback: Sequence[int | None] | None = None, steps: int | None = None) -> System:
+    """The system of a Keras 3 ``model``, (batch, W, F) -> (batch, outputs) or a block (batch, steps, outputs).
 
     feedback: for each input channel the output channel that becomes it, None for one known ahead; output i becomes
-    input i when it is not given, and the inputs beyond the last output are known ahead.
+    input i when it is not given, and the inputs beyond the last output are known ahead. steps: samples in a flat block.
 
     Raises ModelError for a model of another shape or without kernels, UsageError for a wrong ``feedback``, ToolError
     without TensorFlow.
     """
-    window, channels, outputs = _shapes(model)
+    window, channels, made = _shapes(model)
+    try:
+        block = read_block(made, channels, feedback, steps)
+    except ModelError as error:
+        raise ModelError(f"{model.name}: {error.message}", hint=error.hint) from error
+    outputs = block[1]
     feedback = checked_feedback(model.name, feedback, channels, outputs)
     bias = _output_bias(model)
     values = {v.path: np.array(v.numpy()) for v in model.variables if _is_kernel(v.path) or v.path == bias}
@@ -46,7 +51,7 @@ def keras_system(model: Any, feedback: Sequence[int | None] | None = None) -> Sy
                 f"{model.name}: {path} is {data.dtype} or holds NaN or infinite values",
                 hint="Save a model of dtype float32 whose training converged.",
             )
-    rollouts = _Rollouts(model, values, window, channels, outputs, feedback)
+    rollouts = _Rollouts(model, values, window, channels, block, feedback)
     return System(
         name=model.name,
         window=window,
@@ -57,19 +62,21 @@ def keras_system(model: Any, feedback: Sequence[int | None] | None = None) -> Sy
         output_bias=None if bias is None else Part(bias, values[bias], (0,)),
         trace=rollouts.trace,
         roll=rollouts.roll,
+        steps=block[0],
     )
 
 
-def _shapes(model: Any) -> tuple[int, int, int]:
+def _shapes(model: Any) -> tuple[int, int, tuple[int, ...]]:
+    """(W, F, the shape of the output without the batch)."""
     given, made = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if not (isinstance(given, tuple) and len(given) == 3 and None not in given[1:]) or not (
-        isinstance(made, tuple) and len(made) == 2 and made[1] is not None
+        isinstance(made, tuple) and len(made) in (2, 3) and None not in made[1:]
     ):
         raise ModelError(
             f"{model.name}: input {given} and output {made} are not (batch, W, F) and (batch, outputs)",
             hint="Start the model with Input((W, F)) and let it predict one sample.",
         )
-    return given[1], given[2], made[1]
+    return given[1], given[2], made[1:]
 
 
 def _is_kernel(path: str) -> bool:
@@ -110,11 +117,11 @@ class _Rollouts:
         values: Mapping[str, Array],
         window: int,
         channels: int,
-        outputs: int,
+        block: tuple[int, int],
         feedback: tuple[int | None, ...],
     ) -> None:
         self._tf = import_tensorflow()
-        self._model, self._window, self._channels, self._outputs = model, window, channels, outputs
+        self._model, self._window, self._channels, self._block = model, window, channels, block
         self._feedback = feedback
         self._values = values
         self._own = {path: self._tf.constant(data) for path, data in values.items()}
@@ -130,7 +137,7 @@ class _Rollouts:
         )
 
         def rollout(weights: dict[str, Any], seeds: Any) -> Any:
-            return window_loop(tf, self._step(weights), self._window, self._feedback, self._outputs, horizon, seeds)
+            return window_loop(tf, self._step(weights), self._window, self._feedback, self._block, horizon, seeds)
 
         with quiet():
             function = compiled(tf, rollout, signature, (self._own, tf.zeros(signature[1].shape)))
@@ -148,7 +155,7 @@ class _Rollouts:
 
             def rollout(seeds: Any, horizon: Any) -> Any:
                 step = self._step(self._own)
-                return window_loop(tf, step, self._window, self._feedback, self._outputs, horizon, seeds)
+                return window_loop(tf, step, self._window, self._feedback, self._block, horizon, seeds)
 
             signature = [tf.TensorSpec((None, None, self._channels), tf.float32), tf.TensorSpec((), tf.int32)]
             with quiet():
@@ -157,7 +164,7 @@ class _Rollouts:
         return found
 
     def _step(self, weights: Mapping[str, Any]) -> Any:
-        """A window (N, W, F) to a forecast (N, outputs)."""
+        """A window (N, W, F) to a block of samples."""
         model = self._model
         trainable = [weights.get(v.path, self._fixed.get(v.path)) for v in model.trainable_variables]
         others = [weights.get(v.path, self._fixed.get(v.path)) for v in model.non_trainable_variables]

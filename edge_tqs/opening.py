@@ -18,7 +18,7 @@ from edge_tqs.graph_system import graph_system
 from edge_tqs.keras_model import load, load_keras
 from edge_tqs.keras_system import keras_system
 from edge_tqs.loaded import LoadedModel
-from edge_tqs.system import System, checked_feedback
+from edge_tqs.system import System
 from edge_tqs.tflite_import import load_tflite
 from edge_tqs.tflite_system import tflite_system
 
@@ -54,41 +54,27 @@ def open_model(
     recurrence: Recurrence = "auto",
     window: int | None = None,
     feedback: Sequence[int | None] | None = None,
+    steps: int | None = None,
 ) -> Opened:
-    """Open a .keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
+    """Open a .keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i. steps: samples
+    that a flat output holds.
 
     Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
     CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
     """
     if path.suffix == TFLITE_SUFFIX:
-        return _open_tflite(path, recurrence, window, tuple(feedback) if feedback is not None else None)
+        return _open_tflite(path, recurrence, window, tuple(feedback) if feedback is not None else None, steps)
     refusal: ModelError
-    if feedback is None or None not in feedback:
-        try:
-            return opened_graph(_fed_back(load(path, recurrence=recurrence, window=window), feedback))
-        except ModelError as error:
-            refusal = error
-    else:
-        refusal = ModelError(
-            f"{path}: inputs that are known ahead can be scored and planned, not built yet",
-            hint="Use `edge-tqs score` and `edge-tqs plan`, or train it on the columns that it predicts.",
-        )
     try:
-        opener = partial(_keras_file_system, path, tuple(feedback) if feedback is not None else None)
+        return opened_graph(load(path, recurrence=recurrence, window=window, feedback=feedback, steps=steps))
+    except ModelError as error:
+        refusal = error
+    try:
+        opener = partial(_keras_file_system, path, tuple(feedback) if feedback is not None else None, steps)
         system = opener()
     except ModelError as error:
-        raise (error if "known ahead" in refusal.message else refusal) from error
+        raise refusal from error
     return Opened(system, opener, file_hash(path), None, refusal)
-
-
-def _fed_back(loaded: LoadedModel, feedback: Sequence[int | None] | None) -> LoadedModel:
-    """``loaded`` with ``feedback``, in which no input is known ahead, in place of output i to input i."""
-    if feedback is None:
-        return loaded
-    graph = loaded.graph
-    sources = checked_feedback(graph.name, feedback, graph.forecast.channels, graph.forecast.channels)
-    known = tuple(source for source in sources if source is not None)
-    return replace(loaded, graph=replace(graph, forecast=replace(graph.forecast, feedback=known)))
 
 
 def opened_graph(loaded: LoadedModel) -> Opened:
@@ -102,14 +88,14 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _keras_file_system(path: Path, feedback: tuple[int | None, ...] | None) -> System:
-    return keras_system(load_keras(path), feedback)
+def _keras_file_system(path: Path, feedback: tuple[int | None, ...] | None, steps: int | None) -> System:
+    return keras_system(load_keras(path), feedback, steps)
 
 
 def _open_tflite(
-    path: Path, recurrence: Recurrence, window: int | None, feedback: tuple[int | None, ...] | None
+    path: Path, recurrence: Recurrence, window: int | None, feedback: tuple[int | None, ...] | None, steps: int | None
 ) -> Opened:
-    opener = partial(_tflite_file_system, path, feedback)
+    opener = partial(_tflite_file_system, path, feedback, steps)
     system = opener()
     if window not in (None, system.window):
         raise UsageError(
@@ -127,9 +113,9 @@ def _open_tflite(
     return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal)
 
 
-def _tflite_file_system(path: Path, feedback: tuple[int | None, ...] | None) -> System:
+def _tflite_file_system(path: Path, feedback: tuple[int | None, ...] | None, steps: int | None) -> System:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}", hint="Check the path of the .tflite file.") from error
-    return replace(tflite_system(content, str(path), feedback), name=path.stem)
+    return replace(tflite_system(content, str(path), feedback, steps), name=path.stem)

@@ -25,12 +25,14 @@ ROLLOUTS = 8
 class ForecastSettings:
     """window: samples the model looks at; None reads it off the model. horizon: steps of a rollout.
 
-    recurrence: "auto" is "windowed" for a recurrent model, as Keras computes it.
+    recurrence: "auto" is "windowed" for a recurrent model, as Keras computes it. steps: samples that one call of the
+    model predicts; None reads it off the model.
     """
 
     window: int | None = None
     horizon: int = HORIZON
     recurrence: Literal["auto", "windowed", "stateful"] = "auto"
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def load_project(path: Path) -> Project:
             window=given.get("forecast", "window", None),
             horizon=given.get("forecast", "horizon", HORIZON),
             recurrence=given.get("forecast", "recurrence", "auto"),
+            steps=given.get("forecast", "steps", None),
         ),
         data=data,
         scaling=_scaling(path, given),
@@ -208,6 +211,7 @@ def _template(directory: Path, model: Path, data: Path | None, columns: tuple[st
         f"horizon = {HORIZON}               # steps that the model is rolled out in closed loop",
         '# recurrence = "stateful"    # LSTM, GRU: carry the states on ("windowed", as Keras does, is the default)',
         "# window = 24                # only for a model whose input shape leaves it open",
+        "# steps = 4                  # only for a flat output that holds several samples, the oldest first",
         "",
     ]
     off = "" if data else "# "
@@ -309,6 +313,7 @@ _SCHEMA: dict[str, dict[str, _Rule]] = {
     "forecast": {
         "window": _COUNT,
         "horizon": _COUNT,
+        "steps": _COUNT,
         "recurrence": (lambda v: v in ("auto", "windowed", "stateful"), '"auto", "windowed" or "stateful"'),
     },
     "data": {

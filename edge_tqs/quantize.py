@@ -29,7 +29,7 @@ from edge_tqs.integer import (
     quantize_bias,
     quantize_weight,
 )
-from edge_tqs.operators import OPERATORS
+from edge_tqs.operators import OPERATORS, function
 
 #: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
@@ -83,8 +83,11 @@ def quantize(
     pinned, families = _pin(graph, scheme)
     for op in pinned.ops:
         if op.kind in scheme.refused:
+            known = OPERATORS.get(op.kind)
+            reason = "no runtime computes it" if known is None else known.refused[activations]["c"]
             raise ModelError(
-                f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with {activations} activations",
+                f"{graph.name}: {op.attrs.get('name', op.kind)} (to {op.outputs[0]}) cannot be built with "
+                f"{activations} activations: {reason}",
                 hint="Use int8 activations, or another activation function in this layer.",
             )
     quants = _activation_quants(pinned, families, ranges, scheme)
@@ -156,7 +159,8 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
             continue
         for name in dict.fromkeys(op.inputs):
             if roots[name] == name and name not in families and readers[name] == 1:
-                roots[name] = op.outputs[0]
+                # and so does what was moved into it before, as the parts of a concatenation within one
+                roots |= {moved: op.outputs[0] for moved, root in roots.items() if root == name}
             else:
                 copies[index, name] = _free_name(graph.tensors, f"{name}/{op.outputs[0]}", index)
     return roots, copies
@@ -300,6 +304,8 @@ def _with_constants(
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
     if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
         return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
+    if op.kind == "function":
+        return _looked_up(graph, tensors, index, op)
     if op.kind not in WEIGHTED:
         return op
     input_quant = tensors[op.inputs[0]].quant
@@ -320,6 +326,16 @@ def _with_constants(
         bias_codes = quantize_bias(_data(bias), bias_scale).astype(scheme.bias_type)
         made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source))
     return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
+
+
+def _looked_up(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op) -> Op:
+    """A function as the lookup in a table of its codes; equal tables are one."""
+    source, out = tensors[op.inputs[0]].quant, tensors[op.outputs[0]].quant
+    assert source is not None
+    assert out is not None
+    name = "_".join([op.attrs["name"], *(f"{value:g}" for value in op.attrs["parameters"])])
+    made = Tensor(f"table/{name}", (256,), "int8", function.table(graph, op, source, out), out)
+    return Op("lut", (op.inputs[0], _add_constant(tensors, made, index)), op.outputs)
 
 
 def _add_constant(tensors: dict[str, Tensor], made: Tensor, index: int) -> str:

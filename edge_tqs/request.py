@@ -50,6 +50,7 @@ def model_request(
     horizon: int | None,
     window: int | None,
     recurrence: Recurrence | None,
+    steps: int | None = None,
     draws: int,
     seed: int,
     seeds: Literal["zero-data", "data"] = "zero-data",
@@ -72,6 +73,7 @@ def model_request(
         horizon=horizon or project.forecast.horizon,
         window=window or project.forecast.window,
         recurrence=recurrence or project.forecast.recurrence,
+        steps=steps or project.forecast.steps,
         columns=_columns(project, series),
         scaling=series.scaling if series else _given_scaling(project),
         windows=_windows(series) if series else None,
@@ -234,10 +236,8 @@ def _windows(data: ProjectData) -> Callable[[int, int], Windows]:
     def cut(window: int, horizon: int) -> Windows:
         series, rows, scaling = data.series, data.train_rows, data.scaling
         count = min(CALIBRATION_WINDOWS, max(1, rows - horizon - window + 1))
-        calibration, _ = cut_windows(series, window, horizon, count, part="train", rows=rows, scaling=scaling)
-        evaluation, truth = cut_windows(
-            series, window, horizon, EVALUATION_WINDOWS, part="test", rows=rows, scaling=scaling
-        )
-        return Windows(calibration, evaluation, truth)
+        calibration = cut_windows(series, window, horizon, count, part="train", rows=rows, scaling=scaling)
+        evaluation = cut_windows(series, window, horizon, EVALUATION_WINDOWS, part="test", rows=rows, scaling=scaling)
+        return Windows(np.concatenate(calibration, axis=1), np.concatenate(evaluation, axis=1))
 
     return cut

@@ -19,8 +19,7 @@ from edge_tqs.graph import Forecast
 Array = npt.NDArray[Any]
 
 #: One graph evaluation over a batch: (x, states) -> (y, next states). x is (N, W, F) for recurrence "none", else
-#: (N, F);
-#: y is (N, F); each state is (N, width). dtype is float32 or int8 throughout.
+#: (N, F); y is (N, steps * outputs); each state is (N, width). dtype is float32, int8 or int16 throughout.
 Step = Callable[[Array, tuple[Array, ...]], tuple[Array, tuple[Array, ...]]]
 
 
@@ -29,7 +28,7 @@ class Rollout:
     """N closed-loop rollouts of T steps.
 
     source: who computed it ("keras", "float", "integer", "tflm", "litert", "device:<board>").
-    outputs: (N, T, F), float32 in the model's units or int8 codes. ticks: (N, T) uint32 per step, or None.
+    outputs: (N, T, outputs), float32 in the model's units or codes. ticks: (N, T) uint32 per step, or None.
     state_hashes: (N, T) uint32, CRC-32 of all state bytes after each step in graph order (0 without states), or None.
     """
 
@@ -52,26 +51,53 @@ def closed_loop(
 ) -> Rollout:
     """Roll ``seeds`` (N, W, F; oldest sample first) forward by ``horizon`` steps.
 
-    ``zero_states`` are the states at reset, each (N, width). In "stateful" recurrence the first forecast is what the
-    graph says after the W seed samples, and each further step feeds one sample; in "windowed" recurrence every step
-    starts again from ``zero_states`` and feeds the W latest samples; without recurrence the graph sees the window.
+    With exogenous inputs seeds are (N, W + T, F): the last T rows hold what is known ahead of the times that are
+    predicted (their other channels are not read, nor is the very last row).
+
+    An evaluation predicts a block of ``forecast.steps`` samples, which come out one a step. Each becomes the next input
+    sample, with the exogenous channels of its time beside it; when the block is used up the graph is evaluated again.
+    ``zero_states`` are the states at reset, each (N, width). In "windowed" recurrence every evaluation starts again
+    from them and feeds the W latest samples; without recurrence the graph sees the window. In "stateful" recurrence the
+    first block is what the graph says after the W seed samples; then each sample that comes out is fed, one a step, and
+    what the graph says meanwhile counts once the block is used up.
+
+    Raises ValueError for seeds of another shape.
     """
-    count = seeds.shape[0]
-    feedback = list(forecast.feedback)
-    window = seeds.copy()
+    count, window_size = seeds.shape[0], forecast.window
+    if seeds.shape[1:] != (forecast.seed_length(horizon), forecast.channels):
+        raise ValueError(f"seeds {seeds.shape}, not (N, {forecast.seed_length(horizon)}, {forecast.channels})")
+    window, ahead = seeds[:, :window_size].copy(), seeds[:, window_size:]
+    feeds = _feeder(forecast)
     states = zero_states
     outputs: list[Array] = []
     hashes: list[Array] = []
     for t in range(horizon):
-        if forecast.recurrence == "none":
+        place = t % forecast.steps
+        if forecast.recurrence == "stateful" and t > 0:
+            y, states = step(window[:, -1], states)
+        elif place == 0 and forecast.recurrence == "none":
             y, states = step(window, ())
-        else:
-            if forecast.recurrence == "windowed":
-                states = zero_states
-            first = forecast.window - 1 if forecast.recurrence == "stateful" and t > 0 else 0
-            for k in range(first, forecast.window):
+        elif place == 0:
+            states = zero_states
+            for k in range(window_size):
                 y, states = step(window[:, k], states)
-        outputs.append(y)
+        if place == 0:
+            block = y.reshape(count, forecast.steps, forecast.outputs)
+        outputs.append(block[:, place])
         hashes.append(hash_states(states) if states else np.zeros(count, np.uint32))
-        window = np.concatenate([window[:, 1:], y[:, None, feedback]], axis=1)
+        window = np.concatenate([window[:, 1:], feeds(block[:, place], ahead[:, t : t + 1])], axis=1)
     return Rollout(source, np.stack(outputs, axis=1), state_hashes=np.stack(hashes, axis=1))
+
+
+def _feeder(forecast: Forecast) -> Callable[[Array, Array], Array]:
+    """(y (N, outputs), what is known at its time (N, 1, F)) -> the input sample (N, 1, F) that follows."""
+    exogenous = list(forecast.exogenous)
+    sources = [0 if source is None else source for source in forecast.feedback]
+
+    def feed(y: Array, known: Array) -> Array:
+        sample: Array = y[:, None, sources]
+        if exogenous:
+            sample[:, :, exogenous] = known[:, :, exogenous]
+        return sample
+
+    return feed

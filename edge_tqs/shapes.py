@@ -119,6 +119,18 @@ def _transpose(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Seque
     return len(x) == 3 and outputs == [(x[0], x[2], x[1])]
 
 
+def _lut(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    return inputs[1] == (256,) and outputs == [inputs[0]]
+
+
+def _batch_matmul(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    a, b = inputs
+    if len(a) != 3 or len(b) != 3 or a[0] != 1 or b[0] != 1:
+        return False
+    inner, columns = (b[2], b[1]) if attrs["transposed"] else (b[1], b[2])
+    return a[2] == inner and outputs == [(1, a[1], columns)]
+
+
 _RULES: dict[str, Rule] = {
     "fully_connected": _fully_connected,
     "conv_1d": _conv_1d,
@@ -134,4 +146,6 @@ _RULES: dict[str, Rule] = {
     "mean": _mean,
     "reshape": _reshape,
     "transpose": _transpose,
+    "lut": _lut,
+    "batch_matmul": _batch_matmul,
 }

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.errors import UsageError
+from edge_tqs.errors import ModelError, UsageError
 
 Array = npt.NDArray[Any]
 #: (changed parts by Part.name, seeds) -> outputs (N, T, outputs) float32. Parts left out are the model's own.
@@ -55,6 +55,7 @@ class System:
     """A forecaster that can be rolled out with other weights.
 
     window: samples that it looks at (W). channels: values in an input sample (F). outputs: values that a step predicts.
+    steps: samples that one evaluation predicts, which are fed back one by one before the next (rollout.closed_loop).
     feedback: for each input channel the output channel that becomes it, or None for an exogenous one, known ahead.
     weights: the quantizable weights by source, in the model's order; the unit that is scored and planned. output_bias:
     what is added to the forecast itself, or None. trace: (horizon, count) -> fast Rollouts of just that many steps and
@@ -73,6 +74,7 @@ class System:
     output_bias: Part | None
     trace: Callable[[int, int], Rollouts]
     roll: Callable[[Array, int], Array]
+    steps: int = 1
 
     @property
     def exogenous(self) -> tuple[int, ...]:
@@ -114,3 +116,42 @@ def checked_feedback(
     if all(source is None for source in feedback):
         raise UsageError(f"{name}: no output is fed back", hint="Name at least one fed-back channel.")
     return tuple(feedback)
+
+
+def read_block(
+    shape: tuple[int, ...], channels: int, feedback: Sequence[int | None] | None, steps: int | None
+) -> tuple[int, int]:
+    """(steps, outputs) of a model of ``channels`` inputs whose output has ``shape``, without the batch.
+
+    ``shape`` is (outputs,), (steps, outputs), or flat (steps * outputs,), the oldest sample first. Flat values of one
+    channel, or as ``steps`` says, are a block; other flat ones are a sample. ``feedback``: where it is given, it says
+    how many outputs there are. Raises ModelError where the values cannot be told apart.
+    """
+    named = len({source for source in feedback if source is not None}) if feedback is not None else None
+    if len(shape) == 2:
+        if steps not in (None, shape[0]):
+            raise ModelError(
+                f"it predicts {shape[0]} samples at once, not {steps}", hint="Leave steps out of [forecast]."
+            )
+        return shape[0], shape[1]
+    if len(shape) != 1 or shape[0] < 1:
+        raise ModelError(
+            f"its output is {('batch', *shape)}, not one sample or a block of samples",
+            hint="Let it predict (outputs,), or (steps, outputs): the oldest sample first.",
+        )
+    values = shape[0]
+    if steps is not None:
+        if values % steps:
+            raise ModelError(
+                f"it predicts {values} values, which are not {steps} samples", hint="Change steps in [forecast]."
+            )
+        return steps, values // steps
+    if channels == 1 or named == 1:
+        return values, 1
+    if values > channels or (named is not None and values > named and values % named == 0):
+        raise ModelError(
+            f"it predicts {values} values from {channels} channels: it does not say how many samples they are",
+            hint="Say steps under [forecast] in edge-tqs.toml, or --steps, if they are a block of samples, the oldest "
+            "first; end the model with Reshape((steps, outputs)) if you can.",
+        )
+    return 1, values

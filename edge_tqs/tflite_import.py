@@ -57,25 +57,21 @@ def _import(model: bytes, system: System) -> Graph:
     parsed = parse(model)
     file = parsed.graphs[0]
     _check_kinds(file)
-    feedback = tuple(source for source in system.feedback if source is not None)
-    if system.exogenous or system.outputs != system.channels:
-        raise ModelError(
-            f"it predicts {system.outputs} values from {system.channels} channels: such a model can be scored and "
-            "planned, not built yet",
-            hint="Use `edge-tqs score` and `edge-tqs plan`, or train it on the columns that it predicts.",
-        )
     growing = Growing(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
     try:
         for op in file.operators:
             import_operator(op, growing)
         last = growing.views[file.outputs[0]]
-        output = growing.read(last, (1, system.outputs))
+        output = growing.read(last, (1, system.steps * system.outputs))
     except ModelError as error:
         raise ModelError(error.message, hint=error.hint or SUPPORTED) from error
     ops = growing.needed_operators(output)
     used = {growing.input, output, *(name for op in ops for name in (*op.inputs, *op.outputs))}
     tensors = {name: tensor for name, tensor in growing.tensors.items() if name in used}
-    forecast = Forecast(system.window, system.channels, "none", feedback)
+    forecast = Forecast(
+        system.window, system.channels, "none", system.feedback, steps=system.steps, outputs=system.outputs
+    )
+    forecast.check(system.name, system.steps * system.outputs)
     graph = only_needed(Graph(system.name, tensors, ops, growing.input, output, (), forecast).check())
     missing = sorted(system.weights.keys() - graph.weights().keys())
     if missing:
@@ -105,7 +101,8 @@ def _compare(graph: Graph, system: System) -> float:
     """Largest difference of the graph's forecasts from LiteRT's; CheckError beyond TOLERANCE."""
     shape = (CHECK_WINDOWS, system.window, system.channels)
     windows = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    expected = system.roll(windows, 1)[:, 0]
+    ahead = np.zeros((CHECK_WINDOWS, system.seed_length(system.steps) - system.window, system.channels), np.float32)
+    expected = system.roll(np.concatenate([windows, ahead], axis=1), system.steps).reshape(CHECK_WINDOWS, -1)
     found, _ = float_step(graph)(windows, ())
     largest = float(np.max(np.abs(expected - found)))
     limit = TOLERANCE * (1.0 + float(np.max(np.abs(expected))))

@@ -86,6 +86,9 @@ class _Lowering:
         self.tensors: list[Any] = []
         self.index_of: dict[str, int] = {}
         self.operators: list[Any] = []
+        self.types: dict[Any, int] = {
+            dtype: getattr(self.schema.TensorType, name) for dtype, name in TENSOR_TYPES.items()
+        }
 
     def model(self, metadata: bytes) -> Any:
         graph, s = self.graph, self.schema

@@ -18,7 +18,9 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Scaling
 from edge_tqs.tflite_raise import raise_graph
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+#: Version 1 had neither steps nor outputs: one sample of all channels.
+READABLE = (1, 2)
 FILE_IDENTIFIER = b"TFL3"
 BUFFER_ALIGNMENT = 16
 NO_HASH = "0" * 64
@@ -114,6 +116,8 @@ def _describe(graph: Graph) -> dict[str, Any]:
     return {
         "window": forecast.window,
         "channels": forecast.channels,
+        "outputs": forecast.outputs,
+        "steps": forecast.steps,
         "recurrence": forecast.recurrence,
         "feedback": list(forecast.feedback),
         "columns": list(forecast.columns),
@@ -130,7 +134,7 @@ def _metadata(parsed: Any) -> dict[str, Any]:
     for entry in parsed.metadata or ():
         if bytes(entry.name) == tflite_lower.METADATA_NAME.encode():
             metadata: dict[str, Any] = json.loads(bytes(parsed.buffers[entry.buffer].data).decode())
-            if metadata["format_version"] != FORMAT_VERSION:
+            if metadata["format_version"] not in READABLE:
                 raise ModelError(
                     f"The model has format version {metadata['format_version']}; this edge-tqs reads {FORMAT_VERSION}",
                     hint="Use the edge-tqs that built it, or build it again.",
@@ -147,7 +151,9 @@ def _forecast(metadata: Mapping[str, Any]) -> Forecast:
         int(metadata["window"]),
         int(metadata["channels"]),
         metadata["recurrence"],
-        tuple(int(channel) for channel in metadata["feedback"]),
+        tuple(None if channel is None else int(channel) for channel in metadata["feedback"]),
         tuple(str(column) for column in metadata["columns"]),
         None if scaling is None else Scaling(tuple(scaling["mean"]), tuple(scaling["std"])),
+        int(metadata.get("steps", 1)),
+        int(metadata.get("outputs", metadata["channels"])),
     )

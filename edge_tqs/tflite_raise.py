@@ -49,6 +49,8 @@ class _Raising:
             x, out = int(op.inputs[0]), int(op.outputs[0])
             if kind == "reshape" and self._added(out, x, "/in", "/image"):
                 continue  # an image of x, which its readers are raised to read as x
+            if kind == "add" and self.tensors[_checked(out, len(self.tensors))].dtype == "int32":
+                continue  # the index of a lookup, which its reader asks for
             if kind in self.own:
                 read = self.own[kind].read(self, kind, op)
                 ops += [] if read is None else [read]

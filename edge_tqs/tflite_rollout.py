@@ -2,7 +2,8 @@
 
 usage: tflite_rollout.py MODEL.tflite SEEDS.npy OUTPUTS.npy HORIZON
 
-SEEDS.npy: (N, W, F) codes, int8 or int16 as the model's, oldest sample first. OUTPUTS.npy: (N, HORIZON, F) such codes.
+SEEDS.npy: (N, W, F) codes, int8 or int16 as the model's, oldest sample first; with inputs known ahead (N, W + HORIZON,
+F). OUTPUTS.npy: (N, HORIZON, outputs) such codes.
 Prints the runtime's name and version. It knows the file by docs/format.md alone and must keep running on Python 3.9.
 """
 
@@ -34,25 +35,33 @@ def read_metadata(model: bytes) -> Any:
 
 
 def roll(step: Any, metadata: Any, seed: Any, horizon: int) -> Any:
-    """One rollout with a signature runner: seed (W, F) codes -> (horizon, F) codes."""
+    """One rollout with a signature runner: seed (W or W + horizon, F) codes -> (horizon, outputs) codes."""
     zeros = {
         name: np.full(detail["shape"], detail["quantization"][1], seed.dtype)
         for name, detail in step.get_input_details().items()
         if name != "x"
     }
-    window, states, outputs = seed.copy(), zeros, []
+    window, ahead, states, outputs = seed[: metadata["window"]], seed[metadata["window"] :], zeros, []
+    steps = metadata.get("steps", 1)
     for t in range(horizon):
-        if metadata["recurrence"] == "none":
-            samples = [window[None]]
-        elif metadata["recurrence"] == "stateful" and t > 0:
+        if metadata["recurrence"] == "stateful" and t > 0:
             samples = [window[-1:]]
+        elif t % steps:
+            samples = []
+        elif metadata["recurrence"] == "none":
+            samples = [window[None]]
         else:
             samples, states = [window[k : k + 1] for k in range(len(window))], zeros
         for x in samples:
             result = step(x=x, **states)
             states = {name: result[name] for name in zeros}
-        outputs.append(result["y"][0])
-        window = np.concatenate([window[1:], result["y"][:, metadata["feedback"]]])
+        if t % steps == 0:
+            block = result["y"].reshape(steps, -1)
+        y = block[t % steps]
+        outputs.append(y)
+        pairs = enumerate(metadata["feedback"])
+        sample = [y[source] if source is not None else ahead[t, channel] for channel, source in pairs]
+        window = np.concatenate([window[1:], np.array([sample], seed.dtype)])
     return np.stack(outputs)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.litert import interpreter
-from edge_tqs.system import Array, Part, Rollouts, System, checked_feedback
+from edge_tqs.system import Array, Part, Rollouts, System, checked_feedback, read_block
 from edge_tqs.tflite_file import CONVERT_HINT, FileModel, parse
 from edge_tqs.tflite_weights import OPERANDS, check_float, find_output_bias, find_weights
 
@@ -28,22 +28,25 @@ BATCH_TOLERANCE = 1e-4
 SHAPE_HINT = "A forecaster has one input (1, W, F), float32, and one output (1, outputs): the next sample."
 
 
-def tflite_system(model: bytes, name: str, feedback: Sequence[int | None] | None = None) -> System:
-    """The system of a float ``model``: one input (1, W, F), one output (1, outputs), batch fixed at 1 or open.
+def tflite_system(
+    model: bytes, name: str, feedback: Sequence[int | None] | None = None, steps: int | None = None
+) -> System:
+    """The system of a float ``model``: one input (1, W, F), one output (1, outputs) or (1, steps, outputs), batch 1
+    or open.
 
     feedback: for each input channel the output channel that becomes it, None for one known ahead; output i becomes
-    input i when it is not given, and the inputs beyond the last output are known ahead.
+    input i when it is not given, and the inputs beyond the last output are known ahead. steps: samples in a flat block.
 
     Raises ModelError for a file that is no such model or that LiteRT refuses, UsageError for a wrong ``feedback``,
     ToolError without ai-edge-litert. Messages begin with ``name``.
     """
     try:
-        return _system(model, name, feedback)
+        return _system(model, name, feedback, steps)
     except ModelError as error:
         raise ModelError(f"{name} {error.message}", hint=error.hint) from error.__cause__
 
 
-def _system(model: bytes, name: str, feedback: Sequence[int | None] | None) -> System:
+def _system(model: bytes, name: str, feedback: Sequence[int | None] | None, steps: int | None) -> System:
     parsed = parse(model)
     check_float(parsed)
     window, channels = _input(parsed)
@@ -54,18 +57,20 @@ def _system(model: bytes, name: str, feedback: Sequence[int | None] | None) -> S
         )
     bias = find_output_bias(parsed)
     black_box = _BlackBox(model, parsed, [*weights.values(), *([bias] if bias else [])], window, channels)
-    feedback = checked_feedback(name, feedback, channels, black_box.outputs)
-    rollouts = _Rollouts(black_box, window, feedback)
+    block = read_block(black_box.output_shape, channels, feedback, steps)
+    feedback = checked_feedback(name, feedback, channels, block[1])
+    rollouts = _Rollouts(black_box, window, feedback, block)
     return System(
         name=name,
         window=window,
         channels=channels,
-        outputs=black_box.outputs,
+        outputs=block[1],
         feedback=feedback,
         weights={source: (part,) for source, (part, _) in weights.items()},
         output_bias=bias[0] if bias else None,
         trace=lambda horizon, count: rollouts.trace(horizon),
         roll=lambda seeds, horizon: rollouts.run({}, seeds, horizon),
+        steps=block[0],
     )
 
 
@@ -87,7 +92,7 @@ def _input(model: FileModel) -> tuple[int, int]:
 
 
 class _BlackBox:
-    """A model in LiteRT whose constants can be replaced. outputs: values of a forecast."""
+    """A model in LiteRT whose constants can be replaced. output_shape: of a forecast, without the batch."""
 
     def __init__(
         self, model: bytes, parsed: FileModel, parts: Sequence[tuple[Part, int]], window: int, channels: int
@@ -105,13 +110,15 @@ class _BlackBox:
                 f"cannot be run by LiteRT: {' '.join(str(error).split())[:300]}",
                 hint="Convert it with built-in operators alone: no custom ones, no select TensorFlow operators.",
             ) from error
-        if any(not forecast.size or forecast.size != forecast.shape[-1] for forecast in forecasts):
+        shape = tuple(size for size in forecasts[0].shape if size != 1) or (1,)
+        if any(not forecast.size for forecast in forecasts) or len(shape) > 2:
             raise ModelError(
-                f"predicts {forecasts[0].shape} from a window {window} x {channels}: that is not one sample, "
-                "and cannot be fed back",
+                f"predicts {forecasts[0].shape} from a window {window} x {channels}: that is no sample and "
+                "no block of samples, and cannot be fed back",
                 hint=SHAPE_HINT,
             )
-        self.outputs = int(forecasts[0].size)
+        given = forecasts[0].shape[1:]
+        self.output_shape = given if len(given) == 2 and given[0] > 1 else (int(forecasts[0].size),)
         self.batches = self._is_batched(windows, np.concatenate(forecasts).reshape(2, -1))
 
     def forecaster(self, changed: Mapping[str, Array], batch: int) -> Forecaster:
@@ -146,8 +153,11 @@ class _BlackBox:
 
 
 class _Rollouts:
-    def __init__(self, black_box: _BlackBox, window: int, feedback: tuple[int | None, ...]) -> None:
+    def __init__(
+        self, black_box: _BlackBox, window: int, feedback: tuple[int | None, ...], block: tuple[int, int]
+    ) -> None:
         self._box, self._window = black_box, window
+        self._steps, self._outputs = block
         self._fed = [channel for channel, source in enumerate(feedback) if source is not None]
         self._sources = [source for source in feedback if source is not None]
 
@@ -159,16 +169,18 @@ class _Rollouts:
         together = len(seeds) if self._box.batches and len(seeds) else 1
         forecast = self._box.forecaster(changed, together)
         parts = [self._roll(forecast, seeds[n : n + together], horizon) for n in range(0, len(seeds), together)]
-        return np.concatenate([np.empty((0, horizon, self._box.outputs), np.float32), *parts])
+        return np.concatenate([np.empty((0, horizon, self._outputs), np.float32), *parts])
 
     def _roll(self, forecast: Forecaster, seeds: Array, horizon: int) -> Array:
         """The window slides over one array, which forecasts are written into; with batch 1 nothing is copied."""
         count, length, channels = seeds.shape
         path: Any = np.zeros((count, self._window + horizon, channels), np.float32)
         path[:, :length] = seeds[:, : path.shape[1]]
-        outputs = np.empty((count, horizon, self._box.outputs), np.float32)
+        outputs = np.empty((count, horizon, self._outputs), np.float32)
         for t in range(horizon):
-            latest = forecast(path[:, t : t + self._window]).reshape(count, -1)
+            if t % self._steps == 0:
+                block = forecast(path[:, t : t + self._window]).reshape(count, self._steps, self._outputs)
+            latest = block[:, t % self._steps]
             outputs[:, t] = latest
             path[:, t + self._window, self._fed] = latest[:, self._sources]
         return outputs

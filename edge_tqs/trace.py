@@ -60,14 +60,14 @@ def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence
                 def forecast_of(window: Any) -> Any:
                     return step(window, [])[0]
 
-                outputs = forecast.channels
-                return window_loop(tf, forecast_of, forecast.window, forecast.feedback, outputs, horizon, seeds)
+                block = forecast.steps, forecast.outputs
+                return window_loop(tf, forecast_of, forecast.window, forecast.feedback, block, horizon, seeds)
             return _sample_loop(tf, graph, horizon, count, step, seeds)
 
         originals = {name: tf.constant(data) for name, data in own.items()}
         signature = (
             {name: tf.TensorSpec(graph.tensors[name].shape, tf.float32) for name in own},
-            tf.TensorSpec((count, graph.forecast.window, graph.forecast.channels), tf.float32),
+            tf.TensorSpec((count, forecast.seed_length(horizon), forecast.channels), tf.float32),
         )
         function = compiled(tf, rollout, signature, (originals, tf.zeros(signature[1].shape)))
 
@@ -94,57 +94,77 @@ def window_loop(
     step: Callable[[Any], Any],
     window: int,
     feedback: Sequence[int | None],
-    outputs: int,
+    block: tuple[int, int],
     horizon: Any,
     seeds: Any,
 ) -> Any:
-    """The closed loop of a ``step`` that sees the whole window, (N, W, F) -> (N, outputs).
+    """The closed loop of a ``step`` that sees the whole window: (N, W, F) -> (N, steps * outputs), as ``block`` says.
 
     seeds: (N, W, F), or (N, W + T, F) where ``feedback`` holds None: that channel's next values are known ahead.
     horizon: T, a number or a scalar tensor. Gives (N, T, outputs).
     """
-    sources = [0 if source is None else source for source in feedback]
-    ahead = [source is None for source in feedback]
+    feed = _feeder(tf, feedback)
+    steps, outputs = block
     batch = tf.shape(seeds)[0]
     found = tf.TensorArray(tf.float32, horizon, element_shape=(seeds.shape[0], outputs))
 
-    def body(t: Any, seen: Any, found: Any) -> tuple[Any, Any, Any]:
-        y = tf.ensure_shape(step(seen), (seeds.shape[0], outputs))
-        fed = tf.gather(y, sources, axis=1)
-        if any(ahead):
-            fed = tf.where(ahead, seeds[:, window + t], fed)
-        return t + 1, tf.concat([seen[:, 1:], fed[:, None]], axis=1), found.write(t, y)
+    def predict(seen: Any) -> Any:
+        return tf.ensure_shape(tf.reshape(step(seen), (batch, steps, outputs)), (seeds.shape[0], steps, outputs))
+
+    def body(t: Any, seen: Any, said: Any, found: Any) -> tuple[Any, Any, Any, Any]:
+        said = predict(seen) if steps == 1 else tf.cond(tf.equal(t % steps, 0), lambda: predict(seen), lambda: said)
+        y = said[:, t % steps]
+        fed = feed(y, seeds[:, window + t] if None in feedback else None)
+        return t + 1, tf.concat([seen[:, 1:], fed[:, None]], axis=1), said, found.write(t, y)
 
     first = tf.ensure_shape(seeds[:, :window], (seeds.shape[0], window, seeds.shape[2]))  # unrolled layers need W
-    _, _, found = tf.while_loop(lambda t, *_: t < horizon, body, (0, first, found))
+    said = tf.ensure_shape(tf.zeros((batch, steps, outputs)), (seeds.shape[0], steps, outputs))
+    *_, found = tf.while_loop(lambda t, *_: t < horizon, body, (0, first, said, found))
     return tf.reshape(tf.transpose(found.stack(), (1, 0, 2)), (batch, horizon, outputs))
+
+
+def _feeder(tf: Any, feedback: Sequence[int | None]) -> Callable[[Any, Any], Any]:
+    """(y (N, outputs), the sample (N, F) of its time, for what is known ahead) -> the input sample that follows."""
+    sources = [0 if source is None else source for source in feedback]
+    ahead = [source is None for source in feedback]
+
+    def feed(y: Any, known: Any) -> Any:
+        fed = tf.gather(y, sources, axis=1)
+        return tf.where(ahead, known, fed) if any(ahead) else fed
+
+    return feed
 
 
 def _sample_loop(tf: Any, graph: Graph, horizon: int, count: int, step: Any, seeds: Any) -> Any:
     """Recurrence "windowed" and "stateful": one sample a turn, through all windows that hold it.
 
-    States are (N, R, width). Row j % R belongs to window j, which starts at sample j from zero states and gives its
-    forecast at sample j + W - 1; at most R = min(W, T) windows are open at once. "stateful" has one window for ever.
+    States are (N, R, width). Windows start at every H-th sample, from zero states; the k-th belongs to row k % R and
+    gives its block of H samples when its last sample is in. At most R windows are open at once, min(W, T) samples long
+    or short. "stateful" has one window for ever.
     """
     forecast = graph.forecast
-    length = forecast.window
-    rows = min(length, horizon) if forecast.recurrence == "windowed" else 1
-    feedback = list(forecast.feedback)
+    length, block = forecast.window, forecast.steps
+    rows = -(-min(length, horizon) // block) if forecast.recurrence == "windowed" else 1
+    feed = _feeder(tf, forecast.feedback)
     samples = tf.transpose(seeds, (1, 0, 2))
+    last = samples.shape[0] - 1
     states = [tf.zeros((count, rows, graph.tensors[state.input].shape[1])) for state in graph.states]
-    outputs = tf.TensorArray(tf.float32, length + horizon - 1, element_shape=(count, forecast.channels))
+    outputs = tf.TensorArray(tf.float32, length + horizon - 1, element_shape=(count, forecast.outputs))
 
-    def body(m: Any, y: Any, states: list[Any], outputs: Any) -> tuple[Any, Any, list[Any], Any]:
-        x = tf.where(m < length, samples[tf.minimum(m, length - 1)], tf.gather(y, feedback, axis=1))
+    def body(m: Any, said: Any, states: list[Any], outputs: Any) -> tuple[Any, Any, list[Any], Any]:
+        given = samples[tf.minimum(m, last)]
+        x = tf.where(m < length, given, feed(said[:, (m - length) % block], given))
         if forecast.recurrence == "windowed":
             # Window m starts, if there is one; after the last, its row may belong to a window that is still open.
-            starts = tf.logical_and(tf.equal(tf.range(rows), m % rows), m < horizon)
+            starts = tf.equal(tf.range(rows), m // block % rows) & tf.equal(m % block, 0) & (m < horizon)
             states = [tf.where(starts[None, :, None], 0.0, state) for state in states]
         every, states = step(x[:, None], states)
-        y = tf.reshape(tf.gather(every, (m - length + 1) % rows, axis=1), (count, forecast.channels))
-        return m + 1, y, states, outputs.write(m, y)
+        done = m - length + 1  # the window that has all its samples now, if one started there
+        y = tf.reshape(tf.gather(every, done // block % rows, axis=1), (count, block, forecast.outputs))
+        said = y if block == 1 else tf.where(tf.equal(done % block, 0), y, said)
+        return m + 1, said, states, outputs.write(m, said[:, done % block])
 
-    start = (0, tf.zeros((count, forecast.channels)), states, outputs)
+    start = (0, tf.zeros((count, block, forecast.outputs)), states, outputs)
     *_, outputs = tf.while_loop(lambda m, *_: m < length + horizon - 1, body, start)
     return tf.transpose(outputs.stack()[length - 1 :], (1, 0, 2))
 

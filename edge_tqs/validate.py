@@ -15,7 +15,8 @@ import numpy.typing as npt
 from edge_tqs import build_dir, evaluate, report
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
-from edge_tqs.device import CODE_TYPES, Device, open_port, run_rollout
+from edge_tqs.device import CODE_TYPES, Device, open_port
+from edge_tqs.device_rollout import run_rollout
 from edge_tqs.errors import DeviceError, TqsError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout
@@ -52,7 +53,10 @@ class ValidateRequest:
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What the host says of the same seeds: seeds and truth in the model's units, integer codes, float outputs."""
+    """What the host says of the same seeds: seeds and truth in the model's units, integer codes, float outputs.
+
+    Seeds and codes hold, after the window, what is known ahead where there is such an input.
+    """
 
     seeds: Array
     truth: Array | None
@@ -98,11 +102,19 @@ def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Arr
             f"the build saved {len(built.seeds)} seed windows, --rollouts asks for {request.rollouts}",
             hint=f"Ask for at most {len(built.seeds)}, or give a CSV with --data.",
         )
+    forecast = built.graph.forecast
+    length = forecast.seed_length(horizon)
+    if built.seeds.shape[1] < length:
+        raise UsageError(
+            f"the build saved what is known ahead for {built.seeds.shape[1] - forecast.window} steps, --horizon asks "
+            f"for {horizon}",
+            hint="Ask for no more steps, or give a CSV with --data.",
+        )
     truth = built.truth
     if truth is not None and truth.shape[1] < horizon:
         truth = None
     chosen = np.linspace(0, len(built.seeds) - 1, request.rollouts).round().astype(int)
-    return built.seeds[chosen], None if truth is None else truth[chosen, :horizon]
+    return built.seeds[chosen, :length], None if truth is None else truth[chosen, :horizon]
 
 
 @contextmanager
@@ -143,6 +155,9 @@ def _measure(
 ) -> Rollout:
     """Every rollout from the board; each step is on disk (trace.jsonl) before the next is awaited."""
     count, horizon = expected.rollout.outputs.shape[:2]
+    forecast = built.graph.forecast
+    seeds = expected.codes[:, : forecast.window]
+    ahead = expected.codes[:, forecast.window :, forecast.exogenous] if forecast.exogenous else None
     rows: list[tuple[Array, Array, Array]] = []
     (request.build / report.VALIDATION_JSON).unlink(missing_ok=True)  # its trace is about to be written anew
     path = request.build / "trace.jsonl"
@@ -164,7 +179,8 @@ def _measure(
                 progress("rollouts on the board", index * horizon + step.step + 1, count * horizon)
 
             try:
-                rows.append(run_rollout(device, expected.codes[index], horizon, on_step=on_step))
+                known = None if ahead is None else ahead[index]
+                rows.append(run_rollout(device, seeds[index], horizon, on_step=on_step, ahead=known))
             except TqsError as error:
                 done = f"{index} of {count} rollouts were complete; every step received is in {path}."
                 raise DeviceError(f"{error.message} {done}", hint=error.hint) from error
@@ -240,7 +256,9 @@ def _report(
         curves=report.DeviceCurves(
             rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats),
             mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth),
-            example=None if shown is None or request.data else evaluate.physical(outputs[0, :, 0], scaling, 0),
+            example=None
+            if shown is None or request.data
+            else evaluate.physical(outputs[0, :, 0], scaling, graph.forecast.output_channels[0]),
         ),
     )
 

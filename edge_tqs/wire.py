@@ -1,33 +1,23 @@
-"""The serial protocol as bytes: frames, their incremental reader, and the messages. No input or output happens here.
-
-firmware_templates/PROTOCOL.md specifies every byte. Framing is COBS (Cheshire and Baker, "Consistent Overhead Byte
-Stuffing", IEEE/ACM Transactions on Networking 7(2), 1999) with CRC-32 (IEEE 802.3), little-endian throughout.
-"""
+"""The messages of the serial protocol as bytes. firmware_templates/PROTOCOL.md specifies every byte."""
 
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
-from cobs import cobs
+from edge_tqs.frames import MAX_PAYLOAD, Frame, FrameReader, WireError, decode_frame, encode_frame
 
-from edge_tqs.errors import DeviceError
+__all__ = [
+    "MAX_PAYLOAD", "UNKNOWN_SIZE", "VERSION", "Ack", "Counter", "Done", "Forecast", "Frame", "FrameReader", "Hello",
+    "HelloReply", "Message", "MessageType", "Nak", "NakCode", "Push", "Reset", "Status", "StatusReply", "Step",
+    "WireError", "decode_frame", "encode_frame",
+]  # fmt: skip
 
-VERSION = 2
-#: What the u16 length field can say. A device states its own, lower limit in its HELLO_REPLY.
-MAX_PAYLOAD = 0xFFFF
+VERSION = 3
 #: In StatusReply: the port cannot know this figure.
 UNKNOWN_SIZE = 0xFFFFFFFF
-
-_HEADER = struct.Struct("<BBH")
-_CRC = struct.Struct("<I")
-
-
-class WireError(DeviceError):
-    """Bytes that are not a frame, or a payload that is not its message."""
 
 
 class MessageType(IntEnum):
@@ -54,6 +44,7 @@ class NakCode(IntEnum):
     BAD_LENGTH = 3
     BAD_VERSION = 4
     NOT_READY = 5
+    OUT_OF_ORDER = 6
 
 
 class Counter(IntEnum):
@@ -63,94 +54,6 @@ class Counter(IntEnum):
     CYCCNT = 1
     SYSTICK = 2
     MONOTONIC = 3
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame whose CRC is right. ``type`` may be one that this version does not know."""
-
-    type: int
-    sequence: int
-    payload: bytes
-
-
-def encode_frame(frame: Frame) -> bytes:
-    """The frame as sent, with its closing zero byte. ValueError for a field out of range."""
-    if not (0 <= frame.type <= 0xFF and 0 <= frame.sequence <= 0xFF and len(frame.payload) <= MAX_PAYLOAD):
-        raise ValueError(
-            f"type {frame.type}, sequence {frame.sequence} or {len(frame.payload)} bytes do not fit a frame"
-        )
-    body = _HEADER.pack(frame.type, frame.sequence, len(frame.payload)) + frame.payload
-    return bytes(cobs.encode(body + _CRC.pack(zlib.crc32(body)))) + b"\0"
-
-
-def decode_frame(encoded: bytes) -> Frame:
-    """The frame in ``encoded``, which has no closing zero byte. WireError when COBS, length or CRC is wrong."""
-    try:
-        raw = bytes(cobs.decode(encoded))
-    except cobs.DecodeError as error:
-        raise WireError(f"not a frame: {error}") from error
-    if len(raw) < _HEADER.size + _CRC.size:
-        raise WireError(f"not a frame: {len(raw)} bytes are fewer than a header and a CRC")
-    body, (crc,) = raw[: -_CRC.size], _CRC.unpack(raw[-_CRC.size :])
-    if crc != zlib.crc32(body):
-        raise WireError("not a frame: wrong CRC")
-    kind, sequence, length = _HEADER.unpack_from(body)
-    if length != len(body) - _HEADER.size:
-        raise WireError(f"not a frame: its length field says {length}, it carries {len(body) - _HEADER.size} bytes")
-    return Frame(kind, sequence, body[_HEADER.size :])
-
-
-class FrameReader:
-    """Cuts a byte stream into frames; never raises, never holds more than one longest frame.
-
-    Args:
-        max_payload: Longer frames are dropped as they arrive.
-
-    ``dropped`` counts the frames that were too long, or failed COBS, length or CRC. Empty frames are not frames.
-    """
-
-    def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
-        self.dropped = 0
-        self._max_payload = max_payload
-        longest = _HEADER.size + max_payload + _CRC.size
-        self._limit = longest + longest // 254 + 1  # COBS adds at most one byte per 254, and one
-        self._buffer = bytearray()
-        self._overlong = False
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that ``data`` completes, in order."""
-        *ends, rest = data.split(b"\0")
-        frames = []
-        for piece in ends:
-            self._hold(piece)
-            frame = self._finish()
-            if frame is not None:
-                frames.append(frame)
-        self._hold(rest)
-        return frames
-
-    def _hold(self, piece: bytes) -> None:
-        if self._overlong or len(self._buffer) + len(piece) > self._limit:
-            self._overlong = True
-            self._buffer.clear()
-        else:
-            self._buffer += piece
-
-    def _finish(self) -> Frame | None:
-        encoded, overlong = bytes(self._buffer), self._overlong
-        self._buffer.clear()
-        self._overlong = False
-        if not encoded and not overlong:
-            return None
-        try:
-            frame = None if overlong else decode_frame(encoded)
-        except WireError:
-            frame = None
-        if frame is None or len(frame.payload) > self._max_payload:
-            self.dropped += 1
-            return None
-        return frame
 
 
 def _unpack(layout: struct.Struct, payload: bytes, name: str) -> tuple[int, ...]:
@@ -220,18 +123,25 @@ class Push(Message):
 
 @dataclass(frozen=True)
 class Forecast(Message):
-    """Roll forward; send the steps ``first`` to ``first + steps - 1``."""
+    """Roll forward; send the steps ``first`` to ``first + steps - 1``.
+
+    ahead: where inputs are known ahead, their codes at the time of each of these steps, little-endian; else empty.
+    """
 
     TYPE = MessageType.FORECAST
     first: int
     steps: int
+    ahead: bytes = b""
 
     def pack(self) -> bytes:
-        return struct.pack("<HH", self.first, self.steps)
+        return struct.pack("<HH", self.first, self.steps) + self.ahead
 
     @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<HH"), payload, "FORECAST"))
+    def parse(cls, payload: bytes, ahead_size: int = 0) -> Self:
+        first, steps = _unpack(struct.Struct("<HH"), payload[:4], "FORECAST's head")
+        if len(payload) != 4 + steps * ahead_size:
+            raise WireError(f"FORECAST carries {len(payload)} bytes, not 4 and {steps} samples of {ahead_size}")
+        return cls(first, steps, payload[4:])
 
 
 @dataclass(frozen=True)
@@ -250,11 +160,13 @@ class Status(Message):
 class HelloReply(Message):
     """What answers HELLO.
 
-    counter_hz: ticks a second. model_hash: 64 lower-case hex digits. board: ASCII, at most 255 characters.
+    counter_hz: ticks a second. model_hash: 64 lower-case hex digits. board: ASCII, at most 255 characters. outputs:
+    values in a predicted sample (0 stands for as many as there are channels). steps: samples that an evaluation
+    predicts. exogenous: channels that are known ahead.
     """
 
     TYPE = MessageType.HELLO_REPLY
-    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBHHHI32sBB")
+    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBHHHI32sBHHHB")
     counter: Counter
     channels: int
     window: int
@@ -264,16 +176,33 @@ class HelloReply(Message):
     board: str
     code_size: int = 1
     version: int = VERSION
+    outputs: int = 0
+    steps: int = 1
+    exogenous: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", self.outputs or self.channels)
 
     @property
     def sample_size(self) -> int:
-        """Bytes of a sample in PUSH and of the outputs in STEP."""
+        """Bytes of a sample in PUSH."""
         return self.channels * self.code_size
+
+    @property
+    def output_size(self) -> int:
+        """Bytes of the outputs in STEP."""
+        return self.outputs * self.code_size
+
+    @property
+    def ahead_size(self) -> int:
+        """Bytes of what is known ahead of one step, in FORECAST."""
+        return self.exogenous * self.code_size
 
     def pack(self) -> bytes:
         board = self.board.encode("ascii")
         fixed = (self.version, self.counter, self.channels, self.window, self.max_payload, self.counter_hz)
-        return self._LAYOUT.pack(*fixed, bytes.fromhex(self.model_hash), self.code_size, len(board)) + board
+        block = (self.outputs, self.steps, self.exogenous)
+        return self._LAYOUT.pack(*fixed, bytes.fromhex(self.model_hash), self.code_size, *block, len(board)) + board
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
@@ -285,11 +214,15 @@ class HelloReply(Message):
         size = cls._LAYOUT.size
         if len(payload) < size or len(payload) != size + payload[size - 1]:
             raise WireError(f"HELLO_REPLY carries {len(payload)} bytes, not {size} and a board name")
-        version, counter, channels, window, max_payload, hz, digest, code_size, _ = cls._LAYOUT.unpack_from(payload)
-        if channels == 0 or window == 0 or code_size not in (1, 2) or max_payload <= channels * code_size:
+        version, counter, channels, window, max_payload, hz, digest, code_size, *block, _ = cls._LAYOUT.unpack_from(
+            payload
+        )
+        outputs, steps, exogenous = block
+        possible = channels > 0 and window > 0 and code_size in (1, 2) and max_payload > channels * code_size
+        if not (possible and outputs > 0 and steps > 0 and exogenous < channels):
             raise WireError(
                 f"HELLO_REPLY is impossible: {channels} channels of {code_size} bytes, window {window}, "
-                f"payload {max_payload}"
+                f"payload {max_payload}, {steps} samples of {outputs}, {exogenous} known ahead"
             )
         try:
             return cls(
@@ -302,6 +235,9 @@ class HelloReply(Message):
                 payload[size:].decode("ascii"),
                 code_size,
                 version,
+                outputs,
+                steps,
+                exogenous,
             )
         except ValueError as error:
             raise WireError(f"HELLO_REPLY is impossible: {error}") from error

@@ -31,6 +31,7 @@ FOUNDATION = (
     "loaded",
     "templates",
     "boards",
+    "frames",
     "wire",
     "serial_port",
     "series",
@@ -71,6 +72,7 @@ PARTS = {
     "gram_search": "refine",
     "divergence": "score",
     "calibration": "quantize",
+    "device_rollout": "device",
 }
 
 #: The pipelines and what feeds and shows them: they compose the steps.

@@ -15,7 +15,8 @@ import pytest
 from device.fake import Codes, FakeDevice, FakeModel
 
 from edge_tqs import wire
-from edge_tqs.device import Device, RestartedError, SilentError, Times, open_port, run_rollout
+from edge_tqs.device import Device, RestartedError, SilentError, Times, open_port
+from edge_tqs.device_rollout import run_rollout
 from edge_tqs.errors import DeviceError, UsageError
 from edge_tqs.wire import MessageType
 
@@ -300,7 +301,7 @@ def test_a_message_that_does_not_fit_its_form_names_the_port() -> None:
         return [wire.encode_frame(wire.Frame(good.type, good.sequence, good.payload + b"x"))]
 
     fake = FakeDevice(say=lengthen)
-    with connected(fake) as device, pytest.raises(DeviceError, match="HELLO_REPLY carries 51 bytes") as caught:
+    with connected(fake) as device, pytest.raises(DeviceError, match="HELLO_REPLY carries 57 bytes") as caught:
         device.hello()
     assert fake.path in caught.value.message
 

@@ -23,7 +23,8 @@ from graphs import quantized, quantized16, random_codes, random_graph
 from edge_tqs import emulator, simulate, tflite_model
 from edge_tqs.boards import Board, Emulator, list_boards, load_board
 from edge_tqs.bundle import write_bundle
-from edge_tqs.device import Device, SilentError, Times, open_port, run_rollout
+from edge_tqs.device import Device, SilentError, Times, open_port
+from edge_tqs.device_rollout import run_rollout
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.emulator import start, start_server
 from edge_tqs.errors import DeviceError, ToolError, UsageError

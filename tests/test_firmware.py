@@ -382,8 +382,8 @@ def test_hello_says_who_it_is(images: dict[str, Image], name: str) -> None:
     with serving(command(board, images[name])) as (port, _):
         line = Line(port)
         counter, hz = (2, board.clock_hz) if board.port == "cortexm" else (3, 10**9)
-        head = struct.pack("<BBHHHI", 2, counter, CHANNELS, WINDOW, board.max_payload, hz)
-        assert line.hello() == head + HASH + bytes([1, len(name)]) + name.encode()
+        head = struct.pack("<BBHHHI", 3, counter, CHANNELS, WINDOW, board.max_payload, hz)
+        assert line.hello() == head + HASH + struct.pack("<BHHHB", 1, CHANNELS, 1, 0, len(name)) + name.encode()
         line.port.close()
 
 
@@ -406,7 +406,7 @@ def test_a_forecast_follows_what_was_pushed(line: Line) -> None:
 
 def test_memory_is_reported(line: Line, images: dict[str, Image]) -> None:
     reply = line.hello()
-    name = reply[46:].decode()
+    name = reply[52:].decode()
     image = images[name]
     assert line.push(1, SEED) == ack(1, 5)
     assert len(line.forecast(2, 0, 5)) == 5
@@ -507,14 +507,15 @@ def test_hello_forgets_the_last_sequence(host: Line) -> None:
     ("kind", "payload", "code"),
     [
         (HELLO, b"", BAD_LENGTH),
-        (HELLO, b"\2\1", BAD_LENGTH),
+        (HELLO, b"\3\1", BAD_LENGTH),
         (HELLO, b"\1", BAD_VERSION),
-        (HELLO, b"\3 and more", BAD_VERSION),
+        (HELLO, b"\2 and more", BAD_VERSION),
         (RESET, b"\0", BAD_LENGTH),
         (PUSH, b"", BAD_LENGTH),
         (PUSH, b"\2abc", BAD_LENGTH),
         (PUSH, b"\1abcd", BAD_LENGTH),
         (FORECAST, b"\0\0\1", BAD_LENGTH),
+        (FORECAST, b"\0\0\1\0\0", BAD_LENGTH),
         (FORECAST, b"\2\0\xff\xff", BAD_LENGTH),
         (STATUS, b"\0", BAD_LENGTH),
         (0, b"", UNKNOWN_TYPE),

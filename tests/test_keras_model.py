@@ -287,6 +287,102 @@ MODELS: dict[str, Make] = {
 }
 
 
+def transformer(keras: Any) -> Any:
+    """Samples embedded, their positions added, self-attention and a layer on each sample, a skip around both."""
+    layers, ops = keras.layers, keras.ops
+    x = keras.Input((W, F))
+    y = layers.Dense(4)(x) + layers.Embedding(W, 4)(ops.arange(W))
+    y = layers.Add()([y, layers.MultiHeadAttention(2, 3, value_dim=2, dropout=0.1)(y, y)])
+    z = layers.Dense(4)(layers.Dense(5, activation="gelu")(y))
+    return keras.Model(x, layers.Dense(F)((y + z)[:, -1]))
+
+
+def patches(keras: Any) -> Any:
+    """PatchTST-like: two samples of all channels make one patch."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.Dense(4, activation="gelu")(layers.Reshape((W // 2, 2 * F))(x))
+    y = layers.Add()([y, layers.MultiHeadAttention(2, 2, use_bias=False)(y, y)])
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(y)))
+
+
+def attentions(keras: Any) -> Any:
+    """Causal, across, grouped, and without weights."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.MultiHeadAttention(2, 2)(x, x, use_causal_mask=True)
+    z = layers.MultiHeadAttention(1, 3, output_shape=4)(query=layers.Conv1D(3, 2)(x), value=y)
+    z = layers.GroupQueryAttention(2, 4, 2)(z, z)
+    z = layers.Attention()([z, layers.Dense(4)(x), layers.Dense(4)(y)])
+    z = layers.Attention(use_scale=False)([z, z], use_causal_mask=True)
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(z)))
+
+
+def nlinear(keras: Any) -> Any:
+    """What lies beside the last sample, each channel on its own."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    last = x[:, -1:, :]
+    y = layers.Permute((2, 1))(layers.Dense(1)(layers.Permute((2, 1))(x - last)))
+    return keras.Model(x, (y + last)[:, 0])
+
+
+def normalised(keras: Any) -> Any:
+    """RevIN by hand: beside the mean, over the deviation, and back."""
+    layers, ops = keras.layers, keras.ops
+    x = keras.Input((W, F))
+    mean = ops.mean(x, axis=1, keepdims=True)
+    deviation = ops.sqrt(ops.var(x, axis=1, keepdims=True) + 0.3)
+    y = layers.Dense(F)(layers.Flatten()((x - mean) / deviation))
+    return keras.Model(x, ops.squeeze(ops.reshape(y, (-1, 1, F)) * deviation + mean, axis=1))
+
+
+def operations(keras: Any) -> Any:
+    layers, ops = keras.layers, keras.ops
+    x = keras.Input((W, F))
+    y = ops.transpose(ops.tanh(1.0 - x / 2.0), (0, 2, 1))
+    y = ops.concatenate([y, ops.relu(y)], axis=-1)[..., 1:8]
+    y = ops.softmax(ops.swapaxes(y, 1, 2)) * np.array([1.0, -2.0, 0.5], np.float32)
+    y = y - ops.mean(y, axis=-1, keepdims=True)
+    stacked = ops.stack([layers.Dense(2)(y[:, 0]), layers.Dense(2)(y[:, -1])], axis=1)
+    y = ops.matmul(stacked, ops.transpose(layers.Dense(2)(y), (0, 2, 1)))
+    y = ops.gelu(layers.Dense(4)(layers.Flatten()(y)), approximate=False)
+    y = layers.Dense(F)(ops.exp(ops.negative(ops.square(y))))
+    return keras.Model(x, y + ops.squeeze(x[:, -1:], axis=1) * 0.5)
+
+
+MODELS |= {
+    "transformer": transformer,
+    "patches": patches,
+    "attentions": attentions,
+    "nlinear": nlinear,
+    "normalised": normalised,
+    "operations": operations,
+}
+
+#: Activations that are tables of int8 codes.
+TABLED = (
+    *("hard_sigmoid", "hard_silu", "hard_tanh", "softplus", "softsign", "gelu", "celu", "selu", "mish"),
+    *("log_sigmoid", "squareplus", "sparse_plus", "sparse_sigmoid", "tanh_shrink", "soft_shrink", "hard_shrink"),
+    *("exponential", "softmax"),
+)
+MODELS["tabled activations"] = sequential(dense(4, "gelu"), flatten, *(dense(4, name) for name in TABLED), dense())
+MODELS["tabled activation layers"] = sequential(
+    conv(4, 3),
+    lambda layers: layers.PReLU(shared_axes=[1]),
+    dense(4),
+    lambda layers: layers.PReLU(),
+    lambda layers: layers.Softmax(),
+    flatten,
+    dense(5),
+    lambda layers: layers.PReLU(),
+    lambda layers: layers.ELU(alpha=0.5),
+    lambda layers: layers.ReLU(max_value=2.0, negative_slope=0.1, threshold=0.2),
+    lambda layers: layers.Activation("relu6"),
+    dense(),
+)
+
+
 #: Recurrent models that are built over the whole window, without states.
 UNROLLED = ("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample")
 
@@ -537,19 +633,17 @@ def mixed_stateful(keras: Any) -> Any:
 
 REFUSED: dict[str, tuple[Make, str]] = {
     "unit": (sequential(lambda layers: layers.UnitNormalization(name="unit"), flatten, dense()), r"layer unit \(Unit"),
-    "bidirectional": (
-        sequential(lambda layers: layers.Bidirectional(layers.LSTM(3), name="both"), dense()),
-        r"layer both \(Bidirectional\)",
-    ),
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
-    "softmax": (sequential(flatten, dense(), lambda layers: layers.Softmax(name="soft")), "layer soft"),
-    "activation": (sequential(flatten, dense(F, "gelu", name="head")), "layer head .*activation gelu"),
+    "softmax": (
+        sequential(lambda layers: layers.Softmax(axis=1, name="soft"), flatten, dense()),
+        "layer soft .*axis=1",
+    ),
+    "activation": (sequential(flatten, dense(F, "glu", name="head")), "layer head .*activation glu"),
     "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), dense()), "return_sequences"),
-    "backwards": (sequential(recurrent("GRU", go_backwards=True, name="r"), dense()), "layer r .*go_backwards"),
-    "cell": (sequential(recurrent("LSTM", activation="relu", name="r"), dense()), "layer r .*activation relu"),
+    "cell": (sequential(recurrent("LSTM", activation="softplus", name="r"), dense()), "layer r .*activation softplus"),
     "gates": (
-        sequential(recurrent("LSTM", recurrent_activation="linear", name="r"), dense()),
-        "layer r .*recurrent_activation linear",
+        sequential(recurrent("LSTM", recurrent_activation="softplus", name="r"), dense()),
+        "layer r .*recurrent_activation softplus",
     ),
     "width": (sequential(flatten, dense(F + 1)), "predicts 4 values from 3 channels"),
     "image": (
@@ -561,12 +655,6 @@ REFUSED: dict[str, tuple[Make, str]] = {
         "no weights to quantise",
     ),
     "rank": (lambda keras: keras.Sequential([keras.Input((F,)), keras.layers.Dense(F)]), r"not \(batch, W, F\)"),
-    "elu": (sequential(flatten, dense(), lambda layers: layers.ELU(alpha=0.5, name="e")), "layer e .*alpha 0.5"),
-    "relu": (sequential(flatten, dense(), lambda layers: layers.ReLU(max_value=2.0, name="e")), "layer e .*max_value"),
-    "relu6": (
-        sequential(recurrent("LSTM"), lambda layers: layers.Activation("relu6", name="e"), dense()),
-        "layer e .*relu6",
-    ),
     "precision": (sequential(flatten, dense(F, dtype="float16", name="half")), "layer half .*float16"),
     "two inputs": (two_inputs, "has 2 inputs"),
     "two outputs": (two_outputs, "has 2 outputs"),

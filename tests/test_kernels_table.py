@@ -140,7 +140,7 @@ def test_elementwise_operators_run(runtime, operator, activations):
 @pytest.mark.parametrize("runtime", STEPS)
 def test_operators_that_move_codes_run(runtime, activations):
     graph = moving(activations)
-    assert {op.kind for op in graph.ops} >= integer.MOVING_KINDS
+    assert {op.kind for op in graph.ops} >= integer.MOVING_KINDS - {"transpose"}  # which is one of sequences
     kernels.check_graph(graph, [runtime])
     # two operators in a row: LiteRT's difference of one code in the sum is scaled by the product
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]

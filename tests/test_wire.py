@@ -23,10 +23,11 @@ frames = st.builds(Frame, u8, u8, st.binary(max_size=700))
 
 #: (message, sequence, every byte on the wire): what any other implementation of PROTOCOL.md must send.
 GOLDEN: list[tuple[wire.Message, int, str]] = [
-    (wire.Hello(), 1, "04 010101 06 02 d3b232ac 00"),
+    (wire.Hello(), 1, "04 010101 06 03 458235db 00"),
     (wire.Reset(), 2, "03 0202 01 05 f9c3c988 00"),
     (wire.Push(2, bytes([0, 1, 0x80, 0xFF])), 3, "04 030305 02 02 08 0180ff be4eb06e 00"),
     (wire.Forecast(0, 96), 4, "04 040404 01 01 02 60 05 31dc4beb 00"),
+    (wire.Forecast(8, 2, b"\x05\xfb\x00\x07"), 4, "04040408020802020305fb0607788ddb5500"),
     (wire.Ack(2), 3, "04 820304 02 02 01 01 05 cecd4c74 00"),
     (wire.Step(1, 0x01020304, 0, b"\x05\xfb"), 4, "04 84040c 02 01 05 04030201 01 01 01 07 05fb a01d77dc 00"),
     (wire.Done(96), 4, "04 850402 02 60 05 2421cbc5 00"),
@@ -34,7 +35,7 @@ GOLDEN: list[tuple[wire.Message, int, str]] = [
     (wire.StatusReply(2048, 512, wire.UNKNOWN_SIZE, 1, 99), 6,
      "04 860614 01 02 08 01 01 02 02 01 06 ffffffff01 01 01 02 63 01 01 05 d60bed86 00"),
     (wire.HelloReply(Counter.SYSTICK, 7, 24, 256, 25_000_000, "11" * 32, "qemu"), 1,
-     "04 810132 04 020207 02 18 01 30 01 40787d01" + 32 * "11" + "0104 71656d75 7b2795b4 00"),
+     "0481013804030207021801280140787d0" + 32 * "11" + "10107020101010a0471656d750778c4b400"),
     (wire.Nak(NakCode.BAD_FRAME), 0, "02 ff 02 01 06 01306a837a 00"),
 ]  # fmt: skip
 
@@ -187,8 +188,8 @@ def test_a_wrong_payload_is_a_wire_error_and_nothing_else(payload: bytes) -> Non
 
 
 def test_another_protocol_version_is_named() -> None:
-    with pytest.raises(WireError, match="version 3 of the protocol") as caught:
-        wire.HelloReply.parse(b"\x03whatever the future brings")
+    with pytest.raises(WireError, match="version 4 of the protocol") as caught:
+        wire.HelloReply.parse(b"\x04whatever the future brings")
     assert "flash" in caught.value.hint
 
 

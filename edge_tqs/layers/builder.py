@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,9 @@ class KerasLayer:
 
     kind: its class name. config: its ``get_config()``. weights: by short name ("kernel", "recurrent_kernel", "bias").
     last_recurrent: no recurrent layer follows (only meaningful for a recurrent layer). ranks: of its inputs in Keras.
-    inputs: names of the layers whose outputs it reads, "" for the model's input.
+    inputs: names of the layers whose outputs it reads, "" for the model's input; "<layer>/<number>" for an output after
+    the first. parts: the layers inside a wrapper, which hold its weights. call: "args" and "kwargs" that a functional
+    model's config holds; empty for a layer of a Sequential one.
     """
 
     name: str
@@ -49,6 +51,13 @@ class KerasLayer:
     last_recurrent: bool = False
     ranks: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ("",)
+    parts: tuple[KerasLayer, ...] = ()
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> int:
+        own = sum(weight.data.size for weight in self.weights.values())
+        return own + sum(part.parameters for part in self.parts)
 
     def refuse(self, why: str, *, hint: str = "") -> ModelError:
         """The error to raise: names the layer, says why it cannot be built."""
@@ -59,7 +68,8 @@ class GraphBuilder:
     """Collects tensors, operators and states.
 
     ``inputs`` are the tensors that the next layer reads, ``value`` the first of them; the layer's reader leaves its
-    result in ``value``. ``shared`` are tensors that several layers read, so that none may change them.
+    result in ``value``, and where it has several, all of them in ``outputs``. ``shared`` are tensors that several
+    layers read, so that none may change them.
 
     Without recurrent layers the graph starts from the window, (1, W, F); with them from one sample, (1, F), and each
     layer adds what it does at one time step.
@@ -79,6 +89,7 @@ class GraphBuilder:
         self.shared: set[str] = set()
         self.value = self._add("x", (1, window, channels) if recurrence == "none" else (1, channels))
         self.inputs: tuple[str, ...] = (self.value,)
+        self.outputs: tuple[str, ...] = ()
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name].shape
@@ -108,6 +119,14 @@ class GraphBuilder:
         """A constant of zeros that is read as activations are."""
         return self._add(name, shape, np.zeros(shape, np.float32))
 
+    def filled(self, name: str, shape: tuple[int, ...], value: float) -> str:
+        """A constant of one value that is read as activations are; the same tensor when asked for again."""
+        return name if name in self._tensors else self._add(name, shape, np.full(shape, value, np.float32))
+
+    def constant(self, name: str, data: Array) -> str:
+        """Values that are read as activations are."""
+        return self._add(name, data.shape, np.ascontiguousarray(data, np.float32))
+
     @contextmanager
     def grouped(self, prefix: str, group: str) -> Iterator[None]:
         """While it lasts, what is named ``prefix``/... shares its quantisation with its like under other prefixes."""
@@ -130,7 +149,8 @@ class GraphBuilder:
         taps = kernel.data.shape[0]
         data = np.ascontiguousarray(kernel.data.reshape(taps, -1).T)
         shape = (1, conv_length(self.shape(x)[1], taps, attrs), data.shape[0])
-        return self.op("depthwise_1d", out, [x, *self._weights(kernel, data, bias)], shape, activation="none", **attrs)
+        inputs = [x, *self._weights(kernel, data, bias)]
+        return self.op("depthwise_1d", out, inputs, shape, attrs={"activation": "none", **attrs})
 
     def scaled(self, out: str, x: str, scale: Weight, shift: Weight | None) -> str:
         """``x`` (1, C) or (1, W, C) times ``scale`` (C,) plus ``shift`` (C,): a depthwise_1d of one tap."""
@@ -166,10 +186,6 @@ class GraphBuilder:
             self._ops[index] = replace(op, inputs=(*op.inputs, self._weight(shift, shift.data)))
         return True
 
-    def constant(self, name: str, data: Array) -> str:
-        """A constant that is read as activations are."""
-        return self._add(name, data.shape, data.astype(np.float32))
-
     def padded(self, out: str, x: str, left: int, right: int) -> str:
         """``x`` (1, W, C) with zeros before and after it."""
         channels = self.shape(x)[2]
@@ -186,9 +202,18 @@ class GraphBuilder:
         """What ``padded`` made ``name`` of: (x, left, right), for an operator that pads by itself."""
         return self._paddings.get(name, (name, 0, 0))
 
-    def op(self, kind: str, out: str, inputs: list[str], shape: tuple[int, ...] | None = None, **attrs: Any) -> str:
+    def op(
+        self,
+        kind: str,
+        out: str,
+        inputs: list[str],
+        shape: tuple[int, ...] | None = None,
+        *,
+        attrs: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> str:
         """Add an operator that writes ``out``, of the first input's shape unless ``shape`` is given; return ``out``."""
-        self._ops.append(Op(kind, tuple(inputs), (out,), attrs))
+        self._ops.append(Op(kind, tuple(inputs), (out,), {**(attrs or {}), **more}))
         return self._add(out, shape or self.shape(inputs[0]))
 
     def split(self, outs: tuple[str, ...], x: str) -> tuple[str, ...]:
@@ -227,7 +252,7 @@ class GraphBuilder:
         return False
 
     def finish(self) -> Graph:
-        """The checked graph: ``value`` is its output and comes back as its next input, channel by channel."""
+        """The checked graph with ``value`` as its output; what becomes of its values is for the caller to say."""
         self._drop_unread()
         every = tuple(range(self.channels))
         forecast = Forecast(self.window, self.channels, self.recurrence, every)
@@ -249,7 +274,7 @@ class GraphBuilder:
     def _convolve(self, out: str, x: str, weights: list[str], **attrs: int) -> str:
         rows, taps, _ = self.shape(weights[0])
         shape = (1, conv_length(self.shape(x)[1], taps, attrs), rows)
-        return self.op("conv_1d", out, [x, *weights], shape, activation="none", **attrs)
+        return self.op("conv_1d", out, [x, *weights], shape, attrs={"activation": "none", **attrs})
 
     def _drop_unread(self) -> None:
         """Drop operators whose results nothing reads: paddings that went into a convolution."""

@@ -47,7 +47,8 @@ class Call:
 
     layer_type: the struct of tqs_kernels.h. fields: its values, in order; a Table becomes a pointer to that array.
     scratch: bytes, aligned to a word, that the kernel may write over; 0 for none and no such argument. sources: further
-    C files that the kernel calls, relative to the template root.
+    C files that the kernel calls, relative to the template root. operands: how many of the inputs are passed, where
+    the fields hold the others.
     """
 
     kernel: str
@@ -55,12 +56,15 @@ class Call:
     fields: Mapping[str, int | Table]
     scratch: int = 0
     sources: tuple[str, ...] = ()
+    operands: int | None = None
 
 
 class Writer(Protocol):
     """What tflite_lower offers an operator that writes itself. Tensors are numbers in the flatbuffer's list."""
 
     graph: Graph
+    #: the schema's number of each type of tensors
+    types: dict[Any, int]
 
     def append(self, builtin: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
         """Add a flatbuffer operator; ``builtin`` is a key of some operator's ``builtins``."""

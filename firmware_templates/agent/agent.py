@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A forecaster on a Linux board: runs model.tflite, and serves it on a serial port.
 
-As a server (the protocol is edge-tqs' PROTOCOL.md, version 2):
+As a server (the protocol is edge-tqs' PROTOCOL.md, version 3):
 
     python3 agent.py --port /dev/serial0
 
@@ -12,7 +12,9 @@ As a library, in physical units:
     forecaster = Forecaster("model.tflite")
     for sample in samples:                 # each of len(forecaster.columns) values; at least forecaster.window of them
         forecaster.push(sample)
-    forecast = forecaster.forecast(96)     # array (96, channels)
+    forecast = forecaster.forecast(96)     # array (96, outputs)
+
+A model with inputs that are known ahead takes them too: forecaster.forecast(96, ahead), ahead (96, exogenous).
 
 Needs Python 3.9 or newer, numpy, and ai-edge-litert or tflite-runtime; the server also pyserial and cobs. model.json
 lies beside model.tflite: it is the model's own metadata entry, which says how to roll it forward.
@@ -35,7 +37,7 @@ from pathlib import Path
 
 import numpy as np
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_PAYLOAD = 1024
 UNKNOWN_SIZE = 0xFFFFFFFF
 CLOCK_MONOTONIC_COUNTER = 3
@@ -43,7 +45,7 @@ NANOSECONDS = 10**9
 
 HELLO, RESET, PUSH, FORECAST, STATUS = 0x01, 0x02, 0x03, 0x04, 0x05
 HELLO_REPLY, ACK, STEP, DONE, STATUS_REPLY, NAK = 0x81, 0x82, 0x84, 0x85, 0x86, 0xFF
-BAD_FRAME, UNKNOWN_TYPE, BAD_LENGTH, BAD_VERSION, NOT_READY = 1, 2, 3, 4, 5
+BAD_FRAME, UNKNOWN_TYPE, BAD_LENGTH, BAD_VERSION, NOT_READY, OUT_OF_ORDER = 1, 2, 3, 4, 5, 6
 
 
 class AgentError(Exception):
@@ -82,7 +84,8 @@ class Forecaster:
         model: model.tflite.
         description: model.json; beside the model unless given.
 
-    window: samples that a forecast needs. channels: values in a sample. columns: their names.
+    window: samples that a forecast needs. channels: values in a sample. columns: their names. outputs: values in a
+    predicted sample. steps: samples that one call of the model predicts. exogenous: the channels that are known ahead.
     """
 
     def __init__(self, model="model.tflite", description=None):
@@ -97,6 +100,9 @@ class Forecaster:
             raise AgentError(f"{path} is damaged, or {beside} describes another model: copy both again")
         self.window, self.channels = about["window"], about["channels"]
         self.recurrence, self.feedback = about["recurrence"], list(about["feedback"])
+        self.outputs, self.steps = about.get("outputs", self.channels), about.get("steps", 1)
+        self.exogenous = [channel for channel, output in enumerate(self.feedback) if output is None]
+        self._sources = [0 if output is None else output for output in self.feedback]
         self.columns = list(about.get("columns") or [])
         self.runtime, interpreter = load_interpreter(content)
         self._run = interpreter.get_signature_runner("serving_default")
@@ -114,7 +120,7 @@ class Forecaster:
             for name in self._states
         }
         # Output j is in the units of the channel that it becomes.
-        source = [self.feedback.index(j) if j in self.feedback else j for j in range(self.channels)]
+        source = [self.feedback.index(j) if j in self.feedback else j for j in range(self.outputs)]
         scaling = about.get("scaling") or {"mean": [0.0] * self.channels, "std": [1.0] * self.channels}
         self._mean, self._std = (np.asarray(scaling[key], np.float64) for key in ("mean", "std"))
         self._output_mean, self._output_std = self._mean[source], self._std[source]
@@ -125,7 +131,8 @@ class Forecaster:
         self.pushed = 0
         self._history = np.full((self.window, self.channels), self._zero_point, self.code_type)
         self._carried = dict(self._zero_states)
-        self._said = np.full(self.channels, self._zero_point, self.code_type)
+        self._said = np.full(self.steps * self.outputs, self._zero_point, self.code_type)
+        self.begin()
 
     @property
     def ready(self):
@@ -135,18 +142,29 @@ class Forecaster:
     def push(self, sample):
         """Append one sample, in physical units: ``channels`` numbers. NaN counts as the mean."""
         values = np.asarray(sample, np.float64).reshape(self.channels)
-        scaled = (values - self._mean) / self._std / self._scale
+        self.push_codes(self._encode(values, list(range(self.channels))))
+
+    def _encode(self, values, channels):
+        """Physical units (..., n) of n channels to codes."""
+        scaled = (values - self._mean[channels]) / self._std[channels] / self._scale
         codes = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) + self._zero_point
         limits = np.iinfo(self.code_type)
         codes = np.clip(np.nan_to_num(codes, nan=self._zero_point), limits.min, limits.max)
-        self.push_codes(codes.astype(self.code_type))
+        return codes.astype(self.code_type)
 
-    def forecast(self, steps):
-        """The next ``steps`` samples, in physical units: array (steps, channels) in the order of the outputs."""
+    def forecast(self, steps, ahead=None):
+        """The next ``steps`` samples, in physical units: array (steps, outputs) in the order of the outputs.
+
+        ahead: (steps, exogenous) values of the inputs that are known ahead, at the times that are predicted.
+        """
         if not self.ready:
             raise AgentError(f"{self.pushed} samples were pushed, the model looks at {self.window}")
-        rolled = self.roll()
-        codes = np.array([next(rolled)[0] for _ in range(steps)], np.float64).reshape(steps, self.channels)
+        known = np.zeros((steps, 0)) if ahead is None else np.asarray(ahead, np.float64)
+        if known.shape != (steps, len(self.exogenous)):
+            raise AgentError(f"{known.shape} values are known ahead, the model takes ({steps}, {len(self.exogenous)})")
+        known = self._encode(known, self.exogenous)
+        self.begin()
+        codes = np.array([self.next_codes(row)[0] for row in known], np.float64).reshape(steps, self.outputs)
         return (codes - self._zero_point) * self._scale * self._output_std + self._output_mean
 
     def push_codes(self, codes):
@@ -157,23 +175,34 @@ class Forecaster:
             self._history = np.concatenate([self._history[1:], codes[None]])
         self.pushed = min(self.pushed + 1, 0xFFFFFFFF)
 
-    def roll(self):
-        """The steps of a forecast without end, each (codes (channels,), the states' bytes)."""
-        if self.recurrence == "stateful":
-            y, states = self._said, self._carried
-            while True:
-                yield y, self._state_bytes(states)
-                y, states = self._step(y[self.feedback], states)
-        window = self._history
-        while True:
-            states = self._zero_states
-            if self.recurrence == "none":
-                y, states = self._step(window, states)
+    def begin(self):
+        """Start a forecast on what was pushed, which a forecast never changes."""
+        stateful = self.recurrence == "stateful"
+        self._window = self._history
+        self._block = self._said.reshape(self.steps, self.outputs)
+        self._work = self._carried if stateful else self._zero_states
+        self._given = 0  # steps of this forecast so far
+
+    def next_codes(self, known=()):
+        """The next step: (codes (outputs,), the states' bytes). known: codes of what is known ahead of its time."""
+        place = self._given % self.steps
+        stateful = self.recurrence == "stateful"
+        if self._given:
+            sample = self._latest[self._sources]
+            sample[self.exogenous] = self._known
+            if stateful:
+                y, self._work = self._step(sample, self._work)
             else:
-                for sample in window:
-                    y, states = self._step(sample, states)
-            yield y, self._state_bytes(states)
-            window = np.concatenate([window[1:], y[None, self.feedback]])
+                self._window = np.concatenate([self._window[1:], sample[None]])
+        if not stateful and place == 0:
+            self._work = self._zero_states
+            for x in [self._window] if self.recurrence == "none" else self._window:
+                y, self._work = self._step(x, self._work)
+        if place == 0 and not (stateful and self._given == 0):
+            self._block = y.reshape(self.steps, self.outputs)
+        self._latest, self._known = self._block[place], known
+        self._given += 1
+        return self._latest, self._state_bytes(self._work)
 
     def _step(self, x, states):
         outputs = self._run(x=x[None], **states)
@@ -265,6 +294,7 @@ class Server:
         self._line = line
         self._board = board.encode("ascii")[:255]
         self._last = None
+        self._next = 0  # the step that a forecast in hand comes to next; 0 if there is none
 
     def serve(self):
         """Answer requests until the line ends."""
@@ -293,7 +323,8 @@ class Server:
         model = self._forecaster
         head = (PROTOCOL_VERSION, CLOCK_MONOTONIC_COUNTER, model.channels, model.window, MAX_PAYLOAD, NANOSECONDS)
         digest = bytes.fromhex(model.model_hash)
-        reply = struct.pack("<BBHHHI32sBB", *head, digest, model.code_type.itemsize, len(self._board)) + self._board
+        block = (model.code_type.itemsize, model.outputs, model.steps, len(model.exogenous))
+        reply = struct.pack("<BBHHHI32sBHHHB", *head, digest, *block, len(self._board)) + self._board
         self._line.send(HELLO_REPLY, sequence, reply)
         return None
 
@@ -311,6 +342,7 @@ class Server:
             return BAD_LENGTH
         if not self._repeated(RESET, sequence):
             self._forecaster.reset()
+            self._next = 0
         self._acknowledge(sequence)
         return None
 
@@ -321,22 +353,32 @@ class Server:
         if not self._repeated(PUSH, sequence):
             for codes in np.frombuffer(payload, code_type, offset=1).reshape(payload[0], channels):
                 self._forecaster.push_codes(codes)
+            self._next = 0
         self._acknowledge(sequence)
         return None
 
     def _forecast(self, sequence, payload):
-        if len(payload) != 4:
+        model = self._forecaster
+        if len(payload) < 4:
             return BAD_LENGTH
-        first, steps = struct.unpack("<HH", payload)
-        if first + steps > 65536:
+        first, steps = struct.unpack_from("<HH", payload)
+        width = len(model.exogenous)
+        if first + steps > 65536 or len(payload) != 4 + steps * width * model.code_type.itemsize:
             return BAD_LENGTH
         if not self._forecaster.ready:
             return NOT_READY
+        if width and first not in (0, self._next):
+            return OUT_OF_ORDER  # what was known of earlier steps is not kept
         self._last = (FORECAST, sequence)
-        rolled, sent = self._forecaster.roll(), 0
-        for step in range(first + steps if steps else 0):
+        known = np.frombuffer(payload, model.code_type, offset=4).reshape(steps, width)
+        begin, sent = (first if width else 0), 0
+        if begin == 0:
+            model.begin()
+        self._next = begin
+        for step in range(begin, first + steps if steps else begin):
             start = time.monotonic_ns()
-            codes, states = next(rolled)
+            codes, states = model.next_codes(known[step - first] if width else ())
+            self._next = step + 1
             ticks = (time.monotonic_ns() - start) & 0xFFFFFFFF
             if step >= first:
                 head = struct.pack("<HII", step, ticks, zlib.crc32(states))

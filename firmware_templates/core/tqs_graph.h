@@ -13,17 +13,22 @@
 #define TQS_GRAPH_INPUT TQS_CHANNELS
 #endif
 
-/* tqs_feedback[i] is the output channel that becomes channel i of the next sample. */
+/* What one evaluation predicts: a block of samples, the oldest first. */
+#define TQS_GRAPH_OUTPUT (TQS_STEPS * TQS_OUTPUTS)
+
+/* tqs_feedback[i] is the output channel that becomes channel i of the next sample; TQS_OUTPUTS + k says that channel i
+ * is the k-th of those that are known ahead. */
 extern const uint16_t tqs_feedback[TQS_CHANNELS];
 
 /* physical = mean + step * (code - TQS_ZERO_POINT), per channel of a sample. */
 extern const float tqs_sample_mean[TQS_CHANNELS];
 extern const float tqs_sample_step[TQS_CHANNELS];
 /* The same per channel of a forecast. */
-extern const float tqs_output_mean[TQS_CHANNELS];
-extern const float tqs_output_step[TQS_CHANNELS];
+extern const float tqs_output_mean[TQS_OUTPUTS];
+extern const float tqs_output_step[TQS_OUTPUTS];
 
-/* Evaluates the graph. x: [TQS_GRAPH_INPUT], y: [TQS_CHANNELS], arena: TQS_ARENA_SIZE bytes, at a word's address. */
+/* Evaluates the graph. x: [TQS_GRAPH_INPUT], y: [TQS_GRAPH_OUTPUT], arena: TQS_ARENA_SIZE bytes, at a word's address.
+ */
 #if TQS_STATE_SIZE == 0u
 void tqs_graph_run(const tqs_code_t *x, tqs_code_t *y, tqs_code_t *arena);
 #else
@@ -34,7 +39,7 @@ void tqs_graph_run(const tqs_code_t *x, tqs_code_t *state, tqs_code_t *y, tqs_co
 void tqs_graph_reset(tqs_code_t *state);
 #endif
 
-#if TQS_RECURRENCE == TQS_RECURRENCE_WINDOWED
+#if TQS_RECURRENCE == TQS_RECURRENCE_WINDOWED || (TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL && TQS_STEPS > 1u)
 /* tqs_graph_run without y and without what only y needs. */
 void tqs_graph_advance(const tqs_code_t *x, tqs_code_t *state, tqs_code_t *arena);
 #endif

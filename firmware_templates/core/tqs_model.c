@@ -9,11 +9,28 @@
 /* Bytes of a sample. */
 #define SAMPLE_SIZE (TQS_CHANNELS * TQS_CODE_SIZE)
 
-/* The sample that follows y. y: [TQS_CHANNELS], sample: [TQS_CHANNELS]. */
-static void feed_back(const tqs_code_t *y, tqs_code_t *sample) {
+/* Bytes of a block of predicted samples. */
+#define BLOCK_SIZE (TQS_GRAPH_OUTPUT * TQS_CODE_SIZE)
+
+/* The samples of the block that the forecast has given; without blocks, the one that there is. */
+#if TQS_STEPS > 1u
+#define GIVEN(model) ((model)->place)
+#else
+#define GIVEN(model) 1u
+#endif
+
+/* The sample that the last step of the forecast becomes. sample: [TQS_CHANNELS]. */
+static void feed_back(const tqs_model_t *model, tqs_code_t *sample) {
+    const tqs_code_t *y = model->y + (GIVEN(model) - 1u) * TQS_OUTPUTS;
     uint32_t i;
 
     for (i = 0; i < TQS_CHANNELS; i++) {
+#if TQS_EXOGENOUS > 0u
+        if (tqs_feedback[i] >= TQS_OUTPUTS) {
+            sample[i] = model->known[tqs_feedback[i] - TQS_OUTPUTS];
+            continue;
+        }
+#endif
         sample[i] = y[tqs_feedback[i]];
     }
 }
@@ -33,7 +50,7 @@ void tqs_reset(tqs_model_t *model) {
     memset(model, 0, sizeof *model);
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
     tqs_graph_reset(model->state);
-    memset(model->said, TQS_ZERO_POINT, SAMPLE_SIZE);
+    memset(model->said, TQS_ZERO_POINT, BLOCK_SIZE);
 #else
     memset(model->history, TQS_ZERO_POINT, TQS_HISTORY);
 #endif
@@ -62,34 +79,49 @@ bool tqs_ready(const tqs_model_t *model) {
 void tqs_forecast_begin(tqs_model_t *model) {
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
     memcpy(model->work_state, model->state, TQS_STATE_SIZE);
-    memcpy(model->y, model->said, SAMPLE_SIZE);
+    memcpy(model->y, model->said, BLOCK_SIZE);
 #else
     memcpy(model->work, model->history, TQS_HISTORY);
-    memset(model->y, TQS_ZERO_POINT, SAMPLE_SIZE);
+    memset(model->y, TQS_ZERO_POINT, BLOCK_SIZE);
 #endif
 #if TQS_RECURRENCE == TQS_RECURRENCE_WINDOWED
     tqs_graph_reset(model->work_state);
 #endif
+#if TQS_STEPS > 1u
+    /* A stateful model has said its first block; any other starts with one that is used up. */
+    model->place = TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL ? 0u : TQS_STEPS;
+#endif
     model->step = 0;
 }
 
-/* Computes the next y. Samples reach the graph one step late, so that a step costs nothing after its y. */
+/* Makes y hold the next sample, computing a block where none is left. Samples reach the graph one step late, so that a
+ * step costs nothing after its y. */
 static void advance(tqs_model_t *model) {
+    if (model->step > 0u) {
+        tqs_code_t sample[TQS_CHANNELS];
+
+        feed_back(model, sample);
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
-    /* Step 0 is what the graph said after the last push. */
-    if (model->step > 0u) {
-        tqs_code_t sample[TQS_CHANNELS];
-
-        feed_back(model->y, sample);
-        tqs_graph_run(sample, model->work_state, model->y, (tqs_code_t *)model->arena);
-    }
+        /* Step 0 is what the graph said after the last push. */
+#if TQS_STEPS > 1u
+        if (model->place < TQS_STEPS) {
+            tqs_graph_advance(sample, model->work_state, (tqs_code_t *)model->arena);
+        } else
+#endif
+        {
+            tqs_graph_run(sample, model->work_state, model->y, (tqs_code_t *)model->arena);
+        }
 #else
-    if (model->step > 0u) {
-        tqs_code_t sample[TQS_CHANNELS];
-
-        feed_back(model->y, sample);
         append(model->work, sample);
+#endif
     }
+#if TQS_STEPS > 1u
+    if (model->place < TQS_STEPS) {
+        model->place++;
+        return;
+    }
+    model->place = 1;
+#endif
 #if TQS_RECURRENCE == TQS_RECURRENCE_WINDOWED
     {
         const tqs_code_t *sample = model->work;
@@ -101,15 +133,21 @@ static void advance(tqs_model_t *model) {
         }
         tqs_graph_run(last, model->work_state, model->y, (tqs_code_t *)model->arena);
     }
-#else
+#elif TQS_RECURRENCE == TQS_RECURRENCE_NONE
     tqs_graph_run(model->work, model->y, (tqs_code_t *)model->arena);
-#endif
 #endif
 }
 
-void tqs_forecast_next(tqs_model_t *model, tqs_code_t y[TQS_CHANNELS]) {
+#if TQS_EXOGENOUS == 0u
+void tqs_forecast_next(tqs_model_t *model, tqs_code_t y[TQS_OUTPUTS]) {
+#else
+void tqs_forecast_next_ahead(tqs_model_t *model, const tqs_code_t known[TQS_EXOGENOUS], tqs_code_t y[TQS_OUTPUTS]) {
+#endif
     advance(model);
-    memcpy(y, model->y, SAMPLE_SIZE);
+#if TQS_EXOGENOUS > 0u
+    memcpy(model->known, known, TQS_EXOGENOUS * TQS_CODE_SIZE);
+#endif
+    memcpy(y, model->y + (GIVEN(model) - 1u) * TQS_OUTPUTS, TQS_OUTPUTS * TQS_CODE_SIZE);
     if (model->step != UINT32_MAX) {
         model->step++;
     }

@@ -7,7 +7,7 @@
  *     while (!tqs_ready(&model)) {
  *         tqs_push(&model, sample);          (TQS_CHANNELS floats, physical units)
  *     }
- *     tqs_forecast(&model, 24, forecast);    (24 * TQS_CHANNELS floats, physical units)
+ *     tqs_forecast(&model, 24, forecast);    (24 * TQS_OUTPUTS floats, physical units)
  *
  * There are no globals, no heap and no hidden state: any number of tqs_model_t may be used, each by one thread at a
  * time. The functions with floats are in tqs_model_float.c alone; a program that uses codes only links no floating
@@ -37,9 +37,15 @@ typedef struct tqs_model {
 #endif
 #if TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
     tqs_code_t state[TQS_STATE_SIZE / TQS_CODE_SIZE]; /* after the sample pushed last */
-    tqs_code_t said[TQS_CHANNELS];                    /* y after that sample: the first step of each forecast */
+    tqs_code_t said[TQS_STEPS * TQS_OUTPUTS];         /* y after that sample: the first block of each forecast */
 #endif
-    tqs_code_t y[TQS_CHANNELS];                 /* the last step of the forecast */
+    tqs_code_t y[TQS_STEPS * TQS_OUTPUTS]; /* the block of samples that the graph predicted last, oldest first */
+#if TQS_EXOGENOUS > 0u
+    tqs_code_t known[TQS_EXOGENOUS]; /* what is known of the time of the last step of the forecast */
+#endif
+#if TQS_STEPS > 1u
+    uint32_t place; /* samples of the block that the forecast has given */
+#endif
     uint32_t arena[(TQS_ARENA_SIZE + 3u) / 4u]; /* words: kernels keep halfwords and words in it */
     uint32_t pushed;
     uint32_t step; /* steps of the forecast so far; stays at 2^32 - 1 */
@@ -63,8 +69,16 @@ bool tqs_ready(const tqs_model_t *model);
 /* Starts a forecast on a copy of what was pushed, which a forecast never changes. */
 void tqs_forecast_begin(tqs_model_t *model);
 
+#if TQS_EXOGENOUS == 0u
 /* The next step of the forecast in codes, in the order of the model's outputs. It is fed back for the one after it. */
-void tqs_forecast_next(tqs_model_t *model, tqs_code_t y[TQS_CHANNELS]);
+void tqs_forecast_next(tqs_model_t *model, tqs_code_t y[TQS_OUTPUTS]);
+#else
+/*
+ * The same where inputs are known ahead: `known` are their codes, in the order of the channels, at the time that y is
+ * predicted for. They are fed with y for the step after it.
+ */
+void tqs_forecast_next_ahead(tqs_model_t *model, const tqs_code_t known[TQS_EXOGENOUS], tqs_code_t y[TQS_OUTPUTS]);
+#endif
 
 /*
  * The states after the last tqs_forecast_next, in the graph's order; *size becomes TQS_STATE_SIZE, their bytes. A model
@@ -72,8 +86,13 @@ void tqs_forecast_next(tqs_model_t *model, tqs_code_t y[TQS_CHANNELS]);
  */
 const tqs_code_t *tqs_forecast_state(const tqs_model_t *model, uint32_t *size);
 
-/* A whole forecast. out: [horizon][TQS_CHANNELS], physical units. Begins anew each time. */
+#if TQS_EXOGENOUS == 0u
+/* A whole forecast. out: [horizon][TQS_OUTPUTS], physical units. Begins anew each time. */
 void tqs_forecast(tqs_model_t *model, uint32_t horizon, float *out);
+#else
+/* The same where inputs are known ahead. ahead: [horizon][TQS_EXOGENOUS], physical units, of the times predicted. */
+void tqs_forecast_ahead(tqs_model_t *model, uint32_t horizon, const float *ahead, float *out);
+#endif
 
 /*
  * The code nearest to a value of a sample, in physical units; halfway cases go away from zero. Values out of range and
@@ -81,7 +100,7 @@ void tqs_forecast(tqs_model_t *model, uint32_t horizon, float *out);
  */
 tqs_code_t tqs_encode(float value, uint32_t channel);
 
-/* The value, in physical units, that a code of a forecast stands for. channel < TQS_CHANNELS. */
+/* The value, in physical units, that a code of a forecast stands for. channel < TQS_OUTPUTS. */
 float tqs_decode(tqs_code_t code, uint32_t channel);
 
 #ifdef __cplusplus

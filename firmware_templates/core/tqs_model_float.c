@@ -53,16 +53,31 @@ void tqs_push(tqs_model_t *model, const float sample[TQS_CHANNELS]) {
     tqs_push_q(model, codes);
 }
 
+#if TQS_EXOGENOUS == 0u
 void tqs_forecast(tqs_model_t *model, uint32_t horizon, float *out) {
+#else
+void tqs_forecast_ahead(tqs_model_t *model, uint32_t horizon, const float *ahead, float *out) {
+#endif
     uint32_t t;
 
     tqs_forecast_begin(model);
     for (t = 0; t < horizon; t++) {
-        tqs_code_t y[TQS_CHANNELS];
+        tqs_code_t y[TQS_OUTPUTS];
         uint32_t i;
 
+#if TQS_EXOGENOUS == 0u
         tqs_forecast_next(model, y);
+#else
+        tqs_code_t known[TQS_EXOGENOUS];
+
         for (i = 0; i < TQS_CHANNELS; i++) {
+            if (tqs_feedback[i] >= TQS_OUTPUTS) {
+                known[tqs_feedback[i] - TQS_OUTPUTS] = tqs_encode(*ahead++, i);
+            }
+        }
+        tqs_forecast_next_ahead(model, known, y);
+#endif
+        for (i = 0; i < TQS_OUTPUTS; i++) {
             *out++ = tqs_decode(y[i], i);
         }
     }

@@ -7,10 +7,14 @@
 #include <string.h>
 
 #define STEP_HEADER 10u /* step u16, ticks u32, state_hash u32 */
-#define HELLO_REPLY_HEADER 46u
+#define HELLO_REPLY_HEADER 52u
 #define SAMPLE_SIZE (TQS_CHANNELS * TQS_CODE_SIZE)
 
-#if STEP_HEADER + SAMPLE_SIZE > TQS_MAX_PAYLOAD
+#define OUTPUT_SIZE (TQS_OUTPUTS * TQS_CODE_SIZE)
+#define FORECAST_HEADER 4u /* first u16, steps u16 */
+#define AHEAD_SIZE (TQS_EXOGENOUS * TQS_CODE_SIZE)
+
+#if STEP_HEADER + OUTPUT_SIZE > TQS_MAX_PAYLOAD || FORECAST_HEADER + AHEAD_SIZE > TQS_MAX_PAYLOAD
 #error "a STEP frame of this model exceeds the board's max_payload"
 #endif
 
@@ -25,6 +29,11 @@ static tqs_model_t model;
 
 /* The byte that ended a forecast, not looked at yet; -1 if there is none. */
 static int held_byte;
+
+#if TQS_EXOGENOUS > 0u
+/* The step that a forecast in hand comes to next; 0 if there is none. What is known ahead arrives piece by piece. */
+static uint32_t next_step;
+#endif
 
 /* The last request carried out: a repeated RESET or PUSH is only acknowledged. Type 0 is no request's. */
 static uint8_t last_type;
@@ -83,6 +92,9 @@ static void answer_hello(const tqs_frame_t *request) {
     tqs_send_u32(&sender, tqs_port_counter_hz());
     tqs_send_bytes(&sender, tqs_model_hash, 32);
     tqs_send_u8(&sender, (uint8_t)TQS_CODE_SIZE);
+    tqs_send_u16(&sender, (uint16_t)TQS_OUTPUTS);
+    tqs_send_u16(&sender, (uint16_t)TQS_STEPS);
+    tqs_send_u16(&sender, (uint16_t)TQS_EXOGENOUS);
     tqs_send_u8(&sender, name_length);
     tqs_send_bytes(&sender, (const uint8_t *)name, name_length);
     end();
@@ -90,6 +102,13 @@ static void answer_hello(const tqs_frame_t *request) {
 
 static bool is_repeat(const tqs_frame_t *request) {
     return request->type == last_type && request->sequence == last_sequence;
+}
+
+/* Samples change: a forecast in hand is over. */
+static void forget_forecast(void) {
+#if TQS_EXOGENOUS > 0u
+    next_step = 0;
+#endif
 }
 
 static void carried_out(const tqs_frame_t *request) {
@@ -104,6 +123,7 @@ static void answer_reset(const tqs_frame_t *request) {
     }
     if (!is_repeat(request)) {
         tqs_reset(&model);
+        forget_forecast();
         carried_out(request);
     }
     send_ack(request->sequence);
@@ -121,31 +141,39 @@ static void answer_push(const tqs_frame_t *request) {
             memcpy(sample, &request->payload[1u + i * SAMPLE_SIZE], sizeof sample);
             tqs_push_q(&model, sample);
         }
+        forget_forecast();
         carried_out(request);
     }
     send_ack(request->sequence);
 }
 
-static void send_step(uint8_t sequence, uint32_t step, uint32_t ticks, const tqs_code_t y[TQS_CHANNELS]) {
+static void send_step(uint8_t sequence, uint32_t step, uint32_t ticks, const tqs_code_t y[TQS_OUTPUTS]) {
     uint32_t state_size = 0;
     const uint8_t *const state = (const uint8_t *)tqs_forecast_state(&model, &state_size);
-    begin(TQS_MSG_STEP, sequence, STEP_HEADER + SAMPLE_SIZE);
+    begin(TQS_MSG_STEP, sequence, STEP_HEADER + OUTPUT_SIZE);
     tqs_send_u16(&sender, (uint16_t)step);
     tqs_send_u32(&sender, ticks);
     tqs_send_u32(&sender, tqs_crc32(0, state, state_size));
-    tqs_send_bytes(&sender, (const uint8_t *)y, SAMPLE_SIZE);
+    tqs_send_bytes(&sender, (const uint8_t *)y, OUTPUT_SIZE);
     end();
 }
 
 static void answer_forecast(const tqs_frame_t *request) {
-    if (request->length != 4u) {
+    if (request->length < FORECAST_HEADER) {
         send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
         return;
     }
     const uint8_t sequence = request->sequence;
     const uint32_t first = tqs_read_u16(&request->payload[0]);
-    const uint32_t stop = first + tqs_read_u16(&request->payload[2]);
-    if (stop > 65536u) { /* a step's number has 16 bits */
+    const uint32_t steps = tqs_read_u16(&request->payload[2]);
+    const uint32_t stop = first + steps;
+    const uint32_t rest = request->length - FORECAST_HEADER;
+#if TQS_EXOGENOUS > 0u
+    const bool fits = rest % AHEAD_SIZE == 0u && rest / AHEAD_SIZE == steps;
+#else
+    const bool fits = rest == 0u;
+#endif
+    if (!fits || stop > 65536u) { /* a step's number has 16 bits */
         send_nak(sequence, TQS_NAK_BAD_LENGTH);
         return;
     }
@@ -153,13 +181,35 @@ static void answer_forecast(const tqs_frame_t *request) {
         send_nak(sequence, TQS_NAK_NOT_READY);
         return;
     }
-    carried_out(request);
     uint32_t sent = 0;
+#if TQS_EXOGENOUS > 0u
+    /* What was known of earlier steps is not kept: a forecast goes on where it is, or begins anew. */
+    if (first != 0u && first != next_step) {
+        send_nak(sequence, TQS_NAK_OUT_OF_ORDER);
+        return;
+    }
+    if (first == 0u) {
+        tqs_forecast_begin(&model);
+    }
+    uint32_t step = first;
+    next_step = first;
+#else
     tqs_forecast_begin(&model);
-    for (uint32_t step = 0; step < stop && sent < stop - first && held_byte < 0; step++) {
-        tqs_code_t y[TQS_CHANNELS];
+    uint32_t step = 0;
+#endif
+    carried_out(request);
+    for (; step < stop && sent < steps && held_byte < 0; step++) {
+        tqs_code_t y[TQS_OUTPUTS];
+#if TQS_EXOGENOUS > 0u
+        tqs_code_t known[TQS_EXOGENOUS];
+        memcpy(known, &request->payload[FORECAST_HEADER + (step - first) * AHEAD_SIZE], sizeof known);
+        const uint32_t start = tqs_port_ticks();
+        tqs_forecast_next_ahead(&model, known, y);
+        next_step = step + 1u;
+#else
         const uint32_t start = tqs_port_ticks();
         tqs_forecast_next(&model, y);
+#endif
         const uint32_t ticks = tqs_port_ticks() - start;
         if (step >= first) {
             send_step(sequence, step, ticks, y);
@@ -218,6 +268,7 @@ void tqs_server_init(void) {
     held_byte = -1;
     last_type = 0;
     last_sequence = 0;
+    forget_forecast();
     tqs_reset(&model);
 }
 

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TQS_PROTOCOL_VERSION 2u
+#define TQS_PROTOCOL_VERSION 3u
 
 enum tqs_message {
     TQS_MSG_HELLO = 0x01,
@@ -27,7 +27,8 @@ enum tqs_nak {
     TQS_NAK_UNKNOWN_TYPE = 2,
     TQS_NAK_BAD_LENGTH = 3,
     TQS_NAK_BAD_VERSION = 4,
-    TQS_NAK_NOT_READY = 5
+    TQS_NAK_NOT_READY = 5,
+    TQS_NAK_OUT_OF_ORDER = 6
 };
 
 enum tqs_counter { TQS_COUNTER_NONE = 0, TQS_COUNTER_CYCCNT = 1, TQS_COUNTER_SYSTICK = 2, TQS_COUNTER_MONOTONIC = 3 };

@@ -8,6 +8,9 @@
 
 #define TQS_WINDOW 4u
 #define TQS_CHANNELS 3u
+#define TQS_OUTPUTS 3u
+#define TQS_STEPS 1u
+#define TQS_EXOGENOUS 0u
 
 typedef int8_t tqs_code_t;
 #define TQS_CODE_SIZE 1u

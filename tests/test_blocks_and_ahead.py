@@ -1,0 +1,212 @@
+"""Several samples a call and inputs known ahead: one definition, in every form that a model takes."""
+
+from __future__ import annotations
+
+import ctypes
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_library import Forecaster
+from graphs import METADATA, Builder, dense_layer, lstm_layer, needs_tflm
+
+from edge_tqs import simulate, tflite_model
+from edge_tqs.calibration import calibrate
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Array, Forecast, Graph, Scaling
+from edge_tqs.graph_file import load_graph, save_graph
+from edge_tqs.interpret import float_rollout, float_step, zero_states
+from edge_tqs.quantize import quantize
+from edge_tqs.rollout import Rollout
+from edge_tqs.runtimes import rollout_in
+from edge_tqs.system import read_block
+
+HORIZON, ROLLOUTS = 11, 3
+FEEDBACKS = [(3, (2, 0, 1)), (2, (0, None, 1)), (1, (None, 0, None))]
+CASES = [
+    pytest.param(recurrence, steps, outputs, feedback, id=f"{recurrence}-{steps}-{outputs}")
+    for recurrence in ("none", "windowed", "stateful")
+    for steps in (1, 4)
+    for outputs, feedback in FEEDBACKS
+    if (steps, outputs) != (1, 3)  # one sample of all channels: tested everywhere else
+]
+
+
+def drawn(recurrence: str, steps: int, outputs: int, feedback: tuple[int | None, ...]) -> Graph:
+    b, window, channels = Builder(np.random.default_rng(5)), 5, len(feedback)
+    if recurrence == "none":
+        x = b.tensor("x", (1, window, channels))
+        y = dense_layer(b, "first", b.op("reshape", (x,), "flat", window * channels), 9, "relu")
+    else:
+        x = b.tensor("x", (1, channels))
+        y = lstm_layer(b, "lstm", x, 6)
+    y = dense_layer(b, "head", y, steps * outputs, "none")
+    forecast = Forecast(window, channels, recurrence, feedback, steps=steps, outputs=outputs)  # type: ignore[arg-type]
+    return Graph("drawn", b.tensors, tuple(b.ops), x, y, tuple(b.states), forecast).check()
+
+
+def seeds_of(graph: Graph) -> Array:
+    forecast = graph.forecast
+    shape = (ROLLOUTS, forecast.seed_length(HORIZON), forecast.channels)
+    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
+
+
+def integer(graph: Graph, activations: str = "int8") -> tuple[Graph, Array, Rollout]:
+    """(the integer graph, codes of the seeds, their rollout)."""
+    seeds = seeds_of(graph)
+    widths = dict.fromkeys(graph.weights(), 8)
+    made = quantize(graph, widths, calibrate(graph, seeds, HORIZON), activations=activations)  # type: ignore[arg-type]
+    codes = simulate.encode(made, seeds)
+    return made, codes, simulate.integer_rollout(made, codes, HORIZON)
+
+
+def by_hand(graph: Graph, seed: Array) -> Array:
+    """The closed loop of one seed as the words say it: a list of samples that grows."""
+    forecast, step = graph.forecast, float_step(graph)
+    samples, fed, states, outputs = list(seed[: forecast.window]), 0, zero_states(graph, 1), []
+    while len(outputs) < HORIZON:
+        if forecast.recurrence == "none":
+            y, _ = step(np.array([samples[-forecast.window :]]), ())
+        else:
+            if forecast.recurrence == "windowed":
+                states, fed = zero_states(graph, 1), len(samples) - forecast.window
+            for sample in samples[fed:]:
+                y, states = step(sample[None], states)
+            fed = len(samples)
+        for predicted in y.reshape(forecast.steps, forecast.outputs):
+            t = len(outputs)
+            outputs.append(predicted)
+            ahead = seed[forecast.window + t] if forecast.exogenous and t < HORIZON else predicted
+            pairs = enumerate(forecast.feedback)
+            samples.append(np.array([ahead[i] if j is None else predicted[j] for i, j in pairs], np.float32))
+            if len(outputs) == HORIZON:
+                break
+    return np.array(outputs)
+
+
+@pytest.mark.parametrize(("recurrence", "steps", "outputs", "feedback"), CASES)
+def test_the_loop_is_what_the_words_say(
+    recurrence: str, steps: int, outputs: int, feedback: tuple[int | None, ...]
+) -> None:
+    graph = drawn(recurrence, steps, outputs, feedback)
+    seeds = seeds_of(graph)
+    expected = np.stack([by_hand(graph, seed) for seed in seeds])
+    np.testing.assert_allclose(float_rollout(graph, seeds, HORIZON).outputs, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize(("recurrence", "steps", "outputs", "feedback"), CASES)
+def test_the_c_computes_the_integer_reference(
+    recurrence: str, steps: int, outputs: int, feedback: tuple[int | None, ...], activations: str, tmp_path: Path
+) -> None:
+    graph, codes, expected = integer(drawn(recurrence, steps, outputs, feedback), activations)
+    assert expected.state_hashes is not None
+    forecaster, window, ahead = Forecaster(graph, tmp_path), graph.forecast.window, list(graph.forecast.exogenous)
+    for n in range(ROLLOUTS):
+        forecaster.reset()
+        forecaster.push_codes(codes[n, :window])
+        for _ in range(2):  # a forecast changes nothing
+            forecaster.begin()
+            for t in range(HORIZON):
+                y = step(forecaster, codes[n, window + t, ahead] if ahead else None)
+                np.testing.assert_array_equal(y, expected.outputs[n, t])
+                states = forecaster.states()
+                assert (zlib.crc32(states) if states else 0) == expected.state_hashes[n, t]
+
+
+def step(forecaster: Forecaster, known: Array | None) -> Array:
+    y = np.zeros(forecaster.graph.forecast.outputs, forecaster.code_type)
+    out = y.ctypes.data_as(ctypes.c_void_p)
+    if known is None:
+        forecaster.library.tqs_forecast_next(forecaster.model, out)
+    else:
+        given = np.ascontiguousarray(known)
+        forecaster.library.tqs_forecast_next_ahead(forecaster.model, given.ctypes.data_as(ctypes.c_void_p), out)
+    return y
+
+
+def test_what_is_known_ahead_is_given_in_physical_units(tmp_path: Path) -> None:
+    graph, _, _ = integer(drawn("none", 4, 2, (0, None, 1)))
+    mean, std = np.array([10.0, -3.0, 200.0]), np.array([2.0, 0.5, 30.0])
+    scaling = Scaling(tuple(mean), tuple(std))
+    from dataclasses import replace
+
+    graph = replace(graph, forecast=replace(graph.forecast, scaling=scaling))
+    seed = seeds_of(graph)[:1]
+    expected = simulate.decode(graph, simulate.integer_rollout(graph, simulate.encode(graph, seed), HORIZON).outputs)
+    forecaster, window = Forecaster(graph, tmp_path), graph.forecast.window
+    physical = (seed[0] * std + mean).astype(np.float32)
+    forecaster.push(physical[:window])
+    ahead = np.ascontiguousarray(physical[window:, 1])
+    out = np.zeros((HORIZON, 2), np.float32)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (ahead, out)]
+    forecaster.library.tqs_forecast_ahead(forecaster.model, HORIZON, *pointers)
+    np.testing.assert_allclose(out, expected[0] * std[[0, 2]] + mean[[0, 2]], rtol=1e-5, atol=1e-4)
+
+
+@needs_tflm
+@pytest.mark.parametrize(("recurrence", "steps", "outputs", "feedback"), CASES)
+def test_tflite_micro_computes_the_integer_reference(
+    recurrence: str, steps: int, outputs: int, feedback: tuple[int | None, ...]
+) -> None:
+    graph, codes, expected = integer(drawn(recurrence, steps, outputs, feedback))
+    model = tflite_model.write(graph, METADATA)
+    assert tflite_model.read(model)[0].forecast == graph.forecast
+    np.testing.assert_array_equal(rollout_in("tflm", model, graph, codes, HORIZON).outputs, expected.outputs)
+
+
+def test_a_graph_file_keeps_it(tmp_path: Path) -> None:
+    graph = drawn("none", 4, 2, (0, None, 1))
+    save_graph(graph, tmp_path / "float.graph")
+    assert load_graph(tmp_path / "float.graph").forecast == graph.forecast
+
+
+def test_seeds_without_what_is_known_ahead_are_refused() -> None:
+    graph = drawn("none", 1, 2, (0, None, 1))
+    with pytest.raises(ValueError, match=r"not \(N, 16, 3\)"):
+        float_rollout(graph, seeds_of(graph)[:, :5], HORIZON)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "feedback", "steps", "block"),
+    [
+        ((3,), 3, None, None, (1, 3)),
+        ((1,), 3, None, None, (1, 1)),
+        ((4, 2), 3, None, None, (4, 2)),
+        ((6,), 1, None, None, (6, 1)),
+        ((6,), 3, (None, 0, None), None, (6, 1)),
+        ((6,), 3, None, 2, (2, 3)),
+        ((2,), 3, (0, None, 1), None, (1, 2)),
+    ],
+)
+def test_what_an_output_holds(
+    shape: tuple[int, ...],
+    channels: int,
+    feedback: tuple[int | None, ...] | None,
+    steps: int | None,
+    block: tuple[int, int],
+) -> None:
+    assert read_block(shape, channels, feedback, steps) == block
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "steps", "match"),
+    [
+        ((6,), 2, None, "does not say how many samples"),
+        ((6,), 2, 4, "not 4 samples"),
+        ((4, 2), 2, 3, "4 samples at once, not 3"),
+        ((2, 2, 2), 2, None, "not one sample or a block"),
+    ],
+)
+def test_an_output_that_cannot_be_read_is_refused(
+    shape: tuple[int, ...], channels: int, steps: int | None, match: str
+) -> None:
+    with pytest.raises(ModelError, match=match):
+        read_block(shape, channels, None, steps)
+
+
+def test_an_output_that_becomes_no_input_is_refused() -> None:
+    forecast = Forecast(4, 2, "none", (0, 0), outputs=3)
+    with pytest.raises(ModelError, match="output 2 becomes no input"):
+        forecast.check("m", 3)
