@@ -182,6 +182,13 @@ MODELS: dict[str, Make] = {
         layer("BatchNormalization"),
         dense(),
     ),
+    "steps normalised": sequential(
+        layer("Rescaling", [0.5, 1.0, 2.0], [0.1, 0.0, -0.1]),
+        layer("LayerNormalization"),
+        recurrent("GRU", 3),
+        layer("BatchNormalization"),
+        dense(),
+    ),
     "layer normalised": sequential(
         dense(6), layer("LayerNormalization"), flatten, dense(4, "tanh"), layer("LayerNormalization"), dense()
     ),
@@ -448,6 +455,56 @@ def test_every_form_of_the_model_computes_the_same(name: str, keras: Any, tmp_pa
         np.testing.assert_array_equal(forecaster.forecast_codes(8)[0], outputs)
 
 
+@needs_tflm
+@pytest.mark.parametrize("name", ["depthwise", "pooled", "batch normalised"])
+def test_int16_codes_are_the_same_everywhere(name: str, keras: Any, tmp_path: Path) -> None:
+    graph = load(save(MODELS[name](keras), tmp_path / "m.keras")).graph
+    widths = dict.fromkeys(graph.weights(), 8)
+    if name == "depthwise":  # 4 bits are held a byte each there
+        widths[next(iter(widths))] = 4
+    result = quantize(graph, widths, calibrate(graph, windows(4), 6), activations="int16")
+    codes = simulate.encode(result, windows(2))
+    expected = simulate.integer_rollout(result, codes, 5).outputs
+    file = tflite_model.write(result, METADATA)
+    np.testing.assert_array_equal(rollout_in("tflm", file, result, codes, 5).outputs, expected)
+    forecaster = Forecaster(result, tmp_path, TRAPS)
+    forecaster.reset()
+    forecaster.push_codes(codes[0])
+    np.testing.assert_array_equal(forecaster.forecast_codes(5)[0], expected[0])
+
+
+def test_a_layer_normalisation_of_int8_codes_stays_close_to_the_float_one(keras: Any, tmp_path: Path) -> None:
+    graph = load(save(MODELS["layer normalised"](keras), tmp_path / "m.keras")).graph
+    result = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, windows(16), 8))
+    expected = float_rollout(graph, windows(8), 8).outputs
+    found = simulate.decode(result, simulate.integer_rollout(result, simulate.encode(result, windows(8)), 8).outputs)
+    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.08 * expected.std()
+
+
+def test_a_batch_normalisation_goes_into_the_layer_before_it_but_not_through_an_activation(
+    keras: Any, tmp_path: Path
+) -> None:
+    graph = load(save(MODELS["batch normalised"](keras), tmp_path / "m.keras")).graph
+    kinds = [op.kind for op in graph.ops if op.kind != "reshape"]
+    scales, layers = ["depthwise_1d"] * 2, ["fully_connected"] * 2
+    assert kinds == [*scales, "conv_1d", "depthwise_1d", *layers, "depthwise_1d", "fully_connected"]
+    assert graph.ops[2].attrs["activation"] == "relu"
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (layer("LayerNormalization", axis=1), r"axis=\[1\] is not supported"),
+        (layer("BatchNormalization", axis=1), r"axis=1 is not supported"),
+        (layer("AveragePooling1D", 2, data_format="channels_first"), "channels_first is not supported"),
+        (layer("GroupNormalization", 3), "this layer is not supported"),
+    ],
+)
+def test_what_no_graph_holds_is_refused_by_layer(made: Make, says: str, keras: Any, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=says):
+        load(save(sequential(made, flatten, dense())(keras), tmp_path / "m.keras"))
+
+
 def windows(count: int) -> np.ndarray:
     return np.random.default_rng(9).normal(size=(count, W, F)).astype(np.float32)
 
@@ -614,6 +671,7 @@ def embedded(keras: Any, x: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Make, str]] = {
+    "unit": (sequential(lambda layers: layers.UnitNormalization(name="unit"), flatten, dense()), r"layer unit \(Unit"),
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
     "softmax": (
         sequential(lambda layers: layers.Softmax(axis=1, name="soft"), flatten, dense()),

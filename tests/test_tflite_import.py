@@ -27,11 +27,9 @@ from edge_tqs.tflite_import import load_tflite
 from edge_tqs.tflite_system import tflite_system
 
 ROOT = Path(__file__).parent.parent
-BUILT = ("mlp", "tcn", "residual", "gru", "lstm", "nbeats")
+BUILT = ("mlp", "tcn", "residual", "gru", "lstm", "nbeats", "depthwise", "dlinear")
 NOT_BUILT = {
-    "depthwise": "DEPTHWISE_CONV_2D",
     "patches": "SQUARED_DIFFERENCE",
-    "dlinear": "AVERAGE_POOL_2D",
     "attention": "SQUARED_DIFFERENCE",
 }
 #: as (model, batch); an unrolled layer with an open batch makes its first state of as many zeros
@@ -365,10 +363,24 @@ def test_operators_in_a_form_that_no_graph_holds() -> None:
     refused(by_hand.lstm_model(), "UNIDIRECTIONAL_SEQUENCE_LSTM is not supported")
     made = by_hand.Maker()
     x = made.value("x", (1, 4, 2))
-    order = made.constant("order", np.array([0, 2, 1], np.int32))
-    turned = made.op("TRANSPOSE", [x, order], [made.value("turned", (1, 2, 4))], "TransposeOptions")
+    order = made.constant("order", np.array([0, 3, 2, 1], np.int32))
+    deep = made.reshape(x, "deep", (1, 2, 2, 2))
+    turned = made.op("TRANSPOSE", [deep, order], [made.value("turned", (1, 2, 2, 2))], "TransposeOptions")
     y = made.dense(made.reshape(turned, "flat", (1, 8)), "head", by_hand.normal(2, 8), by_hand.normal(2))
     refused(made.file([x], [y]), "operator TRANSPOSE: it reorders values")
+
+
+@pytest.mark.parametrize(("shape", "order"), [((1, 4, 2), (0, 2, 1)), ((1, 2, 2, 2), (0, 3, 1, 2))])
+def test_rows_and_columns_are_exchanged(shape: tuple[int, ...], order: tuple[int, ...]) -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 4, 2))
+    deep = x if shape == (1, 4, 2) else made.reshape(x, "deep", shape)
+    axes = made.constant("order", np.array(order, np.int32))
+    after = tuple(shape[axis] for axis in order)
+    turned = made.op("TRANSPOSE", [deep, axes], [made.value("turned", after)], "TransposeOptions")
+    y = made.dense(made.reshape(turned, "flat", (1, 8)), "head", by_hand.normal(2, 8), by_hand.normal(2))
+    read = loaded(made.file([x], [y]))  # which has compared it with LiteRT
+    assert [op.kind for op in read.graph.ops] == ["transpose", "reshape", "fully_connected"]
 
 
 def test_a_model_that_predicts_a_part_of_its_inputs() -> None:

@@ -49,10 +49,7 @@ def read_pooling_1d(layer: KerasLayer, builder: GraphBuilder) -> None:
     _check_format(layer)
     kind = "avg_pool_1d" if layer.kind == "AveragePooling1D" else "max_pool_1d"
     size, stride = _one(layer.config["pool_size"]), _one(layer.config["strides"])
-    padding, length = layer.config["padding"], builder.shape(builder.value)[1]
-    if padding == "valid" and size > length:
-        raise layer.refuse(f"it pools {size} samples, more than the {length} there are")
-    _pool(layer, builder, kind, size=size, stride=stride, padding=padding)
+    _pool(layer, builder, kind, size=size, stride=stride, padding=layer.config["padding"])
 
 
 def read_up_sampling_1d(layer: KerasLayer, builder: GraphBuilder) -> None:
@@ -66,6 +63,8 @@ def read_up_sampling_1d(layer: KerasLayer, builder: GraphBuilder) -> None:
 def _pool(layer: KerasLayer, builder: GraphBuilder, kind: str, **attrs: Any) -> None:
     _, length, channels = builder.shape(builder.value)
     shape = (1, pool_length(length, attrs), channels)
+    if shape[1] < 1:  # of a window shorter than the one that Keras has checked
+        raise layer.refuse(f"it pools {attrs['size']} samples, more than the {length} there are")
     builder.value = builder.op(kind, f"{layer.name}/y", [builder.value], shape, **attrs)
 
 
