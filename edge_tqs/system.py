@@ -158,7 +158,7 @@ def read_block(
     if values > channels or (named and values > named and values % named == 0):
         raise ModelError(
             f"it predicts {values} values from {channels} channels: it does not say how many samples they are",
-            hint="Say steps (1 for one sample) under [forecast] in edge-tqs.toml, or --steps, if they are a block of samples, the oldest "
-            "first; end the model with Reshape((steps, outputs)) if you can.",
+            hint="If they are a block of samples, the oldest first, say how many with steps under [forecast] in "
+            "edge-tqs.toml, or --steps (1 for one sample); or end the model with Reshape((steps, outputs)).",
         )
     return 1, values

@@ -56,19 +56,19 @@ def drawn(recurrence: str, steps: int, outputs: int, feedback: tuple[int | None,
     return Graph("drawn", b.tensors, tuple(b.ops), x, y, tuple(b.states), forecast).check()
 
 
-def seeds_of(graph: Graph) -> Array:
+def seeds_of(graph: Graph, horizon: int = HORIZON) -> Array:
     forecast = graph.forecast
-    shape = (ROLLOUTS, forecast.seed_length(HORIZON), forecast.channels)
+    shape = (ROLLOUTS, forecast.seed_length(horizon), forecast.channels)
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
-def integer(graph: Graph, activations: str = "int8") -> tuple[Graph, Array, Rollout]:
+def integer(graph: Graph, activations: str = "int8", horizon: int = HORIZON) -> tuple[Graph, Array, Rollout]:
     """(the integer graph, codes of the seeds, their rollout)."""
-    seeds = seeds_of(graph)
+    seeds = seeds_of(graph, horizon)
     widths = dict.fromkeys(graph.weights(), 8)
-    made = quantize(graph, widths, calibrate(graph, seeds, HORIZON), activations=activations)  # type: ignore[arg-type]
+    made = quantize(graph, widths, calibrate(graph, seeds, horizon), activations=activations)  # type: ignore[arg-type]
     codes = simulate.encode(made, seeds)
-    return made, codes, simulate.integer_rollout(made, codes, HORIZON)
+    return made, codes, simulate.integer_rollout(made, codes, horizon)
 
 
 def by_hand(graph: Graph, seed: Array) -> Array:
@@ -229,7 +229,9 @@ def on_board(name: str, graph: Graph, folder: Path, max_payload: int) -> Iterato
     board = replace(load_board(name), max_payload=max_payload)
     digest = tflite_model.model_hash(tflite_model.write(graph, METADATA))
     sources = emit(graph, digest, graph.name, board.core)
-    compile_firmware(assemble(board, sources, kernel_sources(graph, board.core), folder / "firmware"), "-Werror")
+    compile_firmware(
+        assemble(board, sources, kernel_sources(graph, board.core), folder / "firmware"), extra_cflags="-Werror"
+    )
     with start_server(board, folder) as port, Device(open_port(port)) as device:
         device.require_model(digest)
         yield device
@@ -241,7 +243,7 @@ def check_device(device: Device, graph: Graph, codes: Array, expected: Rollout) 
     assert (info.outputs, info.steps, info.exogenous) == (forecast.outputs, forecast.steps, len(forecast.exogenous))
     for n in range(ROLLOUTS):
         ahead = codes[n, forecast.window :][:, list(forecast.exogenous)]
-        outputs, _, hashes = run_rollout(device, codes[n, : forecast.window], HORIZON, ahead=ahead)
+        outputs, _, hashes = run_rollout(device, codes[n, : forecast.window], len(ahead), ahead=ahead)
         np.testing.assert_array_equal(outputs, expected.outputs[n])
         np.testing.assert_array_equal(hashes, expected.state_hashes[n])
 
@@ -250,8 +252,9 @@ def check_device(device: Device, graph: Graph, codes: Array, expected: Rollout) 
 @pytest.mark.parametrize("recurrence", ["none", "windowed", "stateful"])
 @pytest.mark.parametrize("name", ["host", "qemu-mps2-an386"])
 def test_a_board_is_sent_what_is_known_ahead_piece_by_piece(name: str, recurrence: str, tmp_path: Path) -> None:
-    graph, codes, expected = integer(drawn(recurrence, 4, 1, (None, 0, None)))
-    with on_board(name, graph, tmp_path, 67) as device:
+    """A request of 64 bytes has room for 30 steps of two known values; the forecast has 70."""
+    graph, codes, expected = integer(drawn(recurrence, 4, 1, (None, 0, None)), horizon=70)
+    with on_board(name, graph, tmp_path, 64) as device:
         check_device(device, graph, codes, expected)
         with pytest.raises(UsageError, match="2 values known ahead of each of 3 steps"):
             device.forecast(3)
