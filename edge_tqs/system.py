@@ -127,6 +127,8 @@ def read_block(
     channel, or as ``steps`` says, are a block; other flat ones are a sample, unless ``feedback`` reads only a part of
     them that would fit several times. Raises ModelError where the values cannot be told apart.
     """
+    if feedback is not None and len(feedback) != channels:
+        feedback = None  # checked_feedback says what is wrong with it
     named = max((source + 1 for source in feedback or () if source is not None), default=0)
     if len(shape) == 2:
         if steps not in (None, shape[0]):
