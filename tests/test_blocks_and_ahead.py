@@ -227,11 +227,13 @@ def test_an_output_that_becomes_no_input_is_refused() -> None:
 def on_board(name: str, graph: Graph, folder: Path, max_payload: int) -> Iterator[Device]:
     """The generated C on a board, whose frames hold no more than ``max_payload``."""
     board = replace(load_board(name), max_payload=max_payload)
-    digest = tflite_model.model_hash(tflite_model.write(graph, METADATA))
+    model = tflite_model.write(graph, METADATA)
+    digest = tflite_model.model_hash(model)
     sources = emit(graph, digest, graph.name, board.core)
-    compile_firmware(
-        assemble(board, sources, kernel_sources(graph, board.core), folder / "firmware"), extra_cflags="-Werror"
-    )
+    firmware = assemble(board, sources, kernel_sources(graph, board.core), folder / "firmware")
+    image = compile_firmware(firmware, extra_cflags="-Werror")
+    if board.port == "linux":
+        write_bundle(folder / "bundle", model, image.elf, board)
     with start_server(board, folder) as port, Device(open_port(port)) as device:
         device.require_model(digest)
         yield device
