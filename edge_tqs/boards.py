@@ -75,9 +75,17 @@ class Usb:
 
 @dataclass(frozen=True)
 class Upload:
-    """How the image gets there: gdb, `load` through a gdb server; bundle, a directory to copy; none, it is there."""
+    """How the image gets there.
 
-    method: Annotated[str, _OneOf(("gdb", "bundle", "none"))]
+    method: a tool of edge_tqs/flash; bundle, a directory to copy; none, it is there. target: what the tool calls the
+    part, and recognises it by: pyOCD's target, esptool's chip, dfu-util's USB ids, stm32flash's device id, the Board-ID
+    of a UF2 drive. configs: OpenOCD's. family: of UF2.
+    """
+
+    method: Annotated[str, _Form(r"[a-z0-9-]+")]
+    target: Annotated[str | None, _Form(_WORD)] = None
+    configs: Annotated[tuple[str, ...], _Form(_WORD)] = ()
+    family: Annotated[int | None, _Range(0, _U32)] = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,12 @@ def list_boards() -> tuple[Board, ...]:
 def uart_drivers() -> tuple[str, ...]:
     """The names that ``uart.driver`` may have: the C files of firmware_templates/drivers/uart."""
     return tuple(sorted(path.stem for path in (template_root() / "drivers" / "uart").glob("*.c")))
+
+
+def upload_methods() -> tuple[str, ...]:
+    """The names that ``upload.method`` may have: the files of edge_tqs/flash, and those that write nothing."""
+    tools = (path.stem.replace("_", "-") for path in (Path(__file__).parent / "flash").glob("[a-z]*.py"))
+    return (*sorted(tools), "bundle", "none")
 
 
 def _read_board(path: Path) -> Board:
@@ -272,6 +286,11 @@ def _check_together(board: Board) -> None:
     if board.uart is not None and board.uart.driver not in uart_drivers():
         refuse(
             f"'uart.driver' is {board.uart.driver!r}, which does not exist", f"There is: {', '.join(uart_drivers())}."
+        )
+    if board.upload.method not in upload_methods():
+        refuse(
+            f"'upload.method' is {board.upload.method!r}, which does not exist",
+            f"There is: {', '.join(upload_methods())}.",
         )
     if board.emulator is not None:
         _check_emulator(board.emulator, refuse)

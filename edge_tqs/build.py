@@ -67,7 +67,8 @@ class ModelRequest:
     windows: called with (window, horizon) once the model is read; None when there is no data. training: called with
     (window, horizon, count), training windows with what followed them, (count, W + T, F). real_seeds: score from these
     instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
-    activations: None takes the board's, and int8 where there is no board.
+    activations: None takes the board's, and int8 where there is no board. custom_objects: module:name of each class or
+    function of the user's own in the model.
     """
 
     model: Path
@@ -86,6 +87,7 @@ class ModelRequest:
     cache: Path | None = None
     activations: Activations | None = None
     steps: int | None = None
+    custom_objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,7 @@ def open_requested(request: ModelRequest, progress: Progress) -> Opened:
         window=request.window,
         feedback=request.feedback,
         steps=request.steps,
+        custom=request.custom_objects,
     )
     channels = opened.system.channels
     for what, values in (("columns", request.columns), ("scaling", request.scaling and request.scaling.mean)):
@@ -183,7 +186,7 @@ def build(
     graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
     chosen = chooser(scored, fitted(plan_request, graph, board, activations, progress), progress)
     plan = chosen.plan()
-    warnings = [*chosen.warnings, *_assumed(model_request, forecast)]
+    warnings = [*chosen.warnings, *loaded.notes, *_assumed(model_request, forecast)]
     windows = _windows(model_request, graph, warnings)
 
     progress("quantising", 0, 1)

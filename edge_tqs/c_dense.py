@@ -1,7 +1,7 @@
-"""Which kernel computes a dense layer or a sum on a core, and how its tables are laid out.
+"""Which kernel computes a dense layer or an element-wise operator on a core, and how its tables are laid out.
 
-One row of DENSE_KERNELS a kernel: adding one is adding its C file and its row. The portable two take any layer; the
-others have limits, and a layer beyond them goes to the portable kernel, alone.
+One row of DENSE_KERNELS or ELEMENTWISE_KERNELS a kernel: adding one is adding its C file and its row. The portable
+ones take any layer; the others have limits, and a layer beyond them goes to the portable kernel, alone.
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ from edge_tqs.graph import Graph, Op
 
 ROWS = 4  # rows that a dense kernel computes at a time
 PORTABLE = "portable"
-#: what the fast rescaling of kernels/arm/tqs_arm.h asks of a layer
+#: what the fast rescaling of kernels/arm asks of a layer
 SHIFTS = range(-31, 0)
 ACCUMULATOR_LIMIT = 1 << 30
 SUM_SHIFT = 22
+SUM_LIMIT = (1 << 31) - (1 << SUM_SHIFT)  # a kernel may round half of a result up, or take as much off
 
 Ints = npt.NDArray[Any]
+_RowTables = Callable[[Ints, Ints, Ints], tuple[Ints, Ints]]
 
 _FAMILIES = {
     "v6m": r"cortex-m(0|0plus|1|23)",
     "v7m": r"cortex-m(3|33\+nodsp)",
-    "dsp": r"cortex-m(4|7|33|35p|55|85)",
+    "dsp": r"cortex-m(4|7|33|35p)",
+    "mve": r"cortex-m(52|55|85)",
 }
 
 
 def family(core: str) -> str:
-    """The kernels for a core as boards name it: "v6m", "v7m", "dsp", or PORTABLE for any other."""
+    """The kernels for a core as boards name it: "v6m", "v7m", "dsp", "mve", or PORTABLE for any other."""
     return next((name for name, form in _FAMILIES.items() if re.fullmatch(form, core)), PORTABLE)
 
 
@@ -45,8 +48,9 @@ class DenseKernel:
     """A C function for dense layers.
 
     source: its file, relative to the template root. width: bits of a weight. families: where it runs. pack: codes
-    (R, K), R a multiple of ROWS, to its weight table. c_type: of that table. fast: tables for tqs_rescale of tqs_arm.h
-    (biases doubled, -1 - shift), with the limits above. most_inputs: 0 for any. scratch: words for K inputs.
+    (R, K), R a multiple of ROWS, to its weight table. c_type: of that table. rows: (R,) biases, multipliers and shifts
+    to the biases and shifts of its rows. limit: every accumulator stays below it. most_inputs: 0 for any. scratch:
+    words for K inputs.
     """
 
     name: str
@@ -55,7 +59,8 @@ class DenseKernel:
     families: frozenset[str]
     pack: Callable[[Ints], Ints]
     c_type: str
-    fast: bool
+    rows: _RowTables
+    limit: int
     most_inputs: int
     scratch: Callable[[int], int]
 
@@ -81,7 +86,7 @@ def _takes(kernel: DenseKernel, graph: Graph, op: Op) -> bool:
     peak = np.abs(bias) + 256 * np.abs(codes).sum(axis=1)
     return bool(
         np.isin(params.shift[params.multiplier != 0], SHIFTS).all()
-        and peak.max(initial=0) < ACCUMULATOR_LIMIT
+        and peak.max(initial=0) < kernel.limit
         and np.abs(codes).max(initial=0) <= integer.WEIGHT_LIMIT[kernel.width]
     )
 
@@ -111,13 +116,36 @@ ROWS_TYPE = np.dtype([("bias", "<i4", ROWS), ("multiplier", "<i4", ROWS), ("shif
 
 def pack_rows(kernel: DenseKernel, bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
     """(R / 4,) of ROWS_TYPE, from values for (M,) rows."""
-    if kernel.fast:
-        # A dead row has multiplier 0 and any shift; a fast kernel wants one that it can shift by.
-        bias, shift = 2 * bias, -1 - np.where(multiplier == 0, -1, shift)
-    table = np.zeros(-(-bias.size // ROWS), ROWS_TYPE)
+    multiplier = pad_rows(multiplier)
+    bias, shift = kernel.rows(pad_rows(bias), multiplier, pad_rows(shift))
+    table = np.zeros(bias.size // ROWS, ROWS_TYPE)
     for name, values in (("bias", bias), ("multiplier", multiplier), ("shift", shift)):
-        table[name] = pad_rows(values).reshape(-1, ROWS)
+        table[name] = values.reshape(-1, ROWS)
     return table
+
+
+# --- what the rows hold -----------------------------------------------------------------------------------------------
+
+
+def _as_given(bias: Ints, _: Ints, shift: Ints) -> tuple[Ints, Ints]:
+    return bias, shift
+
+
+def _to_the_right(bias: Ints, multiplier: Ints, shift: Ints) -> tuple[Ints, Ints]:
+    """A dead row has multiplier 0 and any shift: one that a fast kernel can shift by instead."""
+    return bias, np.where(multiplier == 0, -1, shift)
+
+
+def _doubled(bias: Ints, multiplier: Ints, shift: Ints) -> tuple[Ints, Ints]:
+    """As tqs_rescale of tqs_arm.h reads them."""
+    return 2 * bias, -1 - _to_the_right(bias, multiplier, shift)[1]
+
+
+def _paired(bias: Ints, multiplier: Ints, shift: Ints) -> tuple[Ints, Ints]:
+    """As tqs_fc_s4_mve reads them: 16 * b0, 16 * b1 + b0."""
+    added = np.zeros_like(bias)
+    added[1::2] = bias[0::2]
+    return 16 * bias + added, _to_the_right(bias, multiplier, shift)[1]
 
 
 def _pad_inputs(codes: Ints, multiple: int) -> Ints:
@@ -182,6 +210,30 @@ def _pack_s4_dsp(codes: Ints) -> Ints:
     return _fields(halfwords, (0, 16))
 
 
+def _chunks(codes: Ints, columns: Callable[[Ints], Ints]) -> Ints:
+    """(R, K) codes in blocks of four rows as tqs_mve_rows.h has them: the half chunk, then chunks of sixteen inputs.
+
+    columns: (R / 4, ROWS, n) codes to the (R / 4, bytes) of n inputs.
+    """
+    inputs = codes.shape[1]
+    half = inputs % 16 if inputs % 16 <= 8 else 0
+    whole = _pad_inputs(codes[:, : inputs - half], 16)
+    parts = [_pad_inputs(codes[:, inputs - half :], 8)] if half else []
+    parts += [whole[:, at : at + 16] for at in range(0, whole.shape[1], 16)]
+    return np.concatenate([columns(part.reshape(-1, ROWS, part.shape[1])) for part in parts], axis=1).reshape(-1)
+
+
+def _pack_s8_mve(codes: Ints) -> Ints:
+    return _chunks(codes, lambda part: part.reshape(part.shape[0], -1)).astype(np.int8)
+
+
+def _pack_s4_mve(codes: Ints) -> Ints:
+    def pairs(part: Ints) -> Ints:
+        return (16 * part[:, 1::2] + part[:, 0::2]).reshape(part.shape[0], -1)
+
+    return _chunks(codes, pairs).astype(np.int8)
+
+
 def _none(_: int) -> int:
     return 0
 
@@ -195,24 +247,39 @@ def _arm(
     width: int,
     families: set[str],
     pack: Callable[[Ints], Ints],
-    most_inputs: int,
-    scratch: Callable[[int], int],
+    most_inputs: int = 0,
+    scratch: Callable[[int], int] = _none,
+    *,
+    c_type: str = "uint32_t",
+    rows: _RowTables = _doubled,
+    limit: int = ACCUMULATOR_LIMIT,
 ) -> DenseKernel:
-    c_type = "int8_t" if pack is _pack_s8_v6m else "uint32_t"
     source = f"kernels/arm/{name}.c"
-    return DenseKernel(name, source, width, frozenset(families), pack, c_type, True, most_inputs, scratch)
+    return DenseKernel(name, source, width, frozenset(families), pack, c_type, rows, limit, most_inputs, scratch)
 
 
-_EVERYWHERE = frozenset({PORTABLE})
+def _portable(name: str, width: int, pack: Callable[[Ints], Ints]) -> DenseKernel:
+    everywhere = frozenset({PORTABLE})
+    return DenseKernel(name, f"kernels/{name}.c", width, everywhere, pack, "int8_t", _as_given, 1 << 31, 0, _none)
+
+
 DENSE_KERNELS = (
-    _arm("tqs_fc_s8_v6m", 8, {"v6m"}, _pack_s8_v6m, 0, _none),
-    _arm("tqs_fc_s8_v7m", 8, {"v7m"}, _pack_s8_v7m, 512, _none),
+    _arm("tqs_fc_s8_v6m", 8, {"v6m"}, _pack_s8_v6m, c_type="int8_t"),
+    _arm("tqs_fc_s8_v7m", 8, {"v7m"}, _pack_s8_v7m, 512),
     _arm("tqs_fc_s8_dsp", 8, {"dsp"}, _pack_s8_dsp, 512, _halfwords),
-    _arm("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, _pack_s4_lanes, 0, _none),
+    _arm("tqs_fc_s8_mve", 8, {"mve"}, _pack_s8_mve, c_type="int8_t", rows=_to_the_right),
+    _arm("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, _pack_s4_lanes),
     _arm("tqs_fc_s4_dsp", 4, {"dsp"}, _pack_s4_dsp, 512, _halfwords),
-    DenseKernel("tqs_fc_s8", "kernels/tqs_fc_s8.c", 8, _EVERYWHERE, pack_s8, "int8_t", False, 0, _none),
-    DenseKernel("tqs_fc_s4", "kernels/tqs_fc_s4.c", 4, _EVERYWHERE, pack_s4, "int8_t", False, 0, _none),
+    _arm("tqs_fc_s4_mve", 4, {"mve"}, _pack_s4_mve, c_type="int8_t", rows=_paired, limit=1 << 26),
+    _portable("tqs_fc_s8", 8, pack_s8),
+    _portable("tqs_fc_s4", 4, pack_s4),
 )
+
+#: (portable kernel of an element-wise operator, family) -> the one that computes the same bits there
+ELEMENTWISE_KERNELS = {
+    **{(name, cores): f"{name}_arm" for name in ("tqs_sum_s8", "tqs_mul_s8") for cores in ("v6m", "v7m", "dsp")},
+    **{(name, "mve"): f"{name}_mve" for name in ("tqs_sum_s8", "tqs_mul_s8", "tqs_lut_s8")},
+}
 
 
 # --- sums in one step -------------------------------------------------------------------------------------------------
@@ -255,6 +322,6 @@ def sum_factors(params: integer.AddParams) -> SumFactors | None:
             continue
         offset = (least + most) // 2
         partial = np.abs(b * b_factor + offset).max()
-        if max(int(np.abs(products + offset).max()), int(partial)) < 1 << 31 and abs(offset) < 1 << 31:
+        if max(int(np.abs(products + offset).max()), int(partial), abs(offset)) < SUM_LIMIT:
             return SumFactors(a_factor, b_factor, offset)
     return None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge_tqs import c_tables16, integer, reduction
 from edge_tqs.c_dense import (
+    ELEMENTWISE_KERNELS,
     PORTABLE,
     SHIFTS,
     constant_codes,
@@ -76,13 +77,14 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
         return Kernel("memcpy", ())
     if op.kind not in _KERNELS:
         raise no_kernel(graph, op)
-    fast = family(core) != PORTABLE
     if op.kind in ("add", "sub") and sum_factors(integer.add_params(graph, op)) is not None:
         name = "tqs_sum_s8"
     else:
         name = _KERNELS[op.kind]
-        fast = fast and op.kind == "mul" and integer.mul_params(graph, op).shift in SHIFTS
-    return Kernel(f"{name}_arm", (f"kernels/arm/{name}_arm.c",)) if fast else Kernel(name, (f"kernels/{name}.c",))
+    fast = ELEMENTWISE_KERNELS.get((name, family(core)))
+    if fast is None or (op.kind == "mul" and integer.mul_params(graph, op).shift not in SHIFTS):
+        return Kernel(name, (f"kernels/{name}.c",))
+    return Kernel(fast, (f"kernels/arm/{fast}.c",))
 
 
 def _wide_kernel(graph: Graph, op: Op) -> Kernel:

@@ -104,6 +104,12 @@ model_options = options(
     click.option(
         "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."
     ),
+    click.option(
+        "--custom-objects",
+        multiple=True,
+        metavar="MODULE:NAME",
+        help="A layer or function of your own that the model holds; may be repeated.",
+    ),
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that score."),
     click.option("--cache/--no-cache", default=True, show_default=True, help="Keep scores by model and settings."),
 )
@@ -230,15 +236,16 @@ def build(
 
 @cli.command()
 @click.argument("build", type=click.Path(path_type=Path))
-@click.option("--port", help="Where the board is: /dev/ttyACM0, socket://host:port, ...")
+@click.option("--port", help="Where the tool finds the board: a serial port, HOST:PORT, a drive, user@host, a probe.")
+@click.option("--tool", help="Another tool than the board's own: gdb, openocd, pyocd, esptool, ssh, ...")
 @as_json
-def flash(build: Path, port: str | None, as_json: bool) -> None:
+def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> None:
     """Write the firmware of BUILD to its board, and verify it there."""
     from edge_tqs import build_dir
     from edge_tqs.flash import flash as run
     from edge_tqs.summary import flash_summary
 
-    result = run(*build_dir.image_of(build), port=port)
+    result = run(*build_dir.image_of(build), port=port, method=tool)
     _print(as_json, *flash_summary(result))
 
 

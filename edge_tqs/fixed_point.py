@@ -62,7 +62,7 @@ def _exp_between_minus_quarter_and_0(a: Raw) -> Raw:
     return 1895147668 + multiply_high(x + tail, 1895147668)
 
 
-def _exp_on_negative_values(a: Raw, integer_bits: int) -> Raw:
+def exp_on_negative_values(a: Raw, integer_bits: int) -> Raw:
     """exp(a), 0 integer bits, for a <= 0 with ``integer_bits`` (at most 5)."""
     quarter = 1 << (31 - integer_bits - 2)
     a_mod_quarter = (a & (quarter - 1)) - quarter
@@ -85,15 +85,19 @@ def _reciprocal_of_half_denominator(a: Raw) -> Raw:
     return x
 
 
+def one_over_one_plus(a: Raw) -> Raw:
+    """1 / (1 + a) with 0 integer bits, for a in [0, 1) with none."""
+    return _multiply_by_power(_reciprocal_of_half_denominator(a), 1)  # halved (2 to 1 integer bits), rescaled to 0
+
+
 def tanh(a: Raw) -> Raw:
     """tanh(a) with 0 integer bits, a with 4."""
-    magnitude_exp = _exp_on_negative_values(-np.abs(a), 5)  # exp(-2|a|): one more integer bit doubles the value
+    magnitude_exp = exp_on_negative_values(-np.abs(a), 5)  # exp(-2|a|): one more integer bit doubles the value
     t = _multiply_by_power(_reciprocal_of_half_denominator(magnitude_exp) - _ONE_F2, 2)
     return np.where(a == 0, 0, np.where(a < 0, -t, t))
 
 
 def logistic(a: Raw) -> Raw:
     """1 / (1 + exp(-a)) with 0 integer bits, a with 4."""
-    x = _reciprocal_of_half_denominator(_exp_on_negative_values(-np.abs(a), 4))
-    positive = _multiply_by_power(x, 1)  # halved (2 to 1 integer bits), then rescaled to 0
+    positive = one_over_one_plus(exp_on_negative_values(-np.abs(a), 4))
     return np.where(a == 0, 1 << 30, np.where(a > 0, positive, _ONE_F0 - positive))

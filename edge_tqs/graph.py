@@ -11,6 +11,11 @@ kind               inputs                  attributes
 fully_connected    x (1,K), w (M,K), b (M) activation: none | relu | relu6
 conv_1d            x (1,W,I), w (O,K,I),   stride, dilation, left, right: int; activation: none | relu | relu6. Gives
                    b (O)                   (1,W',O); left and right zeros are added before and after the window
+depthwise_1d       x (1,W,C), w (C*m,K),    as conv_1d; row c * m + j of w is a filter of channel c. Gives (1,W',C*m)
+                   b (C*m)
+avg_pool_1d,       x (1,W,C)               size, stride: int; padding: valid | same. Gives (1,W',C); samples beyond the
+max_pool_1d                                window are left out, not zeros
+rsqrt              x, positive             (none; 1 / sqrt(x))
 add, sub, mul      a, b of one shape       (none); one of (1,1,C) is repeated over the time of the other, (1,W,C)
 logistic, tanh     x                       (none)
 elu                x                       (none; alpha is 1)
@@ -22,11 +27,16 @@ concat             2 to 10 of one shape    axis: int, 1 or more, the one along w
 mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
 reshape            x                       (none; the output's shape says it)
 transpose          x (1,A,B)               (none); gives (1,B,A)
+function           x                       name: of operators/functions.py, parameters: tuple of float; only in float
+                                           graphs
+lut                x, table (256,)         (none; table[code + 128]; only in integer graphs)
+softmax            x                       beta: float; exp(beta x) over its sum, along the last axis
+batch_matmul       a (1,M,K), b (1,K,N)    transposed: bool, for b (1,N,K); both are activations. Gives (1,M,N)
 quantize           x                       (none; codes to codes of another scale; only in integer graphs)
 =================  ======================  ==========================================================================
 
-The bias of fully_connected and conv_1d may be left out. A dense layer on each sample of a sequence is a conv_1d of one
-tap.
+The bias of fully_connected, conv_1d and depthwise_1d may be left out. A dense layer on each sample of a sequence is a
+conv_1d of one tap.
 """
 
 from __future__ import annotations
@@ -47,7 +57,9 @@ Recurrence = Literal["none", "windowed", "stateful"]
 Array = npt.NDArray[Any]
 
 #: operators with a weight (second input, quantised by rows) and maybe a bias (third)
-WEIGHTED = frozenset({"fully_connected", "conv_1d"})
+WEIGHTED = frozenset({"fully_connected", "conv_1d", "depthwise_1d"})
+#: operators with taps: attributes stride, dilation, left and right
+CONVOLUTIONS = frozenset({"conv_1d", "depthwise_1d"})
 #: tensors that tflite-micro's CONCATENATION takes; more are joined in several steps
 MOST_JOINED = 10
 
@@ -55,6 +67,10 @@ MOST_JOINED = 10
 OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "fully_connected": (2, 3, frozenset({"activation"})),
     "conv_1d": (2, 3, frozenset({"stride", "dilation", "left", "right", "activation"})),
+    "depthwise_1d": (2, 3, frozenset({"stride", "dilation", "left", "right", "activation"})),
+    "avg_pool_1d": (1, 1, frozenset({"size", "stride", "padding"})),
+    "max_pool_1d": (1, 1, frozenset({"size", "stride", "padding"})),
+    "rsqrt": (1, 1, frozenset()),
     "add": (2, 2, frozenset()),
     "sub": (2, 2, frozenset()),
     "mul": (2, 2, frozenset()),
@@ -69,6 +85,10 @@ OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "reshape": (1, 1, frozenset()),
     "transpose": (1, 1, frozenset()),
     "quantize": (1, 1, frozenset()),
+    "function": (1, 1, frozenset({"name", "parameters"})),
+    "lut": (2, 2, frozenset()),
+    "softmax": (1, 1, frozenset({"beta"})),
+    "batch_matmul": (2, 2, frozenset({"transposed"})),
 }
 
 
@@ -122,11 +142,16 @@ class Op:
 
 @dataclass(frozen=True)
 class State:
-    """A recurrent state: ``name`` is its signature name (``<layer>_h``), the other two are tensor names."""
+    """A recurrent state: ``name`` is its signature name (``<layer>_h``), the others are tensor names.
+
+    delays: in a float graph, the activation whose past samples the state holds, so that it is quantised as that; it is
+    computed before anything reads the state. "" for a state of its own.
+    """
 
     name: str
     input: str
     output: str
+    delays: str = ""
 
 
 @dataclass(frozen=True)

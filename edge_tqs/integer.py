@@ -37,6 +37,8 @@ BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
 FIXED_OUTPUTS: dict[str, tuple[float, int]] = {"logistic": (1 / 256, -128), "tanh": (1 / 128, 0)}
 #: operators that move codes without changing them: output quantisation is input quantisation
 MOVING_KINDS = frozenset({"split", "slice", "reshape", "concat", "transpose"})
+#: operators whose output quantisation is input quantisation
+KEEPING_KINDS = MOVING_KINDS | {"avg_pool_1d", "max_pool_1d"}
 
 
 @dataclass(frozen=True)

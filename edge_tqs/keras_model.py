@@ -1,11 +1,7 @@
-"""A Keras 3 ``.keras`` file as a float Graph, compared with Keras itself."""
+"""A model that Keras saved, read by keras_files, as a float Graph that is compared with Keras itself."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,16 +11,30 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_tqs.blocks import rolled_out
 from edge_tqs.errors import CheckError, ModelError, UsageError
-from edge_tqs.graph import Graph, Op, Recurrence
+from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
-from edge_tqs.layers import MERGING, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight, is_over_time
+from edge_tqs.keras_files import SAVE_HINT, KerasFile, file_hash, one_line, open_keras, read_config
+from edge_tqs.layers import (
+    MERGING,
+    READERS,
+    RECURRENT,
+    UNBUILDABLE,
+    GraphBuilder,
+    KerasLayer,
+    Weight,
+    check_wrapper,
+    is_over_time,
+    is_stateful,
+    parts_of,
+    spreads,
+)
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
 from edge_tqs.loaded import LoadedModel
-from edge_tqs.positions import only_needed
-from edge_tqs.system import checked_feedback, read_block
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.streaming import settle
+from edge_tqs.tensorflow_import import quiet
 
 Array = npt.NDArray[Any]
 
@@ -32,9 +42,14 @@ Array = npt.NDArray[Any]
 CHECK_WINDOWS = 16
 #: Largest difference from Keras, relative to 1 + max|y|: float32 rounding, summed over a window.
 TOLERANCE = 1e-4
-SAVE_HINT = "Save the model with Keras 3: model.save('model.keras')."
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
-SUPPORTED = f"Supported layers: {', '.join(name for name in READERS if name != 'InputLayer')}."
+OPS = "ops."
+SUPPORTED = (
+    f"Supported layers: {', '.join(name for name in READERS if name != 'InputLayer' and not name.startswith(OPS))}."
+)
+SUPPORTED_OPS = (
+    f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
+)
+OWN_HINT = "If it is a class of your own, --custom-objects module:NAME lets it be scored and planned."
 
 
 def load(
@@ -44,98 +59,110 @@ def load(
     window: int | None = None,
     feedback: Sequence[int | None] | None = None,
     steps: int | None = None,
+    custom: Sequence[str] = (),
 ) -> LoadedModel:
     """Read a forecaster: Sequential or Functional, input (W, F), output one sample or a block (system.read_block).
 
     recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
-    recurrence "none" whatever is asked. window: W, needed when the model leaves it open; for a stateful model, how
-    many samples are pushed before the first forecast. feedback: for each input the output that becomes it, None for one
-    known ahead; None altogether: in order, inputs beyond the last output known ahead. steps: samples that a flat output
-    holds.
+    recurrence "none", or is streamed (streaming.py) if "stateful" is asked for. window: W, needed when the model leaves
+    it open; for a stateful model, how many samples are pushed before the first forecast. feedback: for each input the
+    output that becomes it, None for one known ahead; None altogether: in order, inputs beyond the last output known
+    ahead. steps: samples that a flat output holds. custom: module:name of each class or function of the user's own.
 
     Raises ModelError (what cannot be read or built), UsageError (window), ToolError (no TensorFlow), CheckError (the
     graph differs from Keras).
     """
     try:
-        _check_file(path)
+        file = _check_file(path, custom)
         with quiet():
-            model = _load_keras(path)
+            model = open_keras(file, custom)
+            found, calls = {layer.name: layer for layer in _operations(model)}, _calls(model)
             layers = [
-                replace(_extract(model.get_layer(name)), inputs=sources) for name, sources in _sorted_layers(model)
+                replace(_extract(found[name]), inputs=sources, call=calls.get(name, {}))
+                for name, sources in _sorted_layers(model)
             ]
             chosen = _choose_recurrence(layers, recurrence)
             _, model_window, channels = _input_shape(model)
-            graph = _build(path.stem, layers, _choose_window(model_window, window, chosen), channels, chosen)
-            graph = _rolled_out(graph, feedback, steps)
+            streamed = chosen == "none" and recurrence == "stateful"
+            size = _choose_window(model_window, None if streamed and model_window else window, chosen)
+            whole = rolled_out(_build(path.stem, layers, size, channels, chosen), feedback, steps)
+            graph, notes = settle(whole, window, streamed)
             largest = _compare(model, graph)
     except (ModelError, CheckError) as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error.__cause__
     return LoadedModel(
         graph,
         largest,
-        hashlib.sha256(path.read_bytes()).hexdigest(),
-        sum(weight.data.size for layer in layers for weight in layer.weights.values()),
+        file_hash(path),
+        sum(layer.parameters for layer in layers),
         tuple(_describe(layer) for layer in layers),
+        notes,
     )
 
 
-def _check_zip(path: Path) -> Any:
-    """The model's config in a .keras file. Raises ModelError for anything else, before TensorFlow is imported."""
-    if not path.exists():
-        raise ModelError("there is no such file", hint="Check the path of the .keras file.")
-    if path.is_dir():
-        raise ModelError("is a directory, not a .keras file", hint=SAVE_HINT)
-    try:
-        with path.open("rb") as file:
-            if file.read(8) == b"\x89HDF\r\n\x1a\n":
-                raise ModelError("is an HDF5 file, the format of Keras 2", hint=f"Load it in Keras. {SAVE_HINT}")
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
-    except (OSError, ValueError, LookupError, RuntimeError, *ZIP_ERRORS) as error:
-        raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
-
-
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
     """Refuse by what the file says, before TensorFlow is imported: at once, and with the layer's name."""
-    model = _check_zip(path)
+    file = read_config(path)
+    own = {name.partition(":")[2] for name in custom}
     try:
-        kind, items = model["class_name"], model["config"].get("layers")
-        layers = [(item["class_name"], item.get("registered_name"), dict(item["config"])) for item in items or ()]
+        kind, items = file.config["class_name"], file.config["config"].get("layers")
+        layers = [(_kind(item), item.get("registered_name"), dict(item["config"])) for item in items or ()]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
+        raise ModelError(f"is not a Keras 3 .keras file ({one_line(error)})", hint=SAVE_HINT) from error
     if kind not in ("Sequential", "Functional", "Model") or not layers:
         raise ModelError(f"is a model of class {kind}", hint="Supported: Sequential and Functional.")
     for name, registered, config in layers:
         layer = KerasLayer(str(config.get("name", "?")), name, config, {})
-        if name not in READERS or registered is not None:
+        if name.rpartition(">")[2] in own or (registered or "").rpartition(">")[2] in own:
+            raise layer.refuse(
+                "a class of your own can be scored and planned, not built: its code is not known to edge-tqs",
+                hint=f"Build it from the layers of Keras. {SUPPORTED}",
+            )
+        if name in UNBUILDABLE and registered is None:
+            why, hint = UNBUILDABLE[name]
+            raise layer.refuse(why, hint=hint)
+        if name.startswith(OPS) and name not in READERS:
+            raise layer.refuse("this operation is not supported", hint=SUPPORTED_OPS)
+        if name not in READERS or (registered is not None and not name.startswith(OPS)):
             others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
             more = f"; nor are {', '.join(others)}" if others else ""
-            raise layer.refuse(f"this layer is not supported{more}", hint=SUPPORTED)
-        if name in RECURRENT:
-            check_gates(layer)
-        else:
-            check_activation(layer, config.get("activation"))
+            raise layer.refuse(
+                f"this layer is not supported{more}",
+                hint=f"{SUPPORTED} {OWN_HINT.replace('NAME', name.rpartition('>')[2])}",
+            )
+        check_wrapper(layer)
+        for part in parts_of(layer) or (layer,):
+            if part.kind in RECURRENT:
+                check_gates(part)
+            else:
+                check_activation(part, part.config.get("activation"))
+    return file
 
 
-def load_keras(path: Path) -> Any:
-    """The Keras model itself, for what needs no graph. Raises ModelError, naming the file; ToolError."""
+def _kind(item: Any) -> str:
+    """A layer's class; of keras.ops with "ops." before it, for some layers have the same names."""
+    return (OPS if str(item.get("module")).startswith("keras.src.ops.") else "") + str(item["class_name"])
+
+
+def _operations(model: Any) -> list[Any]:
+    """The layers of a model, and what of keras.ops stands between them."""
+    return list(getattr(model, "operations", None) or model.layers)
+
+
+def _calls(model: Any) -> dict[str, Any]:
+    """How a functional model calls each of its layers: the first time, for there is no other."""
+    items = model.get_config()["layers"]
+    return {item["config"]["name"]: item["inbound_nodes"][0] for item in items if item.get("inbound_nodes")}
+
+
+def load_keras(path: Path, custom: Sequence[str] = ()) -> Any:
+    """The Keras model itself, for what needs no graph. Raises ModelError, naming the file; UsageError; ToolError."""
     try:
-        _check_zip(path)
+        file = read_config(path)
         with quiet():
-            return _load_keras(path)
+            return open_keras(file, custom)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", hint=error.hint) from error.__cause__
-
-
-def _load_keras(path: Path) -> Any:
-    keras = import_tensorflow().keras
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
-        raise ModelError(
-            f"Keras {keras.__version__} cannot load it: {_one_line(error)}",
-            hint=f"The file is damaged or comes from Keras 2: then rebuild the model in Keras 3. {SAVE_HINT}",
-        ) from error
 
 
 def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
@@ -156,7 +183,7 @@ def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
             raise ModelError(f"has {count} {what}", hint=hint)
     inputs: dict[str, tuple[str, ...]] = {}
     for item in config["layers"]:
-        name, kind, nodes = item["config"]["name"], item["class_name"], item["inbound_nodes"]
+        name, kind, nodes = item["config"]["name"], _kind(item), item["inbound_nodes"]
         if kind == "InputLayer":
             inputs[name] = ()
             continue
@@ -166,20 +193,26 @@ def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
                 hint="Give each place a layer of its own.",
             )
         inputs[name] = tuple(_sources(nodes[0]))
-        if len(inputs[name]) != 1 and kind not in MERGING:
+        if len(inputs[name]) != 1 and kind not in MERGING | RECURRENT:
             raise ModelError(
                 f"layer {name} ({kind}) is applied to {len(inputs[name])} values, which is not supported",
-                hint=f"Layers of several inputs: {', '.join(sorted(MERGING))}.",
+                hint=f"Layers of several inputs: {', '.join(sorted(k for k in MERGING if not k.startswith(OPS)))}.",
             )
     ordered: dict[str, tuple[str, ...]] = {}
+    output = _first_entry(config["output_layers"])
+    if output[2]:
+        raise ModelError(
+            f"its output is output {output[2]} of layer {output[0]}, a state",
+            hint="Forecast from the layer's first output, or put a Dense layer behind the state.",
+        )
     pending = [next(_ends(config["output_layers"]))]
     while pending:
-        missing = [source for source in inputs[pending[-1]] if source not in ordered]
+        missing = [source for source in map(_layer_of, inputs[pending[-1]]) if source not in ordered]
         if missing:
             pending.append(missing[0])
         else:
             name = pending.pop()
-            ordered[name] = tuple(source if inputs[source] else "" for source in inputs[name])
+            ordered[name] = tuple(source if inputs[_layer_of(source)] else "" for source in inputs[name])
     return [(name, sources) for name, sources in ordered.items() if inputs[name]]
 
 
@@ -192,10 +225,21 @@ def _ends(entry: Any) -> Iterator[str]:
             yield from _ends(item)
 
 
+def _first_entry(entry: Any) -> tuple[str, int, int]:
+    """[layer, node, tensor], the only one in ``output_layers``."""
+    return tuple(entry) if isinstance(entry[0], str) else _first_entry(entry[0])
+
+
+def _layer_of(source: str) -> str:
+    """The layer that a source names: "<layer>", or "<layer>/<number of its output>" (Keras allows no / in a name)."""
+    return source.partition("/")[0]
+
+
 def _sources(node: Any) -> Iterator[str]:
-    """Names of the layers whose outputs a node reads."""
+    """The outputs that a node reads: a layer's name, with /<number> for an output after the first."""
     if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
-        yield node["config"]["keras_history"][0]
+        name, _, output = node["config"]["keras_history"]
+        yield f"{name}/{output}" if output else name
     elif isinstance(node, dict | list | tuple):
         for item in node.values() if isinstance(node, dict) else node:
             yield from _sources(item)
@@ -203,15 +247,38 @@ def _sources(node: Any) -> Iterator[str]:
 
 def _extract(layer: Any) -> KerasLayer:
     weights: dict[str, Weight] = {}
-    plain = KerasLayer(layer.name, type(layer).__name__, layer.get_config(), weights, ranks=_ranks(layer))
-    for variable in layer.weights:
+    kind = _kind({"module": type(layer).__module__, "class_name": type(layer).__name__})
+    plain = KerasLayer(layer.name, kind, layer.get_config(), weights, ranks=_ranks(layer))
+    own = getattr(layer, "weights", ())
+    names = Counter(variable.name for variable in own)
+    for variable in own:
         if str(variable.dtype) != "float32" or layer.compute_dtype != "float32":
             raise plain.refuse(
                 f"{variable.name} is {variable.dtype}, computed in {layer.compute_dtype}",
                 hint="Save the model with the dtype policy float32.",
             )
-        weights[variable.name] = Weight(variable.path, np.array(variable.numpy()))
-    return plain
+        unique = names[variable.name] == 1
+        name = variable.name if unique else "/".join(variable.path.split("/")[-2:])  # of a layer made of layers
+        weights[name] = Weight(variable.path, np.array(variable.numpy()))
+    parts = parts_of(plain)
+    if not parts:
+        return plain
+    held = [_weights_of(inner) for inner in _inner_layers(layer)]
+    filled = tuple(replace(part, weights=own) for part, own in zip(parts, held, strict=True))
+    return replace(plain, weights={}, parts=filled)
+
+
+def _inner_layers(layer: Any) -> list[Any]:
+    """The Keras layers or cells that a wrapper holds, in the order of ``parts_of``."""
+    if hasattr(layer, "forward_layer"):
+        return [layer.forward_layer, layer.backward_layer]
+    if hasattr(layer, "cell"):
+        return list(getattr(layer.cell, "cells", [layer.cell]))
+    return [layer.layer]
+
+
+def _weights_of(layer: Any) -> dict[str, Weight]:
+    return {variable.name: Weight(variable.path, np.array(variable.numpy())) for variable in layer.weights}
 
 
 def _ranks(layer: Any) -> tuple[int, ...]:
@@ -224,11 +291,11 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
     recurrent = [layer for layer in layers if layer.kind in RECURRENT]
     if not recurrent:
         return "none"
-    stateful = [bool(layer.config["stateful"]) for layer in recurrent]
+    stateful = [is_stateful(layer) for layer in recurrent]
     if wanted == "auto" and len(set(stateful)) > 1:
         raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
     carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
-    over_time = next(filter(is_over_time, layers), None)
+    over_time = next(filter(is_over_time, layers), None) or _spread_within(layers)
     if over_time is None:
         return "stateful" if carried else "windowed"
     if carried:
@@ -237,6 +304,14 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
             hint="Use the model as windowed, or take this layer out.",
         )
     return "none"
+
+
+def _spread_within(layers: list[KerasLayer]) -> KerasLayer | None:
+    """A layer that makes a sequence of a flat value before another one that steps over it or joins it with others."""
+    for index, layer in enumerate(layers):
+        if spreads(layer) and any(later.kind in RECURRENT | MERGING for later in layers[index + 1 :]):
+            return layer
+    return None
 
 
 def _input_shape(model: Any) -> tuple[int | None, int | None, int]:
@@ -268,46 +343,17 @@ def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recu
     values = {"": builder.value}
     for index, layer in enumerate(layers):
         builder.inputs = tuple(values[source] for source in layer.inputs)
-        builder.value = builder.inputs[0]
+        builder.value, builder.outputs = builder.inputs[0], ()
         READERS[layer.kind](replace(layer, last_recurrent=index == last), builder)
         values[layer.name] = builder.value
+        outputs: tuple[str, ...] = builder.outputs
+        values |= {f"{layer.name}/{number}": output for number, output in enumerate(outputs)}
         if readers[layer.name] > 1:
             builder.shared.add(builder.value)
     graph = builder.finish()
     if not graph.weights():
         raise ModelError("it has no weights to quantise", hint=SUPPORTED)
     return graph
-
-
-def _rolled_out(graph: Graph, feedback: Sequence[int | None] | None, steps: int | None) -> Graph:
-    """``graph``, whose output is as the last layer left it, with what its values are and what becomes of them."""
-    forecast = graph.forecast
-    made, outputs = read_block(
-        graph.tensors[graph.output].shape[1:], forecast.window, forecast.channels, feedback, steps
-    )
-    sources = checked_feedback(graph.name, feedback, forecast.channels, outputs)
-    forecast = replace(forecast, feedback=sources, steps=made, outputs=outputs)
-    forecast.check(graph.name, graph.tensors[graph.output].size)
-    return only_needed(replace(_flat_output(graph), forecast=forecast).check())
-
-
-def _flat_output(graph: Graph) -> Graph:
-    """``graph`` with its output as (1, values): without a reshape that only gave it another shape, or with one more."""
-    output = graph.tensors[graph.output]
-    flat = (1, output.size)
-    if output.shape == flat:
-        return graph
-    maker = next((op for op in graph.ops if graph.output in op.outputs), None)
-    read = {name for op in graph.ops for name in op.inputs} | {state.output for state in graph.states}
-    if maker is not None and maker.kind == "reshape" and graph.output not in read:
-        before = graph.tensors[maker.inputs[0]]
-        if before.shape == flat and before.data is None:
-            tensors = {name: tensor for name, tensor in graph.tensors.items() if name != graph.output}
-            ops = tuple(op for op in graph.ops if op is not maker)
-            return replace(graph, tensors=tensors, ops=ops, output=before.name)
-    name = f"{graph.output}/samples"
-    tensors = {**graph.tensors, name: replace(output, name=name, shape=flat, group="")}
-    return replace(graph, tensors=tensors, ops=(*graph.ops, Op("reshape", (graph.output,), (name,))), output=name)
 
 
 def _compare(model: Any, graph: Graph) -> float:
@@ -354,12 +400,10 @@ def _reset(model: Any) -> None:
 
 
 def _describe(layer: KerasLayer) -> str:
-    units = f"({layer.config['units']})" if "units" in layer.config else ""
-    count = sum(weight.data.size for weight in layer.weights.values())
-    return f"{layer.name}: {layer.kind}{units}" + (f", {count:,} parameters" if count else "")
+    inside = f" of {' and '.join(_titled(part) for part in layer.parts)}" if layer.parts else ""
+    count = layer.parameters
+    return f"{layer.name}: {_titled(layer)}{inside}" + (f", {count:,} parameters" if count else "")
 
 
-def _one_line(error: Exception) -> str:
-    """The innermost thing that a foreign exception says, short enough for one line."""
-    text = " ".join(str(error).split("Exception encountered:")[-1].split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:197]}..."
+def _titled(layer: KerasLayer) -> str:
+    return f"{layer.kind}({layer.config['units']})" if "units" in layer.config else layer.kind

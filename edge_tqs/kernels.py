@@ -44,6 +44,8 @@ _HYBRID = "float activations with integer weights are refused"
 _MICRO_INT4 = "FULLY_CONNECTED takes int4 weights per tensor only, CONV_2D is needed"
 _WRONG = "it computes int16 activations with int4 weights wrongly and reports no error"
 _REFUSED_16X4 = "int16 activations with int4 weights are refused"
+#: (activation, weight) -> {runtime: reason}
+_DEPTHWISE = {("int16", "int4"): {"litert": _WRONG, "tflite-runtime": _WRONG, "tflm": _REFUSED_16X4}}
 _NO_ELU = "ELU takes int8 or float activations"
 
 _ELEMENTWISE = (
@@ -63,6 +65,12 @@ TABLE: dict[Kernel, dict[str, str]] = {
     Kernel("conv_2d", "int8", "int4", "per_tensor"): {"c": _NO_CONVOLUTION},
     **{
         Kernel("conv_1d", activation, weight, granularity): _FLATBUFFER
+        for activation in ("int8", "int16")
+        for weight in ("int8", "int4")
+        for granularity in ("per_channel", "per_tensor")
+    },
+    **{
+        Kernel("depthwise_1d", activation, weight, granularity): dict(_DEPTHWISE.get((activation, weight), {}))
         for activation in ("int8", "int16")
         for weight in ("int8", "int4")
         for granularity in ("per_channel", "per_tensor")
@@ -113,6 +121,9 @@ def emitted(graph: Graph, op: Op, runtime: str) -> tuple[Kernel, ...]:
     if op.kind == "conv_1d" and runtime != "c":
         made = (Kernel("reshape", activation), Kernel("pad", activation))
         return *made, Kernel("conv_2d", activation, weight.dtype, granularity)
+    if op.kind == "depthwise_1d":
+        pad = () if runtime == "c" else (Kernel("reshape", activation), Kernel("pad", activation))
+        return *pad, Kernel(op.kind, activation, weight.dtype, granularity)
     if weight.dtype == "int4" and activation == "int8" and runtime != "c":
         return Kernel("reshape", activation), Kernel("conv_2d", activation, weight.dtype, granularity)
     return (Kernel(op.kind, activation, weight.dtype, granularity),)

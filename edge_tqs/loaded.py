@@ -13,7 +13,7 @@ class LoadedModel:
 
     graph: float32, checked. float_vs_keras_max_abs: largest difference of a one-step forecast from Keras, or from
     LiteRT for a TensorFlow Lite file, in the model's units. source_hash: SHA-256 of the file, hex. parameters: how
-    many trained values. layers: one line each, for printing.
+    many trained values. layers: one line each, for printing. notes: sentences for the reader of a build.
     """
 
     graph: Graph
@@ -21,3 +21,4 @@ class LoadedModel:
     source_hash: str
     parameters: int
     layers: tuple[str, ...]
+    notes: tuple[str, ...] = ()

@@ -242,8 +242,24 @@ class _Planner:
         part = self.parts[old]
         if self._dies(part, index):
             reads = [self.parts[name] for name in op.inputs if name in self.parts and self.parts[name].overlaps(part)]
-            return all(op.kind in IN_PLACE and read == part for read in reads)
+            return all(op.kind in IN_PLACE and read == part for read in reads) or self._moves_down(op, part)
         return False
+
+    def _moves_down(self, op: Op, part: _Part) -> bool:
+        """Whether ``op`` is a concat of one block whose pieces of ``part`` lie where they go to, or behind it.
+
+        Moved one after the other, from the first on, no piece is written over before it is moved: a delay line, which
+        drops its oldest sample and takes the newest, is moved within its state.
+        """
+        if op.kind != "concat" or math.prod(self.graph.tensors[op.outputs[0]].shape[: op.attrs["axis"]]) != 1:
+            return False
+        target = part.offset
+        for name in op.inputs:
+            piece = self.parts.get(name)
+            if piece is not None and piece.overlaps(part) and piece.offset < target:
+                return False
+            target += self._bytes(name)
+        return True
 
     def _dies(self, part: _Part, index: int) -> bool:
         """Whether nothing reads ``part`` after operator ``index``."""

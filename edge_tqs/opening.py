@@ -15,6 +15,7 @@ from typing import Literal
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.graph_system import graph_system
+from edge_tqs.keras_files import file_hash
 from edge_tqs.keras_model import load, load_keras
 from edge_tqs.keras_system import keras_system
 from edge_tqs.loaded import LoadedModel
@@ -55,9 +56,12 @@ def open_model(
     window: int | None = None,
     feedback: Sequence[int | None] | None = None,
     steps: int | None = None,
+    custom: tuple[str, ...] = (),
 ) -> Opened:
-    """Open a .keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i. steps: samples
-    that a flat output holds.
+    """Open a file of Keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
+
+    steps: samples that a flat output holds. custom: module:name of each class or function of the user's own that a
+    Keras model holds.
 
     Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
     CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
@@ -66,15 +70,18 @@ def open_model(
         return _open_tflite(path, recurrence, window, tuple(feedback) if feedback is not None else None, steps)
     refusal: ModelError
     try:
-        return opened_graph(load(path, recurrence=recurrence, window=window, feedback=feedback, steps=steps))
+        return opened_graph(
+            load(path, recurrence=recurrence, window=window, feedback=feedback, steps=steps, custom=custom)
+        )
     except ModelError as error:
         refusal = error
     try:
-        opener = partial(_keras_file_system, path, tuple(feedback) if feedback is not None else None, steps)
+        sources = tuple(feedback) if feedback is not None else None
+        opener = partial(_keras_file_system, path, sources, steps, custom)
         system = opener()
     except ModelError as error:
-        raise refusal from error
-    return Opened(system, opener, file_hash(path), None, refusal)
+        raise (error if custom else refusal) from error
+    return Opened(system, opener, file_hash(path, custom), None, refusal)
 
 
 def opened_graph(loaded: LoadedModel) -> Opened:
@@ -83,13 +90,10 @@ def opened_graph(loaded: LoadedModel) -> Opened:
     return Opened(opener(), opener, loaded.source_hash, loaded)
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _keras_file_system(path: Path, feedback: tuple[int | None, ...] | None, steps: int | None) -> System:
-    return keras_system(load_keras(path), feedback, steps)
+def _keras_file_system(
+    path: Path, feedback: tuple[int | None, ...] | None, steps: int | None, custom: tuple[str, ...]
+) -> System:
+    return keras_system(load_keras(path, custom), feedback, steps)
 
 
 def _open_tflite(

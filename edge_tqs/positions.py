@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_tqs.graph import Graph, Op, Tensor
+from edge_tqs.graph import CONVOLUTIONS, Graph, Op, Tensor
 from edge_tqs.operators import OPERATORS
 
 #: Operators that work on each sample by itself; those with two inputs may repeat a (1, 1, C) over time.
@@ -79,7 +79,8 @@ def _over_time(graph: Graph, name: str) -> bool:
 def _by_sample(graph: Graph, op: Op) -> bool:
     """Whether some samples of the output can be computed without the others."""
     over_channels = op.kind in ("slice", "concat") and op.attrs["axis"] == 2
-    over_time = op.kind == "conv_1d" or (op.kind == "slice" and op.attrs["axis"] == 1)
+    moves_over_time = op.kind in CONVOLUTIONS or (op.kind == "slice" and op.attrs["axis"] == 1)
+    over_time = moves_over_time and _over_time(graph, op.inputs[0])  # not a constant: the zero state of a layer
     return _over_time(graph, op.outputs[0]) and (op.kind in BY_SAMPLE or over_channels or over_time)
 
 
@@ -101,7 +102,7 @@ def _needed(graph: Graph) -> dict[str, Samples] | None:
             if not read:
                 return None
             wanted[name] |= read
-            if op.kind == "conv_1d" and narrow:
+            if op.kind in CONVOLUTIONS and narrow:
                 steps[name] |= set(_strides(graph, op, samples[out]))
     samples[graph.input] = full[graph.input]
     return samples
@@ -117,9 +118,11 @@ def _strides(graph: Graph, op: Op, out: Samples) -> list[int]:
 def _reads(graph: Graph, op: Op, name: str, out: Samples) -> Iterable[int]:
     """The samples of ``name`` that ``op`` reads to give the samples ``out`` of its output."""
     length = _length(graph, name)
+    if op.kind == "batch_matmul" and name == op.inputs[1]:
+        return range(length)
     if op.kind == "slice" and op.attrs["axis"] == 1:
         return [op.attrs["begin"] + position for position in out.positions()]
-    if op.kind == "conv_1d":
+    if op.kind in CONVOLUTIONS:
         stride, dilation, left = (op.attrs[key] for key in ("stride", "dilation", "left"))
         taps = graph.tensors[op.inputs[1]].shape[1]
         read = {p * stride - left + k * dilation for p in out.positions() for k in range(taps)}
@@ -153,13 +156,15 @@ class _Rewriting:
             self._add(replace(op, inputs=tuple(self._whole(name) for name in op.inputs)))
             return
         samples = self._needed[out]
-        if op.kind == "conv_1d":
+        if op.kind in CONVOLUTIONS:
             self._convolve(op, samples)
         elif op.kind == "slice" and op.attrs["axis"] == 1:
             self._choose(op.inputs[0], replace(samples, first=samples.first + op.attrs["begin"]), out)
         else:
             length = _length(self._old, out)
-            inputs = tuple(self._sampled(name, samples, length) for name in op.inputs)
+            whole = op.inputs[1:] if op.kind == "batch_matmul" else ()  # its rows meet all of the other operand
+            sampled = op.inputs[: len(op.inputs) - len(whole)]
+            inputs = (*(self._sampled(name, samples, length) for name in sampled), *map(self._whole, whole))
             self._add(replace(op, inputs=inputs), samples.count)
 
     def _sampled(self, name: str, samples: Samples, length: int) -> str:

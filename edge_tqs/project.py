@@ -65,7 +65,8 @@ class Project:
     """edge-tqs.toml, checked. Paths are resolved against its directory.
 
     scaling: "standard" (mean and deviation of the training part), "none" (the CSV is in the model's units already), or
-    given. budget_bytes: None takes the default. activations: None takes the board's.
+    given. budget_bytes: None takes the default. activations: None takes the board's. custom_objects: module:name of
+    each class or function of the user's own in the model.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Project:
     budget_bytes: int | None
     validate: ValidateSettings
     activations: Literal["int8", "int16"] | None = None
+    custom_objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +140,7 @@ def load_project(path: Path) -> Project:
             max_rmse_vs_float=None if limit is None else float(limit),
         ),
         activations=given.get("plan", "activations", None),
+        custom_objects=tuple(given.get("model", "custom_objects", ())),
     )
 
 
@@ -305,11 +308,11 @@ def _is_numbers(value: Any) -> bool:
 _Rule = tuple[Callable[[Any], bool], str]
 _COUNT: _Rule = (_is_count, "a whole number of 1 or more")
 _TEXT: _Rule = (_is_text, "text")
-_NAMES: _Rule = (_is_names, "a list of different column names")
+_NAMES: _Rule = (_is_names, "a list of different names")
 
 #: table -> key -> (what is allowed, in words)
 _SCHEMA: dict[str, dict[str, _Rule]] = {
-    "model": {"path": _TEXT},
+    "model": {"path": _TEXT, "custom_objects": _NAMES},
     "forecast": {
         "window": _COUNT,
         "horizon": _COUNT,

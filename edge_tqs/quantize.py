@@ -20,6 +20,7 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
     HIGH,
+    KEEPING_KINDS,
     LEAST_SPAN,
     LOW,
     MOVING_KINDS,
@@ -28,7 +29,7 @@ from edge_tqs.integer import (
     quantize_bias,
     quantize_weight,
 )
-from edge_tqs.operators import OPERATORS
+from edge_tqs.operators import OPERATORS, function
 
 #: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
@@ -82,8 +83,11 @@ def quantize(
     pinned, families = _pin(graph, scheme)
     for op in pinned.ops:
         if op.kind in scheme.refused:
+            known = OPERATORS.get(op.kind)
+            reason = "no runtime computes it" if known is None else known.refused[activations]["c"]
             raise ModelError(
-                f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with {activations} activations",
+                f"{graph.name}: {op.attrs.get('name', op.kind)} (to {op.outputs[0]}) with {activations} activations "
+                f"cannot be built: {reason}",
                 hint="Use int8 activations, or another activation function in this layer.",
             )
     quants = _activation_quants(pinned, families, ranges, scheme)
@@ -139,23 +143,26 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
     """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it.
 
     What is concatenated must be of one family. An input of another family is copied first, unless nothing else reads
-    it and its family is its own: then it takes the result's. ``families`` are those of roots so far. Also returns the
-    copies: (index of the operator, input) -> name.
+    it and its family is its own: then it takes the result's. ``families`` are those of roots so far. A delay line
+    carries the codes of what it delays. Also returns the copies: (index of the operator, input) -> name.
     """
+    delays = {state.input: state.delays for state in graph.states if state.delays}
     roots = {name: name for name in graph.tensors}
     copies: dict[tuple[int, str], str] = {}
     readers = Counter(name for op in graph.ops for name in set(op.inputs))
     readers.update([graph.output, *(state.output for state in graph.states)])
     for index, op in enumerate(graph.ops):
-        if op.kind not in MOVING_KINDS:
+        if op.kind not in KEEPING_KINDS:
             continue
+        roots |= {name: roots[delays[name]] for name in op.inputs if name in delays}
         kept = {families.get(roots[name], ("free", roots[name])) for name in op.inputs}
         if len(kept) == 1:
             roots |= dict.fromkeys(op.outputs, roots[op.inputs[0]])
             continue
         for name in dict.fromkeys(op.inputs):
             if roots[name] == name and name not in families and readers[name] == 1:
-                roots[name] = op.outputs[0]
+                # and so does what was moved into it before, as the parts of a concatenation within one
+                roots |= {moved: op.outputs[0] for moved, root in roots.items() if root == name}
             else:
                 copies[index, name] = _free_name(graph.tensors, f"{name}/{op.outputs[0]}", index)
     return roots, copies
@@ -170,7 +177,7 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
     new tensor is added.
     """
     families: dict[str, Family] = {graph.input: ("loop", "")}
-    families |= {state.input: ("state", state.name) for state in graph.states}
+    families |= {state.input: ("state", state.name) for state in graph.states if not state.delays}
     families |= {name: ("group", tensor.group) for name, tensor in graph.tensors.items() if tensor.group}
     families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in scheme.fixed_outputs}
     roots, copies = _roots(graph, families)
@@ -194,7 +201,11 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
         roots[copy], families[copy] = copy, family
         return copy
 
-    states = tuple(replace(s, output=settle(s.output, ("state", s.name), s.name)) for s in graph.states)
+    # A delay line is of one family already. What it delays is of no more interest: the graph has its quantisation.
+    states = tuple(
+        replace(s, output=s.output if s.delays else settle(s.output, ("state", s.name), s.name), delays="")
+        for s in graph.states
+    )
     output = settle(graph.output, ("loop", ""), "y")
     pinned = replace(graph, tensors=tensors, ops=tuple(ops), states=states, output=output)
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
@@ -299,6 +310,8 @@ def _with_constants(
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
     if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
         return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
+    if op.kind == "function":
+        return _looked_up(graph, tensors, index, op)
     if op.kind not in WEIGHTED:
         return op
     input_quant = tensors[op.inputs[0]].quant
@@ -309,13 +322,26 @@ def _with_constants(
     width = widths[source]
     floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
     codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
-    dtype: DType = "int8" if width == 8 else "int4"
+    # Beside int16 activations every runtime computes int4 depthwise weights wrongly or refuses them: such codes have
+    # 4 bits, and a byte each. What that costs is in sizes, so a plan within a budget has no reason to ask for it.
+    in_bytes = width == 8 or (op.kind == "depthwise_1d" and scheme.bias_type == "int64")
+    dtype: DType = "int8" if in_bytes else "int4"
     made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
     if bias is not None:
         bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
         bias_codes = quantize_bias(_data(bias), bias_scale).astype(scheme.bias_type)
         made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source))
     return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
+
+
+def _looked_up(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op) -> Op:
+    """A function as the lookup in a table of its codes; equal tables are one."""
+    source, out = tensors[op.inputs[0]].quant, tensors[op.outputs[0]].quant
+    assert source is not None
+    assert out is not None
+    name = "_".join([op.attrs["name"], *(f"{value:g}" for value in op.attrs["parameters"])])
+    made = Tensor(f"table/{name}", (256,), "int8", function.table(graph, op, source, out), out)
+    return Op("lut", (op.inputs[0], _add_constant(tensors, made, index)), op.outputs)
 
 
 def _add_constant(tensors: dict[str, Tensor], made: Tensor, index: int) -> str:

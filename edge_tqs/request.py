@@ -58,6 +58,7 @@ def model_request(
     workers: int = 1,
     cache: bool = True,
     activations: Activations | None = None,
+    custom_objects: tuple[str, ...] = (),
 ) -> ModelRequest:
     """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
     if project is None:
@@ -85,6 +86,7 @@ def model_request(
         workers=workers,
         cache=default_root() if cache else None,
         activations=activations or project.activations,
+        custom_objects=custom_objects or project.custom_objects,
     )
 
 

@@ -17,6 +17,19 @@ def conv_length(length: int, taps: int, attrs: Mapping[str, Any]) -> int:
     return int((length + attrs["left"] + attrs["right"] - reach - 1) // attrs["stride"] + 1)
 
 
+def pool_length(length: int, attrs: Mapping[str, Any]) -> int:
+    """Samples that a pooling gives for ``length`` samples; below 1 where there are too few."""
+    size = 1 if attrs["padding"] == "same" else attrs["size"]
+    return int((length - size) // attrs["stride"] + 1)
+
+
+def pool_left(length: int, attrs: Mapping[str, Any]) -> int:
+    """Places before the window that the first output sample of a pooling covers, as TensorFlow splits "same"."""
+    if attrs["padding"] == "valid":
+        return 0
+    return int(max(0, (pool_length(length, attrs) - 1) * attrs["stride"] + attrs["size"] - length) // 2)
+
+
 def fit(kind: str, attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
     """Whether an operator ``kind`` makes ``outputs`` of ``inputs``. A kind without a rule keeps its input's shape."""
     rule = _RULES.get(kind, _same)
@@ -46,6 +59,23 @@ def _conv_1d(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequenc
     good = x[0] == 1 and x[2] == channels and min(attrs["left"], attrs["right"]) >= 0
     good = good and outputs == [(1, conv_length(x[1], taps, attrs), rows)]
     return good and (len(inputs) == 2 or inputs[2] == (rows,))
+
+
+def _depthwise_1d(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    x, weight = inputs[:2]
+    if len(x) != 3 or len(weight) != 2 or attrs["stride"] < 1 or attrs["dilation"] < 1:
+        return False
+    rows, taps = weight
+    good = x[0] == 1 and rows % x[2] == 0 and min(attrs["left"], attrs["right"]) >= 0
+    good = good and outputs == [(1, conv_length(x[1], taps, attrs), rows)]
+    return good and (len(inputs) == 2 or inputs[2] == (rows,))
+
+
+def _pool_1d(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    x = inputs[0]
+    if len(x) != 3 or min(attrs["size"], attrs["stride"]) < 1 or attrs["padding"] not in ("valid", "same"):
+        return False
+    return outputs == [(x[0], pool_length(x[1], attrs), x[2])]
 
 
 def _binary(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
@@ -89,9 +119,24 @@ def _transpose(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Seque
     return len(x) == 3 and outputs == [(x[0], x[2], x[1])]
 
 
+def _lut(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    return inputs[1] == (256,) and outputs == [inputs[0]]
+
+
+def _batch_matmul(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    a, b = inputs
+    if len(a) != 3 or len(b) != 3 or a[0] != 1 or b[0] != 1:
+        return False
+    inner, columns = (b[2], b[1]) if attrs["transposed"] else (b[1], b[2])
+    return a[2] == inner and outputs == [(1, a[1], columns)]
+
+
 _RULES: dict[str, Rule] = {
     "fully_connected": _fully_connected,
     "conv_1d": _conv_1d,
+    "depthwise_1d": _depthwise_1d,
+    "avg_pool_1d": _pool_1d,
+    "max_pool_1d": _pool_1d,
     "add": _binary,
     "sub": _binary,
     "mul": _binary,
@@ -101,4 +146,6 @@ _RULES: dict[str, Rule] = {
     "mean": _mean,
     "reshape": _reshape,
     "transpose": _transpose,
+    "lut": _lut,
+    "batch_matmul": _batch_matmul,
 }

@@ -9,6 +9,7 @@ sequence that is the model's input needs a RESHAPE. docs/format.md names the ten
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -85,6 +86,9 @@ class _Lowering:
         self.tensors: list[Any] = []
         self.index_of: dict[str, int] = {}
         self.operators: list[Any] = []
+        self.types: dict[Any, int] = {
+            dtype: getattr(self.schema.TensorType, name) for dtype, name in TENSOR_TYPES.items()
+        }
 
     def model(self, metadata: bytes) -> Any:
         graph, s = self.graph, self.schema
@@ -92,8 +96,11 @@ class _Lowering:
         outputs = (graph.output, *(state.output for state in graph.states))
         used = {*inputs, *outputs, *(name for op in graph.ops for name in (*op.inputs, *op.outputs))}
         convolved = {op.inputs[1] for op in graph.ops if self._is_int4(op)}
+        depthwise = {op.inputs[1] for op in graph.ops if op.kind == "depthwise_1d"}
         for name, tensor in graph.tensors.items():
-            if name in used:
+            if name in depthwise:
+                self._depthwise_filter(tensor)
+            elif name in used:
                 shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else self._written_shape(name)
                 self._tensor(tensor, shape)
         for op in graph.ops:
@@ -154,6 +161,9 @@ class _Lowering:
     def bias(self, op: Op) -> int:
         return self._bias(op)
 
+    def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
+        self._convolution(builtin, op, x, outputs, **options)
+
     def _written_shape(self, name: str) -> tuple[int, ...]:
         """A sequence or a filter (rank 3) as an image; what the signature names keeps its shape."""
         graph, shape = self.graph, self.graph.tensors[name].shape
@@ -181,6 +191,15 @@ class _Lowering:
         buffer.data = data
         self.buffers.append(buffer)
         return len(self.buffers) - 1
+
+    def _depthwise_filter(self, tensor: Tensor) -> None:
+        """Rows (M, K), one an output channel, as the filter (1, 1, K, M) with one scale a channel along axis 3."""
+        assert tensor.data is not None
+        shape = (1, 1, *reversed(tensor.shape))
+        data = np.ascontiguousarray(tensor.data.T).reshape(shape)
+        index = self._tensor(replace(tensor, shape=shape, data=data), shape)
+        if tensor.quant is not None and tensor.quant.per_channel:
+            self.tensors[index].quantization.quantizedDimension = 3
 
     def _tensor(self, tensor: Tensor, shape: tuple[int, ...]) -> int:
         if tensor.dtype not in TENSOR_TYPES:
@@ -255,7 +274,7 @@ class _Lowering:
             begin, size = self._slice_operands(op)
             self._append(op.kind, [*inputs, begin, size], outputs)
         elif op.kind == "conv_1d":
-            self._conv_1d(op, inputs[0], outputs)
+            self._convolution("conv_2d", op, inputs[0], outputs)
         elif op.kind == "concat":
             self._append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
         elif op.kind == "mean":
@@ -281,7 +300,7 @@ class _Lowering:
         is_sequence = len(self.graph.tensors[op.outputs[0]].shape) == IMAGE_RANK - 1
         return int(op.attrs["axis"]) + int(is_sequence)
 
-    def _conv_1d(self, op: Op, x: int, outputs: list[int]) -> None:
+    def _convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
         left, right = op.attrs["left"], op.attrs["right"]
         if left or right:
             name = op.inputs[0]
@@ -292,7 +311,7 @@ class _Lowering:
                 self._append("pad", [x, self._padding(left, right)], [padded])
             x = padded
         self._append(
-            "conv_2d",
+            builtin,
             [x, self.index_of[op.inputs[1]], self._bias(op)],
             outputs,
             padding=PADDING_VALID,
@@ -300,6 +319,7 @@ class _Lowering:
             strideH=1,
             dilationWFactor=op.attrs["dilation"],
             fusedActivationFunction=self._activation(op),
+            **options,
         )
 
     def _padding(self, left: int, right: int) -> int:

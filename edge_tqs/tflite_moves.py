@@ -6,6 +6,7 @@ the first or the second axis of a (1, N), (1, W, C) or (1, A, N * C).
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -30,9 +31,16 @@ def _reshape(op: FileOperator, growing: Growing) -> None:
 def _transpose(op: FileOperator, growing: Growing) -> None:
     order = [int(axis) for axis in growing.data(op, 1, "order of axes")]
     moved = [axis for axis in order if growing.shape(op.inputs[0])[axis] != 1]
-    if moved != sorted(moved):
-        raise refuse(op, "it reorders values; only axes of size 1 can be moved")
-    _reshape(op, growing)
+    if moved == sorted(moved):
+        _reshape(op, growing)
+        return
+    rows = moved.index(min(moved))  # axes in front of the first: they become the outer ones
+    if moved[rows:] + moved[:rows] != sorted(moved):
+        raise refuse(op, "it reorders values in another way than by exchanging rows and columns")
+    sizes = growing.shape(op.inputs[0])
+    inner, outer = (math.prod(sizes[axis] for axis in axes) for axes in (moved[:rows], moved[rows:]))
+    x = growing.read(growing.view(op, op.inputs[0]), (1, outer, inner))
+    growing.write(op.outputs[0], "transpose", [x], (1, inner, outer))
 
 
 def _pad(op: FileOperator, growing: Growing) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_tqs.shapes import pool_length
 from edge_tqs.tflite_file import FileOperator
 from edge_tqs.tflite_moves import MOVES, fused_activation
 from edge_tqs.tflite_views import Array, Growing, Import, Shape, View, canonical, refuse
@@ -18,7 +19,12 @@ from edge_tqs.tflite_views import Array, Growing, Import, Shape, View, canonical
 SHAPE_TYPES = frozenset({"INT32", "INT64", "BOOL"})
 SAME = 0
 BINARY = {"ADD": "add", "SUB": "sub", "MUL": "mul"}
-UNARY = {"LOGISTIC": "logistic", "TANH": "tanh", "ELU": "elu"}
+UNARY = {"LOGISTIC": "logistic", "TANH": "tanh", "ELU": "elu", "RSQRT": "rsqrt"}
+POOLING = {"AVERAGE_POOL_2D": "avg_pool_1d", "MAX_POOL_2D": "max_pool_1d"}
+FUNCTIONS = {
+    **{"GELU": "gelu", "HARD_SWISH": "hard_silu", "EXP": "exponential", "LOG": "log", "SQRT": "sqrt"},
+    **{"NEG": "negative", "ABS": "absolute", "SQUARE": "square", "SIN": "sin", "COS": "cos"},
+}
 
 
 def import_operator(op: FileOperator, growing: Growing) -> None:
@@ -38,11 +44,26 @@ def _fully_connected(op: FileOperator, growing: Growing) -> None:
 
 
 def _batch_matmul(op: FileOperator, growing: Growing) -> None:
+    if growing.file.tensors[op.inputs[1]].data is None:
+        _product(op, growing)
+        return
     matrix = growing.data(op, 1, "right operand")
     if op.options.adjX or any(size != 1 for size in matrix.shape[:-2]):
         raise refuse(op, "only a window times one constant matrix is supported")
     matrix = matrix.reshape(matrix.shape[-2:])
     _dense(op, growing, matrix if op.options.adjY else matrix.T, -1)
+
+
+def _product(op: FileOperator, growing: Growing) -> None:
+    """Of two computed matrices, of which there is one each."""
+    if growing.file.tensors[op.inputs[0]].data is not None:
+        raise refuse(op, "its left operand is a constant")
+    shapes = [growing.shape(index) for index in (*op.inputs, *op.outputs)]
+    if op.options.adjX or any(size != 1 for shape in shapes for size in shape[:-2]):
+        raise refuse(op, "only the product of one matrix and one matrix is supported: one head at a time")
+    a, b, out = ((1, *shape[-2:]) for shape in shapes)
+    names = [growing.read(growing.view(op, i), shape) for i, shape in zip(op.inputs, (a, b), strict=True)]
+    growing.write(op.outputs[0], "batch_matmul", names, out, transposed=bool(op.options.adjY))
 
 
 def _dense(op: FileOperator, growing: Growing, weight: Array, bias: int) -> None:
@@ -61,16 +82,35 @@ def _dense(op: FileOperator, growing: Growing, weight: Array, bias: int) -> None
 
 def _conv_2d(op: FileOperator, growing: Growing) -> None:
     """A convolution along one axis, the other having size 1."""
-    options, weight = op.options, growing.data(op, 1, "filter")
+    weight = growing.data(op, 1, "filter")
     outs, height, width, ins = weight.shape
-    _, rows, columns, channels = growing.shape(op.inputs[0])
-    if channels != ins:
-        raise refuse(op, f"it is grouped, {channels} channels into filters of {ins}")
+    if growing.shape(op.inputs[0])[3] != ins:
+        raise refuse(op, f"it is grouped, {growing.shape(op.inputs[0])[3]} channels into filters of {ins}")
+    _convolve(op, growing, "conv_1d", weight.reshape(outs, height * width, ins), (height, width))
+
+
+def _depthwise_conv_2d(op: FileOperator, growing: Growing) -> None:
+    """A filter (1, height, width, out), along one axis, the other having size 1."""
+    weight = growing.data(op, 1, "filter")
+    _, height, width, outs = weight.shape
+    _convolve(op, growing, "depthwise_1d", weight.reshape(height * width, outs).T, (height, width))
+
+
+def _over_time(op: FileOperator, growing: Growing, size: tuple[int, int]) -> tuple[int, int, int, bool]:
+    """(size, stride, samples, whether along the width) of a window ``size`` high and wide that moves along one axis."""
+    (height, width), (_, rows, columns, _) = size, growing.shape(op.inputs[0])
     along_width = rows == 1 and height == 1
     if not along_width and not (columns == 1 and width == 1):
-        raise refuse(op, f"a filter {height} x {width} on {rows} x {columns} samples is no convolution over time")
-    taps, length = (width, columns) if along_width else (height, rows)
-    stride = options.strideW if along_width else options.strideH
+        raise refuse(op, f"a filter {height} x {width} on {rows} x {columns} samples does not move over time alone")
+    if along_width:
+        return width, int(op.options.strideW), columns, True
+    return height, int(op.options.strideH), rows, False
+
+
+def _convolve(op: FileOperator, growing: Growing, kind: str, weight: Array, size: tuple[int, int]) -> None:
+    """A conv_1d or a depthwise_1d with ``weight`` as the graph holds it, rows first."""
+    options, outs, ins = op.options, weight.shape[0], growing.shape(op.inputs[0])[3]
+    taps, stride, length, along_width = _over_time(op, growing, size)
     dilation = options.dilationWFactor if along_width else options.dilationHFactor
     view, left, right = growing.view(op, op.inputs[0]), 0, 0
     if view.dilation > 1:  # the file sees one of that many rows
@@ -89,8 +129,8 @@ def _conv_2d(op: FileOperator, growing: Growing) -> None:
     _layer(
         op,
         growing,
-        "conv_1d",
-        [x, *_constants(op, growing, weight.reshape(outs, taps, ins), op.inputs[2] if len(op.inputs) > 2 else -1)],
+        kind,
+        [x, *_constants(op, growing, weight, op.inputs[2] if len(op.inputs) > 2 else -1)],
         (1, count, outs),
         stride=int(stride),
         dilation=int(dilation),
@@ -98,6 +138,15 @@ def _conv_2d(op: FileOperator, growing: Growing) -> None:
         right=right,
     )
     growing.views[op.outputs[0]] = replace(growing.views[op.outputs[0]], dilation=view.dilation)
+
+
+def _pool(op: FileOperator, growing: Growing) -> None:
+    options, channels = op.options, growing.shape(op.inputs[0])[3]
+    size, stride, length, _ = _over_time(op, growing, (options.filterHeight, options.filterWidth))
+    attrs = {"size": int(size), "stride": stride, "padding": "same" if options.padding == SAME else "valid"}
+    x = growing.read(growing.view(op, op.inputs[0]), (1, length, channels))
+    made = growing.write(op.outputs[0], POOLING[op.kind], [x], (1, pool_length(length, attrs), channels), **attrs)
+    growing.views[op.outputs[0]] = growing.activate(op, made, fused_activation(op))
 
 
 def _layer(op: FileOperator, growing: Growing, kind: str, inputs: list[str], shape: Shape, **attrs: Any) -> None:
@@ -184,6 +233,18 @@ def _leaky_relu(op: FileOperator, growing: Growing) -> None:
     growing.write(op.outputs[0], "leaky_relu", [name], view.shape, alpha=float(op.options.alpha))
 
 
+def _softmax(op: FileOperator, growing: Growing) -> None:
+    view, shape = growing.view(op, op.inputs[0]), canonical(growing.shape(op.inputs[0]))
+    growing.write(op.outputs[0], "softmax", [growing.read(view, shape)], shape, beta=float(op.options.beta))
+
+
+def _function(op: FileOperator, growing: Growing) -> None:
+    view = growing.view(op, op.inputs[0])
+    parameters = (float(op.options.approximate),) if op.kind == "GELU" else ()
+    attrs = {"name": FUNCTIONS[op.kind], "parameters": parameters}
+    growing.write(op.outputs[0], "function", [growing.read(view, view.shape)], view.shape, **attrs)
+
+
 def _relu(op: FileOperator, growing: Growing) -> None:
     view = growing.view(op, op.inputs[0])
     growing.views[op.outputs[0]] = growing.activate(op, View(growing.read(view, view.shape), view.shape), op.kind)
@@ -204,8 +265,12 @@ TABLE: dict[str, Import] = {
     "FULLY_CONNECTED": _fully_connected,
     "BATCH_MATMUL": _batch_matmul,
     "CONV_2D": _conv_2d,
+    "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
+    **dict.fromkeys(POOLING, _pool),
     **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(UNARY, _unary),
+    **dict.fromkeys(FUNCTIONS, _function),
+    "SOFTMAX": _softmax,
     "LEAKY_RELU": _leaky_relu,
     "RELU": _relu,
     "RELU6": _relu,

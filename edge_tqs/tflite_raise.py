@@ -49,6 +49,8 @@ class _Raising:
             x, out = int(op.inputs[0]), int(op.outputs[0])
             if kind == "reshape" and self._added(out, x, "/in", "/image"):
                 continue  # an image of x, which its readers are raised to read as x
+            if kind == "add" and self.tensors[_checked(out, len(self.tensors))].dtype == "int32":
+                continue  # the index of a lookup, which its reader asks for
             if kind in self.own:
                 read = self.own[kind].read(self, kind, op)
                 ops += [] if read is None else [read]
@@ -64,8 +66,9 @@ class _Raising:
                 ops.append(self._conv_1d(op))
             else:
                 ops.append(self._operator(kind, op))
+        filters = {op.inputs[1] for op in ops if op.kind == "depthwise_1d"}
         for index, tensor in enumerate(self.tensors):
-            self.tensors[index] = self._without_height(tensor)
+            self.tensors[index] = self._rows(tensor) if tensor.name in filters else self._without_height(tensor)
         used = {name for op in ops for name in (*op.inputs, *op.outputs)}
         weights = {op.inputs[1] for op in ops if op.kind in WEIGHTED}
         inputs, outputs = self._signature()
@@ -90,6 +93,9 @@ class _Raising:
 
     def operand(self, index: int) -> Array:
         return self._operand(index)
+
+    def convolution(self, op: Any) -> Op:
+        return self._conv_1d(op)
 
     def made_by(self, index: int) -> Any:
         return self._makers.get(int(index))
@@ -133,6 +139,14 @@ class _Raising:
         flat = (shape[0], *shape[2:])
         data = None if tensor.data is None else tensor.data.reshape(flat)
         return Tensor(tensor.name, flat, tensor.dtype, data, tensor.quant)
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        """The filter (1, 1, K, M) of a depthwise convolution as rows (M, K), one an output channel."""
+        shape = tensor.shape
+        if len(shape) != IMAGE_RANK or shape[:2] != (1, 1) or tensor.data is None:
+            raise ModelError(f"{self._graph}: {tensor.name} {shape} is no filter of a depthwise convolution over time")
+        data = np.ascontiguousarray(tensor.data.reshape(shape[2:]).T)
+        return Tensor(tensor.name, data.shape, tensor.dtype, data, tensor.quant)
 
     def _conv_1d(self, op: Any) -> Op:
         x, left, right = int(op.inputs[0]), 0, 0

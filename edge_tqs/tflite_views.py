@@ -123,14 +123,14 @@ class Growing:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def op(self, kind: str, name: str, inputs: Sequence[str], shape: Shape, **attrs: Any) -> str:
+    def op(self, kind: str, name: str, inputs: Sequence[str], shape: Shape, /, **attrs: Any) -> str:
         """Add an operator; the name of what it writes."""
         out = self._add(name, shape)
         self._made[out] = len(self.ops)
         self.ops.append(Op(kind, tuple(inputs), (out,), attrs))
         return out
 
-    def write(self, index: int, kind: str, inputs: Sequence[str], shape: Shape, **attrs: Any) -> View:
+    def write(self, index: int, kind: str, inputs: Sequence[str], shape: Shape, /, **attrs: Any) -> View:
         """Add the operator that computes the file's tensor ``index``."""
         name = self.op(kind, self.file.tensors[index].name or kind, inputs, shape, **attrs)
         self._roots[name] = index

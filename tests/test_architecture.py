@@ -39,7 +39,9 @@ FOUNDATION = (
     "tensorflow_import",
     "output_bias",
     "positions",
+    "streaming",
     "system",
+    "blocks",
     "trace",
     "graph_system",
     "keras_system",
@@ -48,6 +50,9 @@ FOUNDATION = (
     "tflite_weights",
     "tflite_system",
     "seeds",
+    "protobuf_fields",
+    "keras_mending",
+    "keras_files",
 )
 
 #: Modules that are a part of one step, split off for size.
@@ -105,7 +110,7 @@ EXCEPTIONS = {
 }
 
 #: The only importers of TensorFlow and Keras, and they do it inside functions.
-TENSORFLOW = {"keras_model", "keras_system", "layers", "trace", "tensorflow_import"}
+TENSORFLOW = {"keras_files", "keras_model", "keras_system", "layers", "trace", "tensorflow_import"}
 HEAVY = {"tensorflow", "keras", "ai_edge_litert", "tflite_runtime", "tflite_micro", "scipy"}
 
 

@@ -14,7 +14,7 @@ import pytest
 from c_library import WARNINGS
 
 from edge_tqs import integer
-from edge_tqs.c_dense import DENSE_KERNELS, PORTABLE, dense_kernel, family
+from edge_tqs.c_dense import DENSE_KERNELS, ELEMENTWISE_KERNELS, PORTABLE, dense_kernel, family
 from edge_tqs.c_tables import Tables, kernel_of
 from edge_tqs.graph import Graph, Op, Quant, Tensor
 from edge_tqs.templates import fill, template_root
@@ -81,6 +81,16 @@ def pair_graph(rng: np.random.Generator, prefix: str, kind: str) -> Graph:
     return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
 
 
+def table_graph(rng: np.random.Generator, prefix: str, size: int) -> Graph:
+    names = [f"{prefix}_x", f"{prefix}_y"]
+    quants = (
+        Quant(np.array([0.03], np.float32), int(rng.integers(-128, 128))),
+        Quant(np.array([1 / 256], np.float32), -128),
+    )
+    tensors = {name: Tensor(name, (1, size), "int8", None, quant) for name, quant in zip(names, quants, strict=True)}
+    return Graph(prefix, tensors, (Op("logistic", (names[0],), (names[1],)),), *names, (), None)  # type: ignore[arg-type]
+
+
 def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
     """(fast kernel, portable kernel, inputs, outputs, C texts) of random layers that the fast kernels take."""
     rng = np.random.default_rng(sum(core.encode()))
@@ -103,19 +113,23 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
         size = fast.tensors[op.inputs[0]].size
         made.append((chosen.name, slow_name, size, fast.tensors[op.outputs[0]].size, text))
 
-    sizes = [(k, m) for k in (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 31, 33, 40) for m in (1, 4, 6, 11)][::2]
+    lengths = (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 24, 31, 33, 40, 52, 72, 75, 88)
+    sizes = [(k, m) for k in lengths for m in (1, 4, 6, 11)][::2]
     index = 0
     for width in (8, 4):
         for inputs, rows in sizes:
             add(index, lambda p, w=width, k=inputs, m=rows: dense_graph(rng, p, w, k, m, False))
             index += 1
-        for inputs in (1, 16, 64, 511, 512):
+        for inputs in (1, 16, 64, 73, 76, 95, 511, 512):
             add(index, lambda p, w=width, k=inputs: dense_graph(rng, p, w, k, 5, True))
             index += 1
     for kind in ("add", "sub", "mul", "mul"):
         for _ in range(3):
             add(index, lambda p, kind=kind: pair_graph(rng, p, kind))
             index += 1
+    for size in (1, 15, 32, 250):
+        add(index, lambda p, n=size: table_graph(rng, p, n))
+        index += 1
     return made
 
 
@@ -139,7 +153,7 @@ MAIN = """
 
 typedef void (*dense_t)(const tqs_fc_t *, const int8_t *, int8_t *, uint32_t *);
 typedef struct layer {
-    int kind; /* 0: dense, 1: add, 2: mul */
+    int kind; /* 0: dense, 1: add, 2: mul, 3: table */
     dense_t fast_dense;
     const void *fast;
     dense_t slow_dense;
@@ -198,11 +212,14 @@ static uint32_t differs(const layer_t *layer) {
         layer->fast_dense(layer->fast, x[0] + x_from, fast, scratch);
         layer->slow_dense(layer->slow, x[0] + x_from, slow, NULL);
     } else if (layer->kind == 1) {
-        tqs_sum_s8_arm(layer->fast, x[0] + x_from, x[1] + x_from, fast);
+        @SUM@(layer->fast, x[0] + x_from, x[1] + x_from, fast);
         tqs_add_s8(layer->slow, x[0] + x_from, x[1] + x_from, slow);
-    } else {
-        tqs_mul_s8_arm(layer->fast, x[0] + x_from, x[1] + x_from, fast);
+    } else if (layer->kind == 2) {
+        @MUL@(layer->fast, x[0] + x_from, x[1] + x_from, fast);
         tqs_mul_s8(layer->slow, x[0] + x_from, x[1] + x_from, slow);
+    } else {
+        @LUT@(layer->fast, x[0] + x_from, fast);
+        tqs_lut_s8(layer->slow, x[0] + x_from, slow);
     }
     for (i = 0; i < layer->outputs; i++) {
         inside += slow[i] > -128 && slow[i] < 127 ? 1u : 0u;
@@ -274,7 +291,8 @@ def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
     made = layers(machine.name)
     dense = [layer for layer in made if layer[0].startswith("tqs_fc")]
     mine = {kernel.name for kernel in DENSE_KERNELS if family(machine.name) in kernel.families}
-    assert {layer[0] for layer in made} == mine | {"tqs_sum_s8_arm", "tqs_mul_s8_arm"}
+    own = {slow: fast for (slow, cores), fast in ELEMENTWISE_KERNELS.items() if cores == family(machine.name)}
+    assert {layer[0] for layer in made} == mine | set(own.values())
     counts = {name: sum(layer[0] == name for layer in dense if layer[2] <= 100) for name in mine}
     many = -(-CASES // min(counts.values()))
     rows = []
@@ -282,19 +300,15 @@ def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
         structs = [re.search(r"static const \w+ (\w+_layer\w*) = ", "\n".join(texts[i:])) for i in range(len(texts))]
         names = sorted({match.group(1) for match in structs if match is not None})
         assert len(names) == 2, (text_index, names)
-        kind = 0 if fast.startswith("tqs_fc") else 1 if "sum" in fast else 2
+        kind = next(i for i, name in enumerate(("fc", "sum", "mul", "lut")) if fast.startswith(f"tqs_{name}_"))
         kernels = (fast, slow) if kind == 0 else ("NULL", "NULL")
         rows.append(f"    {{{kind}, {kernels[0]}, &{names[0]}, {kernels[1]}, &{names[1]}, {inputs}, {outputs}}},")
     tables = "\n\n".join(text for layer in made for text in layer[4])
     root = template_root()
-    (tmp_path / "main.c").write_text(
-        fill(
-            MAIN,
-            {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)},
-        ),
-        encoding="ascii",
-    )
-    kernels = sorted({f"{name}.c" for layer in made for name in layer[:2]})
+    values = {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)}
+    values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in ("sum", "mul", "lut")}
+    (tmp_path / "main.c").write_text(fill(MAIN, values), encoding="ascii")
+    kernels = sorted({f"{name}.c" for layer in made for name in layer[:2]} | {"tqs_lut_s8.c"})
     sources = [tmp_path / "main.c"] + [path for name in kernels for path in (root / "kernels").rglob(name)]
     elf = bench.link(machine, sources, tmp_path, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
     answers = bench.run(machine, elf)

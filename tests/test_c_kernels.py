@@ -17,6 +17,7 @@ from edge_tqs import integer, interpret, reduction
 from edge_tqs.c_dense import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows, sum_factors
 from edge_tqs.c_tables import fold_bias
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.operators import OPERATORS, Table, softmax
 from edge_tqs.templates import template_root
 
 #: those for int16 activations have a test of their own
@@ -67,6 +68,22 @@ class Taps(ctypes.Structure):
         *((name, ctypes.c_uint16) for name in ("samples", "channels", "taps", "stride", "dilation", "left")),
         ("zero_point", ctypes.c_int8),
     ]
+
+
+class Matmul(ctypes.Structure):
+    _fields_ = [
+        ("multiplier", ctypes.c_int32),
+        *((name, ctypes.c_int8) for name in ("shift", "a_zero_point", "b_zero_point", "y_zero_point")),
+        *((name, ctypes.c_uint16) for name in ("rows", "inner", "columns", "inner_step", "column_step")),
+    ]
+
+
+class Softmax(ctypes.Structure):
+    _fields_ = [("table", Pointer), *((name, ctypes.c_uint16) for name in ("known", "rows", "columns"))]
+
+
+class Transpose(ctypes.Structure):
+    _fields_ = [("rows", ctypes.c_uint16), ("columns", ctypes.c_uint16)]
 
 
 class Lut(ctypes.Structure):
@@ -327,6 +344,63 @@ def test_mean(kernels: ctypes.CDLL) -> None:
         np.testing.assert_array_equal(call(kernels.tqs_mean_s8, layer, x, size=channels), expected)
 
 
+def one_operator(
+    kind: str, shapes: tuple[tuple[int, ...], ...], quants: tuple[Quant, ...], **attrs: object
+) -> tuple[Graph, Op]:
+    """An operator on sequences that is not checked as a whole forecaster: shapes of the inputs, then of the output."""
+    names = ("x", "b", "y") if len(shapes) == 3 else ("x", "y")
+    tensors = {n: Tensor(n, shape, "int8", None, q) for n, shape, q in zip(names, shapes, quants, strict=True)}
+    op = Op(kind, names[:-1], ("y",), attrs)
+    return Graph(kind, tensors, (op,), "x", "y", (), Forecast(1, 1, "none", (0,))), op
+
+
+def fields_of(layer: type[ctypes.Structure], graph: Graph, op: Op) -> ctypes.Structure:
+    """The struct that model.c holds for ``op``."""
+    fields = OPERATORS[op.kind].call(graph, op).fields
+    return layer(**{name: address(v.values) if isinstance(v, Table) else v for name, v in fields.items()})
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matmul(kernels: ctypes.CDLL, transposed: bool) -> None:
+    rng = np.random.default_rng(14)
+    for _ in range(200):
+        rows, inner, columns = (int(n) for n in rng.integers(1, 20, 3))
+        right = (1, columns, inner) if transposed else (1, inner, columns)
+        quants = [quant(rng.uniform(0.01, 0.1), zero_point_of(rng)) for _ in range(3)]
+        shapes = ((1, rows, inner), right, (1, rows, columns))
+        graph, op = one_operator("batch_matmul", shapes, tuple(quants), transposed=transposed)
+        a, b = codes_of(rng, rows * inner), codes_of(rng, inner * columns)
+        expected = OPERATORS["batch_matmul"].integer(graph, op)(a.reshape(shapes[0]), b.reshape(right)).reshape(-1)
+        layer = fields_of(Matmul, graph, op)
+        np.testing.assert_array_equal(call(kernels.tqs_matmul_s8, layer, a, b, size=expected.size), expected)
+
+
+def test_softmax(kernels: ctypes.CDLL) -> None:
+    """Rows of one value to the most, all alike, at the limits and drawn; scales from flat to one-hot; in place too."""
+    rng = np.random.default_rng(15)
+    for number in range(300):
+        rows = int(rng.integers(1, 5))
+        columns = (1, 2, softmax.MOST_VALUES)[number] if number < 3 else int(rng.integers(1, 60))
+        quants = (quant(float(10 ** rng.uniform(-4, 1)), zero_point_of(rng)), quant(*softmax.OUTPUT))
+        shape = (1, rows, columns)
+        graph, op = one_operator("softmax", (shape, shape), quants, beta=float(np.float32(rng.uniform(0.1, 2))))
+        x = np.zeros(rows * columns, np.int8) if number < 3 else codes_of(rng, rows * columns)
+        expected = OPERATORS["softmax"].integer(graph, op)(x.reshape(shape)).reshape(-1)
+        values = OPERATORS["softmax"].call(graph, op)  # its table must outlive the call
+        table = values.fields["table"].values.astype(np.int32)
+        layer = Softmax(address(table), table.size, rows, columns)
+        np.testing.assert_array_equal(call(kernels.tqs_softmax_s8, layer, x, size=x.size), expected)
+        kernels.tqs_softmax_s8(ctypes.byref(layer), *[x.ctypes.data_as(Pointer)] * 2)
+        np.testing.assert_array_equal(x, expected, "in place")
+
+
+def test_transpose(kernels: ctypes.CDLL) -> None:
+    x = np.arange(-60, 60).astype(np.int8)
+    for rows, columns in ((1, 120), (120, 1), (8, 15)):
+        found = call(kernels.tqs_transpose_s8, Transpose(rows, columns), x, size=x.size)
+        np.testing.assert_array_equal(found, x.reshape(rows, columns).T.reshape(-1))
+
+
 def test_taps(kernels: ctypes.CDLL) -> None:
     """Against interpret.taps; taps that lie side by side are read where they are."""
     rng = np.random.default_rng(13)
@@ -358,7 +432,7 @@ def test_packing_puts_four_rows_side_by_side() -> None:
 
 
 def test_every_kernel_is_named_after_its_file_and_tested_here() -> None:
-    tested = Path(__file__).read_text(encoding="utf-8")
+    tested = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_c_*.py"))
     for path in KERNELS:
         functions = re.findall(r"^(?:void |const int8_t \*)(\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE)
         assert functions == [path.stem]
@@ -399,6 +473,10 @@ int main(void)
     tqs_requant_t requant = {0};
     tqs_taps_t taps = {0};
     tqs_mean_t mean = {0};
+    tqs_matmul_t matmul = {0};
+    tqs_softmax_t softmax = {0};
+    int8_t *rest = calloc(K * K, 1);
+    int32_t *exponentials = calloc(2, sizeof(int32_t));
     int8_t *window = calloc(2 * K, 1);
     int8_t *gathered = calloc(3 * K, 1);
 
@@ -430,6 +508,25 @@ int main(void)
     tqs_lut_s8(&lut, y, y);
     tqs_leaky_relu_s8(&leaky, y, y);
     tqs_requant_s8(&requant, y, y);
+    matmul.rows = 1;
+    matmul.inner_step = matmul.column_step = 1;
+    matmul.inner = K;
+    matmul.columns = 1;
+    tqs_matmul_s8(&matmul, x, x, y);
+    matmul.inner = 1;
+    matmul.rows = matmul.columns = K;
+    tqs_matmul_s8(&matmul, x, x, rest);
+    exponentials[0] = exponentials[1] = 0x7fffffff;
+    softmax.table = exponentials;
+    softmax.known = 2;
+    softmax.rows = 1;
+    softmax.columns = M;
+    y[0] = -128;
+    y[1] = 127;
+    y[2] = 126;
+    tqs_softmax_s8(&softmax, y, y);
+    free(exponentials);
+    free(rest);
     free(x);
     free(y);
     free(weights);

@@ -175,7 +175,8 @@ def test_every_code_of_one_input(kernels: ctypes.CDLL, kind: str) -> None:
 
 
 def test_every_kernel_is_named_after_its_file_and_tested_here() -> None:
-    tested = Path(__file__).read_text(encoding="utf-8")
+    beside = Path(__file__).with_name("test_c_operators.py")
+    tested = Path(__file__).read_text(encoding="utf-8") + beside.read_text(encoding="utf-8")
     for path in KERNELS:
         assert re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE) == [path.stem]
         assert f"kernels.{path.stem}" in tested

@@ -35,7 +35,9 @@ def save(model: Any, path: Path) -> Path:
     """Save with weights and biases all random: zero biases would hide a wrong one."""
     rng = np.random.default_rng(8)
     with quiet():
-        model.set_weights([rng.normal(0, 0.5, weight.shape).astype(np.float32) for weight in model.get_weights()])
+        drawn = [rng.normal(0, 0.5, weight.shape).astype(np.float32) for weight in model.weights]
+        positive = [weight.path.endswith("variance") for weight in model.weights]
+        model.set_weights([np.abs(data) + 0.3 if above else data for data, above in zip(drawn, positive, strict=True)])
         model.save(path)
     return path
 
@@ -129,7 +131,60 @@ def two_heads(keras: Any) -> Any:
     return keras.Model(x, joined)
 
 
+def layer(kind: str, *given: Any, **config: Any) -> Make:
+    return lambda layers: getattr(layers, kind)(*given, **config)
+
+
+def merged(keras: Any) -> Any:
+    """Joinings that are made of sums, and an average over time that reads what a sigmoid saturates."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y, z = layers.Conv1D(4, 1)(x), layers.Conv1D(4, 2, padding="causal", groups=1)(x)
+    joined = [layers.Maximum()([y, z]), layers.Minimum()([y, z]), layers.Average()([y, z, layers.Dense(4)(x)])]
+    grouped = layers.Conv1D(4, 2, groups=2)(layers.Concatenate()(joined[:2]))
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(layers.Concatenate(axis=1)([*joined, grouped]))))
+
+
 MODELS: dict[str, Make] = {
+    "depthwise": sequential(
+        lambda layers: layers.ZeroPadding1D((2, 0)),
+        layer("DepthwiseConv1D", 3, depth_multiplier=2, activation="relu"),
+        layer("SeparableConv1D", 4, 3, padding="same", dilation_rate=2, depth_multiplier=3),
+        layer("DepthwiseConv1D", 2, padding="same", strides=2, use_bias=False),
+        conv(8, 2, groups=4, activation="relu6"),
+        flatten,
+        dense(),
+    ),
+    "pooled": sequential(
+        conv(4, 2, padding="same"),
+        layer("AveragePooling1D", 3, strides=2, padding="same"),
+        layer("UpSampling1D", 3),
+        layer("MaxPooling1D", 2, strides=1),
+        layer("Activation", "sigmoid"),
+        layer("MaxPooling1D", 4, strides=3, padding="same"),
+        layer("AveragePooling1D", 2, strides=1),
+        layer("GlobalMaxPooling1D"),
+        dense(),
+    ),
+    "merged": merged,
+    "batch normalised": sequential(
+        layer("Rescaling", 0.5, 0.1),
+        layer("Normalization", mean=[0.1, -0.2, 0.3], variance=[1.5, 0.5, 2.0]),
+        layer("BatchNormalization", center=False),
+        conv(4, 3, use_bias=False),
+        layer("BatchNormalization"),
+        layer("ReLU"),
+        layer("BatchNormalization", scale=False),
+        flatten,
+        dense(5),
+        layer("BatchNormalization"),
+        dense(4, "relu"),
+        layer("BatchNormalization"),
+        dense(),
+    ),
+    "layer normalised": sequential(
+        dense(6), layer("LayerNormalization"), flatten, dense(4, "tanh"), layer("LayerNormalization"), dense()
+    ),
     "dense": sequential(flatten, dense()),
     "activations": sequential(
         flatten,
@@ -225,8 +280,124 @@ MODELS: dict[str, Make] = {
 }
 
 
+def transformer(keras: Any) -> Any:
+    """Samples embedded, their positions added, self-attention and a layer on each sample, a skip around both."""
+    layers, ops = keras.layers, keras.ops
+    x = keras.Input((W, F))
+    y = layers.Dense(4)(x) + layers.Embedding(W, 4)(ops.arange(W))
+    y = layers.Add()([y, layers.MultiHeadAttention(2, 3, value_dim=2, dropout=0.1)(y, y)])
+    z = layers.Dense(4)(layers.Dense(5, activation="gelu")(y))
+    return keras.Model(x, layers.Dense(F)((y + z)[:, -1]))
+
+
+def patches(keras: Any) -> Any:
+    """PatchTST-like: two samples of all channels make one patch."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.Dense(4, activation="gelu")(layers.Reshape((W // 2, 2 * F))(x))
+    y = layers.Add()([y, layers.MultiHeadAttention(2, 2, use_bias=False)(y, y)])
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(y)))
+
+
+def attentions(keras: Any) -> Any:
+    """Causal, across, grouped, and without weights."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.MultiHeadAttention(2, 2)(x, x, use_causal_mask=True)
+    z = layers.MultiHeadAttention(1, 3, output_shape=4)(query=layers.Conv1D(3, 2)(x), value=y)
+    z = layers.GroupQueryAttention(2, 4, 2)(z, z)
+    z = layers.Attention()([z, layers.Dense(4)(x), layers.Dense(4)(y)])
+    z = layers.Attention(use_scale=False)([z, z], use_causal_mask=True)
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(z)))
+
+
+def nlinear(keras: Any) -> Any:
+    """What lies beside the last sample, each channel on its own."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    last = x[:, -1:, :]
+    y = layers.Permute((2, 1))(layers.Dense(1)(layers.Permute((2, 1))(x - last)))
+    return keras.Model(x, (y + last)[:, 0])
+
+
+def normalised(keras: Any) -> Any:
+    """RevIN by hand: beside the mean, over the deviation, and back."""
+    layers, ops = keras.layers, keras.ops
+    x = keras.Input((W, F))
+    mean = ops.mean(x, axis=1, keepdims=True)
+    deviation = ops.sqrt(ops.var(x, axis=1, keepdims=True) + 0.3)
+    y = layers.Dense(F)(layers.Flatten()((x - mean) / deviation))
+    return keras.Model(x, ops.squeeze(ops.reshape(y, (-1, 1, F)) * deviation + mean, axis=1))
+
+
+def operations(keras: Any) -> Any:
+    layers, ops = keras.layers, keras.ops
+    x = keras.Input((W, F))
+    y = ops.transpose(ops.tanh(1.0 - x / 2.0), (0, 2, 1))
+    y = ops.concatenate([y, ops.relu(y)], axis=-1)[..., 1:8]
+    y = ops.softmax(ops.swapaxes(y, 1, 2)) * np.array([1.0, -2.0, 0.5], np.float32)
+    y = y - ops.mean(y, axis=-1, keepdims=True)
+    stacked = ops.stack([layers.Dense(2)(y[:, 0]), layers.Dense(2)(y[:, -1])], axis=1)
+    y = ops.matmul(stacked, ops.transpose(layers.Dense(2)(y), (0, 2, 1)))
+    y = ops.gelu(layers.Dense(4)(layers.Flatten()(y)), approximate=False)
+    y = layers.Dense(F)(ops.exp(ops.negative(ops.square(y))))
+    return keras.Model(x, y + ops.squeeze(x[:, -1:], axis=1) * 0.5)
+
+
+def scaled_recurrent(keras: Any) -> Any:
+    """What works on each sample stays in the step of a recurrent model."""
+    layers, ops = keras.layers, keras.ops
+    x = keras.Input((W, F))
+    y = layers.GRU(3)(ops.softplus((x - np.array([0.1, 0.2, 0.3], np.float32)) / 2.0))
+    return keras.Model(x, layers.Dense(F)(ops.concatenate([y, y * 2.0], axis=-1)) + layers.Dense(F)(y))
+
+
+def last_of_recurrent(keras: Any) -> Any:
+    """The last sample of a sequence of states: one of the window as a whole."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y = layers.LSTM(2, return_sequences=True)(x - x[:, -1:])
+    return keras.Model(x, layers.Dense(F)(layers.MultiHeadAttention(1, 2)(y, y)[:, -1]) + x[:, -1])
+
+
+MODELS |= {
+    "last of recurrent": last_of_recurrent,
+    "transformer": transformer,
+    "patches": patches,
+    "attentions": attentions,
+    "nlinear": nlinear,
+    "normalised": normalised,
+    "operations": operations,
+}
+
+#: Activations that are tables of int8 codes.
+TABLED = (
+    *("hard_sigmoid", "hard_silu", "hard_tanh", "softplus", "softsign", "gelu", "celu", "selu", "mish"),
+    *("log_sigmoid", "squareplus", "sparse_plus", "sparse_sigmoid", "tanh_shrink", "soft_shrink", "hard_shrink"),
+    *("exponential", "softmax"),
+)
+MODELS["tabled activations"] = sequential(dense(4, "gelu"), flatten, *(dense(4, name) for name in TABLED), dense())
+MODELS["tabled activation layers"] = sequential(
+    conv(4, 3),
+    lambda layers: layers.PReLU(shared_axes=[1]),
+    dense(4),
+    lambda layers: layers.PReLU(),
+    lambda layers: layers.Softmax(),
+    flatten,
+    dense(5),
+    lambda layers: layers.PReLU(),
+    lambda layers: layers.ELU(alpha=0.5),
+    lambda layers: layers.ReLU(max_value=2.0, negative_slope=0.1, threshold=0.2),
+    lambda layers: layers.Activation("relu6"),
+    dense(),
+)
+
+
 #: Recurrent models that are built over the whole window, without states.
-UNROLLED = ("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample")
+UNROLLED = (
+    *("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample"),
+    "last of recurrent",
+)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -423,23 +594,51 @@ def mixed_stateful(keras: Any) -> Any:
     return keras.Sequential([keras.Input((W, F), batch_size=1), first, layers.GRU(3), layers.Dense(F)])
 
 
+def of_window(call: Callable[[Any, Any], Any]) -> Make:
+    """``call(keras, x)`` of the window, then a dense layer of all of it."""
+
+    def make(keras: Any) -> Any:
+        x = keras.Input((W, F))
+        return keras.Model(x, keras.layers.Dense(F)(keras.layers.Flatten()(call(keras, x))))
+
+    return make
+
+
+def masked_attention(keras: Any, x: Any) -> Any:
+    mask = np.ones((1, W, W), bool)
+    return keras.layers.MultiHeadAttention(1, 2, name="mha")(x, x, attention_mask=mask)
+
+
+def embedded(keras: Any, x: Any) -> Any:
+    return keras.layers.Embedding(4, 2, name="words")(x[:, :, 0])
+
+
 REFUSED: dict[str, tuple[Make, str]] = {
-    "pool": (sequential(lambda layers: layers.MaxPooling1D(2, name="pool"), flatten, dense()), r"layer pool \(Max"),
-    "groups": (sequential(conv(F, 3, groups=3, name="tcn"), flatten, dense()), "layer tcn .*groups=3"),
-    "bidirectional": (
-        sequential(lambda layers: layers.Bidirectional(layers.LSTM(3), name="both"), dense()),
-        r"layer both \(Bidirectional\)",
-    ),
     "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
-    "softmax": (sequential(flatten, dense(), lambda layers: layers.Softmax(name="soft")), "layer soft"),
-    "activation": (sequential(flatten, dense(F, "gelu", name="head")), "layer head .*activation gelu"),
-    "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), dense()), "return_sequences"),
-    "backwards": (sequential(recurrent("GRU", go_backwards=True, name="r"), dense()), "layer r .*go_backwards"),
-    "cell": (sequential(recurrent("LSTM", activation="relu", name="r"), dense()), "layer r .*activation relu"),
-    "gates": (
-        sequential(recurrent("LSTM", recurrent_activation="linear", name="r"), dense()),
-        "layer r .*recurrent_activation linear",
+    "softmax": (
+        sequential(lambda layers: layers.Softmax(axis=1, name="soft"), flatten, dense()),
+        "layer soft .*axis=1",
     ),
+    "activation": (sequential(flatten, dense(F, "glu", name="head")), "layer head .*activation glu"),
+    "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), dense()), "return_sequences"),
+    "cell": (sequential(recurrent("LSTM", activation="softplus", name="r"), dense()), "layer r .*activation softplus"),
+    "gates": (
+        sequential(recurrent("LSTM", recurrent_activation="softplus", name="r"), dense()),
+        "layer r .*recurrent_activation softplus",
+    ),
+    "largest": (of_window(lambda keras, x: keras.ops.max(x, axis=1)), r"layer max \(ops.Max\): this operation"),
+    "every second": (of_window(lambda keras, x: x[:, ::2]), "layer get_item.*not all in a row"),
+    "batch": (of_window(lambda keras, x: keras.ops.mean(x, axis=0, keepdims=True)), "layer mean.*axis=0"),
+    "image of ops": (of_window(lambda keras, x: keras.ops.expand_dims(x, 1)), r"gives \(1, 6, 3\)"),
+    "two ranks": (of_window(lambda keras, x: x[:, :F] - x[:, 0]), "joins a sequence and a single sample"),
+    "by zero": (of_window(lambda keras, x: x / 0.0), "it divides by zero"),
+    "cube": (of_window(lambda keras, x: x**3), "only the powers 2 and 0.5"),
+    "mask": (of_window(masked_attention), "layer mha .*attention_mask is not supported"),
+    "additive": (
+        of_window(lambda keras, x: keras.layers.AdditiveAttention(name="add")([x, x])),
+        r"layer add \(AdditiveAttention\): it bends the sum",
+    ),
+    "embedding": (of_window(embedded), r"layer words \(Embedding\): it looks rows up"),
     "width": (sequential(flatten, dense(F + 1)), "predicts 4 values from 3 channels"),
     "image": (
         sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F, 1), name="ahead")),
@@ -450,12 +649,6 @@ REFUSED: dict[str, tuple[Make, str]] = {
         "no weights to quantise",
     ),
     "rank": (lambda keras: keras.Sequential([keras.Input((F,)), keras.layers.Dense(F)]), r"not \(batch, W, F\)"),
-    "elu": (sequential(flatten, dense(), lambda layers: layers.ELU(alpha=0.5, name="e")), "layer e .*alpha 0.5"),
-    "relu": (sequential(flatten, dense(), lambda layers: layers.ReLU(max_value=2.0, name="e")), "layer e .*max_value"),
-    "relu6": (
-        sequential(recurrent("LSTM"), lambda layers: layers.Activation("relu6", name="e"), dense()),
-        "layer e .*relu6",
-    ),
     "precision": (sequential(flatten, dense(F, dtype="float16", name="half")), "layer half .*float16"),
     "two inputs": (two_inputs, "has 2 inputs"),
     "two outputs": (two_outputs, "has 2 outputs"),
@@ -553,10 +746,10 @@ OLD = keras_object(
     ("make", "reason"),
     [
         (lambda path: path, "there is no such file"),
-        (lambda path: path.mkdir() or path, "is a directory"),
+        (lambda path: path.mkdir() or path, "is a directory without saved_model.pb"),
         (lambda path: path.write_text("a,b\n1,2\n") and path, "is not a Keras 3 .keras file"),
         (lambda path: path.write_bytes(b"") or path, "is not a Keras 3 .keras file"),
-        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)) and path, "HDF5 file, the format of Keras 2"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)) and path, "is a damaged HDF5 file"),
         (lambda path: archive(path, readme="hello"), "is not a Keras 3 .keras file"),
         (lambda path: archive(path, config_json="{"), "is not a Keras 3 .keras file"),
         (lambda path: archive(path, config_json='{"class_name": "Sequential", "config": []}'), "is not a Keras 3"),
@@ -581,3 +774,16 @@ def test_missing_tensorflow_is_one_clear_error(keras: Any, tmp_path: Path, monke
     with pytest.raises(ToolError, match="needs TensorFlow") as caught:
         load(path)
     assert "pip install" in caught.value.hint
+
+
+def test_operations_on_each_sample_stay_in_a_step_graph(keras: Any, tmp_path: Path) -> None:
+    loaded = load(save(scaled_recurrent(keras), tmp_path / "m.keras"))
+    assert loaded.float_vs_keras_max_abs < 1e-5
+    assert loaded.graph.forecast.recurrence in ("windowed", "none")
+
+
+def test_only_the_last_query_of_attention_is_computed(keras: Any, tmp_path: Path) -> None:
+    """What the forecast reads is one sample: so are the queries, and a row of the weights; keys are all of them."""
+    graph = load(save(transformer(keras), tmp_path / "m.keras")).graph
+    scores = [op for op in graph.ops if op.kind == "batch_matmul" and op.attrs["transposed"]]
+    assert [[graph.tensors[name].shape[1] for name in op.inputs] for op in scores] == [[1, W], [1, W]]

@@ -10,7 +10,7 @@ from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes
 
 from edge_tqs import integer, integer16, kernels, runtimes, simulate, tflite_lower, tflite_model
 from edge_tqs.errors import ModelError, ToolError, UsageError
-from edge_tqs.graph import OP_KINDS, Forecast, Graph, Quant
+from edge_tqs.graph import OP_KINDS, Forecast, Graph, Op, Quant
 from edge_tqs.kernels import Kernel
 from edge_tqs.quantize import Ranges, quantize
 
@@ -29,7 +29,7 @@ def elementwise(operator: str, activations: str = "int8") -> Graph:
 
 
 def moving(activations: str = "int8") -> Graph:
-    """split, slice, concat and reshape of x, joined to y."""
+    """split, slice, concat, transpose and reshape of x, joined to y."""
     b = Builder(np.random.default_rng(0))
     x = b.tensor("x", (1, 8))
     first, second = b.split(x, 2, "part")
@@ -37,6 +37,8 @@ def moving(activations: str = "int8") -> Graph:
     b.op("concat", (first, b.slice(x, 3, 4, "cut")), "longer", 8, axis=1)
     total = b.op("add", b.split("longer", 2, "half"), "total")
     total = b.op("mul", (total, second), "product")
+    total = shaped(b, "reshape", (total,), "square", (1, 2, 2))
+    total = shaped(b, "transpose", (total,), "turned", (1, 2, 2))
     b.ops.append(replace(b.ops[0], kind="reshape", inputs=(total,), outputs=("y",), attrs={}))
     graph = Graph("moving", b.tensors, tuple(b.ops), x, "y", (), Forecast(1, 8, "stateful", (0,))).check()
     return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-1.0, 1.0))), activations=activations)
@@ -100,6 +102,36 @@ def over_time(operator: str) -> Graph:
     return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-2.0, 2.5)) | {"mean": (-1.0, 1.3)}))
 
 
+def attention(kind: str, activations: str = "int8") -> Graph:
+    """A sequence with itself: the product, the softmax of its rows, or a table of it."""
+    b = Builder(np.random.default_rng(6))
+    x = b.tensor("x", (1, 7, 4))
+    shape = (1, 7, 7) if kind == "batch_matmul" else (1, 7, 4)
+    inputs = (x, x) if kind == "batch_matmul" else (x,)
+    attrs = {"batch_matmul": {"transposed": True}, "softmax": {"beta": 0.75}}
+    b.ops.append(Op("function" if kind == "lut" else kind, inputs, (b.tensor("made", shape),), attrs.get(kind, GELU)))
+    y = shaped(b, "reshape", ("made",), "y", (1, shape[1] * shape[2]))
+    graph = Graph(kind, b.tensors, tuple(b.ops), x, y, (), Forecast(7, 4, "none", (0, 1, 2, 3))).check()
+    bounds = Ranges(dict.fromkeys(graph.tensors, (-3.0, 3.0)) | {"made": (-9.0, 9.0)})
+    return quantize(graph, {}, bounds, activations=activations)
+
+
+GELU = {"name": "gelu", "parameters": (0.0,)}
+
+
+@needs_tflm
+@pytest.mark.parametrize("kind", ["batch_matmul", "softmax", "lut"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_operators_of_attention_run(runtime, kind):
+    graph = attention(kind)
+    assert graph.ops[0].kind == kind
+    kernels.check_graph(graph, kernels.RUNTIMES)
+    allowed = {"tflm": 0, "litert": 0 if kind == "lut" else 1}
+    assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= allowed[runtime]
+    with pytest.raises(ModelError, match="with int16 activations cannot be built"):
+        attention(kind, "int16")
+
+
 def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The flatbuffer with its int4 layers left FULLY_CONNECTED."""
     monkeypatch.setattr(tflite_lower._Lowering, "_is_int4", lambda self, op: False)
@@ -138,7 +170,7 @@ def test_elementwise_operators_run(runtime, operator, activations):
 @pytest.mark.parametrize("runtime", STEPS)
 def test_operators_that_move_codes_run(runtime, activations):
     graph = moving(activations)
-    assert {op.kind for op in graph.ops} >= integer.MOVING_KINDS
+    assert {op.kind for op in graph.ops} >= integer.MOVING_KINDS - {"transpose"}  # which is one of sequences
     kernels.check_graph(graph, [runtime])
     # two operators in a row: LiteRT's difference of one code in the sum is scaled by the product
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]
@@ -202,6 +234,44 @@ def test_operators_over_time_run(runtime, operator):
     graph = over_time(operator)
     kernels.check_graph(graph, [runtime, "c"])
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 3 * ALLOWED[runtime]
+
+
+@needs_tflm
+@pytest.mark.parametrize("weight", ["int8", "int4"])
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_depthwise_convolutions_run_or_not_as_the_table_says(runtime, activations, weight):
+    b = Builder(np.random.default_rng(6))
+    x = b.tensor("x", (1, 9, 3))
+    attrs = {"stride": 2, "dilation": 1, "left": 3, "right": 2, "activation": "relu"}
+    y = shaped(b, "depthwise_1d", (x, b.weight("w", 6, 3), b.bias("b", 6)), "wide", (1, 6, 6), **attrs)
+    y = shaped(b, "reshape", (y,), "y", (1, 36))
+    graph = Graph("depthwise", b.tensors, tuple(b.ops), x, y, (), Forecast(9, 3, "none", (0, 1, 2))).check()
+    ranges = Ranges({"x": (-2.0, 2.0), "wide": (-4.0, 4.0), "y": (-4.0, 4.0)})
+    graph = quantize(graph, {"w": 4 if weight == "int4" else 8}, ranges, activations=activations)
+    kernels.check_graph(graph, kernels.RUNTIMES)  # quantize makes none that is not right everywhere
+    if weight == "int4":
+        graph = graph.with_tensors({"w": replace(graph.tensors["w"], dtype="int4")})
+    reason = kernels.reason_against(runtime, Kernel("depthwise_1d", activations, weight, "per_channel"))
+    model = tflite_model.write(graph, METADATA)
+    assert tflite_model.read(model)[0].ops == graph.ops
+    if reason is None:
+        assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
+    elif runtime == "tflm":
+        with pytest.raises(ToolError, match="refuses the model"):
+            STEPS[runtime](model)
+    else:
+        assert worst_difference(graph, STEPS[runtime](model)) > 100, "a runtime that has learnt it can be let in"
+
+
+@needs_tflm
+@pytest.mark.parametrize("scales", [(quant(0.01, -128), quant(0.04, -128)), (quant(3.0, -128), quant(0.004, -90))])
+@pytest.mark.parametrize("runtime", STEPS)
+def test_roots_of_all_codes_run(runtime, scales):
+    graph = single_op("rsqrt", scales[:1], scales[1])
+    codes = np.resize(np.arange(-128, 128).astype(np.int8), (2, graph.tensors[graph.input].size))
+    y, _ = STEPS[runtime](tflite_model.write(graph, METADATA))(codes, ())
+    np.testing.assert_array_equal(y, simulate.integer_step(graph)(codes, ())[0])
 
 
 def test_a_convolution_over_time_is_one_over_an_image_but_in_c():

@@ -9,16 +9,19 @@ from graphs import Builder, dense_layer, random_graph, random_seeds, shaped
 from edge_tqs.graph import Forecast, Graph, Op
 from edge_tqs.interpret import float_rollout
 from edge_tqs.positions import Samples, only_needed
-from edge_tqs.shapes import conv_length
+from edge_tqs.shapes import conv_length, pool_length
 
 
 def convolution(b: Builder, x: str, name: str, rows: int, taps: int, **attrs: int) -> str:
     _, length, channels = b.tensors[x].shape
-    data = (b.rng.normal(size=(rows, taps, channels)) / np.sqrt(taps * channels)).astype(np.float32)
+    depthwise = rows % channels == 0 and b.rng.random() < 0.3
+    kind, inner = ("depthwise_1d", 1) if depthwise else ("conv_1d", channels)
+    data = (b.rng.normal(size=(rows, taps, inner)) / np.sqrt(taps * inner)).astype(np.float32)
+    data = data[..., 0] if depthwise else data
     kernel = b.tensor(f"{name}/kernel", data.shape, data, f"{name}/kernel")
     attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0} | attrs
     out = b.tensor(f"{name}_y", (1, conv_length(length, taps, attrs), rows))
-    b.ops.append(Op("conv_1d", (x, kernel, b.bias(f"{name}/bias", rows)), (out,), {**attrs, "activation": "relu"}))
+    b.ops.append(Op(kind, (x, kernel, b.bias(f"{name}/bias", rows)), (out,), {**attrs, "activation": "relu"}))
     return out
 
 
@@ -93,6 +96,10 @@ def test_strides_paddings_and_crops(seed: int) -> None:
     window = int(rng.integers(8, 60))
     y = b.tensor("x", (1, window, 2))
     for index in range(int(rng.integers(1, 4))):
+        if rng.random() < 0.2:  # what pools needs every sample
+            attrs = {"size": int(rng.integers(1, 4)), "stride": int(rng.integers(1, 3)), "padding": "same"}
+            shape = (1, pool_length(b.tensors[y].shape[1], attrs), b.width(y))
+            y = shaped(b, str(rng.choice(["avg_pool_1d", "max_pool_1d"])), (y,), f"p{index}", shape, **attrs)
         taps, dilation, stride = (int(rng.integers(1, n)) for n in (4, 5, 4))
         reach = dilation * (taps - 1)
         left, right = int(rng.integers(0, reach + 2)), int(rng.integers(0, 4))

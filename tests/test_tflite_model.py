@@ -181,8 +181,9 @@ def test_the_metadata_is_what_the_document_says():
 
 def test_the_document_names_every_operator():
     text = FORMAT.read_text(encoding="utf-8")
-    listed = re.search(r"^Operators: (.*)\.$", text, re.MULTILINE)
-    assert sorted(listed.group(1).split(", ")) == sorted(known.builtin for known in tflite_lower.BUILTINS.values())
+    listed = re.search(r"^Operators: ([A-Z0-9_,\s]*)\.$", text, re.MULTILINE)
+    named = listed.group(1).replace("\n", " ").split(", ")
+    assert sorted(named) == sorted(known.builtin for known in tflite_lower.BUILTINS.values())
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -262,9 +263,9 @@ def test_a_changed_model_is_refused():
 
 def test_an_operator_that_we_never_write_is_refused():
     def change(parsed):
-        parsed.operatorCodes[0].builtinCode = parsed.operatorCodes[0].deprecatedBuiltinCode = 25  # SOFTMAX
+        parsed.operatorCodes[0].builtinCode = parsed.operatorCodes[0].deprecatedBuiltinCode = 7  # EMBEDDING_LOOKUP
 
-    with pytest.raises(ModelError, match="operator 25"):
+    with pytest.raises(ModelError, match="operator 7"):
         tflite_model.read(edited(drawn(0), change))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,9 @@ class KerasLayer:
 
     kind: its class name. config: its ``get_config()``. weights: by short name ("kernel", "recurrent_kernel", "bias").
     last_recurrent: no recurrent layer follows (only meaningful for a recurrent layer). ranks: of its inputs in Keras.
-    inputs: names of the layers whose outputs it reads, "" for the model's input.
+    inputs: names of the layers whose outputs it reads, "" for the model's input; "<layer>/<number>" for an output after
+    the first. parts: the layers inside a wrapper, which hold its weights. call: "args" and "kwargs" that a functional
+    model's config holds; empty for a layer of a Sequential one.
     """
 
     name: str
@@ -49,6 +51,13 @@ class KerasLayer:
     last_recurrent: bool = False
     ranks: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ("",)
+    parts: tuple[KerasLayer, ...] = ()
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> int:
+        own = sum(weight.data.size for weight in self.weights.values())
+        return own + sum(part.parameters for part in self.parts)
 
     def refuse(self, why: str, *, hint: str = "") -> ModelError:
         """The error to raise: names the layer, says why it cannot be built."""
@@ -59,7 +68,8 @@ class GraphBuilder:
     """Collects tensors, operators and states.
 
     ``inputs`` are the tensors that the next layer reads, ``value`` the first of them; the layer's reader leaves its
-    result in ``value``. ``shared`` are tensors that several layers read, so that none may change them.
+    result in ``value``, and where it has several, all of them in ``outputs``. ``shared`` are tensors that several
+    layers read, so that none may change them.
 
     Without recurrent layers the graph starts from the window, (1, W, F); with them from one sample, (1, F), and each
     layer adds what it does at one time step.
@@ -79,6 +89,7 @@ class GraphBuilder:
         self.shared: set[str] = set()
         self.value = self._add("x", (1, window, channels) if recurrence == "none" else (1, channels))
         self.inputs: tuple[str, ...] = (self.value,)
+        self.outputs: tuple[str, ...] = ()
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name].shape
@@ -108,6 +119,14 @@ class GraphBuilder:
         """A constant of zeros that is read as activations are."""
         return self._add(name, shape, np.zeros(shape, np.float32))
 
+    def filled(self, name: str, shape: tuple[int, ...], value: float) -> str:
+        """A constant of one value that is read as activations are; the same tensor when asked for again."""
+        return name if name in self._tensors else self._add(name, shape, np.full(shape, value, np.float32))
+
+    def constant(self, name: str, data: Array) -> str:
+        """Values that are read as activations are."""
+        return self._add(name, data.shape, np.ascontiguousarray(data, np.float32))
+
     @contextmanager
     def grouped(self, prefix: str, group: str) -> Iterator[None]:
         """While it lasts, what is named ``prefix``/... shares its quantisation with its like under other prefixes."""
@@ -125,6 +144,48 @@ class GraphBuilder:
         data = np.ascontiguousarray(kernel.data.transpose(2, 0, 1))
         return self._convolve(out, x, self._weights(kernel, data, bias), **attrs)
 
+    def depthwise_1d(self, out: str, x: str, kernel: Weight, bias: Weight | None, **attrs: int) -> str:
+        """Each channel of ``x`` (1, W, C) with its filters of a Keras kernel (taps, C, m), stored as (C * m, taps)."""
+        taps = kernel.data.shape[0]
+        data = np.ascontiguousarray(kernel.data.reshape(taps, -1).T)
+        shape = (1, conv_length(self.shape(x)[1], taps, attrs), data.shape[0])
+        inputs = [x, *self._weights(kernel, data, bias)]
+        return self.op("depthwise_1d", out, inputs, shape, attrs={"activation": "none", **attrs})
+
+    def scaled(self, out: str, x: str, scale: Weight, shift: Weight | None) -> str:
+        """``x`` (1, C) or (1, W, C) times ``scale`` (C,) plus ``shift`` (C,): a depthwise_1d of one tap."""
+        shape = self.shape(x)
+        if len(shape) == 2:
+            x = self.op("reshape", f"{out}/sample", [x], (1, 1, shape[1]))
+        kernel = Weight(scale.path, scale.data.reshape(1, -1, 1), scale.part)
+        attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0}
+        if len(shape) == 3:
+            return self.depthwise_1d(out, x, kernel, shift, **attrs)
+        return self.op("reshape", out, [self.depthwise_1d(f"{out}/scaled", x, kernel, shift, **attrs)], shape)
+
+    def fold(self, scale: Array, shift: Weight) -> bool:
+        """Multiply ``value`` by ``scale`` (M,) and add ``shift`` (M,) in the layer with weights that wrote it.
+
+        False, and nothing done, where there is none, it has an activation, or anything else reads ``value`` or the
+        layer's weights. A layer without a bias takes ``shift`` as its own.
+        """
+        index = next((i for i, op in enumerate(self._ops) if op.outputs == (self.value,)), None)
+        if index is None or self.value in self.shared:
+            return False
+        op = self._ops[index]
+        constants = set(op.inputs[1:])
+        if op.kind not in WEIGHTED or op.attrs["activation"] != "none":
+            return False
+        if any(constants & set(other.inputs) for i, other in enumerate(self._ops) if i != index):
+            return False
+        weight = self._data(op.inputs[1])
+        self._replace(op.inputs[1], weight * scale.reshape(-1, *[1] * (weight.ndim - 1)))
+        if len(op.inputs) == 3:
+            self._replace(op.inputs[2], self._data(op.inputs[2]) * scale + shift.data)
+        else:
+            self._ops[index] = replace(op, inputs=(*op.inputs, self._weight(shift, shift.data)))
+        return True
+
     def padded(self, out: str, x: str, left: int, right: int) -> str:
         """``x`` (1, W, C) with zeros before and after it."""
         channels = self.shape(x)[2]
@@ -141,9 +202,18 @@ class GraphBuilder:
         """What ``padded`` made ``name`` of: (x, left, right), for an operator that pads by itself."""
         return self._paddings.get(name, (name, 0, 0))
 
-    def op(self, kind: str, out: str, inputs: list[str], shape: tuple[int, ...] | None = None, **attrs: Any) -> str:
+    def op(
+        self,
+        kind: str,
+        out: str,
+        inputs: list[str],
+        shape: tuple[int, ...] | None = None,
+        *,
+        attrs: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> str:
         """Add an operator that writes ``out``, of the first input's shape unless ``shape`` is given; return ``out``."""
-        self._ops.append(Op(kind, tuple(inputs), (out,), attrs))
+        self._ops.append(Op(kind, tuple(inputs), (out,), {**(attrs or {}), **more}))
         return self._add(out, shape or self.shape(inputs[0]))
 
     def split(self, outs: tuple[str, ...], x: str) -> tuple[str, ...]:
@@ -188,6 +258,14 @@ class GraphBuilder:
         forecast = Forecast(self.window, self.channels, self.recurrence, every)
         return Graph(self.name, self._tensors, tuple(self._ops), "x", self.value, tuple(self._states), forecast).check()
 
+    def _data(self, name: str) -> Array:
+        data = self._tensors[name].data
+        assert data is not None
+        return data
+
+    def _replace(self, name: str, data: Array) -> None:
+        self._tensors[name] = replace(self._tensors[name], data=np.ascontiguousarray(data, np.float32))
+
     def _join(self, out: str, parts: list[str], axis: int) -> str:
         first = self.shape(parts[0])
         size = sum(self.shape(part)[axis] for part in parts)
@@ -196,7 +274,7 @@ class GraphBuilder:
     def _convolve(self, out: str, x: str, weights: list[str], **attrs: int) -> str:
         rows, taps, _ = self.shape(weights[0])
         shape = (1, conv_length(self.shape(x)[1], taps, attrs), rows)
-        return self.op("conv_1d", out, [x, *weights], shape, activation="none", **attrs)
+        return self.op("conv_1d", out, [x, *weights], shape, attrs={"activation": "none", **attrs})
 
     def _drop_unread(self) -> None:
         """Drop operators whose results nothing reads: paddings that went into a convolution."""

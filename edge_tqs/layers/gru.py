@@ -4,17 +4,19 @@ zx = x @ kernel + bias;  zz, zr = zx[:2H] + zh[:2H];  h' = hh + sigmoid(zz) * (h
 reset_after=True:   zh = h @ recurrent_kernel + recurrent bias;  hh = tanh(zx[2H:] + sigmoid(zr) * zh[2H:])
 reset_after=False:  zh = h @ recurrent_kernel[:, :2H]
                     hh = tanh(zx[2H:] + (sigmoid(zr) * h) @ recurrent_kernel[:, 2H:])
+
+sigmoid stands for recurrent_activation and tanh for activation, which may be others.
 """
 
 from __future__ import annotations
 
+from edge_tqs.layers import cell
 from edge_tqs.layers.builder import GraphBuilder, KerasLayer, Weight
-from edge_tqs.layers.recurrent import check_recurrent, recur
+from edge_tqs.layers.recurrent import recur
 
 
 def read_gru(layer: KerasLayer, builder: GraphBuilder) -> None:
     """Kernel (in, 3H), recurrent_kernel (H, 3H), bias (2, 3H) with reset_after, else (3H,), or none; state h (1, H)."""
-    check_recurrent(layer)
     units = int(layer.config["units"])
     reset_after = bool(layer.config["reset_after"])
     kernel, recurrent = layer.weights["kernel"], layer.weights["recurrent_kernel"]
@@ -32,14 +34,17 @@ def read_gru(layer: KerasLayer, builder: GraphBuilder) -> None:
         else:
             zh_gates = builder.dense(f"{name}/zh_gates", h, gates, None)
         zz = builder.op("add", f"{name}/zz", [zx_gates, zh_gates])
-        z, r = builder.split((f"{name}/z", f"{name}/r"), builder.op("logistic", f"{name}/gates", [zz]))
+        z, r = builder.split(
+            (f"{name}/z", f"{name}/r"), cell.apply(layer, builder, "recurrent_activation", f"{name}/gates", zz)
+        )
         if reset_after:
             zh_candidate = builder.slice(f"{name}/zh_candidate", zh, 2 * units, units)
             reset = builder.op("mul", f"{name}/rh", [r, zh_candidate])
         else:
             rh = builder.op("mul", f"{name}/rh", [r, h])
             reset = builder.dense(f"{name}/zh_candidate", rh, own, None)
-        candidate = builder.op("tanh", f"{name}/candidate", [builder.op("add", f"{name}/pre", [zx_candidate, reset])])
+        pre = builder.op("add", f"{name}/pre", [zx_candidate, reset])
+        candidate = cell.apply(layer, builder, "activation", f"{name}/candidate", pre)
         delta = builder.op("sub", f"{name}/delta", [h, candidate])
         kept = builder.op("mul", f"{name}/kept", [z, delta])
         h_next = builder.op("add", f"{name}/h_next", [candidate, kept])

@@ -7,9 +7,22 @@ tflite modules, each of which asks here for those that it does not know.)
 
 from __future__ import annotations
 
-from edge_tqs.operators import transpose
+from edge_tqs.operators import batch_matmul, depthwise_1d, function, lut, pool_1d, rsqrt, softmax, transpose
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
 
 __all__ = ["OPERATORS", "Array", "Builtin", "Call", "Function", "Operator", "Reader", "Table", "Writer"]
 
-OPERATORS: dict[str, Operator] = {operator.kind: operator for operator in (transpose.OPERATOR,)}
+OPERATORS: dict[str, Operator] = {
+    operator.kind: operator
+    for operator in (
+        transpose.OPERATOR,
+        function.OPERATOR,
+        lut.OPERATOR,
+        softmax.OPERATOR,
+        batch_matmul.OPERATOR,
+        depthwise_1d.OPERATOR,
+        pool_1d.AVERAGE,
+        pool_1d.MAXIMUM,
+        rsqrt.OPERATOR,
+    )
+}

@@ -47,7 +47,8 @@ class Call:
 
     layer_type: the struct of tqs_kernels.h. fields: its values, in order; a Table becomes a pointer to that array.
     scratch: bytes, aligned to a word, that the kernel may write over; 0 for none and no such argument. sources: further
-    C files that the kernel calls, relative to the template root.
+    C files that the kernel calls, relative to the template root. operands: how many of the inputs are passed, where
+    the fields hold the others.
     """
 
     kernel: str
@@ -55,12 +56,15 @@ class Call:
     fields: Mapping[str, int | Table]
     scratch: int = 0
     sources: tuple[str, ...] = ()
+    operands: int | None = None
 
 
 class Writer(Protocol):
     """What tflite_lower offers an operator that writes itself. Tensors are numbers in the flatbuffer's list."""
 
     graph: Graph
+    #: the schema's number of each type of tensors
+    types: dict[Any, int]
 
     def append(self, builtin: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
         """Add a flatbuffer operator; ``builtin`` is a key of some operator's ``builtins``."""
@@ -81,6 +85,9 @@ class Writer(Protocol):
     def bias(self, op: Op) -> int:
         """The bias of a weighted operator; zeros where it has none."""
 
+    def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
+        """Add a convolution over time of ``x``, a PAD in front where ``op`` has zeros before or after the window."""
+
 
 class Reader(Protocol):
     """What tflite_raise offers an operator that reads itself back."""
@@ -90,6 +97,9 @@ class Reader(Protocol):
 
     def operand(self, index: int) -> Array:
         """The values of a constant operand."""
+
+    def convolution(self, op: Any) -> Op:
+        """A convolution over time with the PAD in front of it, as a conv_1d."""
 
     def made_by(self, index: int) -> Any:
         """The flatbuffer operator that writes a tensor, or None."""

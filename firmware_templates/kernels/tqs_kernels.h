@@ -11,6 +11,9 @@
 
 #include <stdint.h>
 
+#include "tqs_attention.h"
+#include "tqs_depthwise.h"
+#include "tqs_pool.h"
 #include "tqs_taps.h"
 #include "tqs_transpose.h"
 
@@ -53,6 +56,8 @@ void tqs_fc_s8_v7m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
 void tqs_fc_s4_lanes(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s8_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s4_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 
 /* y = the mean over time: the sum is kept in 32 bits, the division is part of the multiplier. */
 typedef struct tqs_mean {
@@ -87,7 +92,7 @@ void tqs_add_s8(const tqs_add_t *layer, const int8_t *a, const int8_t *b, int8_t
 
 /*
  * The same in one step, y = (a * a_factor + b * b_factor + offset) >> 22, for the layers where the code generator has
- * found factors that give tqs_add_s8's result for each of the 65536 pairs of codes. The sum stays below 2^31.
+ * found factors that give tqs_add_s8's result for each of the 65536 pairs of codes. The sum stays below 2^31 - 2^22.
  */
 typedef struct tqs_sum {
     int32_t a_factor;
@@ -99,6 +104,7 @@ typedef struct tqs_sum {
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_sum_s8(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_sum_s8_arm(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+void tqs_sum_s8_mve(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* y = a * b, element by element. */
 typedef struct tqs_mul {
@@ -112,8 +118,9 @@ typedef struct tqs_mul {
 
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_mul_s8(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
-/* For Cortex-M, where the layer's shift is -31 to -1; the layer holds -1 - shift. */
+/* For Cortex-M, where the layer's shift is -31 to -1; for tqs_mul_s8_arm the layer holds -1 - shift. */
 void tqs_mul_s8_arm(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+void tqs_mul_s8_mve(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* y = f(x) for any function of one code: logistic, tanh, elu. */
 typedef struct tqs_lut {
@@ -123,6 +130,7 @@ typedef struct tqs_lut {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_lut_s8(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
+void tqs_lut_s8_mve(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 
 /* y = x where x is at least its zero point, else alpha * x. */
 typedef struct tqs_leaky_relu {

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "tqs_depthwise.h"
+#include "tqs_pool.h"
 #include "tqs_taps.h"
 #include "tqs_transpose.h"
 

@@ -1,0 +1,145 @@
+"""depthwise_1d: each channel convolved with filters of its own.
+
+y[t, c * m + j] = sum over k of w[c * m + j, k] * x[t * stride + k * dilation - left, c] + b[c * m + j]. One tap is a
+scale and an offset for each channel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge_tqs import integer, integer16
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph, Op
+from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
+from edge_tqs.shapes import conv_length
+
+_MOST = 0xFFFF
+
+
+def _filtered(x: Array, weight: Array, op: Op, padding: int = 0) -> Array:
+    """x (N, W, C), weight (C * m, K) -> (N, W', C * m), sums without the bias; ``padding`` lies beyond the window."""
+    stride, dilation, left, right = (op.attrs[name] for name in ("stride", "dilation", "left", "right"))
+    rows, taps = weight.shape
+    length = conv_length(x.shape[1], taps, op.attrs)
+    padded = np.pad(x, ((0, 0), (left, right), (0, 0)), constant_values=padding)
+    total = np.zeros((x.shape[0], length, rows), weight.dtype)
+    for k in range(taps):
+        first = k * dilation
+        read = padded[:, first : first + (length - 1) * stride + 1 : stride]
+        total += np.repeat(read, rows // x.shape[2], axis=2) * weight[:, k]
+    return total
+
+
+def _constants(graph: Graph, op: Op) -> tuple[Array, Array]:
+    weight = graph.tensors[op.inputs[1]].data
+    bias = graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else np.zeros(1, np.float32)
+    if weight is None or bias is None:
+        raise ModelError(f"{graph.name}: the weight or bias of the depthwise_1d to {op.outputs[0]} is not a constant")
+    return weight, bias
+
+
+def _compute(graph: Graph, op: Op) -> Function:
+    weight, bias = _constants(graph, op)
+    fused = op.attrs["activation"]
+
+    def depthwise(x: Array, *_: Array) -> Array:
+        y = _filtered(x, weight, op) + bias
+        low = np.float32(-np.inf if fused == "none" else 0)
+        clipped: Array = np.clip(y, low, np.float32(6 if fused == "relu6" else np.inf))
+        return clipped
+
+    return depthwise
+
+
+def _traced(tf: Any, graph: Graph, op: Op) -> Any:
+    stride, dilation, left, right = (op.attrs[name] for name in ("stride", "dilation", "left", "right"))
+    rows, taps = graph.tensors[op.inputs[1]].shape
+    activation = {"none": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}[op.attrs["activation"]]
+
+    def depthwise(x: Any, w: Any, b: Any = 0.0) -> Any:
+        length = conv_length(x.shape[-2], taps, op.attrs)
+        padded = tf.pad(x, [[0, 0]] * (x.shape.rank - 2) + [[left, right], [0, 0]])
+        padded = padded if rows == x.shape[-1] else tf.repeat(padded, rows // x.shape[-1], axis=-1)
+        first = [k * dilation for k in range(taps)]
+        read = [padded[..., k : k + (length - 1) * stride + 1 : stride, :] * w[:, n] for n, k in enumerate(first)]
+        return activation(tf.add_n(read) + b)
+
+    return depthwise
+
+
+def _integer(graph: Graph, op: Op) -> Function:
+    weight, bias = (values.astype(np.int64) for values in _constants(graph, op))
+    if graph.activations == "int16":
+        wide = integer16.fully_connected_params(graph, op)
+        return lambda x, *_: integer16.rescale_accumulators(wide, _filtered(x.astype(np.int64), weight, op) + bias)
+    params = integer.fully_connected_params(graph, op)
+    zero_point = params.input_zero_point
+    return lambda x, *_: integer.rescale_accumulators(
+        params, _filtered(x.astype(np.int64) - zero_point, weight, op) + bias
+    )
+
+
+def _call(graph: Graph, op: Op) -> Call:
+    weight, bias = (values.astype(np.int64) for values in _constants(graph, op))
+    rows, taps = weight.shape
+    wide = graph.activations == "int16"
+    made = integer16.fully_connected_params(graph, op) if wide else integer.fully_connected_params(graph, op)
+    width = 4 if graph.tensors[op.inputs[1]].dtype == "int4" else 8
+    codes = weight.T.astype(np.int8)
+    packed = integer.pack_int4(codes).view(np.int8) if width == 4 else codes
+    source = graph.tensors[op.inputs[0]]
+    sizes = {
+        "samples": source.shape[1],
+        "channels": source.shape[2],
+        "y_samples": graph.tensors[op.outputs[0]].shape[1],
+        "multiplicity": rows // source.shape[2],
+        "taps": taps,
+        **{name: op.attrs[name] for name in ("stride", "dilation", "left")},
+    }
+    # The kernel reckons positions in 32 bits; no product of two such numbers leaves them.
+    if max(*sizes.values(), rows) > _MOST or op.attrs["dilation"] * taps > _MOST:
+        raise ModelError(f"{graph.name}: depthwise_1d to {op.outputs[0]} has numbers beyond {_MOST}: {sizes}")
+    zero_points = (0, 0) if isinstance(made, integer16.FullyConnectedParams) else _zero_points(made)
+    fields: dict[str, int | Table] = {
+        "weights": Table("int8_t", packed, f"{graph.tensors[op.inputs[1]].dtype}, {taps} x {rows}"),
+        "bias": Table("int32_t", np.broadcast_to(bias, (rows,))),
+        "multiplier": Table("int32_t", made.multiplier),
+        "shift": Table("int8_t", made.shift),
+        **sizes,
+        "x_zero_point": zero_points[0],
+        "y_zero_point": zero_points[1],
+        "low": made.low,
+        "high": made.high,
+        "width": width,
+    }
+    return Call("tqs_depthwise_s16" if wide else "tqs_depthwise_s8", "tqs_depthwise_t", fields)
+
+
+def _zero_points(params: integer.FullyConnectedParams) -> tuple[int, int]:
+    return params.input_zero_point, params.output_zero_point
+
+
+def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
+    rows = writer.graph.tensors[op.inputs[1]].shape[0]
+    channels = writer.graph.tensors[op.inputs[0]].shape[2]
+    writer.convolution("depthwise_conv_2d", op, inputs[0], outputs, depthMultiplier=rows // channels)
+
+
+def _read(reader: Reader, builtin: str, op: Any) -> Op:
+    convolution = reader.convolution(op)
+    return Op("depthwise_1d", convolution.inputs, convolution.outputs, convolution.attrs)
+
+
+OPERATOR = Operator(
+    kind="depthwise_1d",
+    compute=_compute,
+    traced=_traced,
+    integer=_integer,
+    call=_call,
+    builtins={"depthwise_conv_2d": Builtin("DEPTHWISE_CONV_2D", 3, "DepthwiseConv2DOptions", 5)},
+    write=_write,
+    read=_read,
+)

@@ -1,0 +1,69 @@
+"""function: a float graph's function of one value (functions.FUNCTIONS), which quantize turns into a lut.
+
+int16 has no table: one of 65,536 codes is larger than most models.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge_tqs import integer
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph, Op, Quant
+from edge_tqs.operators.functions import FUNCTIONS, NUMPY, tensorflow_maths
+from edge_tqs.operators.operator import Array, Call, Function, Operator
+
+NO_TABLE = "a function is a table of its codes, and one of 65,536 int16 codes is larger than most models"
+_IN_INTEGERS = "in an integer graph a function is a lut"
+
+
+def _compute(graph: Graph, op: Op) -> Function:
+    function, parameters = FUNCTIONS[op.attrs["name"]], op.attrs["parameters"]
+
+    def apply(x: Array) -> Array:
+        with np.errstate(all="ignore"):  # what is not finite in the branch that where() leaves
+            y: Array = np.asarray(function(NUMPY, x, *parameters), x.dtype)
+        return y
+
+    return apply
+
+
+def _traced(tf: Any, graph: Graph, op: Op) -> Any:
+    function, maths = FUNCTIONS[op.attrs["name"]], tensorflow_maths(tf)
+    return lambda x: function(maths, x, *op.attrs["parameters"])
+
+
+def _refuse(*given: Any) -> Any:
+    raise ModelError(_IN_INTEGERS)
+
+
+def _call(graph: Graph, op: Op) -> Call:
+    raise ModelError(f"{graph.name}: {op.outputs[0]}: {_IN_INTEGERS}")
+
+
+def table(graph: Graph, op: Op, source: Quant, out: Quant) -> Array:
+    """(256,) int8: the outputs for the codes -128 to 127. Raises ModelError where the function has no value."""
+    x = np.float64(source.scale[0]) * (np.arange(integer.LOW, integer.HIGH + 1) - source.zero_point)
+    y = _compute(graph, op)(x)
+    defined = np.flatnonzero(np.isfinite(y))
+    if defined.size == 0:
+        raise ModelError(f"{graph.name}: {op.attrs['name']} to {op.outputs[0]} has no value for any input")
+    # Below where log or rsqrt begin: the value where they do.
+    nearest = defined[np.abs(np.arange(y.size)[:, None] - defined).argmin(axis=1)]
+    return integer.quantize_activations(y[nearest], out)
+
+
+OPERATOR = Operator(
+    kind="function",
+    compute=_compute,
+    traced=_traced,
+    integer=_refuse,
+    call=_call,
+    builtins={},
+    write=_refuse,
+    read=_refuse,
+    by_sample=True,
+    refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm", "c"), NO_TABLE)},
+)

@@ -1,0 +1,172 @@
+"""The C of depthwise convolutions and pooling against the operators' integer functions, on extremes, traps set."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from c_library import TRAPS, compile_c, include_flags
+from graphs import quant
+
+from edge_tqs import integer
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.operators import OPERATORS, Table
+from edge_tqs.shapes import conv_length, pool_length
+from edge_tqs.templates import template_root
+
+NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool", "tqs_transpose")
+GUARD = 85
+
+
+class Depthwise(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("weights", "bias", "multiplier", "shift")),
+        *((name, ctypes.c_uint16) for name in ("samples", "channels", "y_samples", "multiplicity")),
+        *((name, ctypes.c_uint16) for name in ("taps", "stride", "dilation", "left")),
+        *((name, ctypes.c_int16) for name in ("x_zero_point", "y_zero_point", "low", "high")),
+        ("width", ctypes.c_uint8),
+    ]
+
+
+class Pool(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint16) for name in ("samples", "channels", "y_samples", "size", "stride", "left")]
+
+
+class Transpose(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint16) for name in ("rows", "columns")]
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    sources = [template_root() / "kernels" / f"{name}_{code}.c" for name in NAMES for code in ("s8", "s16")]
+    output = tmp_path_factory.mktemp("operators") / "kernels.so"
+    return ctypes.CDLL(str(compile_c(sources, output, ["-O1", "-shared", "-fPIC", *TRAPS, *include_flags()])))
+
+
+def codes_of(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """Random codes; a third of the draws are all at one of the limits, or at both."""
+    limits = np.iinfo(kind)
+    draw = rng.integers(0, 6)
+    if draw == 0:
+        return np.full(shape, rng.choice([limits.min, limits.max]), kind)
+    if draw == 1:
+        return rng.choice([limits.min, limits.max], shape).astype(kind)
+    return rng.integers(limits.min, limits.max + 1, shape).astype(kind)
+
+
+def graph_of(op: Op, x: Tensor, y: Tensor, *constants: Tensor) -> Graph:
+    tensors = {tensor.name: tensor for tensor in (x, *constants, y)}
+    samples, channels = x.shape[1:]
+    return Graph("one", tensors, (op,), "x", "y", (), Forecast(samples, channels, "none", (0,) * channels)).check()
+
+
+def run(kernels: ctypes.CDLL, graph: Graph, struct: type[ctypes.Structure], x: np.ndarray) -> np.ndarray:
+    """The C of the graph's only operator, with guard values behind y; its tables are of exact size."""
+    call = OPERATORS[graph.ops[0].kind].call(graph, graph.ops[0])
+    assert [name for name, *_ in struct._fields_] == list(call.fields)
+    held, fields = [], {}
+    for name, value in call.fields.items():
+        if isinstance(value, Table):
+            held.append(np.ascontiguousarray(value.values, value.c_type.removesuffix("_t")))
+            fields[name] = held[-1].ctypes.data
+        else:
+            fields[name] = value
+    size = graph.tensors["y"].size
+    y = np.full(size + 8, GUARD, x.dtype)
+    layer = struct(**fields)
+    getattr(kernels, call.kernel)(
+        ctypes.byref(layer), x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p)
+    )
+    assert (y[size:] == GUARD).all(), "the kernel wrote past its output"
+    return y[:size].reshape(graph.tensors["y"].shape)
+
+
+def depthwise(rng: np.random.Generator, activations: str, width: int) -> Graph:
+    samples, channels, multiplicity = (int(n) for n in rng.integers(1, [12, 6, 4]))
+    taps, stride, dilation = (int(n) for n in rng.integers(1, [6, 4, 4]))
+    left = int(rng.integers(0, 9))
+    right = int(rng.integers(0, 5)) + max(0, dilation * (taps - 1) + 1 - samples - left)
+    attrs = {"stride": stride, "dilation": dilation, "left": left, "right": right}
+    rows, limit, wide = channels * multiplicity, integer.WEIGHT_LIMIT[width], activations == "int16"
+    weight = rng.integers(-limit, limit + 1, (rows, taps)).astype(np.int8)
+    if rng.random() < 0.3:
+        weight[:] = limit * rng.choice([-1, 1])
+    bias = rng.integers(-(1 << 29), 1 << 29, rows).astype("int64" if wide else "int32")
+    scale = quant(1e-4, 0) if wide else quant(0.02, int(rng.choice([-128, 127, 0, 11])))
+    out = quant(3e-4, 0) if wide else quant(float(rng.uniform(0.02, 0.9)), int(rng.choice([-128, 127, -5])))
+    scales = rng.uniform(0.001, 0.1, rows).astype(np.float32)
+    length = conv_length(samples, taps, attrs)
+    attrs |= {"activation": str(rng.choice(["none", "relu", "relu6"]))}
+    return graph_of(
+        Op("depthwise_1d", ("x", "w", "b")[: int(rng.integers(2, 4))], ("y",), attrs),
+        Tensor("x", (1, samples, channels), activations, None, scale),
+        Tensor("y", (1, length, rows), activations, None, out),
+        Tensor("w", weight.shape, "int4" if width == 4 else "int8", weight, Quant(scales)),
+        Tensor("b", bias.shape, str(bias.dtype), bias, Quant(scales)),
+    )
+
+
+@pytest.mark.parametrize("width", [8, 4])
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+def test_depthwise(kernels: ctypes.CDLL, activations: str, width: int) -> None:
+    """Runs kernels.tqs_depthwise_s8 and kernels.tqs_depthwise_s16."""
+    rng = np.random.default_rng(width)
+    for _ in range(150):
+        graph = depthwise(rng, activations, width)
+        x = codes_of(rng, graph.tensors["x"].shape, activations)
+        expected = OPERATORS["depthwise_1d"].integer(graph, graph.ops[0])(x)
+        np.testing.assert_array_equal(run(kernels, graph, Depthwise, x), expected)
+
+
+def test_a_depthwise_layer_whose_sum_leaves_32_bits_is_refused() -> None:
+    graph = depthwise(np.random.default_rng(0), "int8", 8)
+    far = graph.with_tensors({"y": Tensor("y", graph.tensors["y"].shape, "int8", None, quant(1e-9, 0))})
+    with pytest.raises(ModelError, match="can overflow"):
+        OPERATORS["depthwise_1d"].call(far, far.ops[0])
+
+
+@pytest.mark.parametrize("kind", ["avg_pool_1d", "max_pool_1d"])
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+def test_pooling(kernels: ctypes.CDLL, activations: str, kind: str) -> None:
+    """Runs kernels.tqs_avg_pool_s8, kernels.tqs_avg_pool_s16, kernels.tqs_max_pool_s8 and kernels.tqs_max_pool_s16."""
+    rng = np.random.default_rng(3)
+    for _ in range(150):
+        samples, channels, size, stride = (int(n) for n in rng.integers(1, [14, 5, 8, 6]))
+        padding = "same" if size > samples else str(rng.choice(["same", "valid"]))
+        attrs = {"size": size, "stride": stride, "padding": padding}
+        shape = (1, pool_length(samples, attrs), channels)
+        graph = graph_of(
+            Op(kind, ("x",), ("y",), attrs),
+            Tensor("x", (1, samples, channels), activations, None, quant(0.1, 0)),
+            Tensor("y", shape, activations, None, quant(0.1, 0)),
+        )
+        x = codes_of(rng, graph.tensors["x"].shape, activations)
+        expected = OPERATORS[kind].integer(graph, graph.ops[0])(x)
+        np.testing.assert_array_equal(run(kernels, graph, Pool, x), expected)
+
+
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+def test_transpose(kernels: ctypes.CDLL, activations: str) -> None:
+    """Runs kernels.tqs_transpose_s8 and kernels.tqs_transpose_s16."""
+    rng = np.random.default_rng(4)
+    for rows, columns in rng.integers(1, 9, (40, 2)).tolist():
+        graph = graph_of(
+            Op("transpose", ("x",), ("y",)),
+            Tensor("x", (1, rows, columns), activations, None, quant(0.1, 0)),
+            Tensor("y", (1, columns, rows), activations, None, quant(0.1, 0)),
+        )
+        x = codes_of(rng, (1, rows, columns), activations)
+        np.testing.assert_array_equal(run(kernels, graph, Transpose, x), x.swapaxes(1, 2))
+
+
+def test_a_mean_of_codes_is_rounded_to_the_nearest_halves_away_from_zero() -> None:
+    attrs = {"size": 2, "stride": 2, "padding": "valid"}
+    x = np.array([[[1], [2], [-1], [-2], [0], [-1], [0], [0]]], np.int8)
+    graph = graph_of(
+        Op("avg_pool_1d", ("x",), ("y",), attrs),
+        Tensor("x", (1, 8, 1), "int8", None, quant(0.1, 0)),
+        Tensor("y", (1, 4, 1), "int8", None, quant(0.1, 0)),
+    )
+    assert OPERATORS["avg_pool_1d"].integer(graph, graph.ops[0])(x).reshape(-1).tolist() == [2, -2, -1, 0]

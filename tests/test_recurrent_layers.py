@@ -1,0 +1,251 @@
+"""The recurrent family: Keras, the float graph, the integer reference, tflite-micro and the C compute the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from c_library import TRAPS, Forecaster
+from graphs import METADATA, needs_tflm
+
+from edge_tqs import simulate, tflite_model
+from edge_tqs.calibration import calibrate
+from edge_tqs.errors import ModelError
+from edge_tqs.interpret import float_rollout
+from edge_tqs.keras_model import load
+from edge_tqs.quantize import quantize
+from edge_tqs.runtimes import rollout_in
+from edge_tqs.tensorflow_import import import_tensorflow, quiet
+
+W, F, U = 5, 3, 4
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    return import_tensorflow().keras
+
+
+def chain(*layers: Any) -> Any:
+    """A Sequential model; each item is ``lambda layers: layers.X(...)``."""
+    return lambda keras: keras.Sequential([keras.Input((W, F)), *(layer(keras.layers) for layer in layers)])
+
+
+def head(layers: Any) -> Any:
+    return layers.Dense(F)
+
+
+def flat(layers: Any) -> Any:
+    return layers.Flatten()
+
+
+def last(steps: int) -> Any:
+    """The last sample of a sequence alone."""
+    return lambda layers: layers.Cropping1D((steps - 1, 0))
+
+
+def alone(kind: str, **config: Any) -> Any:
+    return chain(lambda layers: getattr(layers, kind)(U, **config), head)
+
+
+def backwards(kind: str) -> Any:
+    """All outputs, of which the convolution tells the order, and the last one."""
+    return chain(
+        lambda layers: getattr(layers, kind)(U, go_backwards=True, return_sequences=True),
+        lambda layers: layers.Conv1D(3, 2),
+        lambda layers: getattr(layers, kind)(3, go_backwards=True),
+        head,
+    )
+
+
+def both_ways(kind: str, mode: str, **config: Any) -> Any:
+    def wrapped(layers: Any) -> Any:
+        inner = getattr(layers, kind)(3, return_sequences=True, **config)
+        return layers.Bidirectional(inner, merge_mode=mode)
+
+    return chain(
+        wrapped,
+        lambda layers: layers.Conv1D(3, 2),
+        lambda layers: layers.Bidirectional(getattr(layers, kind)(3, **config), merge_mode=mode),
+        head,
+    )
+
+
+def two_kinds_of_direction(keras: Any) -> Any:
+    layers = keras.layers
+    both = layers.Bidirectional(
+        layers.LSTM(3, return_sequences=True),
+        backward_layer=layers.GRU(3, return_sequences=True, go_backwards=True),
+    )
+    return chain(lambda _: both, flat, head)(keras)
+
+
+def encoder_decoder(keras: Any) -> Any:
+    layers = keras.layers
+    return chain(
+        lambda _: layers.LSTM(U),
+        lambda _: layers.RepeatVector(12),
+        lambda _: layers.LSTM(3, return_sequences=True),
+        lambda _: layers.TimeDistributed(layers.Dense(4, activation="relu")),
+        lambda _: layers.TimeDistributed(layers.Dropout(0.5)),
+        lambda _: layers.TimeDistributed(layers.Activation("tanh")),
+        lambda _: layers.TimeDistributed(layers.Dense(F)),
+        last(12),
+        flat,
+    )(keras)
+
+
+def states_handed_on(kind: str) -> Any:
+    """An encoder whose states, some also read by a Dense layer, start a decoder."""
+
+    def make(keras: Any) -> Any:
+        layers = keras.layers
+        x = keras.Input((W, F))
+        sequence, *states = getattr(layers, kind)(U, return_state=True, return_sequences=True)(x)
+        seed = layers.RepeatVector(3)(layers.Dense(2)(states[-1]))
+        decoder = getattr(layers, kind)(U, return_sequences=True, return_state=True)
+        y, *final = decoder(seed, initial_state=states)
+        y = layers.Concatenate(axis=1)([sequence, y])
+        y = layers.Flatten()(layers.TimeDistributed(layers.Dense(2))(y))
+        return keras.Model(x, layers.Dense(F)(layers.Concatenate()([y, *final])))
+
+    return make
+
+
+def states_read(keras: Any) -> Any:
+    """The cell state behind the window: a step graph has it too."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    y, h, c = layers.LSTM(U, return_state=True)(x)
+    return keras.Model(x, layers.Dense(F)(layers.Concatenate()([y, c, h])))
+
+
+def cells(*kinds: str, **config: Any) -> Any:
+    def wrapped(layers: Any) -> Any:
+        made = [getattr(layers, kind)(U - number) for number, kind in enumerate(kinds)]
+        return layers.RNN(made if len(made) > 1 else made[0], **config)
+
+    return chain(wrapped, *([flat] if config.get("return_sequences") else []), head)
+
+
+#: name -> (how to make it, the recurrence of its graph)
+MODELS: dict[str, tuple[Any, str]] = {
+    "simple": (alone("SimpleRNN"), "windowed"),
+    "simple relu": (alone("SimpleRNN", activation="relu", use_bias=False), "windowed"),
+    "simple linear": (alone("SimpleRNN", activation="linear"), "windowed"),
+    "simple sigmoid": (alone("SimpleRNN", activation="sigmoid", dropout=0.2, unroll=True), "windowed"),
+    "options": (alone("LSTM", unit_forget_bias=False, dropout=0.2, recurrent_dropout=0.1, unroll=True), "windowed"),
+    "hard gates": (alone("LSTM", recurrent_activation="hard_sigmoid", activation="relu"), "windowed"),
+    "elu gates": (alone("GRU", recurrent_activation="hard_sigmoid", activation="elu"), "windowed"),
+    "silu gates": (alone("GRU", activation="silu", reset_after=False), "windowed"),
+    "relu6 gates": (alone("LSTM", activation="relu6"), "windowed"),
+    "unrolled simple": (
+        chain(lambda layers: layers.SimpleRNN(U, return_sequences=True), flat, head),
+        "none",
+    ),
+    "unrolled hard gates": (
+        chain(lambda layers: layers.GRU(3, recurrent_activation="hard_sigmoid", return_sequences=True), flat, head),
+        "none",
+    ),
+    "backwards lstm": (backwards("LSTM"), "none"),
+    "backwards gru": (backwards("GRU"), "none"),
+    "backwards simple": (backwards("SimpleRNN"), "none"),
+    "both concat": (both_ways("LSTM", "concat"), "none"),
+    "both sum": (both_ways("GRU", "sum"), "none"),
+    "both mul": (both_ways("SimpleRNN", "mul"), "none"),
+    "both ave": (both_ways("GRU", "ave", reset_after=False, use_bias=False), "none"),
+    "two kinds": (two_kinds_of_direction, "none"),
+    "encoder decoder": (encoder_decoder, "none"),
+    "lstm states": (states_handed_on("LSTM"), "none"),
+    "gru states": (states_handed_on("GRU"), "none"),
+    "simple states": (states_handed_on("SimpleRNN"), "none"),
+    "states read": (states_read, "windowed"),
+    "lstm cell": (cells("LSTMCell"), "windowed"),
+    "stacked cells": (cells("LSTMCell", "GRUCell", "SimpleRNNCell"), "windowed"),
+    "stacked backwards": (cells("GRUCell", "LSTMCell", go_backwards=True, return_sequences=True), "none"),
+    "dense on samples": (
+        chain(
+            lambda layers: layers.TimeDistributed(layers.Dense(4, activation="relu")),
+            lambda layers: layers.LSTM(3),
+            head,
+        ),
+        "windowed",
+    ),
+    "reshaped between": (
+        chain(lambda layers: layers.LSTM(6), lambda layers: layers.Reshape((3, 2)), lambda layers: layers.GRU(3), head),
+        "none",
+    ),
+}
+
+
+def save(model: Any, path: Path) -> Path:
+    """Save with weights and biases all random: zero biases would hide a wrong one."""
+    rng = np.random.default_rng(8)
+    with quiet():
+        model.set_weights([rng.normal(0, 0.4, weight.shape).astype(np.float32) for weight in model.get_weights()])
+        model.save(path)
+    return path
+
+
+def windows(count: int) -> np.ndarray:
+    return np.random.default_rng(9).normal(size=(count, W, F)).astype(np.float32)
+
+
+@needs_tflm
+@pytest.mark.parametrize("name", MODELS)
+def test_every_form_of_the_layer_computes_the_same(name: str, keras: Any, tmp_path: Path) -> None:
+    make, recurrence = MODELS[name]
+    model = make(keras)
+    loaded = load(save(model, tmp_path / "m.keras"))
+    graph = loaded.graph
+    assert loaded.parameters == model.count_params()
+    assert graph.forecast.recurrence == recurrence
+    found = float_rollout(graph, windows(4), 1).outputs[:, 0]
+    np.testing.assert_allclose(found, np.asarray(model(windows(4), training=False)), atol=1e-5)
+    kernels = [variable for variable in model.weights if variable.name.endswith("kernel")]
+    paths = sorted(graph.weights())
+    assert len(paths) == len(kernels)
+    assert all(any(kernel.path.endswith(path) for kernel in kernels) for path in paths), "the paths of Keras"
+
+    widths = {source: 4 if number % 2 else 8 for number, source in enumerate(graph.weights())}
+    result = quantize(graph, widths, calibrate(graph, windows(4), 3))
+    held = sum(tensor.size for tensors in result.weights().values() for tensor in tensors)
+    assert held == sum(int(np.prod(kernel.shape)) for kernel in kernels), "all steps read the same weights"
+    file = tflite_model.write(result, METADATA)
+    assert tflite_model.read(file)[0].ops == result.ops
+    codes = simulate.encode(result, windows(3))
+    expected = simulate.integer_rollout(result, codes, 4).outputs
+    np.testing.assert_array_equal(rollout_in("tflm", file, result, codes, 4).outputs, expected)
+    forecaster = Forecaster(result, tmp_path, TRAPS)
+    for seed, outputs in zip(codes, expected, strict=True):
+        forecaster.reset()
+        forecaster.push_codes(seed)
+        np.testing.assert_array_equal(forecaster.forecast_codes(4)[0], outputs)
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "masking": (
+        chain(lambda layers: layers.Masking(name="m"), lambda layers: layers.LSTM(3), head),
+        "layer m .*skipped",
+    ),
+    "function": (alone("SimpleRNN", activation="softplus", name="r"), "layer r .*activation softplus"),
+    "inner function": (
+        chain(lambda layers: layers.Bidirectional(layers.GRU(3, activation="softplus"), name="b"), head),
+        "layer b/.*activation softplus",
+    ),
+    "inside": (
+        chain(lambda layers: layers.TimeDistributed(layers.Reshape((3, 1)), name="t"), flat, head),
+        r"layer t .*Reshape inside it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_built_is_refused_with_its_reason(name: str, keras: Any, tmp_path: Path) -> None:
+    make, reason = REFUSED[name]
+    with quiet():
+        make(keras).save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=reason) as caught:
+        load(tmp_path / "m.keras")
+    assert caught.value.hint

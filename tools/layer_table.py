@@ -1,0 +1,171 @@
+"""Write docs/layers.md: which layer runs in which runtime at which width. Tests hold it, and run every cell.
+
+python tools/layer_table.py
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_tqs.calibration import calibrate
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import Graph
+from edge_tqs.keras_model import load
+from edge_tqs.kernels import RUNTIMES, emitted, reason_against
+from edge_tqs.quantize import Activations, quantize
+from edge_tqs.tensorflow_import import import_tensorflow, quiet
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "layers.md"
+#: Window and channels of the models.
+W, F = 8, 3
+#: What a cell's column is called -> (width of all weights, activations).
+WIDTHS: dict[str, tuple[int, Activations]] = {"int8": (8, "int8"), "int4": (4, "int8"), "16x8": (8, "int16")}
+TITLES = {"litert": "LiteRT", "tflite-runtime": "tflite-runtime 2.14", "tflm": "tflite-micro", "c": "generated C"}
+
+#: Makes the layer, given keras.layers.
+Layer = Callable[[Any], Any]
+#: Adds the layer to a functional model: (keras, x (W, F)) -> what comes of it, of any rank.
+Apply = Callable[[Any, Any], Any]
+
+
+def plain(kind: str, *args: Any, **config: Any) -> Apply:
+    """A layer by its class."""
+    return lambda keras, x: getattr(keras.layers, kind)(*args, **config)(x)
+
+
+def merged(kind: str) -> Apply:
+    """A layer of two sequences."""
+    return lambda keras, x: getattr(keras.layers, kind)()([x, keras.layers.Conv1D(F, 1)(x)])
+
+
+def activation(name: str) -> Apply:
+    """An activation by its name."""
+    return lambda keras, x: keras.layers.Activation(name)(x)
+
+
+#: What the table calls it -> the layer in a model. Everything that edge_tqs.layers reads is here; a test holds that.
+LAYERS: dict[str, Apply] = {
+    "Dense": lambda keras, x: keras.layers.Dense(4)(keras.layers.Flatten()(x)),
+    "LSTM": plain("LSTM", 4),
+    "GRU": plain("GRU", 4),
+    "Conv1D": plain("Conv1D", 4, 3, padding="causal", dilation_rate=2),
+    "Add": merged("Add"),
+    "Subtract": merged("Subtract"),
+    "Multiply": merged("Multiply"),
+    "Concatenate": merged("Concatenate"),
+    "Cropping1D": plain("Cropping1D", (1, 2)),
+    "ZeroPadding1D": plain("ZeroPadding1D", (2, 1)),
+    "GlobalAveragePooling1D": plain("GlobalAveragePooling1D"),
+    "Flatten": plain("Flatten"),
+    "Reshape": plain("Reshape", (W // 2, 2 * F)),
+    "Permute": plain("Permute", (2, 1)),
+    "ReLU": plain("ReLU"),
+    "LeakyReLU": plain("LeakyReLU"),
+    "ELU": plain("ELU"),
+    "Activation": activation("tanh"),
+    "relu": activation("relu"),
+    "leaky_relu": activation("leaky_relu"),
+    "elu": activation("elu"),
+    "tanh": activation("tanh"),
+    "sigmoid": activation("sigmoid"),
+    "silu": activation("silu"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A layer's integer graphs by column, or why there is none."""
+
+    name: str
+    graphs: Mapping[str, Graph]
+    refused: Mapping[str, str]
+
+    def reason(self, runtime: str, width: str) -> str | None:
+        """None where the runtime computes every operator of the layer's model right, else the first reason why not."""
+        if width in self.refused:
+            return self.refused[width]
+        graph = self.graphs[width]
+        reasons = (reason_against(runtime, k) for op in graph.ops for k in emitted(graph, op, runtime))
+        return next(filter(None, reasons), None)
+
+
+def model(name: str) -> Any:
+    """A Keras model (W, F) -> (F,) that has the layer ``name``, and a Dense layer behind it, all weights random."""
+    keras = import_tensorflow().keras
+    x = keras.Input((W, F))
+    y = LAYERS[name](keras, x)
+    y = y if len(y.shape) == 2 else keras.layers.Flatten()(y)
+    made = keras.Model(x, keras.layers.Dense(F)(y))
+    rng = np.random.default_rng(3)
+    made.set_weights(
+        [
+            rng.normal(0, 0.4, w.shape).astype(np.float32) ** 2 + 0.05
+            if _positive(v)
+            else rng.normal(0, 0.4, w.shape).astype(np.float32)
+            for v, w in zip(made.weights, made.get_weights(), strict=True)
+        ]
+    )
+    return made
+
+
+def _positive(variable: Any) -> bool:
+    return str(variable.path).endswith("variance")
+
+
+def row(name: str) -> Row:
+    """The layer's model in each of WIDTHS."""
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model(name).save(path)
+        graph = load(path).graph
+    seeds = np.random.default_rng(4).normal(size=(8, W, F)).astype(np.float32)
+    ranges = calibrate(graph, seeds, 4)
+    graphs, refused = {}, {}
+    for title, (width, activations) in WIDTHS.items():
+        try:
+            graphs[title] = quantize(graph, dict.fromkeys(graph.weights(), width), ranges, activations=activations)
+        except ModelError as error:
+            refused[title] = re.sub(r" \(to [^)]*\)", "", error.message.partition(": ")[2])
+    return Row(name, graphs, refused)
+
+
+def document(rows: list[Row]) -> str:
+    """docs/layers.md. Reasons are notes below the table."""
+    notes: dict[str, int] = {}
+    header = ["layer", *(f"{TITLES[runtime]}: {'; '.join(WIDTHS)}" for runtime in RUNTIMES)]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for found in rows:
+        cells = []
+        for runtime in RUNTIMES:
+            said = []
+            for width in WIDTHS:
+                reason = found.reason(runtime, width)
+                said.append("yes" if reason is None else f"no [{notes.setdefault(reason, len(notes) + 1)}]")
+            cells.append("; ".join(said))
+        lines.append("| " + " | ".join([found.name, *cells]) + " |")
+    return (
+        HEAD + "\n".join(lines) + "\n\n" + "\n".join(f"{number}. {reason}." for reason, number in notes.items()) + "\n"
+    )
+
+
+HEAD = """# Layers, runtimes and widths
+
+Written by `python tools/layer_table.py` from the code's own tables; tests build a model with each layer, run it in
+every runtime that the table says runs it, and compare: bit for bit in tflite-micro and the generated C, within rounding
+in the others. int8 and int4 are the weights beside int8 activations, 16x8 is int8 weights beside int16 activations.
+Where a model has int4 weights beside int16 activations, LiteRT and the generated C alone run it.
+
+A layer that is not here is refused by `build` by its name; `score` and `plan` take any model.
+
+"""
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document([row(name) for name in LAYERS]), encoding="utf-8")
