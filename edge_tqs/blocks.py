@@ -12,7 +12,9 @@ from edge_tqs.system import checked_feedback, read_block
 def rolled_out(graph: Graph, feedback: Sequence[int | None] | None, steps: int | None) -> Graph:
     """``graph``, whose output is as the last layer left it, with what its values are and what becomes of them."""
     forecast = graph.forecast
-    made, outputs = read_block(graph.tensors[graph.output].shape[1:], forecast.channels, feedback, steps)
+    made, outputs = read_block(
+        graph.tensors[graph.output].shape[1:], forecast.window, forecast.channels, feedback, steps
+    )
     sources = checked_feedback(graph.name, feedback, forecast.channels, outputs)
     forecast = replace(forecast, feedback=sources, steps=made, outputs=outputs)
     forecast.check(graph.name, graph.tensors[graph.output].size)

@@ -32,7 +32,7 @@ def keras_system(model: Any, feedback: Sequence[int | None] | None = None, steps
     """
     window, channels, made = _shapes(model)
     try:
-        block = read_block(made, channels, feedback, steps)
+        block = read_block(made, window, channels, feedback, steps)
     except ModelError as error:
         raise ModelError(f"{model.name}: {error.message}", hint=error.hint) from error
     outputs = block[1]

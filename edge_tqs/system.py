@@ -119,19 +119,28 @@ def checked_feedback(
 
 
 def read_block(
-    shape: tuple[int, ...], channels: int, feedback: Sequence[int | None] | None, steps: int | None
+    shape: tuple[int, ...], window: int, channels: int, feedback: Sequence[int | None] | None, steps: int | None
 ) -> tuple[int, int]:
-    """(steps, outputs) of a model of ``channels`` inputs whose output has ``shape``, without the batch.
+    """(steps, outputs) of a model (``window``, ``channels``) whose output has ``shape``, without the batch.
 
     ``shape`` is (outputs,), (steps, outputs), or flat (steps * outputs,), the oldest sample first. Flat values of one
-    channel, or as ``steps`` says, are a block; other flat ones are a sample. ``feedback``: where it is given, it says
-    how many outputs there are. Raises ModelError where the values cannot be told apart.
+    channel, or as ``steps`` says, are a block; other flat ones are a sample, unless ``feedback`` reads only a part of
+    them that would fit several times. Raises ModelError where the values cannot be told apart.
     """
-    named = len({source for source in feedback if source is not None}) if feedback is not None else None
+    if feedback is not None and len(feedback) != channels:
+        feedback = None  # checked_feedback says what is wrong with it
+    named = max((source + 1 for source in feedback or () if source is not None), default=0)
     if len(shape) == 2:
         if steps not in (None, shape[0]):
             raise ModelError(
                 f"it predicts {shape[0]} samples at once, not {steps}", hint="Leave steps out of [forecast]."
+            )
+        if steps is None and shape[0] == window > 1:
+            raise ModelError(
+                f"it predicts {window} samples, as many as its window holds: they may follow the window, or be the "
+                "window moved on by one sample",
+                hint=f"If they follow it, say steps = {window} under [forecast] in edge-tqs.toml, or --steps; else end "
+                "the model with its last sample.",
             )
         return shape[0], shape[1]
     if len(shape) != 1 or shape[0] < 1:
@@ -146,12 +155,12 @@ def read_block(
                 f"it predicts {values} values, which are not {steps} samples", hint="Change steps in [forecast]."
             )
         return steps, values // steps
-    if channels == 1 or named == 1:
+    if channels == 1 or (named == 1 and values > channels):
         return values, 1
-    if values > channels or (named is not None and values > named and values % named == 0):
+    if values > channels or (named and values > named and values % named == 0):
         raise ModelError(
             f"it predicts {values} values from {channels} channels: it does not say how many samples they are",
-            hint="Say steps under [forecast] in edge-tqs.toml, or --steps, if they are a block of samples, the oldest "
-            "first; end the model with Reshape((steps, outputs)) if you can.",
+            hint="If they are a block of samples, the oldest first, say how many with steps under [forecast] in "
+            "edge-tqs.toml, or --steps (1 for one sample); or end the model with Reshape((steps, outputs)).",
         )
     return 1, values

@@ -57,7 +57,7 @@ def _system(model: bytes, name: str, feedback: Sequence[int | None] | None, step
         )
     bias = find_output_bias(parsed)
     black_box = _BlackBox(model, parsed, [*weights.values(), *([bias] if bias else [])], window, channels)
-    block = read_block(black_box.output_shape, channels, feedback, steps)
+    block = read_block(black_box.output_shape, window, channels, feedback, steps)
     feedback = checked_feedback(name, feedback, channels, block[1])
     rollouts = _Rollouts(black_box, window, feedback, block)
     return System(

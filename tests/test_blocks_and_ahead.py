@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,16 @@ import pytest
 from c_library import Forecaster
 from graphs import METADATA, Builder, dense_layer, lstm_layer, needs_tflm
 
-from edge_tqs import simulate, tflite_model
+from edge_tqs import simulate, tflite_model, wire
+from edge_tqs.boards import load_board
+from edge_tqs.bundle import write_bundle
 from edge_tqs.calibration import calibrate
-from edge_tqs.errors import ModelError
+from edge_tqs.device import Device, open_port
+from edge_tqs.device_rollout import run_rollout
+from edge_tqs.emit_c import emit, kernel_sources
+from edge_tqs.emulator import start_agent, start_server
+from edge_tqs.errors import DeviceError, ModelError, UsageError
+from edge_tqs.firmware import assemble, compile_firmware
 from edge_tqs.graph import Array, Forecast, Graph, Scaling
 from edge_tqs.graph_file import load_graph, save_graph
 from edge_tqs.interpret import float_rollout, float_step, zero_states
@@ -46,19 +56,19 @@ def drawn(recurrence: str, steps: int, outputs: int, feedback: tuple[int | None,
     return Graph("drawn", b.tensors, tuple(b.ops), x, y, tuple(b.states), forecast).check()
 
 
-def seeds_of(graph: Graph) -> Array:
+def seeds_of(graph: Graph, horizon: int = HORIZON) -> Array:
     forecast = graph.forecast
-    shape = (ROLLOUTS, forecast.seed_length(HORIZON), forecast.channels)
+    shape = (ROLLOUTS, forecast.seed_length(horizon), forecast.channels)
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
-def integer(graph: Graph, activations: str = "int8") -> tuple[Graph, Array, Rollout]:
+def integer(graph: Graph, activations: str = "int8", horizon: int = HORIZON) -> tuple[Graph, Array, Rollout]:
     """(the integer graph, codes of the seeds, their rollout)."""
-    seeds = seeds_of(graph)
+    seeds = seeds_of(graph, horizon)
     widths = dict.fromkeys(graph.weights(), 8)
-    made = quantize(graph, widths, calibrate(graph, seeds, HORIZON), activations=activations)  # type: ignore[arg-type]
+    made = quantize(graph, widths, calibrate(graph, seeds, horizon), activations=activations)  # type: ignore[arg-type]
     codes = simulate.encode(made, seeds)
-    return made, codes, simulate.integer_rollout(made, codes, HORIZON)
+    return made, codes, simulate.integer_rollout(made, codes, horizon)
 
 
 def by_hand(graph: Graph, seed: Array) -> Array:
@@ -130,8 +140,6 @@ def test_what_is_known_ahead_is_given_in_physical_units(tmp_path: Path) -> None:
     graph, _, _ = integer(drawn("none", 4, 2, (0, None, 1)))
     mean, std = np.array([10.0, -3.0, 200.0]), np.array([2.0, 0.5, 30.0])
     scaling = Scaling(tuple(mean), tuple(std))
-    from dataclasses import replace
-
     graph = replace(graph, forecast=replace(graph.forecast, scaling=scaling))
     seed = seeds_of(graph)[:1]
     expected = simulate.decode(graph, simulate.integer_rollout(graph, simulate.encode(graph, seed), HORIZON).outputs)
@@ -178,6 +186,8 @@ def test_seeds_without_what_is_known_ahead_are_refused() -> None:
         ((6,), 3, (None, 0, None), None, (6, 1)),
         ((6,), 3, None, 2, (2, 3)),
         ((2,), 3, (0, None, 1), None, (1, 2)),
+        ((5, 2), 2, None, 5, (5, 2)),
+        ((2,), 2, (0, None), 1, (1, 2)),
     ],
 )
 def test_what_an_output_holds(
@@ -187,7 +197,7 @@ def test_what_an_output_holds(
     steps: int | None,
     block: tuple[int, int],
 ) -> None:
-    assert read_block(shape, channels, feedback, steps) == block
+    assert read_block(shape, 5, channels, feedback, steps) == block
 
 
 @pytest.mark.parametrize(
@@ -196,6 +206,7 @@ def test_what_an_output_holds(
         ((6,), 2, None, "does not say how many samples"),
         ((6,), 2, 4, "not 4 samples"),
         ((4, 2), 2, 3, "4 samples at once, not 3"),
+        ((5, 2), 2, None, "as many as its window holds"),
         ((2, 2, 2), 2, None, "not one sample or a block"),
     ],
 )
@@ -203,10 +214,83 @@ def test_an_output_that_cannot_be_read_is_refused(
     shape: tuple[int, ...], channels: int, steps: int | None, match: str
 ) -> None:
     with pytest.raises(ModelError, match=match):
-        read_block(shape, channels, None, steps)
+        read_block(shape, 5, channels, None, steps)
 
 
 def test_an_output_that_becomes_no_input_is_refused() -> None:
     forecast = Forecast(4, 2, "none", (0, 0), outputs=3)
     with pytest.raises(ModelError, match="output 2 becomes no input"):
         forecast.check("m", 3)
+
+
+@contextmanager
+def on_board(name: str, graph: Graph, folder: Path, max_payload: int) -> Iterator[Device]:
+    """The generated C on a board, whose frames hold no more than ``max_payload``."""
+    board = replace(load_board(name), max_payload=max_payload)
+    model = tflite_model.write(graph, METADATA)
+    digest = tflite_model.model_hash(model)
+    sources = emit(graph, digest, graph.name, board.core)
+    firmware = assemble(board, sources, kernel_sources(graph, board.core), folder / "firmware")
+    image = compile_firmware(firmware, extra_cflags="-Werror")
+    if board.port == "linux":
+        write_bundle(folder / "bundle", model, image.elf, board)
+    with start_server(board, folder) as port, Device(open_port(port)) as device:
+        device.require_model(digest)
+        yield device
+
+
+def check_device(device: Device, graph: Graph, codes: Array, expected: Rollout) -> None:
+    assert expected.state_hashes is not None
+    forecast, info = graph.forecast, device.info
+    assert (info.outputs, info.steps, info.exogenous) == (forecast.outputs, forecast.steps, len(forecast.exogenous))
+    for n in range(ROLLOUTS):
+        ahead = codes[n, forecast.window :][:, list(forecast.exogenous)]
+        outputs, _, hashes = run_rollout(device, codes[n, : forecast.window], len(ahead), ahead=ahead)
+        np.testing.assert_array_equal(outputs, expected.outputs[n])
+        np.testing.assert_array_equal(hashes, expected.state_hashes[n])
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("recurrence", ["none", "windowed", "stateful"])
+@pytest.mark.parametrize("name", ["host", "qemu-mps2-an386"])
+def test_a_board_is_sent_what_is_known_ahead_piece_by_piece(name: str, recurrence: str, tmp_path: Path) -> None:
+    """A request of 64 bytes has room for 30 steps of two known values; the forecast has 70."""
+    graph, codes, expected = integer(drawn(recurrence, 4, 1, (None, 0, None)), horizon=70)
+    with on_board(name, graph, tmp_path, 64) as device:
+        check_device(device, graph, codes, expected)
+        with pytest.raises(UsageError, match="2 values known ahead of each of 3 steps"):
+            device.forecast(3)
+
+
+@pytest.mark.emulated
+def test_a_board_keeps_nothing_of_what_is_known_ahead(tmp_path: Path) -> None:
+    graph, codes, expected = integer(drawn("none", 4, 1, (None, 0, None)))
+    window, last = graph.forecast.window, expected.outputs[0]
+    known = np.ascontiguousarray(codes[0, window:, ::2])
+    with on_board("host", graph, tmp_path, 256) as device:
+        device.reset()
+        device.push(codes[0, :window])
+
+        def ask(first: int, steps: int, ahead: bytes) -> list[bytes]:
+            return [step.codes for step in device._stream(wire.Forecast(first, steps, ahead), 1, 2.0)]
+
+        assert ask(0, 5, known[:5].tobytes()) == [bytes(y.tobytes()) for y in last[:5]]
+        assert ask(4, 2, known[4:6].tobytes()) == []  # out of order: what was known of the steps before is gone
+        assert ask(5, 3, known[5:8].tobytes()) == [bytes(y.tobytes()) for y in last[5:8]]
+        device.push(codes[0, :window])
+        assert ask(8, 3, known[8:].tobytes()) == []  # samples came: that forecast is over
+        assert ask(0, 2, known[:2].tobytes()) == [bytes(y.tobytes()) for y in last[:2]]
+        with pytest.raises(DeviceError, match="BAD_LENGTH"):
+            ask(2, 3, known[2:4].tobytes())
+
+
+@pytest.mark.parametrize("recurrence", ["none", "windowed", "stateful"])
+def test_the_agent_takes_what_is_known_ahead(recurrence: str, tmp_path: Path) -> None:
+    graph, codes, _ = integer(drawn(recurrence, 4, 1, (None, 0, None)))
+    model = tflite_model.write(graph, METADATA)
+    program, board = tmp_path / "any.elf", load_board("rpi4")
+    program.write_bytes(b"#!/bin/sh\n")
+    write_bundle(tmp_path / "bundle", model, program, board)
+    expected = rollout_in("litert", model, graph, codes, HORIZON)
+    with start_agent(board, tmp_path / "bundle") as running, Device(open_port(running.port)) as device:
+        check_device(device, graph, codes, expected)

@@ -201,8 +201,8 @@ def test_the_agent_answers_wrong_requests_as_the_protocol_says(
     refused = [
         (wire.Frame(0x60, 9, b""), wire.NakCode.UNKNOWN_TYPE),
         (wire.Frame(wire.MessageType.HELLO, 9, b""), wire.NakCode.BAD_LENGTH),
-        (wire.Frame(wire.MessageType.HELLO, 9, b"\x02\x01"), wire.NakCode.BAD_LENGTH),
-        (wire.Frame(wire.MessageType.HELLO, 9, b"\x03\x01"), wire.NakCode.BAD_VERSION),
+        (wire.Frame(wire.MessageType.HELLO, 9, b"\x03\x01"), wire.NakCode.BAD_LENGTH),
+        (wire.Frame(wire.MessageType.HELLO, 9, b"\x02\x01"), wire.NakCode.BAD_VERSION),
         (wire.Frame(wire.MessageType.RESET, 9, b"\x01"), wire.NakCode.BAD_LENGTH),
         (wire.Frame(wire.MessageType.PUSH, 9, b"\x02" + sample), wire.NakCode.BAD_LENGTH),
         (wire.Frame(wire.MessageType.PUSH, 9, b""), wire.NakCode.BAD_LENGTH),

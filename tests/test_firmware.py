@@ -103,7 +103,7 @@ class Line:
         self.port.timeout = 0.5
         raw = b""
         for sequence in range(1, 41):
-            self.port.write(b"\0" + encode(HELLO, sequence, b"\2"))
+            self.port.write(b"\0" + encode(HELLO, sequence, b"\3"))
             with suppress(cobs.DecodeError):
                 raw = bytes(cobs.decode(self.port.read_until(b"\0").rstrip(b"\0")))
             if raw[:1] == bytes([HELLO_REPLY]) and zlib.crc32(raw[:-4]) == struct.unpack("<I", raw[-4:])[0]:
@@ -271,7 +271,7 @@ def test_variables_larger_than_the_ram(tmp_path: Path, images: dict[str, Image])
 
 
 def test_a_sample_that_no_frame_of_the_board_can_carry(tmp_path: Path) -> None:
-    wide = MODEL | {"model.h": MODEL["model.h"].replace("TQS_CHANNELS 3u", "TQS_CHANNELS 64u")}
+    wide = MODEL | {"model.h": MODEL["model.h"].replace(" 3u", " 64u")}
     narrow = dataclasses.replace(load_board("host"), max_payload=64)
     with pytest.raises(ToolError, match="STEP frame of this model exceeds the board's max_payload"):
         compile_firmware(assemble(narrow, wide, (), tmp_path))
@@ -600,7 +600,7 @@ def test_a_serial_device_is_served_until_it_goes_away(images: dict[str, Image]) 
         try:
             answered = False
             for _ in range(200):  # the program drops what came before it had opened the port
-                os.write(ours, b"\0" + encode(HELLO, 1, b"\2"))
+                os.write(ours, b"\0" + encode(HELLO, 1, b"\3"))
                 answered, _, _ = (bool(ready) for ready in select.select([ours], [], [], 0.05))
                 if answered:
                     break
