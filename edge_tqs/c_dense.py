@@ -278,7 +278,7 @@ DENSE_KERNELS = (
 #: (portable kernel of an element-wise operator, family) -> the one that computes the same bits there
 ELEMENTWISE_KERNELS = {
     **{(name, cores): f"{name}_arm" for name in ("tqs_sum_s8", "tqs_mul_s8") for cores in ("v6m", "v7m", "dsp")},
-    **{(name, "mve"): f"{name}_mve" for name in ("tqs_sum_s8", "tqs_mul_s8", "tqs_lut_s8")},
+    **{(f"tqs_{kind}_s8", "mve"): f"tqs_{kind}_s8_mve" for kind in ("sum", "mul", "lut", "requant")},
 }
 
 

@@ -21,6 +21,7 @@ from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).parent
 CASES = 100_000
+KINDS = ("fc", "sum", "mul", "lut", "requant")  # of kernels, as MAIN numbers them
 #: Kernels of one family run on each core of it: the compiler may make other code of the same C.
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
 
@@ -81,14 +82,16 @@ def pair_graph(rng: np.random.Generator, prefix: str, kind: str) -> Graph:
     return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
 
 
-def table_graph(rng: np.random.Generator, prefix: str, size: int) -> Graph:
+def single_graph(rng: np.random.Generator, prefix: str, kind: str, size: int) -> Graph:
+    """A table, or a change of scale by 1/8 to 8: shifts to both sides and none."""
     names = [f"{prefix}_x", f"{prefix}_y"]
-    quants = (
-        Quant(np.array([0.03], np.float32), int(rng.integers(-128, 128))),
-        Quant(np.array([1 / 256], np.float32), -128),
-    )
-    tensors = {name: Tensor(name, (1, size), "int8", None, quant) for name, quant in zip(names, quants, strict=True)}
-    return Graph(prefix, tensors, (Op("logistic", (names[0],), (names[1],)),), *names, (), None)  # type: ignore[arg-type]
+    scales = (0.03, 1 / 256) if kind == "logistic" else (0.03, 0.03 * 2 ** rng.uniform(-3, 3))
+    zero_points = rng.integers(-128, 128), -128 if kind == "logistic" else rng.integers(-128, 128)
+    tensors = {
+        name: Tensor(name, (1, size), "int8", None, Quant(np.array([scale], np.float32), int(zero_point)))
+        for name, scale, zero_point in zip(names, scales, zero_points, strict=True)
+    }
+    return Graph(prefix, tensors, (Op(kind, (names[0],), (names[1],)),), *names, (), None)  # type: ignore[arg-type]
 
 
 def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
@@ -127,9 +130,10 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
         for _ in range(3):
             add(index, lambda p, kind=kind: pair_graph(rng, p, kind))
             index += 1
-    for size in (1, 15, 32, 250):
-        add(index, lambda p, n=size: table_graph(rng, p, n))
-        index += 1
+    for kind in ("logistic", "quantize", "quantize"):
+        for size in (1, 15, 32, 250):
+            add(index, lambda p, kind=kind, n=size: single_graph(rng, p, kind, n))
+            index += 1
     return made
 
 
@@ -153,7 +157,7 @@ MAIN = """
 
 typedef void (*dense_t)(const tqs_fc_t *, const int8_t *, int8_t *, uint32_t *);
 typedef struct layer {
-    int kind; /* 0: dense, 1: add, 2: mul, 3: table */
+    int kind; /* 0: dense, 1: add, 2: mul, 3: table, 4: change of scale */
     dense_t fast_dense;
     const void *fast;
     dense_t slow_dense;
@@ -217,9 +221,12 @@ static uint32_t differs(const layer_t *layer) {
     } else if (layer->kind == 2) {
         @MUL@(layer->fast, x[0] + x_from, x[1] + x_from, fast);
         tqs_mul_s8(layer->slow, x[0] + x_from, x[1] + x_from, slow);
-    } else {
+    } else if (layer->kind == 3) {
         @LUT@(layer->fast, x[0] + x_from, fast);
         tqs_lut_s8(layer->slow, x[0] + x_from, slow);
+    } else {
+        @REQUANT@(layer->fast, x[0] + x_from, fast);
+        tqs_requant_s8(layer->slow, x[0] + x_from, slow);
     }
     for (i = 0; i < layer->outputs; i++) {
         inside += slow[i] > -128 && slow[i] < 127 ? 1u : 0u;
@@ -300,15 +307,15 @@ def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
         structs = [re.search(r"static const \w+ (\w+_layer\w*) = ", "\n".join(texts[i:])) for i in range(len(texts))]
         names = sorted({match.group(1) for match in structs if match is not None})
         assert len(names) == 2, (text_index, names)
-        kind = next(i for i, name in enumerate(("fc", "sum", "mul", "lut")) if fast.startswith(f"tqs_{name}_"))
+        kind = next(i for i, name in enumerate(KINDS) if fast.startswith(f"tqs_{name}_"))
         kernels = (fast, slow) if kind == 0 else ("NULL", "NULL")
         rows.append(f"    {{{kind}, {kernels[0]}, &{names[0]}, {kernels[1]}, &{names[1]}, {inputs}, {outputs}}},")
     tables = "\n\n".join(text for layer in made for text in layer[4])
     root = template_root()
     values = {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)}
-    values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in ("sum", "mul", "lut")}
+    values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in KINDS[1:]}
     (tmp_path / "main.c").write_text(fill(MAIN, values), encoding="ascii")
-    kernels = sorted({f"{name}.c" for layer in made for name in layer[:2]} | {"tqs_lut_s8.c"})
+    kernels = sorted({f"{name}.c" for layer in made for name in layer[:2]} | {"tqs_lut_s8.c", "tqs_requant_s8.c"})
     sources = [tmp_path / "main.c"] + [path for name in kernels for path in (root / "kernels").rglob(name)]
     elf = bench.link(machine, sources, tmp_path, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
     answers = bench.run(machine, elf)

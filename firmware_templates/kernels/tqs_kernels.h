@@ -154,5 +154,6 @@ typedef struct tqs_requant {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_requant_s8(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
+void tqs_requant_s8_mve(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 
 #endif
