@@ -1,4 +1,4 @@
-"""Each kernel for Cortex-M against the portable one, on the emulated core: random cases and the largest sums."""
+"""Each kernel for Arm cores against the portable one, on the emulated core: random cases and the largest sums."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +25,16 @@ CASES = 100_000
 KINDS = ("fc", "sum", "mul", "lut", "requant")  # of kernels, as MAIN numbers them
 #: Kernels of one family run on each core of it: the compiler may make other code of the same C.
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
+#: Cortex-A: the core that the kernels are chosen and compiled for, compiler, its flags, emulator, the core it emulates.
+LINUX = {
+    "a72": ("cortex-a72", "aarch64-linux-gnu-gcc", ("-mcpu=cortex-a72",), "qemu-aarch64", "cortex-a72"),
+    "a76": ("cortex-a76", "aarch64-linux-gnu-gcc", ("-mcpu=cortex-a76",), "qemu-aarch64", "cortex-a76"),
+    "a72-on-max": ("cortex-a72", "aarch64-linux-gnu-gcc", ("-mcpu=cortex-a72",), "qemu-aarch64", "max"),
+    "a7": (
+        *("cortex-a7", "arm-linux-gnueabihf-gcc"),
+        *(("-mcpu=cortex-a7", "-mfpu=neon-vfpv4", "-mfloat-abi=hard"), "qemu-arm", "cortex-a7"),
+    ),
+}
 
 
 def _load(path: Path) -> ModuleType:
@@ -150,6 +161,10 @@ def _numbered(tables: Tables, op: Op, index: int) -> list[str]:
 
 
 MAIN = """
+#if defined(__linux__)
+#include <stdio.h>
+#include <stdlib.h>
+#endif
 #include <string.h>
 #include "tqs_arm.h"
 #include "tqs_kernels.h"
@@ -244,12 +259,22 @@ static uint32_t rescaling_differs(void) {
     return fast != tqs_saturate(tqs_requantize(value, multiplier, -1 - shift), zero_point, -128, 127) ? 1u : 0u;
 }
 
+#if defined(__linux__)
+static void call_host(uint32_t operation, const void *argument) {
+    if (operation == 4u) {
+        fputs(argument, stdout);
+    } else {
+        exit(0);
+    }
+}
+#else
 static void call_host(uint32_t operation, const void *argument) {
     register uint32_t r0 __asm__("r0") = operation;
     register const void *r1 __asm__("r1") = argument;
 
     __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
 }
+#endif
 
 static void tell(uint32_t number) {
     char text[12];
@@ -295,10 +320,35 @@ int main(void) {
 @pytest.mark.parametrize("core", CORES)
 def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
     machine = bench.CORES[core]
-    made = layers(machine.name)
+
+    def run(sources: list[Path], flags: list[str]) -> list[int]:
+        return list(bench.run(machine, bench.link(machine, sources, tmp_path, flags)))
+
+    check_kernels(machine.name, tmp_path, run)
+
+
+@pytest.mark.emulated
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LINUX)
+def test_kernels_for_linux_equal_the_portable_ones(name: str, tmp_path: Path) -> None:
+    core, compiler, flags, emulator, emulated = LINUX[name]
+
+    def run(sources: list[Path], more: list[str]) -> list[int]:
+        root, program = template_root(), tmp_path / "program"
+        command = [compiler, "-static", "-O2", *flags, *more, f"-I{root / 'kernels'}", *map(str, sources)]
+        subprocess.run([*command, "-o", str(program)], check=True)
+        done = subprocess.run([emulator, "-cpu", emulated, str(program)], capture_output=True, text=True, check=True)
+        return [int(line) for line in done.stdout.split()]
+
+    check_kernels(core, tmp_path, run)
+
+
+def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]], list[int]]) -> None:
+    """Build the program of all layers for ``core`` in ``folder``, ``run`` it (sources, flags), judge its numbers."""
+    made = layers(core)
     dense = [layer for layer in made if layer[0].startswith("tqs_fc")]
-    mine = {kernel.name for kernel in DENSE_KERNELS if family(machine.name) in kernel.families}
-    own = {slow: fast for (slow, cores), fast in ELEMENTWISE_KERNELS.items() if cores == family(machine.name)}
+    mine = {kernel.name for kernel in DENSE_KERNELS if family(core) in kernel.families}
+    own = {slow: fast for (slow, cores), fast in ELEMENTWISE_KERNELS.items() if cores == family(core)}
     assert {layer[0] for layer in made} == mine | set(own.values())
     counts = {name: sum(layer[0] == name for layer in dense if layer[2] <= 100) for name in mine}
     many = -(-CASES // min(counts.values()))
@@ -314,11 +364,11 @@ def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
     root = template_root()
     values = {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)}
     values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in KINDS[1:]}
-    (tmp_path / "main.c").write_text(fill(MAIN, values), encoding="ascii")
-    kernels = sorted({f"{name}.c" for layer in made for name in layer[:2]} | {"tqs_lut_s8.c", "tqs_requant_s8.c"})
-    sources = [tmp_path / "main.c"] + [path for name in kernels for path in (root / "kernels").rglob(name)]
-    elf = bench.link(machine, sources, tmp_path, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
-    answers = bench.run(machine, elf)
+    (folder / "main.c").write_text(fill(MAIN, values), encoding="ascii")
+    kernels = {f"{name}.c" for layer in made for name in layer[:2]}
+    kernels |= {f"tqs_{kind}_s8.c" for kind in ("add", *KINDS[1:])}
+    sources = [folder / "main.c"] + [path for name in sorted(kernels) for path in (root / "kernels").rglob(name)]
+    answers = run(sources, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
     assert len(answers) == 2 * len(made) + 1
     wrong = [(layer[0], layer[2], layer[3], count) for layer, count in zip(made, answers[::2], strict=False) if count]
     assert not wrong
@@ -340,10 +390,12 @@ def test_layers_beyond_a_kernel_s_limits_go_to_the_portable_one() -> None:
     y = graph.tensors["a_y"]
     loud = graph.with_tensors({"a_y": Tensor("a_y", y.shape, "int8", None, Quant(np.array([1e-5], np.float32)))})
     assert dense_kernel(loud, loud.ops[0], "cortex-m0").name == "tqs_fc_s8", "a shift to the left"
-    assert dense_kernel(graph, graph.ops[0], "cortex-a72").name == "tqs_fc_s8"
+    assert dense_kernel(graph, graph.ops[0], "cortex-a72").name == "tqs_fc_s8_neon"
+    assert dense_kernel(loud, loud.ops[0], "cortex-a72").name == "tqs_fc_s8", "a shift to the left"
+    assert dense_kernel(graph, graph.ops[0], "host").name == "tqs_fc_s8"
 
 
-def test_every_kernel_for_cortex_m_is_declared_and_named_after_its_file() -> None:
+def test_every_kernel_for_arm_is_declared_and_named_after_its_file() -> None:
     header = (template_root() / "kernels" / "tqs_kernels.h").read_text(encoding="ascii")
     for path in sorted((template_root() / "kernels" / "arm").glob("*.c")):
         functions = re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE)

@@ -55,6 +55,8 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s8_neon(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s4_neon(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 
 /* y = the mean over time: the sum is kept in 32 bits, the division is part of the multiplier. */
 typedef struct tqs_mean {
