@@ -28,7 +28,8 @@ import numpy as np
 from edge_tqs import simulate
 from edge_tqs.calibration import calibrate
 from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
+from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
+from edge_tqs.positions import only_needed
 from edge_tqs.quantize import quantize
 from edge_tqs.templates import fill, template_root
 
@@ -87,6 +88,24 @@ class Builder:
             data = (self.rng.normal(size=units) * 0.3).astype(np.float32)
             operands += (self.tensor(f"{name}/bias", data.shape, data),)
         return self.op("fully_connected", operands, name, units, activation=activation)
+
+    def conv(self, x: str, channels: int, name: str, dilation: int = 1) -> str:
+        """A causal convolution of three taps, relu."""
+        _, length, width = self.tensors[x].shape
+        weight = (self.rng.normal(size=(channels, 3, width)) * 1.2 / np.sqrt(3 * width)).astype(np.float32)
+        bias = (self.rng.normal(size=channels) * 0.3).astype(np.float32)
+        operands = (
+            x,
+            self.tensor(f"{name}/kernel", weight.shape, weight),
+            self.tensor(f"{name}/bias", bias.shape, bias),
+        )
+        attrs = {"stride": 1, "dilation": dilation, "left": 2 * dilation, "right": 0, "activation": "relu"}
+        self.ops.append(Op("conv_1d", operands, (self.tensor(name, (1, length, channels)),), attrs))
+        return name
+
+    def shaped(self, kind: str, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], /, **attrs: Any) -> str:
+        self.ops.append(Op(kind, inputs, (self.tensor(name, shape),), attrs))
+        return name
 
     def split(self, x: str, parts: int, names: tuple[str, ...]) -> tuple[str, ...]:
         size = self.tensors[x].shape[1] // parts
@@ -149,7 +168,39 @@ def gru() -> Graph:
     return b.graph("gru-7-32", x, y, Forecast(8, 7, "stateful", tuple(range(7))))
 
 
+def conv() -> Graph:
+    """One dilated convolution from 16 channels to 16 over 32 samples, of which the forecast takes the last."""
+    b = Builder(5)
+    y = b.conv(b.tensor("x", (1, 32, 16)), 16, "conv", 2)
+    flat = b.op("reshape", (y,), "flat", 512)
+    y = b.op("slice", (flat,), "y", 16, axis=1, begin=496, size=16)
+    return b.graph("conv-3x16x16", "x", y, Forecast(32, 16, "none", tuple(range(16))))
+
+
+def tcn() -> Graph:
+    """A small TCN, windowed: two residual blocks of dilated convolutions over 48 samples of 7 channels, and a head.
+
+    As an imported model, without the samples that the forecast does not depend on.
+    """
+    b = Builder(6)
+    y = b.conv(b.tensor("x", (1, 48, 7)), 16, "stem")
+    for dilation in (2, 4):
+        inner = b.conv(b.conv(y, 16, f"conv_{dilation}_a", dilation), 16, f"conv_{dilation}_b", dilation)
+        y = b.shaped("add", (y, inner), f"block_{dilation}", (1, 48, 16))
+    last = b.shaped("slice", (y,), "last", (1, 1, 16), axis=1, begin=47, size=1)
+    head = b.dense(b.op("reshape", (last,), "last_flat", 16), 7, "head")
+    return only_needed(b.graph("tcn-7-16", "x", head, Forecast(48, 7, "none", tuple(range(7)))))
+
+
+def products(graph: Graph) -> int:
+    """Multiplications of weights in one evaluation."""
+    weighted = [op for op in graph.ops if op.kind in WEIGHTED]
+    samples = [graph.tensors[op.outputs[0]].shape[1] if op.kind == "conv_1d" else 1 for op in weighted]
+    return sum(count * graph.tensors[op.inputs[1]].size for count, op in zip(samples, weighted, strict=True))
+
+
 MODELS = {"mlp-168-64-64-7": mlp, "fc-32x128": fully_connected, "lstm-7-32": lstm, "gru-7-32": gru}
+MODELS |= {"conv-3x16x16": conv, "tcn-7-16": tcn}
 
 
 def quantised(graph: Graph, width: int) -> Graph:
@@ -251,7 +302,8 @@ def main() -> int:
         for core in args.cores:
             results[model][core] = {width: measure(graph, CORES[core]) for width, graph in graphs.items()}
             for width, figures in results[model][core].items():
-                print(f"{model:16} {core:7} {width} {figures}", flush=True)
+                each = figures["instructions"] / products(graphs[width])
+                print(f"{model:16} {core:7} {width} {figures}, {each:.2f} instructions a product", flush=True)
     if args.diff:
         found = list(regressions(results, json.loads(RESULTS.read_text(encoding="utf-8"))))
         print("\n".join(found) or "no regression")

@@ -35,11 +35,12 @@ _FAMILIES = {
     "v7m": r"cortex-m(3|33\+nodsp)",
     "dsp": r"cortex-m(4|7|33|35p)",
     "mve": r"cortex-m(52|55|85)",
+    "neon": r"cortex-a(7|35|53|55|57|72|73|75|76|77|78)",
 }
 
 
 def family(core: str) -> str:
-    """The kernels for a core as boards name it: "v6m", "v7m", "dsp", "mve", or PORTABLE for any other."""
+    """The kernels for a core as boards name it: "v6m", "v7m", "dsp", "mve", "neon"; PORTABLE for any other."""
     return next((name for name, form in _FAMILIES.items() if re.fullmatch(form, core)), PORTABLE)
 
 
@@ -223,11 +224,11 @@ def _chunks(codes: Ints, columns: Callable[[Ints], Ints]) -> Ints:
     return np.concatenate([columns(part.reshape(-1, ROWS, part.shape[1])) for part in parts], axis=1).reshape(-1)
 
 
-def _pack_s8_mve(codes: Ints) -> Ints:
+def _pack_s8_chunks(codes: Ints) -> Ints:
     return _chunks(codes, lambda part: part.reshape(part.shape[0], -1)).astype(np.int8)
 
 
-def _pack_s4_mve(codes: Ints) -> Ints:
+def _pack_s4_chunks(codes: Ints) -> Ints:
     def pairs(part: Ints) -> Ints:
         return (16 * part[:, 1::2] + part[:, 0::2]).reshape(part.shape[0], -1)
 
@@ -267,10 +268,12 @@ DENSE_KERNELS = (
     _arm("tqs_fc_s8_v6m", 8, {"v6m"}, _pack_s8_v6m, c_type="int8_t"),
     _arm("tqs_fc_s8_v7m", 8, {"v7m"}, _pack_s8_v7m, 512),
     _arm("tqs_fc_s8_dsp", 8, {"dsp"}, _pack_s8_dsp, 512, _halfwords),
-    _arm("tqs_fc_s8_mve", 8, {"mve"}, _pack_s8_mve, c_type="int8_t", rows=_to_the_right),
+    _arm("tqs_fc_s8_mve", 8, {"mve"}, _pack_s8_chunks, c_type="int8_t", rows=_to_the_right),
     _arm("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, _pack_s4_lanes),
     _arm("tqs_fc_s4_dsp", 4, {"dsp"}, _pack_s4_dsp, 512, _halfwords),
-    _arm("tqs_fc_s4_mve", 4, {"mve"}, _pack_s4_mve, c_type="int8_t", rows=_paired, limit=1 << 26),
+    _arm("tqs_fc_s4_mve", 4, {"mve"}, _pack_s4_chunks, c_type="int8_t", rows=_paired, limit=1 << 26),
+    _arm("tqs_fc_s8_neon", 8, {"neon"}, _pack_s8_chunks, c_type="int8_t", rows=_to_the_right),
+    _arm("tqs_fc_s4_neon", 4, {"neon"}, _pack_s4_chunks, c_type="int8_t", rows=_to_the_right, limit=1 << 26),
     _portable("tqs_fc_s8", 8, pack_s8),
     _portable("tqs_fc_s4", 4, pack_s4),
 )
@@ -278,7 +281,7 @@ DENSE_KERNELS = (
 #: (portable kernel of an element-wise operator, family) -> the one that computes the same bits there
 ELEMENTWISE_KERNELS = {
     **{(name, cores): f"{name}_arm" for name in ("tqs_sum_s8", "tqs_mul_s8") for cores in ("v6m", "v7m", "dsp")},
-    **{(name, "mve"): f"{name}_mve" for name in ("tqs_sum_s8", "tqs_mul_s8", "tqs_lut_s8")},
+    **{(f"tqs_{kind}_s8", "mve"): f"tqs_{kind}_s8_mve" for kind in ("sum", "mul", "lut", "requant")},
 }
 
 

@@ -1,4 +1,4 @@
-"""Each kernel for Cortex-M against the portable one, on the emulated core: random cases and the largest sums."""
+"""Each kernel for Arm cores against the portable one, on the emulated core: random cases and the largest sums."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -21,8 +22,19 @@ from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).parent
 CASES = 100_000
+KINDS = ("fc", "sum", "mul", "lut", "requant")  # of kernels, as MAIN numbers them
 #: Kernels of one family run on each core of it: the compiler may make other code of the same C.
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
+#: Cortex-A: the core that the kernels are chosen and compiled for, compiler, its flags, emulator, the core it emulates.
+LINUX = {
+    "a72": ("cortex-a72", "aarch64-linux-gnu-gcc", ("-mcpu=cortex-a72",), "qemu-aarch64", "cortex-a72"),
+    "a76": ("cortex-a76", "aarch64-linux-gnu-gcc", ("-mcpu=cortex-a76",), "qemu-aarch64", "cortex-a76"),
+    "a72-on-max": ("cortex-a72", "aarch64-linux-gnu-gcc", ("-mcpu=cortex-a72",), "qemu-aarch64", "max"),
+    "a7": (
+        *("cortex-a7", "arm-linux-gnueabihf-gcc"),
+        *(("-mcpu=cortex-a7", "-mfpu=neon-vfpv4", "-mfloat-abi=hard"), "qemu-arm", "cortex-a7"),
+    ),
+}
 
 
 def _load(path: Path) -> ModuleType:
@@ -81,14 +93,16 @@ def pair_graph(rng: np.random.Generator, prefix: str, kind: str) -> Graph:
     return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
 
 
-def table_graph(rng: np.random.Generator, prefix: str, size: int) -> Graph:
+def single_graph(rng: np.random.Generator, prefix: str, kind: str, size: int) -> Graph:
+    """A table, or a change of scale by 1/8 to 8: shifts to both sides and none."""
     names = [f"{prefix}_x", f"{prefix}_y"]
-    quants = (
-        Quant(np.array([0.03], np.float32), int(rng.integers(-128, 128))),
-        Quant(np.array([1 / 256], np.float32), -128),
-    )
-    tensors = {name: Tensor(name, (1, size), "int8", None, quant) for name, quant in zip(names, quants, strict=True)}
-    return Graph(prefix, tensors, (Op("logistic", (names[0],), (names[1],)),), *names, (), None)  # type: ignore[arg-type]
+    scales = (0.03, 1 / 256) if kind == "logistic" else (0.03, 0.03 * 2 ** rng.uniform(-3, 3))
+    zero_points = rng.integers(-128, 128), -128 if kind == "logistic" else rng.integers(-128, 128)
+    tensors = {
+        name: Tensor(name, (1, size), "int8", None, Quant(np.array([scale], np.float32), int(zero_point)))
+        for name, scale, zero_point in zip(names, scales, zero_points, strict=True)
+    }
+    return Graph(prefix, tensors, (Op(kind, (names[0],), (names[1],)),), *names, (), None)  # type: ignore[arg-type]
 
 
 def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
@@ -127,9 +141,10 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
         for _ in range(3):
             add(index, lambda p, kind=kind: pair_graph(rng, p, kind))
             index += 1
-    for size in (1, 15, 32, 250):
-        add(index, lambda p, n=size: table_graph(rng, p, n))
-        index += 1
+    for kind in ("logistic", "quantize", "quantize"):
+        for size in (1, 15, 32, 250):
+            add(index, lambda p, kind=kind, n=size: single_graph(rng, p, kind, n))
+            index += 1
     return made
 
 
@@ -146,6 +161,10 @@ def _numbered(tables: Tables, op: Op, index: int) -> list[str]:
 
 
 MAIN = """
+#if defined(__linux__)
+#include <stdio.h>
+#include <stdlib.h>
+#endif
 #include <string.h>
 #include "tqs_arm.h"
 #include "tqs_kernels.h"
@@ -153,7 +172,7 @@ MAIN = """
 
 typedef void (*dense_t)(const tqs_fc_t *, const int8_t *, int8_t *, uint32_t *);
 typedef struct layer {
-    int kind; /* 0: dense, 1: add, 2: mul, 3: table */
+    int kind; /* 0: dense, 1: add, 2: mul, 3: table, 4: change of scale */
     dense_t fast_dense;
     const void *fast;
     dense_t slow_dense;
@@ -217,9 +236,12 @@ static uint32_t differs(const layer_t *layer) {
     } else if (layer->kind == 2) {
         @MUL@(layer->fast, x[0] + x_from, x[1] + x_from, fast);
         tqs_mul_s8(layer->slow, x[0] + x_from, x[1] + x_from, slow);
-    } else {
+    } else if (layer->kind == 3) {
         @LUT@(layer->fast, x[0] + x_from, fast);
         tqs_lut_s8(layer->slow, x[0] + x_from, slow);
+    } else {
+        @REQUANT@(layer->fast, x[0] + x_from, fast);
+        tqs_requant_s8(layer->slow, x[0] + x_from, slow);
     }
     for (i = 0; i < layer->outputs; i++) {
         inside += slow[i] > -128 && slow[i] < 127 ? 1u : 0u;
@@ -237,12 +259,22 @@ static uint32_t rescaling_differs(void) {
     return fast != tqs_saturate(tqs_requantize(value, multiplier, -1 - shift), zero_point, -128, 127) ? 1u : 0u;
 }
 
+#if defined(__linux__)
+static void call_host(uint32_t operation, const void *argument) {
+    if (operation == 4u) {
+        fputs(argument, stdout);
+    } else {
+        exit(0);
+    }
+}
+#else
 static void call_host(uint32_t operation, const void *argument) {
     register uint32_t r0 __asm__("r0") = operation;
     register const void *r1 __asm__("r1") = argument;
 
     __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
 }
+#endif
 
 static void tell(uint32_t number) {
     char text[12];
@@ -288,10 +320,35 @@ int main(void) {
 @pytest.mark.parametrize("core", CORES)
 def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
     machine = bench.CORES[core]
-    made = layers(machine.name)
+
+    def run(sources: list[Path], flags: list[str]) -> list[int]:
+        return list(bench.run(machine, bench.link(machine, sources, tmp_path, flags)))
+
+    check_kernels(machine.name, tmp_path, run)
+
+
+@pytest.mark.emulated
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LINUX)
+def test_kernels_for_linux_equal_the_portable_ones(name: str, tmp_path: Path) -> None:
+    core, compiler, flags, emulator, emulated = LINUX[name]
+
+    def run(sources: list[Path], more: list[str]) -> list[int]:
+        root, program = template_root(), tmp_path / "program"
+        command = [compiler, "-static", "-O2", *flags, *more, f"-I{root / 'kernels'}", *map(str, sources)]
+        subprocess.run([*command, "-o", str(program)], check=True)
+        done = subprocess.run([emulator, "-cpu", emulated, str(program)], capture_output=True, text=True, check=True)
+        return [int(line) for line in done.stdout.split()]
+
+    check_kernels(core, tmp_path, run)
+
+
+def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]], list[int]]) -> None:
+    """Build the program of all layers for ``core`` in ``folder``, ``run`` it (sources, flags), judge its numbers."""
+    made = layers(core)
     dense = [layer for layer in made if layer[0].startswith("tqs_fc")]
-    mine = {kernel.name for kernel in DENSE_KERNELS if family(machine.name) in kernel.families}
-    own = {slow: fast for (slow, cores), fast in ELEMENTWISE_KERNELS.items() if cores == family(machine.name)}
+    mine = {kernel.name for kernel in DENSE_KERNELS if family(core) in kernel.families}
+    own = {slow: fast for (slow, cores), fast in ELEMENTWISE_KERNELS.items() if cores == family(core)}
     assert {layer[0] for layer in made} == mine | set(own.values())
     counts = {name: sum(layer[0] == name for layer in dense if layer[2] <= 100) for name in mine}
     many = -(-CASES // min(counts.values()))
@@ -300,18 +357,18 @@ def test_kernels_equal_the_portable_ones(core: str, tmp_path: Path) -> None:
         structs = [re.search(r"static const \w+ (\w+_layer\w*) = ", "\n".join(texts[i:])) for i in range(len(texts))]
         names = sorted({match.group(1) for match in structs if match is not None})
         assert len(names) == 2, (text_index, names)
-        kind = next(i for i, name in enumerate(("fc", "sum", "mul", "lut")) if fast.startswith(f"tqs_{name}_"))
+        kind = next(i for i, name in enumerate(KINDS) if fast.startswith(f"tqs_{name}_"))
         kernels = (fast, slow) if kind == 0 else ("NULL", "NULL")
         rows.append(f"    {{{kind}, {kernels[0]}, &{names[0]}, {kernels[1]}, &{names[1]}, {inputs}, {outputs}}},")
     tables = "\n\n".join(text for layer in made for text in layer[4])
     root = template_root()
     values = {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)}
-    values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in ("sum", "mul", "lut")}
-    (tmp_path / "main.c").write_text(fill(MAIN, values), encoding="ascii")
-    kernels = sorted({f"{name}.c" for layer in made for name in layer[:2]} | {"tqs_lut_s8.c"})
-    sources = [tmp_path / "main.c"] + [path for name in kernels for path in (root / "kernels").rglob(name)]
-    elf = bench.link(machine, sources, tmp_path, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
-    answers = bench.run(machine, elf)
+    values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in KINDS[1:]}
+    (folder / "main.c").write_text(fill(MAIN, values), encoding="ascii")
+    kernels = {f"{name}.c" for layer in made for name in layer[:2]}
+    kernels |= {f"tqs_{kind}_s8.c" for kind in ("add", *KINDS[1:])}
+    sources = [folder / "main.c"] + [path for name in sorted(kernels) for path in (root / "kernels").rglob(name)]
+    answers = run(sources, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
     assert len(answers) == 2 * len(made) + 1
     wrong = [(layer[0], layer[2], layer[3], count) for layer, count in zip(made, answers[::2], strict=False) if count]
     assert not wrong
@@ -333,10 +390,12 @@ def test_layers_beyond_a_kernel_s_limits_go_to_the_portable_one() -> None:
     y = graph.tensors["a_y"]
     loud = graph.with_tensors({"a_y": Tensor("a_y", y.shape, "int8", None, Quant(np.array([1e-5], np.float32)))})
     assert dense_kernel(loud, loud.ops[0], "cortex-m0").name == "tqs_fc_s8", "a shift to the left"
-    assert dense_kernel(graph, graph.ops[0], "cortex-a72").name == "tqs_fc_s8"
+    assert dense_kernel(graph, graph.ops[0], "cortex-a72").name == "tqs_fc_s8_neon"
+    assert dense_kernel(loud, loud.ops[0], "cortex-a72").name == "tqs_fc_s8", "a shift to the left"
+    assert dense_kernel(graph, graph.ops[0], "host").name == "tqs_fc_s8"
 
 
-def test_every_kernel_for_cortex_m_is_declared_and_named_after_its_file() -> None:
+def test_every_kernel_for_arm_is_declared_and_named_after_its_file() -> None:
     header = (template_root() / "kernels" / "tqs_kernels.h").read_text(encoding="ascii")
     for path in sorted((template_root() / "kernels" / "arm").glob("*.c")):
         functions = re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE)

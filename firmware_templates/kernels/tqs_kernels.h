@@ -58,6 +58,8 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s8_neon(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s4_neon(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 
 /* y = the mean over time: the sum is kept in 32 bits, the division is part of the multiplier. */
 typedef struct tqs_mean {
@@ -157,5 +159,6 @@ typedef struct tqs_requant {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_requant_s8(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
+void tqs_requant_s8_mve(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 
 #endif

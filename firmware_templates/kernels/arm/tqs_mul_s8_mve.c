@@ -42,7 +42,7 @@ void tqs_mul_s8_mve(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, in
         "vldrbt.s16 %q[b0], [%[b]]\n\t" EIGHT "vpst\n\t"
         "vstrbt.16 %q[a0], [%[y]]\n\t"
         "3:\n\t"
-        : [a] "+r"(a), [b] "+r"(b), [y] "+r"(y), [a0] "=&w"(a0), [b0] "=&w"(b0), [p0] "=&w"(p0), [p1] "=&w"(p1)
+        : [a] "+l"(a), [b] "+l"(b), [y] "+l"(y), [a0] "=&w"(a0), [b0] "=&w"(b0), [p0] "=&w"(p0), [p1] "=&w"(p1)
         : [eights] "r"((uint32_t)layer->size / 8u), [rest] "l"((uint32_t)layer->size % 8u),
           [a_zero] "r"(-layer->a_zero_point), [b_zero] "r"(-layer->b_zero_point),
           [y_zero] "r"((int32_t)layer->y_zero_point), [multiplier] "r"(layer->multiplier),

@@ -27,61 +27,33 @@
 #define TQS_HELD_CHUNKS 4u
 #define TQS_CHUNK_CODE 32u /* bytes of machine code of a CHUNK: eight instructions of four */
 
-/* What is not held in registers: read in this order. */
-typedef struct tqs_mve_chunks {
+/* What a block finds in memory, in the order in which the code below reads it. */
+typedef struct tqs_mve_layer {
     const int8_t *x; /* the first of the chunks that are loaded anew */
     uint32_t count;  /* of them */
-    uint32_t next;   /* where a block goes on after its half chunk; written by TQS_MVE_BLOCKS */
-} tqs_mve_chunks_t;
+    uint32_t next;   /* the code after the half chunk; written there */
+    int8_t *part; /* where the last block goes if it has fewer than four rows, once the whole ones are done; or NULL */
+} tqs_mve_layer_t;
 
-/* The inputs of a layer in registers. */
-typedef struct tqs_mve_inputs {
-    tqs_mve_chunks_t chunks;
-    uint32_t held; /* chunks in x0 to x3, the last one in x3 */
-    uint32_t half; /* inputs of the half chunk */
-    int8x16_t x0;
-    int8x16_t x1;
-    int8x16_t x2;
-    int8x16_t x3;
-    int8x16_t twice; /* the half chunk */
-} tqs_mve_inputs_t;
+/* x[0] to x[count - 1], and zeros; all sixteen where count is more. */
+static inline int8x16_t tqs_mve_load(const int8_t *x, uint32_t count) {
+    int8x16_t values;
 
-/* x: [inputs]; nothing behind it is read. */
-static inline __attribute__((always_inline)) tqs_mve_inputs_t tqs_mve_hold(const int8_t *x, uint32_t inputs) {
-    tqs_mve_inputs_t in;
-    const uint32_t rest = inputs % TQS_CHUNK_INPUTS;
-    const uint32_t half = rest <= 8u ? rest : 0u;
-    const uint32_t chunks = (inputs - half + TQS_CHUNK_INPUTS - 1u) / TQS_CHUNK_INPUTS;
-    const uint32_t held = chunks < TQS_HELD_CHUNKS ? chunks : TQS_HELD_CHUNKS;
+    __asm__("vctp.8 %[count]\n\tvpst\n\tvldrbt.8 %q[values], [%[x]]"
+            : [values] "=w"(values)
+            : [x] "r"(x), [count] "r"(count)
+            : "p0", "memory");
+    return values;
+}
 
-    in.chunks.x = x;
-    in.chunks.count = chunks - held;
-    in.chunks.next = 0;
-    in.held = held;
-    in.half = half;
-    in.x0 = in.x1 = in.x2 = in.x3 = in.twice = vdupq_n_s8(0);
-    if (half > 0u) {
-        const int8_t *from = x + chunks * TQS_CHUNK_INPUTS;
-        const uint8x16_t twice = vandq_u8(vidupq_n_u8(0, 1), vdupq_n_u8(7)); /* 0 to 7, 0 to 7 */
+/* The first eight values twice. */
+static inline int8x16_t tqs_mve_twice(int8x16_t values) {
+    int32_t low;
+    int32_t high;
 
-        in.twice = vldrbq_gather_offset_z_s8(from, twice, vcmphiq_u8(vdupq_n_u8((uint8_t)half), twice));
-    }
-    if (held > 0u) {
-        const uint32_t first = (chunks - 1u) * TQS_CHUNK_INPUTS;
-        const int8_t *from = x + first;
-
-        in.x3 = vldrbq_z_s8(from, vctp8q(inputs - first));
-        if (held > 1u) {
-            in.x2 = vldrbq_s8(from - 16);
-            if (held > 2u) {
-                in.x1 = vldrbq_s8(from - 32);
-                if (held > 3u) {
-                    in.x0 = vldrbq_s8(from - 48);
-                }
-            }
-        }
-    }
-    return in;
+    __asm__("vmov %[low], %[high], %e[values]\n\tvmov %f[values], %[low], %[high]"
+            : [values] "+w"(values), [low] "=&r"(low), [high] "=&r"(high));
+    return values;
 }
 
 /* y within [low, high]; most layers need no more than what saturation does. y: [size] */
@@ -110,31 +82,32 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
  */
 #define TQS_MVE_HELD(CHUNK) CHUNK("%q[x0]") CHUNK("%q[x1]") CHUNK("%q[x2]") CHUNK("%q[x3]")
 #define TQS_MVE_BLOCKS(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR)                                                          \
-    __asm__ volatile("adr.w %[a0], 3f\n\t"                                                                             \
+    __asm__ volatile("mov lr, %[blocks]\n\t"                                                                           \
+                     "adr.w %[a0], 4f\n\t"                                                                             \
                      "add %[start], %[start], %[a0]\n\t"                                                               \
-                     "ldr %[a0], [%[chunks], #4]\n\t"                                                                  \
-                     "cmp %[a0], #0\n\t"                                                                               \
-                     "it ne\n\t"                                                                                       \
-                     "adrne.w %[start], 2f\n\t"                                                                        \
+                     "ldr %[a0], [%[layer], #4]\n\t"                                                                   \
+                     "cmp %[a0], #0\n\tbeq 0f\n\t"                                                                     \
+                     "adr.w %[start], 2f\n\t"                                                                          \
+                     "0:\n\t"                                                                                          \
                      "orr %[start], %[start], #1\n\t" /* Thumb code */                                                 \
-                     "cmp %[in], #0\n\t"                                                                               \
-                     "ittt ne\n\t"                                                                                     \
-                     "strne %[start], [%[chunks], #8]\n\t"                                                             \
-                     "adrne.w %[start], 1f\n\t"                                                                        \
-                     "orrne %[start], %[start], #1\n\t"                                                                \
+                     "cmp %[in], #0\n\tbeq 0f\n\t"                                                                     \
+                     "str %[start], [%[layer], #8]\n\t"                                                                \
+                     "adr.w %[start], 1f\n\t"                                                                          \
+                     "orr %[start], %[start], #1\n\t"                                                                  \
                      "mov %[in], #8\n\t"                                                                               \
                      "vctp.8 %[in]\n\t"                                                                                \
                      "0:\n\t"                                                                                          \
                      "ldrd %[a0], %[a1], [%[rows]], #8\n\t"                                                            \
                      "ldrd %[a2], %[a3], [%[rows]], #8\n\t"                                                            \
                      "bx %[start]\n\t"                                                                                 \
-                     "1:\n\t" HALF "ldr pc, [%[chunks], #8]\n\t"                                                       \
+                     "1:\n\t" HALF "ldr pc, [%[layer], #8]\n\t"                                                        \
                      "2:\n\t"                                                                                          \
-                     "ldrd %[in], lr, [%[chunks]]\n\t"                                                                 \
-                     "dls lr, lr\n\t"                                                                                  \
-                     "4:\n\t"                                                                                          \
-                     "vldrb.8 %q[s], [%[in]], #16\n\t" CHUNK("%q[s]") "le lr, 4b\n\t"                                  \
-                                                                      "3:\n\t" TQS_MVE_HELD(CHUNK) SUMS_SCALAR         \
+                     "mov %[blocks], lr\n\t"                                                                           \
+                     "ldrd %[in], lr, [%[layer]]\n\t"                                                                  \
+                     "3:\n\t"                                                                                          \
+                     "vldrb.8 %q[s], [%[in]], #16\n\t" CHUNK("%q[s]") "le lr, 3b\n\t"                                  \
+                                                                      "mov lr, %[blocks]\n\t"                          \
+                                                                      "4:\n\t" TQS_MVE_HELD(CHUNK) SUMS_SCALAR         \
                      "vmov %q[s][2], %q[s][0], %[a0], %[a2]\n\t"                                                       \
                      "vmov %q[s][3], %q[s][1], %[a1], %[a3]\n\t"                                                       \
                      "vldrw.32 %q[t], [%[rows]], #16\n\t" SUMS_VECTOR "vqrdmulh.s32 %q[s], %q[s], %q[t]\n\t"           \
@@ -146,54 +119,85 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
                      "vqmovnb.s32 %q[s], %q[s]\n\t"                                                                    \
                      "vqmovnb.s16 %q[s], %q[s]\n\t" /* the low byte of each word */                                    \
                      "vstrb.32 %q[s], [%[y]], #4\n\t"                                                                  \
-                     "subs %[blocks], #1\n\t"                                                                          \
-                     "bne.w 0b\n\t"                                                                                    \
+                     "le lr, 0b\n\t"                                                                                   \
+                     "ldr %[a0], [%[layer], #12]\n\t"                                                                  \
+                     "cmp %[a0], #0\n\tbeq 5f\n\t"                                                                     \
+                     "mov %[y], %[a0]\n\t"                                                                             \
+                     "mov lr, #0\n\t"                                                                                  \
+                     "str lr, [%[layer], #12]\n\t"                                                                     \
+                     "mov lr, #1\n\t"                                                                                  \
+                     "b.w 0b\n\t"                                                                                      \
+                     "5:\n\t"                                                                                          \
                      : [a0] "=&Te"(a0), [a1] "=&Te"(a1), [a2] "=&Te"(a2), [a3] "=&Te"(a3), [w] "+r"(w),                \
-                       [rows] "+r"(rows), [y] "+r"(to), [blocks] "+r"(blocks), [start] "+&r"(start), [in] "+&r"(half), \
-                       [s] "=&w"(s), [t] "=&w"(t), [u] "=&w"(u)                                                        \
-                     : [chunks] "r"(&in.chunks), [zero_point] "r"(zero_point), [x0] "w"(in.x0), [x1] "w"(in.x1),       \
-                       [x2] "w"(in.x2), [x3] "w"(in.x3), [twice] "w"(in.twice)                                         \
+                       [rows] "+l"(rows), [y] "+l"(to), [blocks] "+&r"(blocks), [start] "+&r"(start),                  \
+                       [in] "+&r"(half), [s] "=&w"(s), [t] "=&w"(t), [u] "=&w"(u)                                      \
+                     : [layer] "r"(&held), [zero_point] "r"(zero_point), [x0] "w"(x0), [x1] "w"(x1), [x2] "w"(x2),     \
+                       [x3] "w"(x3), [twice] "w"(twice)                                                                \
                      : "lr", "p0", "cc", "memory")
 
-/*
- * What a dense kernel does, whose parameters are layer, x and y; see TQS_MVE_BLOCKS. The rows that are left over go
- * through a buffer.
- */
+/* What a dense kernel does, whose parameters are layer, x and y; see TQS_MVE_BLOCKS. */
 #define TQS_MVE_DENSE(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR)                                                           \
     do {                                                                                                               \
-        tqs_mve_inputs_t in = tqs_mve_hold(x, layer->inputs);                                                          \
+        const uint32_t inputs = layer->inputs;                                                                         \
+        const uint32_t outputs = layer->outputs;                                                                       \
+        const uint32_t left = outputs % 4u;                                                                            \
+        const int32_t zero_point = layer->zero_point;                                                                  \
         const int8_t *w = layer->weights;                                                                              \
         const tqs_rows_t *rows = layer->rows;                                                                          \
-        const int32_t zero_point = layer->zero_point;                                                                  \
-        const uint32_t left = layer->outputs % 4u;                                                                     \
-        uint32_t blocks = layer->outputs / 4u;                                                                         \
+        const uint32_t rest = inputs % TQS_CHUNK_INPUTS;                                                               \
+        uint32_t half = rest <= 8u ? rest : 0u;                                                                        \
+        const uint32_t chunks = (inputs - half + TQS_CHUNK_INPUTS - 1u) / TQS_CHUNK_INPUTS;                            \
+        uint32_t start = 0; /* of the code of the chunks that are held, from that of four */                           \
+        uint32_t blocks = outputs / 4u;                                                                                \
+        tqs_mve_layer_t held = {x, chunks > TQS_HELD_CHUNKS ? chunks - TQS_HELD_CHUNKS : 0u, 0u, NULL};                \
+        int8x16_t x0 = vuninitializedq_s8();                                                                           \
+        int8x16_t x1 = x0;                                                                                             \
+        int8x16_t x2 = x0;                                                                                             \
+        int8x16_t x3 = x0;                                                                                             \
+        int8x16_t twice = x0;                                                                                          \
+        int8x16_t s;                                                                                                   \
+        int8x16_t t;                                                                                                   \
+        int8x16_t u;                                                                                                   \
         int8_t part[4];                                                                                                \
         int8_t *to = y;                                                                                                \
+        int32_t a0;                                                                                                    \
+        int32_t a1;                                                                                                    \
+        int32_t a2;                                                                                                    \
+        int32_t a3;                                                                                                    \
                                                                                                                        \
-        for (;;) {                                                                                                     \
-            uint32_t start = (TQS_HELD_CHUNKS - in.held) * TQS_CHUNK_CODE;                                             \
-            uint32_t half = in.half;                                                                                   \
-            int8x16_t s;                                                                                               \
-            int8x16_t t;                                                                                               \
-            int8x16_t u;                                                                                               \
-            int32_t a0;                                                                                                \
-            int32_t a1;                                                                                                \
-            int32_t a2;                                                                                                \
-            int32_t a3;                                                                                                \
+        if (half > 0u) {                                                                                               \
+            twice = tqs_mve_twice(tqs_mve_load(x + (inputs - half), half));                                            \
+        }                                                                                                              \
+        if (chunks > 0u) {                                                                                             \
+            const int8_t *from = x + (chunks - 1u) * TQS_CHUNK_INPUTS;                                                 \
                                                                                                                        \
-            if (blocks > 0u) {                                                                                         \
-                TQS_MVE_BLOCKS(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR);                                                 \
+            x3 = tqs_mve_load(from, inputs - (chunks - 1u) * TQS_CHUNK_INPUTS);                                        \
+            if (chunks > 1u) {                                                                                         \
+                x2 = vldrbq_s8(from - 16);                                                                             \
+                if (chunks > 2u) {                                                                                     \
+                    x1 = vldrbq_s8(from - 32);                                                                         \
+                    if (chunks > 3u) {                                                                                 \
+                        x0 = vldrbq_s8(from - 48);                                                                     \
+                    }                                                                                                  \
+                }                                                                                                      \
             }                                                                                                          \
-            if (left == 0u || to == part + 4) {                                                                        \
-                break;                                                                                                 \
-            }                                                                                                          \
-            to = part;                                                                                                 \
-            blocks = 1;                                                                                                \
+        }                                                                                                              \
+        if (chunks < TQS_HELD_CHUNKS) {                                                                                \
+            start = (TQS_HELD_CHUNKS - chunks) * TQS_CHUNK_CODE;                                                       \
         }                                                                                                              \
         if (left > 0u) {                                                                                               \
-            memcpy(y + layer->outputs - left, part, left);                                                             \
+            if (blocks > 0u) {                                                                                         \
+                held.part = part;                                                                                      \
+            } else {                                                                                                   \
+                to = part;                                                                                             \
+                blocks = 1;                                                                                            \
+            }                                                                                                          \
         }                                                                                                              \
-        tqs_mve_clamp(y, layer->outputs, layer->low, layer->high);                                                     \
+        TQS_MVE_BLOCKS(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR);                                                         \
+        if (left > 0u) {                                                                                               \
+            memcpy(y + (outputs - left), part, left);                                                                  \
+        }                                                                                                              \
+        tqs_mve_clamp(y, outputs, layer->low, layer->high);                                                            \
     } while (0)
 
 #endif

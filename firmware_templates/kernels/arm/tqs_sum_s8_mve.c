@@ -26,7 +26,7 @@ void tqs_sum_s8_mve(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, in
                      "vstrb.32 %q[sum], [%[y]], #4\n\t"
                      "letp lr, 1b\n\t"
                      "2:\n\t"
-                     : [a] "+r"(a), [b] "+r"(b), [y] "+r"(y), [sum] "=&w"(sum), [other] "=&w"(other)
+                     : [a] "+l"(a), [b] "+l"(b), [y] "+l"(y), [sum] "=&w"(sum), [other] "=&w"(other)
                      : [size] "r"((uint32_t)layer->size), [a_factor] "w"(a_factor), [b_factor] "r"(layer->b_factor),
                        [offset] "r"(layer->offset - ROUNDING)
                      : "lr", "memory");
