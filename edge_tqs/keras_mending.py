@@ -36,6 +36,11 @@ def mended(item: Any) -> Any:
     if not isinstance(item, dict):
         return item
     kind = item.get("class_name")
+    if kind == "__lambda__":
+        raise ModelError(
+            "holds a Python lambda, which is not run out of a file",
+            hint="Write it as a function, and register that with --custom-objects module:name.",
+        )
     if kind == "__tuple__":
         return mended(item["items"])
     if kind in ("Policy", "DTypePolicy") and set(item.get("config", {})) == {"name"}:
@@ -61,8 +66,14 @@ def _config(kind: str, config: dict[str, Any]) -> dict[str, Any]:
                 f"{where}: {option}={config[option]!r} is of Keras 2 and does not exist in Keras 3",
                 hint=f"Build the model with {option}={harmless[0]!r}.",
             )
+    if kind == "Lambda" and not (fixed.get("function_type") == "function" and isinstance(fixed.get("function"), str)):
+        raise ModelError(
+            f"{where}: it holds Python code, which is not run out of a file",
+            hint="Write it as a layer of your own, and register that with --custom-objects module:name.",
+        )
     for option in _ACTIVATIONS:
-        if fixed.get(option) == "hard_sigmoid":
+        value = fixed.get(option)
+        if (value.get("config") if isinstance(value, dict) else value) == "hard_sigmoid":
             raise ModelError(
                 f"{where}: {option} hard_sigmoid is clip(0.2 x + 0.5) in Keras 2, and x / 6 + 0.5 in Keras 3",
                 hint="Train the model with sigmoid, or convert it to a float .tflite file and give that.",

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from edge_tqs.cli import cli
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.keras_files import custom_objects, file_hash, read_config
 from edge_tqs.keras_mending import mended
@@ -100,6 +102,14 @@ def test_what_keras_3_computes_otherwise_is_refused(saved: Path) -> None:
         load(saved / "hard.h5")
     with pytest.raises(ModelError, match=r"layer r \(GRU\): time_major=True"):
         mended({"class_name": "GRU", "config": {"name": "r", "time_major": True}})
+    code = {
+        "class_name": "Lambda",
+        "config": {"name": "f", "function": ["4wEA", None, None], "function_type": "lambda"},
+    }
+    with pytest.raises(ModelError, match=r"layer f \(Lambda\): it holds Python code"):
+        mended({"class_name": "Sequential", "config": {"layers": [code]}})
+    with pytest.raises(ModelError, match="Python lambda"):
+        mended({"activation": {"class_name": "__lambda__", "config": {}}})
     assert mended({"class_name": "GRU", "config": {}})["config"] == {"reset_after": False}
 
 
@@ -159,3 +169,23 @@ def test_config_is_read_without_the_model(saved: Path) -> None:
         file = read_config(saved / f"LSTM{suffix}")
         assert file.legacy
         assert [layer["class_name"] for layer in file.config["config"]["layers"]][-2:] == ["LSTM", "Dense"]
+
+
+def test_custom_objects_are_an_option_and_a_key_of_the_project(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_twice", raising=False)
+    (tmp_path / "own_twice.py").write_text(OWN)
+    shutil.copy(saved / "Twice.h5", tmp_path / "net.h5")
+    small = ["--horizon", "2", "--draws", "2", "--no-cache"]
+    option = ["--custom-objects", "own_twice:Twice"]
+    done = CliRunner().invoke(cli, ["score", "net.h5", *small, *option])
+    assert done.exit_code == 0, done.exception
+    (tmp_path / "edge-tqs.toml").write_text('[model]\npath = "net.h5"\ncustom_objects = ["own_twice:Twice"]\n')
+    done = CliRunner().invoke(cli, ["plan", *small, "--no-refine"])
+    assert done.exit_code == 0, done.exception
+    done = CliRunner().invoke(cli, ["build", *small, "--board", "host"])
+    assert isinstance(done.exception, ModelError)
+    assert "layer twice" in done.exception.message
