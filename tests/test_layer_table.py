@@ -38,7 +38,8 @@ def test_the_page_is_what_the_code_says() -> None:
 
 
 def test_every_layer_that_is_read_is_in_the_table() -> None:
-    assert READERS.keys() - NOTHING <= layer_table.LAYERS.keys()
+    own = {name for name in READERS if not name.startswith("ops.")}
+    assert own - NOTHING - layer_table.ALIASES.keys() <= layer_table.LAYERS.keys()
 
 
 def codes_of(graph: Any) -> np.ndarray:

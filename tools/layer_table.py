@@ -5,7 +5,6 @@ python tools/layer_table.py
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph
 from edge_tqs.keras_model import load
 from edge_tqs.kernels import RUNTIMES, emitted, reason_against
+from edge_tqs.layers.activation import ACTIVATIONS
 from edge_tqs.quantize import Activations, quantize
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
@@ -69,14 +69,34 @@ LAYERS: dict[str, Apply] = {
     "ReLU": plain("ReLU"),
     "LeakyReLU": plain("LeakyReLU"),
     "ELU": plain("ELU"),
+    "PReLU": plain("PReLU", shared_axes=[1]),
+    "Softmax": plain("Softmax"),
     "Activation": activation("tanh"),
-    "relu": activation("relu"),
-    "leaky_relu": activation("leaky_relu"),
-    "elu": activation("elu"),
-    "tanh": activation("tanh"),
-    "sigmoid": activation("sigmoid"),
-    "silu": activation("silu"),
+    "SimpleRNN": plain("SimpleRNN", 4),
+    "Bidirectional": lambda keras, x: keras.layers.Bidirectional(keras.layers.GRU(2))(x),
+    "RNN": lambda keras, x: keras.layers.RNN(keras.layers.LSTMCell(3))(x),
+    "TimeDistributed": lambda keras, x: keras.layers.TimeDistributed(keras.layers.Dense(2))(x),
+    "RepeatVector": lambda keras, x: keras.layers.RepeatVector(3)(keras.layers.Dense(2)(keras.layers.Flatten()(x))),
+    "DepthwiseConv1D": plain("DepthwiseConv1D", 3),
+    "SeparableConv1D": plain("SeparableConv1D", 4, 3),
+    "AveragePooling1D": plain("AveragePooling1D", 2),
+    "MaxPooling1D": plain("MaxPooling1D", 2),
+    "GlobalMaxPooling1D": plain("GlobalMaxPooling1D"),
+    "UpSampling1D": plain("UpSampling1D", 2),
+    "BatchNormalization": lambda keras, x: keras.layers.BatchNormalization()(keras.layers.ReLU()(x)),
+    "LayerNormalization": plain("LayerNormalization"),
+    "Normalization": plain("Normalization", mean=0.5, variance=4.0),
+    "Rescaling": plain("Rescaling", 0.5, 0.25),
+    "Average": merged("Average"),
+    "Maximum": merged("Maximum"),
+    "Minimum": merged("Minimum"),
+    "MultiHeadAttention": lambda keras, x: keras.layers.MultiHeadAttention(2, 2)(x, x),
+    "GroupQueryAttention": lambda keras, x: keras.layers.GroupQueryAttention(2, 2, 1)(x, x),
+    "Attention": lambda keras, x: keras.layers.Attention()([x, x]),
+    **{name: activation(name) for name in ACTIVATIONS if name not in ("linear", "swish", "hard_swish", "tanh")},
 }
+#: Not a name of its own: the class of the layer above it in files of Keras.
+ALIASES = {"GroupedQueryAttention": "GroupQueryAttention"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +152,7 @@ def row(name: str) -> Row:
         try:
             graphs[title] = quantize(graph, dict.fromkeys(graph.weights(), width), ranges, activations=activations)
         except ModelError as error:
-            refused[title] = re.sub(r" \(to [^)]*\)", "", error.message.partition(": ")[2])
+            refused[title] = error.message.partition(": ")[2].rpartition(" cannot be built: ")[2]
     return Row(name, graphs, refused)
 
 
@@ -162,7 +182,10 @@ every runtime that the table says runs it, and compare: bit for bit in tflite-mi
 in the others. int8 and int4 are the weights beside int8 activations, 16x8 is int8 weights beside int16 activations.
 Where a model has int4 weights beside int16 activations, LiteRT and the generated C alone run it.
 
-A layer that is not here is refused by `build` by its name; `score` and `plan` take any model.
+Layers that do nothing once a model is trained (Dropout and its like, noise, ActivityRegularization) are left out. Of
+keras.ops, what Functional models are made of is read as the layer of the same name, or as slices, sums, products,
+means, reshapes and functions of one value: those are the rows of the activations. A layer that is not here is refused
+by `build` by its name; `score` and `plan` take any model.
 
 """
 
