@@ -101,12 +101,21 @@ class Calls:
             begin = op.attrs.get("begin", 0) * math.prod(out.shape[axis + 1 :])
             size = min(x_step, y_step)
             source, target = _plus(self._of(name), begin), _plus(y, offset)
-            lines += _loop(
-                blocks,
-                f"memcpy({_step(target, y_step, blocks)}, {_step(source, x_step, blocks)}, {size * self._unit});",
-            )
+            if source != target:
+                move = "memmove" if self._meet(name, op.outputs[0]) else "memcpy"
+                lines += _loop(
+                    blocks,
+                    f"{move}({_step(target, y_step, blocks)}, {_step(source, x_step, blocks)}, {size * self._unit});",
+                )
             offset += size
         return lines
+
+    def _meet(self, name: str, other: str) -> bool:
+        """Whether two tensors have bytes in common: a delay line that is moved within its state."""
+        one, two = self.plan.places.get(name), self.plan.places.get(other)
+        if one is None or two is None or one.region != two.region:
+            return False
+        return one.offset < two.offset + two.size and two.offset < one.offset + one.size
 
     def _scratch(self, index: int, kernel: Kernel) -> list[str]:
         """The last argument of a dense kernel; those for int16 codes have none."""
