@@ -31,6 +31,7 @@ MODEL = {f"model.{end}": (DEVICE / f"toy_model.{end}").read_text() for end in ("
 HASH = bytes(range(32))
 CHANNELS, WINDOW = 3, 4
 BOARDS = [board.name for board in list_boards()]
+EMULATED = [board.name for board in list_boards() if board.emulator is not None]
 MICROCONTROLLERS = [board.name for board in list_boards() if board.port == "cortexm"]
 UNKNOWN = 0xFFFFFFFF
 
@@ -357,7 +358,7 @@ def serving(arguments: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[st
             process.kill()
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.emulated) for name in BOARDS])
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.emulated) for name in EMULATED])
 def line(request: pytest.FixtureRequest, images: dict[str, Image]) -> Iterator[Line]:
     board = load_board(request.param)
     with serving(command(board, images[board.name])) as (port, _):
@@ -376,7 +377,7 @@ def host(images: dict[str, Image]) -> Iterator[Line]:
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize("name", EMULATED)
 def test_hello_says_who_it_is(images: dict[str, Image], name: str) -> None:
     board = load_board(name)
     with serving(command(board, images[name])) as (port, _):
@@ -423,7 +424,7 @@ def test_memory_is_reported(line: Line, images: dict[str, Image]) -> None:
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("name", MICROCONTROLLERS)
+@pytest.mark.parametrize("name", [name for name in EMULATED if name in MICROCONTROLLERS])
 def test_counted_instructions_repeat_and_the_counter_passes_24_bits(images: dict[str, Image], name: str) -> None:
     with serving(command(load_board(name), images[name])) as (port, _):
         line = Line(port)
@@ -449,7 +450,7 @@ def test_counted_instructions_repeat_and_the_counter_passes_24_bits(images: dict
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("name", MICROCONTROLLERS)
+@pytest.mark.parametrize("name", [name for name in EMULATED if name in MICROCONTROLLERS])
 def test_a_stack_overflow_silences_the_board(name: str, tmp_path: Path) -> None:
     """It faults, rather than answer from variables that the stack has run over."""
     endless = "    if (x[0] == 99) {\n        tqs_graph_run(x, state, y, arena);\n        y[0]++;\n    }\n"
