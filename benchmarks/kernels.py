@@ -7,7 +7,8 @@
 {model: {core: {width: {instructions, text_bytes, ram_bytes}}}}. The counts are of QEMU's -icount, hence exact and
 repeatable: they change only with the C, the compiler or the model. An evaluation is one inference of a feed-forward
 model, one step of a recurrent one. text_bytes: flash of the whole image, startup and main included; ram_bytes: its
-variables, that is input, output, states and arena.
+variables, that is input, output, states and arena. The Cortex-A run under qemu-aarch64 and have instructions alone,
+"-portable" those of the kernels for any core.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs import simulate
+from edge_tqs.c_dense import PORTABLE
 from edge_tqs.calibration import calibrate
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
@@ -60,6 +62,22 @@ CORES = {
     "m7": Core("cortex-m7", "mps2-an500", 0, 0x20000000, 0x400000, 25_000_000),
     "m33": Core("cortex-m33", "mps2-an505", 0x10000000, 0x38000000, 0x400000, 20_000_000),
     "m55": Core("cortex-m55", "mps3-an547", 0, 0x20000000, 0x80000, 32_000_000, ("-mfloat-abi=hard",)),
+}
+
+
+@dataclass(frozen=True)
+class LinuxCore:
+    """A Cortex-A under qemu-aarch64: instructions are counted, sizes are not (an image holds libc). name: as above."""
+
+    name: str
+    kernels: str = ""  # the core that the kernels are for, if not ``name``
+
+
+LINUX_CORES = {
+    "a72": LinuxCore("cortex-a72"),
+    "a72-portable": LinuxCore("cortex-a72", PORTABLE),
+    "a76": LinuxCore("cortex-a76"),
+    "a76-portable": LinuxCore("cortex-a76", PORTABLE),
 }
 
 
@@ -278,6 +296,36 @@ def measure(graph: Graph, core: Core) -> dict[str, int]:
     return {"instructions": round(instructions), "text_bytes": flash, "ram_bytes": variables}
 
 
+def measure_linux(graph: Graph, core: LinuxCore) -> dict[str, int]:
+    with tempfile.TemporaryDirectory() as name:
+        folder, root, kernels = Path(name), template_root(), core.kernels or core.name
+        for file, text in emit(graph, "0" * 64, graph.name, kernels).items():
+            (folder / file).write_text(text, encoding="ascii")
+        sources = [HERE / "kernels_main.c", folder / "model.c"]
+        sources += [root / source for source in kernel_sources(graph, kernels)]
+        program = folder / "bench.elf"
+        command = ["aarch64-linux-gnu-gcc", f"-mcpu={core.name}", "-O2", "-std=c99", "-static", f"-I{folder}"]
+        command += [*(f"-I{root / part}" for part in ("core", "kernels")), *map(str, sources), "-o", str(program)]
+        subprocess.run(command, check=True)
+        (empty, _), (full, codes) = executed(core, [str(program)]), executed(core, [str(program), "run"])
+    if codes != expected_codes(graph):
+        sys.exit(f"{graph.name} on {core.name}: computes {codes}, not {expected_codes(graph)}")
+    return {"instructions": round((full - empty) / RUNS)}
+
+
+def executed(core: LinuxCore, command: list[str]) -> tuple[int, list[int]]:
+    """(instructions, numbers told) of a program: QEMU translates each instruction alone, and logs it when it runs."""
+    emulator = ["qemu-aarch64", "-cpu", core.name, "-singlestep", "-d", "exec,nochain", *command]
+    with subprocess.Popen(emulator, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        count = sum(line.startswith(b"Trace ") for line in process.stderr)
+        told = process.stdout.read()
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(emulator)} failed")
+    return count, [int(line) for line in told.split()]
+
+
 def regressions(new: dict[str, Any], old: dict[str, Any]) -> Iterator[str]:
     for model, cores in new.items():
         for core, widths in cores.items():
@@ -292,15 +340,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Count instructions of the kernels on emulated cores.")
     parser.add_argument("--diff", action="store_true", help="compare with kernels.json, write nothing")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--cores", nargs="*", choices=CORES, default=list(CORES))
+    parser.add_argument("--cores", nargs="*", choices=[*CORES, *LINUX_CORES], default=[*CORES, *LINUX_CORES])
     args = parser.parse_args()
-    whole = args.models == list(MODELS) and args.cores == list(CORES)
+    whole = args.models == list(MODELS) and args.cores == [*CORES, *LINUX_CORES]
     results: dict[str, Any] = {}
     for model in args.models:
         graphs = {f"int{width}": quantised(MODELS[model](), width) for width in (8, 4)}
         results[model] = {}
         for core in args.cores:
-            results[model][core] = {width: measure(graph, CORES[core]) for width, graph in graphs.items()}
+            results[model][core] = {
+                width: measure(graph, CORES[core]) if core in CORES else measure_linux(graph, LINUX_CORES[core])
+                for width, graph in graphs.items()
+            }
             for width, figures in results[model][core].items():
                 each = figures["instructions"] / products(graphs[width])
                 print(f"{model:16} {core:7} {width} {figures}, {each:.2f} instructions a product", flush=True)
