@@ -4,7 +4,8 @@
     python benchmarks/kernels.py --diff     compare with it; exit 1 on more than 2 % more instructions, flash or RAM
     python benchmarks/kernels.py --models fc-32x128 --cores m4    only these, printed and not written
 
-{model: {core: {width: {instructions, text_bytes, ram_bytes}}}}. The counts are of QEMU's -icount, hence exact and
+{model: {core: {width: {instructions, text_bytes, ram_bytes}}}}; the width is of the weights, "-int16" of the
+activations where they are not int8. The counts are of QEMU's -icount, hence exact and
 repeatable: they change only with the C, the compiler or the model. An evaluation is one inference of a feed-forward
 model, one step of a recurrent one. text_bytes: flash of the whole image, startup and main included; ram_bytes: its
 variables, that is input, output, states and arena. The Cortex-A run under qemu-aarch64 and have instructions alone,
@@ -32,7 +33,7 @@ from edge_tqs.calibration import calibrate
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
 from edge_tqs.positions import only_needed
-from edge_tqs.quantize import quantize
+from edge_tqs.quantize import Activations, quantize
 from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).resolve().parent
@@ -218,25 +219,27 @@ def products(graph: Graph) -> int:
 
 
 MODELS = {"mlp-168-64-64-7": mlp, "fc-32x128": fully_connected, "lstm-7-32": lstm, "gru-7-32": gru}
+WIDE_MODELS = {"mlp-168-64-64-7"}  # that are counted with int16 activations too
 MODELS |= {"conv-3x16x16": conv, "tcn-7-16": tcn}
 
 
-def quantised(graph: Graph, width: int) -> Graph:
+def quantised(graph: Graph, width: int, activations: Activations = "int8") -> Graph:
     shape = (8, graph.forecast.window, graph.forecast.channels)
     seeds = np.random.default_rng(5).normal(size=shape).astype(np.float32)
-    return quantize(graph, dict.fromkeys(graph.weights(), width), calibrate(graph, seeds, 8))
+    widths = dict.fromkeys(graph.weights(), width)
+    return quantize(graph, widths, calibrate(graph, seeds, 8), activations=activations)
 
 
 def expected_codes(graph: Graph) -> list[int]:
     """y as kernels_main.c has it after its last run."""
     size = graph.tensors[graph.input].size
-    x = ((np.arange(size) * 37) % 256 - 128).astype(np.int8).reshape(graph.tensors[graph.input].shape)
+    x = ((np.arange(size) * 37) % 256 - 128).astype(graph.activations).reshape(graph.tensors[graph.input].shape)
     step = simulate.integer_step(graph)
     states = simulate.zero_states(graph, 1)
     y = x
     for _ in range(RUNS):
         y, states = step(x, states)
-    return [int(code) for code in y.reshape(-1).view(np.uint8)]
+    return [int(code) for code in y.reshape(-1).view(f"u{y.itemsize}")]
 
 
 def build(graph: Graph, core: Core, folder: Path) -> Path:
@@ -346,6 +349,8 @@ def main() -> int:
     results: dict[str, Any] = {}
     for model in args.models:
         graphs = {f"int{width}": quantised(MODELS[model](), width) for width in (8, 4)}
+        if model in WIDE_MODELS:
+            graphs |= {f"int{width}-int16": quantised(MODELS[model](), width, "int16") for width in (8, 4)}
         results[model] = {}
         for core in args.cores:
             results[model][core] = {

@@ -12,6 +12,7 @@
 #include "tqs_graph.h"
 
 #define RUNS 16u
+#define CODE_MASK (TQS_CODE_SIZE == 1u ? 0xFFu : 0xFFFFu)
 #if !defined(__linux__)
 #define SYST_CSR (*(volatile uint32_t *)0xE000E010u)
 #define SYST_RVR (*(volatile uint32_t *)0xE000E014u)
@@ -58,7 +59,7 @@ int main(int count, char **arguments) {
         run_graph();
     }
     for (i = 0; i < TQS_CHANNELS; i++) {
-        printf("%u\n", (unsigned)(uint8_t)y[i]);
+        printf("%u\n", (unsigned)((uint32_t)y[i] & CODE_MASK));
     }
     return 0;
 }
@@ -114,7 +115,7 @@ int main(void) {
     tell(count(0));
     tell(count(1));
     for (i = 0; i < TQS_CHANNELS; i++) {
-        tell((uint8_t)y[i]);
+        tell((uint32_t)y[i] & CODE_MASK);
     }
     call_host(0x18, (const void *)0x20026u); /* SYS_EXIT, ADP_Stopped_ApplicationExit */
     for (;;) {
