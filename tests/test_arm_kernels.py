@@ -89,7 +89,7 @@ def wide_graph(rng: np.random.Generator, prefix: str, width: int, inputs: int, r
     return graph.with_tensors(
         {
             x.name: Tensor(x.name, x.shape, "int16", None, Quant(x.quant.scale)),
-            b.name: Tensor(b.name, b.shape, "int32", b.data * 250, b.quant),
+            b.name: Tensor(b.name, b.shape, "int32", b.data * (1 if extreme else 250), b.quant),
             y.name: Tensor(y.name, y.shape, "int16", None, Quant((y.quant.scale * np.float32(1.3)).astype(np.float32))),
         }
     )
