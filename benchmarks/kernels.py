@@ -4,10 +4,12 @@
     python benchmarks/kernels.py --diff     compare with it; exit 1 on more than 2 % more instructions, flash or RAM
     python benchmarks/kernels.py --models fc-32x128 --cores m4    only these, printed and not written
 
-{model: {core: {width: {instructions, text_bytes, ram_bytes}}}}. The counts are of QEMU's -icount, hence exact and
+{model: {core: {width: {instructions, text_bytes, ram_bytes}}}}; the width is of the weights, "-int16" of the
+activations where they are not int8. The counts are of QEMU's -icount, hence exact and
 repeatable: they change only with the C, the compiler or the model. An evaluation is one inference of a feed-forward
 model, one step of a recurrent one. text_bytes: flash of the whole image, startup and main included; ram_bytes: its
-variables, that is input, output, states and arena.
+variables, that is input, output, states and arena. The Cortex-A run under qemu-aarch64 and have instructions alone,
+"-portable" those of the kernels for any core.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ from typing import Any
 import numpy as np
 
 from edge_tqs import simulate
+from edge_tqs.c_dense import PORTABLE
 from edge_tqs.calibration import calibrate
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
 from edge_tqs.positions import only_needed
-from edge_tqs.quantize import quantize
+from edge_tqs.quantize import Activations, quantize
 from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).resolve().parent
@@ -60,6 +63,22 @@ CORES = {
     "m7": Core("cortex-m7", "mps2-an500", 0, 0x20000000, 0x400000, 25_000_000),
     "m33": Core("cortex-m33", "mps2-an505", 0x10000000, 0x38000000, 0x400000, 20_000_000),
     "m55": Core("cortex-m55", "mps3-an547", 0, 0x20000000, 0x80000, 32_000_000, ("-mfloat-abi=hard",)),
+}
+
+
+@dataclass(frozen=True)
+class LinuxCore:
+    """A Cortex-A under qemu-aarch64: instructions are counted, sizes are not (an image holds libc). name: as above."""
+
+    name: str
+    kernels: str = ""  # the core that the kernels are for, if not ``name``
+
+
+LINUX_CORES = {
+    "a72": LinuxCore("cortex-a72"),
+    "a72-portable": LinuxCore("cortex-a72", PORTABLE),
+    "a76": LinuxCore("cortex-a76"),
+    "a76-portable": LinuxCore("cortex-a76", PORTABLE),
 }
 
 
@@ -200,25 +219,27 @@ def products(graph: Graph) -> int:
 
 
 MODELS = {"mlp-168-64-64-7": mlp, "fc-32x128": fully_connected, "lstm-7-32": lstm, "gru-7-32": gru}
+WIDE_MODELS = {"mlp-168-64-64-7"}  # that are counted with int16 activations too
 MODELS |= {"conv-3x16x16": conv, "tcn-7-16": tcn}
 
 
-def quantised(graph: Graph, width: int) -> Graph:
+def quantised(graph: Graph, width: int, activations: Activations = "int8") -> Graph:
     shape = (8, graph.forecast.window, graph.forecast.channels)
     seeds = np.random.default_rng(5).normal(size=shape).astype(np.float32)
-    return quantize(graph, dict.fromkeys(graph.weights(), width), calibrate(graph, seeds, 8))
+    widths = dict.fromkeys(graph.weights(), width)
+    return quantize(graph, widths, calibrate(graph, seeds, 8), activations=activations)
 
 
 def expected_codes(graph: Graph) -> list[int]:
     """y as kernels_main.c has it after its last run."""
     size = graph.tensors[graph.input].size
-    x = ((np.arange(size) * 37) % 256 - 128).astype(np.int8).reshape(graph.tensors[graph.input].shape)
+    x = ((np.arange(size) * 37) % 256 - 128).astype(graph.activations).reshape(graph.tensors[graph.input].shape)
     step = simulate.integer_step(graph)
     states = simulate.zero_states(graph, 1)
     y = x
     for _ in range(RUNS):
         y, states = step(x, states)
-    return [int(code) for code in y.reshape(-1).view(np.uint8)]
+    return [int(code) for code in y.reshape(-1).view(f"u{y.itemsize}")]
 
 
 def build(graph: Graph, core: Core, folder: Path) -> Path:
@@ -278,6 +299,36 @@ def measure(graph: Graph, core: Core) -> dict[str, int]:
     return {"instructions": round(instructions), "text_bytes": flash, "ram_bytes": variables}
 
 
+def measure_linux(graph: Graph, core: LinuxCore) -> dict[str, int]:
+    with tempfile.TemporaryDirectory() as name:
+        folder, root, kernels = Path(name), template_root(), core.kernels or core.name
+        for file, text in emit(graph, "0" * 64, graph.name, kernels).items():
+            (folder / file).write_text(text, encoding="ascii")
+        sources = [HERE / "kernels_main.c", folder / "model.c"]
+        sources += [root / source for source in kernel_sources(graph, kernels)]
+        program = folder / "bench.elf"
+        command = ["aarch64-linux-gnu-gcc", f"-mcpu={core.name}", "-O2", "-std=c99", "-static", f"-I{folder}"]
+        command += [*(f"-I{root / part}" for part in ("core", "kernels")), *map(str, sources), "-o", str(program)]
+        subprocess.run(command, check=True)
+        (empty, _), (full, codes) = executed(core, [str(program)]), executed(core, [str(program), "run"])
+    if codes != expected_codes(graph):
+        sys.exit(f"{graph.name} on {core.name}: computes {codes}, not {expected_codes(graph)}")
+    return {"instructions": round((full - empty) / RUNS)}
+
+
+def executed(core: LinuxCore, command: list[str]) -> tuple[int, list[int]]:
+    """(instructions, numbers told) of a program: QEMU translates each instruction alone, and logs it when it runs."""
+    emulator = ["qemu-aarch64", "-cpu", core.name, "-singlestep", "-d", "exec,nochain", *command]
+    with subprocess.Popen(emulator, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        count = sum(line.startswith(b"Trace ") for line in process.stderr)
+        told = process.stdout.read()
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(emulator)} failed")
+    return count, [int(line) for line in told.split()]
+
+
 def regressions(new: dict[str, Any], old: dict[str, Any]) -> Iterator[str]:
     for model, cores in new.items():
         for core, widths in cores.items():
@@ -292,15 +343,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Count instructions of the kernels on emulated cores.")
     parser.add_argument("--diff", action="store_true", help="compare with kernels.json, write nothing")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--cores", nargs="*", choices=CORES, default=list(CORES))
+    parser.add_argument("--cores", nargs="*", choices=[*CORES, *LINUX_CORES], default=[*CORES, *LINUX_CORES])
     args = parser.parse_args()
-    whole = args.models == list(MODELS) and args.cores == list(CORES)
+    whole = args.models == list(MODELS) and args.cores == [*CORES, *LINUX_CORES]
     results: dict[str, Any] = {}
     for model in args.models:
         graphs = {f"int{width}": quantised(MODELS[model](), width) for width in (8, 4)}
+        if model in WIDE_MODELS:
+            graphs |= {f"int{width}-int16": quantised(MODELS[model](), width, "int16") for width in (8, 4)}
         results[model] = {}
         for core in args.cores:
-            results[model][core] = {width: measure(graph, CORES[core]) for width, graph in graphs.items()}
+            results[model][core] = {
+                width: measure(graph, CORES[core]) if core in CORES else measure_linux(graph, LINUX_CORES[core])
+                for width, graph in graphs.items()
+            }
             for width, figures in results[model][core].items():
                 each = figures["instructions"] / products(graphs[width])
                 print(f"{model:16} {core:7} {width} {figures}, {each:.2f} instructions a product", flush=True)

@@ -235,6 +235,26 @@ def _pack_s4_chunks(codes: Ints) -> Ints:
     return _chunks(codes, pairs).astype(np.int8)
 
 
+def _words_of_four(codes: Ints) -> Ints:
+    """(R, n) bytes of inputs to (R, n / 4) words of inputs 0, 2, 1 and 3."""
+    blocks = codes.reshape(codes.shape[0], -1, 4)[..., [0, 2, 1, 3]] & 255
+    words: Ints = (blocks.astype(np.int64) << np.array([0, 8, 16, 24])).sum(axis=-1).astype(np.uint32)
+    return words
+
+
+def pack_s16w8_dsp(codes: Ints) -> Ints:
+    """(R, K) codes as tqs_fc_s16w8_dsp reads them."""
+    words = _words_of_four(_pad_inputs(codes, 4))
+    return words.reshape(-1, ROWS, words.shape[1]).transpose(0, 2, 1).reshape(-1)
+
+
+def pack_s16w4_dsp(codes: Ints) -> Ints:
+    """(R, K) codes as tqs_fc_s16w4_dsp reads them."""
+    padded = _pad_inputs(codes, 4)
+    words = _words_of_four(16 * padded[1::2] + padded[0::2])
+    return words.reshape(-1, ROWS // 2, words.shape[1]).transpose(0, 2, 1).reshape(-1)
+
+
 def _none(_: int) -> int:
     return 0
 

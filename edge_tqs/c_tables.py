@@ -66,7 +66,7 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
         call = OPERATORS[op.kind].call(graph, op)
         return Kernel(call.kernel, (f"kernels/{call.kernel}.c", *call.sources), -(-call.scratch // WORD))
     if graph.activations == "int16":
-        return _wide_kernel(graph, op)
+        return _wide_kernel(graph, op, core)
     if op.kind in WEIGHTED:
         dense = dense_kernel(graph, op, core)
         inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
@@ -87,14 +87,14 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     return Kernel(fast, (f"kernels/arm/{fast}.c",))
 
 
-def _wide_kernel(graph: Graph, op: Op) -> Kernel:
-    """The kernel for ``op`` with int16 activations, the same on every core."""
+def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
+    """The kernel for ``op`` with int16 activations."""
     if op.kind in COPIED:
         return Kernel("memcpy", ())
-    name = c_tables16.kernel_name(graph, op)
-    if name is None:
+    found = c_tables16.kernel(graph, op, core)
+    if found is None:
         raise no_kernel(graph, op)
-    sources = (f"kernels/{name}.c",)
+    name, sources = found[0], found[1:]
     if op.kind != "conv_1d" or takes_one_sample(graph, op):
         return Kernel(name, sources)
     inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
@@ -190,11 +190,13 @@ class Tables:
         return self._add_struct(call.layer_type, name, fields)
 
     def _wide_layer(self, op: Op, name: str) -> str:
-        kernel, layer = _wide_kernel(self.graph, op).name, c_tables16.layer(self.graph, op, self._size(op))
+        kernel = _wide_kernel(self.graph, op, self.core).name
+        layer = c_tables16.layer(self.graph, op, self._size(op), self.core)
         fields = dict(layer.fields)
         if layer.weights is not None and layer.rows is not None:
             what = self._weight_remark(op, kernel)
-            tables = {"weights": self._add_shared("int8_t", f"{name}_weights", layer.weights, what)}
+            c_type = "uint32_t" if layer.weights.dtype == np.uint32 else "int8_t"
+            tables = {"weights": self._add_shared(c_type, f"{name}_weights", layer.weights, what)}
             fields = tables | {"rows": self._add_rows(f"{name}_rows", layer.rows, "tqs_rows_s16_t")} | fields
         return self._add_struct(layer.c_type, name, fields)
 
