@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -231,7 +232,9 @@ def build(
     directory = out or Path("build") / target.name
     with show() as progress:
         result: BuildReport = run(model_request, request, target, directory, progress)
-    _print(as_json, json.loads(result.to_json()), build_summary(result, directory))
+    _print(
+        as_json, json.loads(result.to_json()), build_summary(result, directory, emulated=target.emulator is not None)
+    )
 
 
 @cli.command()
@@ -263,8 +266,9 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
     show_default=True,
     help="For Linux boards run here: the compiled program or the Python agent.",
 )
+@click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Also write the outcome as JUnit XML.")
 @as_json
-def validate(build: Path, as_json: bool, **settings: Any) -> None:
+def validate(build: Path, as_json: bool, junit_file: Path | None, **settings: Any) -> None:
     """Run closed-loop rollouts of BUILD on its board and compare every step with the host.
 
     Exit code 0: passed. 1: a step differs or the board failed. 2: wrong use.
@@ -276,8 +280,36 @@ def validate(build: Path, as_json: bool, **settings: Any) -> None:
     request = validate_request(build, find_project(Path.cwd()), **settings)
     with show() as progress:
         result: ValidationReport = run(request, progress)
+    if junit_file is not None:
+        from edge_tqs.junit import junit
+
+        _write(junit_file, junit(result, request.max_rmse_vs_float), "--junit")
     _print(as_json, json.loads(result.to_json()), validation_summary(result, build))
     if not result.passed:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--limit",
+    multiple=True,
+    metavar="NAME=PERCENT",
+    help="How much more AFTER may have: accuracy, latency, memory, or one figure; may be repeated.",
+)
+@as_json
+def compare(before: Path, after: Path, limit: tuple[str, ...], as_json: bool) -> None:
+    """Compare two validation runs: build directories, or copies of their validation.json.
+
+    Exit code 0: AFTER passed and is within every --limit. 1: it is not. 2: wrong use.
+    """
+    from edge_tqs.compare import compare as run
+    from edge_tqs.compare import parse_limits, table
+
+    comparison = run(before, after, parse_limits(limit))
+    _print(as_json, asdict(comparison) | {"passed": comparison.passed}, table(comparison))
+    if not comparison.passed:
         sys.exit(1)
 
 

@@ -92,7 +92,7 @@ def _divergence(plan: Plan) -> str:
     return f"{plan.measured_rmse:.4f} measured (weights alone{corrected}), {predicted}"
 
 
-def build_summary(result: BuildReport, out: Path) -> str:
+def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     """Ten lines: what was built, its size, what quantisation does to the closed loop, where the report is."""
     model, size, host = result.model, result.bytes, result.host
     wide = sum(tensor.width == 8 for tensor in result.tensors)
@@ -121,7 +121,8 @@ def build_summary(result: BuildReport, out: Path) -> str:
         )
     lines += [f"warning     {warning}" for warning in result.warnings]
     lines.append(f"report      {out / 'report.html'}")
-    lines.append(f"next        edge-tqs validate {out}")
+    ported = "" if emulated else f" --port PORT, after edge-tqs flash {out}"
+    lines.append(f"next        edge-tqs validate {out}{ported}")
     return "\n".join(lines)
 
 

@@ -94,6 +94,8 @@ COMPOSERS = {
     "request",
     "summary",
     "doctor",
+    "compare",
+    "junit",
     "cli",
     "__main__",
 }

@@ -1,0 +1,51 @@
+"""A validation as JUnit XML, which CI systems show: one test case a rollout's claim."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from edge_tqs.report import ValidationReport
+
+
+def junit(run: ValidationReport, max_rmse_vs_float: float | None = None) -> str:
+    """The XML text. Cases: the board passed; every step is bit-exact (the generated C); the error from float is within
+    its limit, where there is one."""
+    cases: list[tuple[str, str | None]] = [
+        ("passed", None if run.passed else f"{run.board} did not pass: see validation.json"),
+    ]
+    if run.engine == "c":
+        cases.append(("bit-exact", None if run.bit_exact else _divergence(run)))
+    if max_rmse_vs_float is not None:
+        within = run.rmse_vs_float is not None and run.rmse_vs_float <= max_rmse_vs_float
+        said = f"RMSE from float {run.rmse_vs_float}, {max_rmse_vs_float} is allowed"
+        cases.append(("error from float", None if within else said))
+    failures = [said for _, said in cases if said is not None]
+    suite = ElementTree.Element(
+        "testsuite", name=f"edge-tqs validate {run.board}", tests=str(len(cases)), failures=str(len(failures))
+    )
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, value in (
+        ("model_hash", run.model_hash),
+        ("port", run.port),
+        ("steps", run.steps),
+        ("rmse_vs_float", run.rmse_vs_float),
+        ("latency_p50", run.latency.p50),
+        ("latency_unit", run.latency.unit),
+    ):
+        ElementTree.SubElement(properties, "property", name=name, value=str(value))
+    for name, failure in cases:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"edge-tqs.{run.board}", name=name)
+        if failure is not None:
+            ElementTree.SubElement(case, "failure", message=failure)
+    ElementTree.indent(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
+def _divergence(run: ValidationReport) -> str:
+    first = run.first_divergence
+    if first is None:
+        return "not every step is bit-exact"
+    where = "the states" if first.channel is None else f"channel {first.channel}"
+    return (
+        f"rollout {first.rollout}, step {first.step}: {where} should be {first.expected}, {run.board} gave {first.got}"
+    )
