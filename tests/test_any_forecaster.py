@@ -271,6 +271,7 @@ def check(spec: Spec, folder: Path) -> None:
 
 @pytest.mark.slow
 @needs_tflm
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Keras': a softmax of one channel is likely not what was meant
 @pytest.mark.parametrize("part", range(PARTS))
 def test_drawn_forecasters(part: int) -> None:
     @seed(part)
