@@ -7,7 +7,7 @@ import json
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
+from edge_tqs.keras_nodes import Source, items_of, kind_of, read_nodes
 from edge_tqs.layers import MERGING, READERS, RECURRENT, GraphBuilder, KerasLayer, Weight, is_over_time
 from edge_tqs.layers.activation import check_activation
 from edge_tqs.layers.recurrent import check_gates
@@ -52,9 +53,7 @@ def load(
         _check_file(path)
         with quiet():
             model = _load_keras(path)
-            layers = [
-                replace(_extract(model.get_layer(name)), inputs=sources) for name, sources in _sorted_layers(model)
-            ]
+            layers = _read_layers(model)
             chosen = _choose_recurrence(layers, recurrence)
             _, model_window, channels = _input_shape(model)
             graph = _build(path.stem, layers, _choose_window(model_window, window, chosen), channels, chosen)
@@ -65,8 +64,8 @@ def load(
         graph,
         largest,
         hashlib.sha256(path.read_bytes()).hexdigest(),
-        sum(weight.data.size for layer in layers for weight in layer.weights.values()),
-        tuple(_describe(layer) for layer in layers),
+        sum(weight.data.size for weight in {id(w): w for layer in layers for w in layer.weights.values()}.values()),
+        tuple(_describe(layers)),
     )
 
 
@@ -90,15 +89,15 @@ def _check_file(path: Path) -> None:
     """Refuse by what the file says, before TensorFlow is imported: at once, and with the layer's name."""
     model = _check_zip(path)
     try:
-        kind, items = model["class_name"], model["config"].get("layers")
-        layers = [(item["class_name"], item.get("registered_name"), dict(item["config"])) for item in items or ()]
+        kind = model["class_name"]
+        layers = [(kind_of(item), _custom(item), dict(item["config"])) for item in items_of(model["config"])]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"is not a Keras 3 .keras file ({_one_line(error)})", hint=SAVE_HINT) from error
     if kind not in ("Sequential", "Functional", "Model") or not layers:
         raise ModelError(f"is a model of class {kind}", hint="Supported: Sequential and Functional.")
-    for name, registered, config in layers:
+    for name, custom, config in layers:
         layer = KerasLayer(str(config.get("name", "?")), name, config, {})
-        if name not in READERS or registered is not None:
+        if name not in READERS or custom:
             others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
             more = f"; nor are {', '.join(others)}" if others else ""
             raise layer.refuse(f"this layer is not supported{more}", hint=SUPPORTED)
@@ -106,6 +105,11 @@ def _check_file(path: Path) -> None:
             check_gates(layer)
         else:
             check_activation(layer, config.get("activation"))
+
+
+def _custom(item: Mapping[str, Any]) -> bool:
+    """Whether a layer is not Keras' own."""
+    return item.get("registered_name") is not None and not kind_of(item).startswith("ops.")
 
 
 def load_keras(path: Path) -> Any:
@@ -129,73 +133,55 @@ def _load_keras(path: Path) -> Any:
         ) from error
 
 
-def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
-    """(name, the layers that it reads), each after those that it reads; "" is the input. The last one is the output.
+def _read_layers(model: Any) -> list[KerasLayer]:
+    """The layers, as often as they are applied, each behind those that it reads; the last one is the output.
 
-    Raises ModelError where the model has several inputs or outputs, or applies a layer more than once.
+    Raises ModelError where the model has several inputs or outputs, or for what a layer cannot be applied to.
     """
-    config = model.get_config()
-    if "input_layers" not in config:
-        names = [item["config"]["name"] for item in config["layers"] if item["class_name"] != "InputLayer"]
-        return [(name, (before,)) for before, name in zip(["", *names], names, strict=False)]
-    for option, what in (("input_layers", "inputs"), ("output_layers", "outputs")):
-        hint = "A forecaster has one input (W, F) and one output (F,)."
-        if isinstance(config[option], dict):
+    nodes = read_nodes(model)
+    hint = "A forecaster has one input (W, F) and one output (F,)."
+    for what, ends, keyed in (
+        ("inputs", nodes.inputs, nodes.keyed_inputs),
+        ("outputs", nodes.outputs, nodes.keyed_outputs),
+    ):
+        if keyed:
             raise ModelError(f"its {what} are a dict", hint=hint)
-        count = len(list(_ends(config[option])))
-        if count != 1:
-            raise ModelError(f"has {count} {what}", hint=hint)
-    inputs: dict[str, tuple[str, ...]] = {}
-    for item in config["layers"]:
-        name, kind, nodes = item["config"]["name"], item["class_name"], item["inbound_nodes"]
-        if kind == "InputLayer":
-            inputs[name] = ()
-            continue
-        if len(nodes) != 1:
+        if len(ends) != 1:
+            raise ModelError(f"has {len(ends)} {what}", hint=hint)
+    extracted: dict[int, KerasLayer] = {}
+    layers = []
+    for node in nodes.nodes:
+        if len(node.sources) != 1 and node.kind not in MERGING:
             raise ModelError(
-                f"layer {name} ({kind}) is applied {len(nodes)} times: sharing a layer is not supported",
-                hint="Give each place a layer of its own.",
-            )
-        inputs[name] = tuple(_sources(nodes[0]))
-        if len(inputs[name]) != 1 and kind not in MERGING:
-            raise ModelError(
-                f"layer {name} ({kind}) is applied to {len(inputs[name])} values, which is not supported",
+                f"layer {node.name} ({node.kind}) is applied to {len(node.sources)} values, which is not supported",
                 hint=f"Layers of several inputs: {', '.join(sorted(MERGING))}.",
             )
-    ordered: dict[str, tuple[str, ...]] = {}
-    pending = [next(_ends(config["output_layers"]))]
-    while pending:
-        missing = [source for source in inputs[pending[-1]] if source not in ordered]
-        if missing:
-            pending.append(missing[0])
-        else:
-            name = pending.pop()
-            ordered[name] = tuple(source if inputs[source] else "" for source in inputs[name])
-    return [(name, sources) for name, sources in ordered.items() if inputs[name]]
-
-
-def _ends(entry: Any) -> Iterator[str]:
-    """Layer names in ``input_layers``/``output_layers``: [name, node, tensor], or a list of such."""
-    if isinstance(entry, list | tuple) and entry and isinstance(entry[0], str):
-        yield entry[0]
-    else:
-        for item in entry:
-            yield from _ends(item)
-
-
-def _sources(node: Any) -> Iterator[str]:
-    """Names of the layers whose outputs a node reads."""
-    if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
-        yield node["config"]["keras_history"][0]
-    elif isinstance(node, dict | list | tuple):
-        for item in node.values() if isinstance(node, dict) else node:
-            yield from _sources(item)
+        if id(node.operation) not in extracted:
+            extracted[id(node.operation)] = _extract(node.operation)
+        plain = extracted[id(node.operation)]
+        if node.call and plain.config.get("stateful"):
+            raise plain.refuse(
+                f"it is stateful and applied {node.call + 1} times: each would change the states of the others",
+                hint="Give each place a layer of its own.",
+            )
+        layers.append(
+            replace(
+                plain,
+                name=node.name,
+                kind=node.kind,
+                ranks=tuple(len(shape) for shape in node.shapes),
+                inputs=tuple("" if source == nodes.inputs[0].source else source.key for source in node.sources),
+                args=node.args,
+                kwargs=node.kwargs,
+            )
+        )
+    return layers
 
 
 def _extract(layer: Any) -> KerasLayer:
     weights: dict[str, Weight] = {}
-    plain = KerasLayer(layer.name, type(layer).__name__, layer.get_config(), weights, ranks=_ranks(layer))
-    for variable in layer.weights:
+    plain = KerasLayer(layer.name, type(layer).__name__, layer.get_config(), weights)
+    for variable in getattr(layer, "weights", ()):  # an operation has none
         if str(variable.dtype) != "float32" or layer.compute_dtype != "float32":
             raise plain.refuse(
                 f"{variable.name} is {variable.dtype}, computed in {layer.compute_dtype}",
@@ -203,12 +189,6 @@ def _extract(layer: Any) -> KerasLayer:
             )
         weights[variable.name] = Weight(variable.path, np.array(variable.numpy()))
     return plain
-
-
-def _ranks(layer: Any) -> tuple[int, ...]:
-    """Of the layer's inputs."""
-    sources = layer.input
-    return tuple(len(source.shape) for source in (sources if isinstance(sources, list | tuple) else [sources]))
 
 
 def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
@@ -256,14 +236,16 @@ def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recu
     builder = GraphBuilder(name, window=window, channels=channels, recurrence=recurrence)
     last = max((index for index, layer in enumerate(layers) if layer.kind in RECURRENT), default=-1)
     readers = Counter(source for layer in layers for source in layer.inputs)
-    values = {"": builder.value}
+    builder.values[""] = builder.value
     for index, layer in enumerate(layers):
-        builder.inputs = tuple(values[source] for source in layer.inputs)
-        builder.value = builder.inputs[0]
+        builder.inputs = tuple(builder.values[source] for source in layer.inputs)
+        builder.value, builder.outputs = builder.inputs[0], ()
         READERS[layer.kind](replace(layer, last_recurrent=index == last), builder)
-        values[layer.name] = builder.value
-        if readers[layer.name] > 1:
-            builder.shared.add(builder.value)
+        for number, value in enumerate(builder.outputs or (builder.value,)):
+            key = Source(layer.name, number).key
+            builder.values[key] = value
+            if readers[key] > 1:
+                builder.shared.add(value)
     shape = builder.shape(builder.value)
     if shape != (1, channels):
         raise ModelError(
@@ -288,7 +270,7 @@ def _compare(model: Any, graph: Graph) -> float:
     batch = batch or CHECK_WINDOWS
     rng = np.random.default_rng(0)
     samples = rng.standard_normal((batch, length * -(-CHECK_WINDOWS // batch), forecast.channels)).astype(np.float32)
-    carried = forecast.recurrence == "stateful" and any(getattr(layer, "stateful", False) for layer in model.layers)
+    carried = forecast.recurrence == "stateful" and any(_stateful_layers(model))
     expected, found = [], []
     step, states = float_step(graph), zero_states(graph, batch)
     _reset(model)
@@ -315,15 +297,24 @@ def _compare(model: Any, graph: Graph) -> float:
 
 
 def _reset(model: Any) -> None:
-    for layer in model.layers:
-        if getattr(layer, "stateful", False):
-            layer.reset_states()
+    for layer in _stateful_layers(model):
+        layer.reset_states()
 
 
-def _describe(layer: KerasLayer) -> str:
-    units = f"({layer.config['units']})" if "units" in layer.config else ""
-    count = sum(weight.data.size for weight in layer.weights.values())
-    return f"{layer.name}: {layer.kind}{units}" + (f", {count:,} parameters" if count else "")
+def _stateful_layers(model: Any) -> list[Any]:
+    """Those of models inside the model among them."""
+    return [layer for layer in model._flatten_layers(include_self=False) if getattr(layer, "stateful", False)]
+
+
+def _describe(layers: list[KerasLayer]) -> Iterator[str]:
+    """A line each; what is applied again shares the weights of its first place."""
+    seen: set[int] = set()
+    for layer in layers:
+        units = f"({layer.config['units']})" if "units" in layer.config else ""
+        count = sum(weight.data.size for weight in layer.weights.values())
+        size = f", {count:,} parameters" if count else ""
+        yield f"{layer.name}: {layer.kind}{units}" + (", shared" if size and id(layer.weights) in seen else size)
+        seen.add(id(layer.weights))
 
 
 def _one_line(error: Exception) -> str:

@@ -52,6 +52,7 @@ FOUNDATION = (
 #: Modules that are a part of one step, split off for size.
 PARTS = {
     "layers": "keras_model",
+    "keras_nodes": "keras_model",
     "tflite_lower": "tflite_model",
     "tflite_raise": "tflite_model",
     "tflite_rollout": "runtimes",

@@ -129,6 +129,30 @@ def two_heads(keras: Any) -> Any:
     return keras.Model(x, joined)
 
 
+def shared(keras: Any) -> Any:
+    """Layers that are applied again, an LSTM among them, and a model inside the model."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    block = keras.Sequential([keras.Input((W, F)), layers.Dense(4, "relu"), layers.Dense(F)], name="block")
+    memory = layers.LSTM(F, return_sequences=True)
+    y = memory(layers.Add()([x, block(memory(block(x)))]))
+    twice = layers.Dense(F, "tanh")
+    return keras.Model(x, layers.Dense(F)(twice(twice(layers.LSTM(F)(y)))))
+
+
+def shared_over_time(keras: Any) -> Any:
+    """As above over the whole window, with a model of two inputs and two outputs inside."""
+    layers = keras.layers
+    a, b = keras.Input((W, F)), keras.Input((W, F))
+    gate = layers.Dense(F, "sigmoid")
+    inner = keras.Model([a, b], [layers.Multiply()([gate(a), b]), gate(layers.Subtract()([a, b]))], name="inner")
+    x = keras.Input((W, F))
+    convolution, memory = layers.Conv1D(F, 3, padding="causal", activation="relu"), layers.GRU(F)
+    left, right = inner([x, convolution(convolution(x))])
+    left, right = inner([right, left])
+    return keras.Model(x, layers.Add()([memory(left), memory(right)]))
+
+
 MODELS: dict[str, Make] = {
     "dense": sequential(flatten, dense()),
     "activations": sequential(
@@ -209,6 +233,8 @@ MODELS: dict[str, Make] = {
     "centred": centred,
     "shared value": shared_value,
     "two heads": two_heads,
+    "shared": shared,
+    "shared over time": shared_over_time,
     "centred lstm": centred_recurrent("LSTM"),
     "centred gru": centred_recurrent("GRU"),
     "centred gru before": centred_recurrent("GRU", reset_after=False, use_bias=False),
@@ -226,7 +252,14 @@ MODELS: dict[str, Make] = {
 
 
 #: Recurrent models that are built over the whole window, without states.
-UNROLLED = ("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample")
+UNROLLED = (
+    "shared over time",
+    "centred lstm",
+    "centred gru",
+    "centred gru before",
+    "sequences of many samples",
+    "one sample",
+)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -398,11 +431,10 @@ def named_output(keras: Any) -> Any:
     return keras.Model(x, {"y": keras.layers.Dense(F)(keras.layers.Flatten()(x))})
 
 
-def shared(keras: Any) -> Any:
-    x = keras.Input((W, F))
-    layer = keras.layers.Dense(4, name="twice")
-    y = keras.layers.Dense(4)(keras.layers.Flatten()(x))
-    return keras.Model(x, keras.layers.Dense(F)(layer(layer(y))))
+def shared_stateful(keras: Any) -> Any:
+    x = keras.Input((W, F), batch_size=1)
+    layer = keras.layers.GRU(F, return_sequences=True, stateful=True, name="twice")
+    return keras.Model(x, keras.layers.GRU(F, stateful=True)(layer(layer(x))))
 
 
 def merged_ranks(keras: Any) -> Any:
@@ -462,7 +494,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "named output": (named_output, "its outputs are a dict"),
     "merged ranks": (merged_ranks, "layer sum .*joins a sequence and a single sample"),
     "merged shapes": (merged_shapes, r"layer sum .*its inputs are \(6, 3\) and \(6, 1\)"),
-    "shared": (shared, "layer twice .*applied 2 times"),
+    "shared": (shared_stateful, "layer twice .*stateful and applied 2 times"),
     "mixed stateful": (mixed_stateful, "some recurrent layers are stateful"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,9 @@ class KerasLayer:
 
     kind: its class name. config: its ``get_config()``. weights: by short name ("kernel", "recurrent_kernel", "bias").
     last_recurrent: no recurrent layer follows (only meaningful for a recurrent layer). ranks: of its inputs in Keras.
-    inputs: names of the layers whose outputs it reads, "" for the model's input.
+    inputs: keys of the tensors that it reads, in the order of ``args`` and ``kwargs``. name: of this application; a
+    layer that is applied again shares its weights under another name. args, kwargs: what it is called with, a
+    keras_nodes.Source in the place of each tensor.
     """
 
     name: str
@@ -49,6 +51,13 @@ class KerasLayer:
     last_recurrent: bool = False
     ranks: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ("",)
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def argument(self, name: str, position: int | None = None, default: Any = None) -> Any:
+        """What it is called with as ``name``, or as the argument at ``position``."""
+        given = self.args[position] if position is not None and position < len(self.args) else default
+        return self.kwargs.get(name, given)
 
     def refuse(self, why: str, *, hint: str = "") -> ModelError:
         """The error to raise: names the layer, says why it cannot be built."""
@@ -59,7 +68,8 @@ class GraphBuilder:
     """Collects tensors, operators and states.
 
     ``inputs`` are the tensors that the next layer reads, ``value`` the first of them; the layer's reader leaves its
-    result in ``value``. ``shared`` are tensors that several layers read, so that none may change them.
+    result in ``value``, and several of them in ``outputs``. ``values`` are the tensors by the key of what Keras calls
+    them. ``shared`` are tensors that several layers read, so that none may change them.
 
     Without recurrent layers the graph starts from the window, (1, W, F); with them from one sample, (1, F), and each
     layer adds what it does at one time step.
@@ -79,6 +89,8 @@ class GraphBuilder:
         self.shared: set[str] = set()
         self.value = self._add("x", (1, window, channels) if recurrence == "none" else (1, channels))
         self.inputs: tuple[str, ...] = (self.value,)
+        self.outputs: tuple[str, ...] = ()
+        self.values: dict[str, str] = {}
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name].shape
