@@ -271,7 +271,10 @@ def test_graph_equals_keras_step_by_step_and_in_closed_loop(name: str, keras: An
     assert loaded.parameters == model.count_params()
     assert loaded.source_hash == hashlib.sha256(path.read_bytes()).hexdigest()
     forecast = loaded.graph.forecast
-    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers) and name not in UNROLLED
+    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers) and name not in (
+        *UNROLLED,
+        "shared over time",
+    )
     assert (forecast.window, forecast.channels, forecast.feedback) == (W, F, (0, 1, 2))
     assert forecast.recurrence == ("windowed" if has_states else "none")
     window = np.random.default_rng(5).normal(size=(2, W, F)).astype(np.float32)
@@ -289,6 +292,15 @@ def test_the_steps_of_an_unrolled_layer_read_the_same_weights(name: str, keras: 
     assert sum(tensor.size for tensor in graph.tensors.values() if tensor.source) == model.count_params()
     result = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, windows(4), 6))
     assert sum(tensor.size for tensor in result.tensors.values() if tensor.source) == model.count_params()
+
+
+def test_an_applied_again_layer_has_its_kernel_once_and_a_bias_for_each_scale(keras: Any, tmp_path: Path) -> None:
+    model = MODELS["shared over time"](keras)
+    graph = load(save(model, tmp_path / "m.keras")).graph
+    assert sum(tensor.size for tensor in graph.tensors.values() if tensor.source) == model.count_params()
+    result = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, windows(4), 6))
+    kernels = [tensor.size for tensors in result.weights().values() for tensor in tensors]
+    assert sorted(kernels) == sorted(t.size for tensors in graph.weights().values() for t in tensors)
 
 
 @needs_tflm

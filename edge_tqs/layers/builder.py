@@ -231,7 +231,10 @@ class GraphBuilder:
     def _weight(self, weight: Weight, data: Array) -> str:
         """The tensor of ``weight``, as ``data``; the same one for each operator that reads this weight."""
         name = weight.path + weight.part
-        if self._weight_of.setdefault(name, weight) is weight and name in self._tensors:
+        known = self._weight_of.setdefault(name, weight)
+        # A layer that is applied again may cut its variable into parts again.
+        same = known is weight or (weight.part != "" and np.shares_memory(known.data, weight.data))
+        if same and name in self._tensors:
             return name
         return self._add(name, data.shape, data, weight.path)
 
