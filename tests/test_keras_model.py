@@ -253,7 +253,6 @@ MODELS: dict[str, Make] = {
 
 #: Recurrent models that are built over the whole window, without states.
 UNROLLED = (
-    "shared over time",
     "centred lstm",
     "centred gru",
     "centred gru before",
