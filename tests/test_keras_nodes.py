@@ -22,6 +22,7 @@ def model(keras: Any) -> Any:
 
 def test_a_model_is_a_sorted_list_of_the_applications_of_its_layers(tmp_path: Path) -> None:
     keras = import_tensorflow().keras
+    keras.utils.clear_session()  # operations are numbered on through a process, and cannot be named
     with quiet():
         model(keras).save(tmp_path / "m.keras")
         nodes = read_nodes(keras.models.load_model(tmp_path / "m.keras"))
