@@ -68,7 +68,7 @@ class ModelRequest:
     (window, horizon, count), training windows with what followed them, (count, W + T, F). real_seeds: score from these
     instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
     activations: None takes the board's, and int8 where there is no board. custom_objects: module:name of each class or
-    function of the user's own in the model.
+    function of the user's own in the model. output: which of the model's outputs is the forecast, where it has several.
     """
 
     model: Path
@@ -88,6 +88,15 @@ class ModelRequest:
     activations: Activations | None = None
     steps: int | None = None
     custom_objects: tuple[str, ...] = ()
+    output: str | None = None
+
+    @property
+    def variant(self) -> str:
+        """What makes another system of the same file; empty where all of it is left to the model."""
+        chosen: dict[str, Any] = {"output": self.output, "feedback": self.feedback, "steps": self.steps}
+        if self.recurrence != "auto":
+            chosen["recurrence"] = self.recurrence
+        return ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +122,7 @@ def open_requested(request: ModelRequest, progress: Progress) -> Opened:
         feedback=request.feedback,
         steps=request.steps,
         custom=request.custom_objects,
+        output=request.output,
     )
     channels = opened.system.channels
     for what, values in (("columns", request.columns), ("scaling", request.scaling and request.scaling.mean)):
@@ -146,6 +156,7 @@ def score_model(opened: Opened, request: ModelRequest, progress: Progress) -> Sc
         workers=request.workers,
         opener=opened.opener,
         cache=request.cache,
+        variant=request.variant,
     )
     activations = request.activations or "int8"
     costs = weight_bytes(opened.loaded.graph, activations) if opened.loaded else estimated_bytes(system)

@@ -88,6 +88,9 @@ model_options = options(
         help="Samples that a call predicts, where the output is flat: steps x outputs.",
     ),
     click.option(
+        "--output", metavar="NAME", help="The layer that gives the forecast, where a model has several outputs."
+    ),
+    click.option(
         "--activations",
         type=click.Choice(["int8", "int16"]),
         help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "

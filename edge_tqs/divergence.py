@@ -54,9 +54,11 @@ class Kept:
     folder: Path
 
     @classmethod
-    def of(cls, root: Path, model_hash: str, experiment: Experiment) -> Kept:
-        """The folder in ``root`` for this model, by the hash of its file, and this experiment."""
+    def of(cls, root: Path, model_hash: str, experiment: Experiment, variant: str = "") -> Kept:
+        """The folder in ``root`` for this model, by the hash of its file and its variant, and this experiment."""
         settings = {"version": VERSION, "model": model_hash, **asdict(experiment)}
+        if variant:
+            settings["variant"] = variant
         seeds = settings.pop("seeds")
         settings["seeds"] = hashlib.sha256(np.ascontiguousarray(seeds).tobytes()).hexdigest()
         return cls(root / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32])

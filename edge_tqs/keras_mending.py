@@ -50,6 +50,8 @@ def mended(item: Any) -> Any:
         fixed["config"] = _config(kind, fixed["config"])
         if kind == "Model":  # Functional, as TensorFlow 2.0 to 2.2 called it
             fixed["class_name"] = "Functional"
+            if fixed.get("registered_name") == kind:
+                fixed["registered_name"] = "Functional"
         if fixed["class_name"] == "Functional" and "module" in fixed:
             fixed["module"] = "keras.src.models.functional"  # as Keras 3 itself writes
     if kind == "Sequential":

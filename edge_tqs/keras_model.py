@@ -15,7 +15,9 @@ from edge_tqs.blocks import rolled_out
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph import Graph, Recurrence
 from edge_tqs.interpret import float_step, zero_states
+from edge_tqs.keras_ends import Ends, read_ends
 from edge_tqs.keras_files import SAVE_HINT, KerasFile, file_hash, one_line, open_keras, read_config
+from edge_tqs.keras_nodes import Nodes, Source, behind_output, items_of, kind_of, read_nodes
 from edge_tqs.layers import (
     MERGING,
     READERS,
@@ -60,8 +62,11 @@ def load(
     feedback: Sequence[int | None] | None = None,
     steps: int | None = None,
     custom: Sequence[str] = (),
+    output: str | None = None,
 ) -> LoadedModel:
     """Read a forecaster: Sequential or Functional, input (W, F), output one sample or a block (system.read_block).
+
+    Several inputs (W, F1), (W, F2), ... are one window, their channels side by side. output: names one of several.
 
     recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
     recurrence "none", or is streamed (streaming.py) if "stateful" is asked for. window: W, needed when the model leaves
@@ -76,26 +81,23 @@ def load(
         file = _check_file(path, custom)
         with quiet():
             model = open_keras(file, custom)
-            found, calls = {layer.name: layer for layer in _operations(model)}, _calls(model)
-            layers = [
-                replace(_extract(found[name]), inputs=sources, call=calls.get(name, {}))
-                for name, sources in _sorted_layers(model)
-            ]
+            ends = read_ends(model, output)
+            nodes = behind_output(read_nodes(model), ends.output)
+            layers = _read_layers(nodes)
             chosen = _choose_recurrence(layers, recurrence)
-            _, model_window, channels = _input_shape(model)
             streamed = chosen == "none" and recurrence == "stateful"
-            size = _choose_window(model_window, None if streamed and model_window else window, chosen)
-            whole = rolled_out(_build(path.stem, layers, size, channels, chosen), feedback, steps)
+            size = _choose_window(ends.window, None if streamed and ends.window else window, chosen)
+            whole = rolled_out(_build(path.stem, nodes, layers, ends, size, chosen), feedback, steps)
             graph, notes = settle(whole, window, streamed)
-            largest = _compare(model, graph)
+            largest = _compare(model, graph, ends)
     except (ModelError, CheckError) as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error.__cause__
     return LoadedModel(
         graph,
         largest,
         file_hash(path),
-        sum(layer.parameters for layer in layers),
-        tuple(_describe(layer) for layer in layers),
+        sum({id(layer.weights): layer.parameters for layer in layers}.values()),
+        tuple(_describe(layers)),
         notes,
     )
 
@@ -105,8 +107,8 @@ def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
     file = read_config(path)
     own = {name.partition(":")[2] for name in custom}
     try:
-        kind, items = file.config["class_name"], file.config["config"].get("layers")
-        layers = [(_kind(item), item.get("registered_name"), dict(item["config"])) for item in items or ()]
+        kind, items = file.config["class_name"], items_of(file.config["config"])
+        layers = [(kind_of(item), item.get("registered_name"), dict(item["config"])) for item in items]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"is not a Keras 3 .keras file ({one_line(error)})", hint=SAVE_HINT) from error
     if kind not in ("Sequential", "Functional", "Model") or not layers:
@@ -139,22 +141,6 @@ def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
     return file
 
 
-def _kind(item: Any) -> str:
-    """A layer's class; of keras.ops with "ops." before it, for some layers have the same names."""
-    return (OPS if str(item.get("module")).startswith("keras.src.ops.") else "") + str(item["class_name"])
-
-
-def _operations(model: Any) -> list[Any]:
-    """The layers of a model, and what of keras.ops stands between them."""
-    return list(getattr(model, "operations", None) or model.layers)
-
-
-def _calls(model: Any) -> dict[str, Any]:
-    """How a functional model calls each of its layers: the first time, for there is no other."""
-    items = model.get_config()["layers"]
-    return {item["config"]["name"]: item["inbound_nodes"][0] for item in items if item.get("inbound_nodes")}
-
-
 def load_keras(path: Path, custom: Sequence[str] = ()) -> Any:
     """The Keras model itself, for what needs no graph. Raises ModelError, naming the file; UsageError; ToolError."""
     try:
@@ -165,90 +151,52 @@ def load_keras(path: Path, custom: Sequence[str] = ()) -> Any:
         raise ModelError(f"{path}: {error.message}", hint=error.hint) from error.__cause__
 
 
-def _sorted_layers(model: Any) -> list[tuple[str, tuple[str, ...]]]:
-    """(name, the layers that it reads), each after those that it reads; "" is the input. The last one is the output.
+def _read_layers(nodes: Nodes) -> list[KerasLayer]:
+    """The layers, as often as they are applied, each behind those that it reads.
 
-    Raises ModelError where the model has several inputs or outputs, or applies a layer more than once.
+    Raises ModelError for what a layer cannot be applied to.
     """
-    config = model.get_config()
-    if "input_layers" not in config:
-        names = [item["config"]["name"] for item in config["layers"] if item["class_name"] != "InputLayer"]
-        return [(name, (before,)) for before, name in zip(["", *names], names, strict=False)]
-    for option, what in (("input_layers", "inputs"), ("output_layers", "outputs")):
-        hint = "A forecaster has one input (W, F) and one output: a sample, or a block of samples."
-        if isinstance(config[option], dict):
-            raise ModelError(f"its {what} are a dict", hint=hint)
-        count = len(list(_ends(config[option])))
-        if count != 1:
-            raise ModelError(f"has {count} {what}", hint=hint)
-    inputs: dict[str, tuple[str, ...]] = {}
-    for item in config["layers"]:
-        name, kind, nodes = item["config"]["name"], _kind(item), item["inbound_nodes"]
-        if kind == "InputLayer":
-            inputs[name] = ()
-            continue
-        if len(nodes) != 1:
+    extracted: dict[int, KerasLayer] = {}
+    times = Counter(id(node.operation) for node in nodes.nodes)
+    layers = []
+    for node in nodes.nodes:
+        if len(node.sources) != 1 and node.kind not in MERGING | RECURRENT:
             raise ModelError(
-                f"layer {name} ({kind}) is applied {len(nodes)} times: sharing a layer is not supported",
-                hint="Give each place a layer of its own.",
-            )
-        inputs[name] = tuple(_sources(nodes[0]))
-        if len(inputs[name]) != 1 and kind not in MERGING | RECURRENT:
-            raise ModelError(
-                f"layer {name} ({kind}) is applied to {len(inputs[name])} values, which is not supported",
+                f"layer {node.name} ({node.kind}) is applied to {len(node.sources)} values, which is not supported",
                 hint=f"Layers of several inputs: {', '.join(sorted(k for k in MERGING if not k.startswith(OPS)))}.",
             )
-    ordered: dict[str, tuple[str, ...]] = {}
-    output = _first_entry(config["output_layers"])
-    if output[2]:
-        raise ModelError(
-            f"its output is output {output[2]} of layer {output[0]}, a state",
-            hint="Forecast from the layer's first output, or put a Dense layer behind the state.",
+        count = times[id(node.operation)]
+        if id(node.operation) not in extracted:
+            extracted[id(node.operation)] = _extract(node.operation)
+        plain = extracted[id(node.operation)]
+        if count > 1 and is_stateful(plain):
+            raise plain.refuse(
+                f"it is stateful and applied {count} times: each would change the states of the others",
+                hint="Give each place a layer of its own.",
+            )
+        ranks = tuple(len(shape) for shape in node.shapes)
+        layers.append(
+            replace(
+                plain,
+                name=node.name,
+                ranks=ranks,
+                inputs=tuple(source.key for source in node.sources),
+                # A wrapper's parts are named <layer>/<inner>: by this application too.
+                parts=tuple(
+                    replace(part, name=node.name + part.name.removeprefix(plain.name), ranks=ranks)
+                    for part in plain.parts
+                ),
+                call=node.given,
+                shared=count > 1,
+            )
         )
-    pending = [next(_ends(config["output_layers"]))]
-    while pending:
-        missing = [source for source in map(_layer_of, inputs[pending[-1]]) if source not in ordered]
-        if missing:
-            pending.append(missing[0])
-        else:
-            name = pending.pop()
-            ordered[name] = tuple(source if inputs[_layer_of(source)] else "" for source in inputs[name])
-    return [(name, sources) for name, sources in ordered.items() if inputs[name]]
-
-
-def _ends(entry: Any) -> Iterator[str]:
-    """Layer names in ``input_layers``/``output_layers``: [name, node, tensor], or a list of such."""
-    if isinstance(entry, list | tuple) and entry and isinstance(entry[0], str):
-        yield entry[0]
-    else:
-        for item in entry:
-            yield from _ends(item)
-
-
-def _first_entry(entry: Any) -> tuple[str, int, int]:
-    """[layer, node, tensor], the only one in ``output_layers``."""
-    return tuple(entry) if isinstance(entry[0], str) else _first_entry(entry[0])
-
-
-def _layer_of(source: str) -> str:
-    """The layer that a source names: "<layer>", or "<layer>/<number of its output>" (Keras allows no / in a name)."""
-    return source.partition("/")[0]
-
-
-def _sources(node: Any) -> Iterator[str]:
-    """The outputs that a node reads: a layer's name, with /<number> for an output after the first."""
-    if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
-        name, _, output = node["config"]["keras_history"]
-        yield f"{name}/{output}" if output else name
-    elif isinstance(node, dict | list | tuple):
-        for item in node.values() if isinstance(node, dict) else node:
-            yield from _sources(item)
+    return layers
 
 
 def _extract(layer: Any) -> KerasLayer:
     weights: dict[str, Weight] = {}
-    kind = _kind({"module": type(layer).__module__, "class_name": type(layer).__name__})
-    plain = KerasLayer(layer.name, kind, layer.get_config(), weights, ranks=_ranks(layer))
+    kind = kind_of({"module": type(layer).__module__, "class_name": type(layer).__name__})
+    plain = KerasLayer(layer.name, kind, layer.get_config(), weights)
     own = getattr(layer, "weights", ())
     names = Counter(variable.name for variable in own)
     for variable in own:
@@ -281,12 +229,6 @@ def _weights_of(layer: Any) -> dict[str, Weight]:
     return {variable.name: Weight(variable.path, np.array(variable.numpy())) for variable in layer.weights}
 
 
-def _ranks(layer: Any) -> tuple[int, ...]:
-    """Of the layer's inputs."""
-    sources = layer.input
-    return tuple(len(source.shape) for source in (sources if isinstance(sources, list | tuple) else [sources]))
-
-
 def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
     recurrent = [layer for layer in layers if layer.kind in RECURRENT]
     if not recurrent:
@@ -314,17 +256,6 @@ def _spread_within(layers: list[KerasLayer]) -> KerasLayer | None:
     return None
 
 
-def _input_shape(model: Any) -> tuple[int | None, int | None, int]:
-    """(batch, W, F) of the model's input; batch and W may be open."""
-    shape = tuple(getattr(model, "input_shape", None) or ())
-    if len(shape) != 3 or shape[2] is None:
-        raise ModelError(
-            f"its input is {shape or 'not built'}, not (batch, W, F): W samples of F channels",
-            hint="Start the model with Input((W, F)).",
-        )
-    return shape
-
-
 def _choose_window(of_model: int | None, given: int | None, recurrence: Recurrence) -> int:
     size = of_model if given is None else given
     if size is None:
@@ -336,38 +267,50 @@ def _choose_window(of_model: int | None, given: int | None, recurrence: Recurren
     return size
 
 
-def _build(name: str, layers: list[KerasLayer], window: int, channels: int, recurrence: Recurrence) -> Graph:
-    builder = GraphBuilder(name, window=window, channels=channels, recurrence=recurrence)
+def _build(name: str, nodes: Nodes, layers: list[KerasLayer], ends: Ends, window: int, recurrence: Recurrence) -> Graph:
+    builder = GraphBuilder(name, window=window, channels=sum(ends.channels), recurrence=recurrence)
+    builder.kept = {path for layer in layers if layer.shared for path in layer.paths()}
     last = max((index for index, layer in enumerate(layers) if layer.kind in RECURRENT), default=-1)
     readers = Counter(source for layer in layers for source in layer.inputs)
-    values = {"": builder.value}
+    values, begin = {}, 0
+    for given, channels in zip(nodes.inputs, ends.channels, strict=True):
+        key, x = given.source.key, "x"
+        if len(nodes.inputs) > 1 and readers[key]:
+            x = builder.slice(f"x/{given.name}", "x", begin, channels)
+        values[key], begin = x, begin + channels
     for index, layer in enumerate(layers):
         builder.inputs = tuple(values[source] for source in layer.inputs)
         builder.value, builder.outputs = builder.inputs[0], ()
         READERS[layer.kind](replace(layer, last_recurrent=index == last), builder)
-        values[layer.name] = builder.value
-        outputs: tuple[str, ...] = builder.outputs
-        values |= {f"{layer.name}/{number}": output for number, output in enumerate(outputs)}
-        if readers[layer.name] > 1:
-            builder.shared.add(builder.value)
+        for number, value in enumerate((builder.value, *builder.outputs[1:])):
+            key = Source(layer.name, number).key
+            values[key] = value
+            if readers[key] > 1:
+                builder.shared.add(value)
+    (made,) = nodes.outputs
+    if made.source.tensor:
+        raise ModelError(
+            f"its output is output {made.source.tensor} of layer {made.source.node}, a state",
+            hint="Forecast from the layer's first output, or put a Dense layer behind the state.",
+        )
+    builder.value = values[made.source.key]
     graph = builder.finish()
     if not graph.weights():
         raise ModelError("it has no weights to quantise", hint=SUPPORTED)
     return graph
 
 
-def _compare(model: Any, graph: Graph) -> float:
+def _compare(model: Any, graph: Graph, ends: Ends) -> float:
     """Largest difference of the graph's forecasts from Keras' own; CheckError beyond TOLERANCE.
 
     A Keras model that carries its states is fed one sequence piece by piece, any other one separate windows.
     """
     forecast = graph.forecast
-    batch, length, _ = _input_shape(model)
-    length = length or forecast.window
-    batch = batch or CHECK_WINDOWS
+    length = ends.window or forecast.window
+    batch = ends.batch or CHECK_WINDOWS
     rng = np.random.default_rng(0)
     samples = rng.standard_normal((batch, length * -(-CHECK_WINDOWS // batch), forecast.channels)).astype(np.float32)
-    carried = forecast.recurrence == "stateful" and any(getattr(layer, "stateful", False) for layer in model.layers)
+    carried = forecast.recurrence == "stateful" and any(_stateful_layers(model))
     expected, found = [], []
     step, states = float_step(graph), zero_states(graph, batch)
     _reset(model)
@@ -376,7 +319,7 @@ def _compare(model: Any, graph: Graph) -> float:
         if not carried:
             _reset(model)
             states = zero_states(graph, batch)
-        expected.append(np.asarray(model(window, training=False)).reshape(batch, -1))
+        expected.append(np.asarray(ends.made(model(ends.given(window), training=False))).reshape(batch, -1))
         if forecast.recurrence == "none":
             y, _ = step(window, ())
         else:
@@ -394,15 +337,24 @@ def _compare(model: Any, graph: Graph) -> float:
 
 
 def _reset(model: Any) -> None:
-    for layer in model.layers:
-        if getattr(layer, "stateful", False):
-            layer.reset_states()
+    for layer in _stateful_layers(model):
+        layer.reset_states()
 
 
-def _describe(layer: KerasLayer) -> str:
-    inside = f" of {' and '.join(_titled(part) for part in layer.parts)}" if layer.parts else ""
-    count = layer.parameters
-    return f"{layer.name}: {_titled(layer)}{inside}" + (f", {count:,} parameters" if count else "")
+def _stateful_layers(model: Any) -> list[Any]:
+    """Those of models inside the model among them."""
+    return [layer for layer in model._flatten_layers(include_self=False) if getattr(layer, "stateful", False)]
+
+
+def _describe(layers: list[KerasLayer]) -> Iterator[str]:
+    """A line each; what is applied again shares the weights of its first place."""
+    seen: set[int] = set()
+    for layer in layers:
+        inside = f" of {' and '.join(_titled(part) for part in layer.parts)}" if layer.parts else ""
+        size = f", {layer.parameters:,} parameters" if layer.parameters else ""
+        again = ", shared" if size and id(layer.weights) in seen else size
+        yield f"{layer.name}: {_titled(layer)}{inside}{again}"
+        seen.add(id(layer.weights))
 
 
 def _titled(layer: KerasLayer) -> str:

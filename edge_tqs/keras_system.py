@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
+from edge_tqs.keras_ends import Ends, read_ends
 from edge_tqs.system import Array, Part, Rollouts, System, checked_feedback, read_block
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 from edge_tqs.trace import compiled, window_loop
@@ -21,24 +22,30 @@ from edge_tqs.trace import compiled, window_loop
 KERNELS = frozenset({"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel"})
 
 
-def keras_system(model: Any, feedback: Sequence[int | None] | None = None, steps: int | None = None) -> System:
+def keras_system(
+    model: Any, feedback: Sequence[int | None] | None = None, steps: int | None = None, output: str | None = None
+) -> System:
     """The system of a Keras 3 ``model``, (batch, W, F) -> (batch, outputs) or a block (batch, steps, outputs).
+
+    Several inputs (batch, W, F1), (batch, W, F2), ... are one, their channels side by side. output: which of several
+    outputs is the forecast, as ``read_ends`` takes it; weights that it does not depend on are left out.
 
     feedback: for each input channel the output channel that becomes it, None for one known ahead; output i becomes
     input i when it is not given, and the inputs beyond the last output are known ahead. steps: samples in a flat block.
 
-    Raises ModelError for a model of another shape or without kernels, UsageError for a wrong ``feedback``, ToolError
-    without TensorFlow.
+    Raises ModelError for a model of another shape or without kernels, UsageError for a wrong ``feedback`` or
+    ``output``, ToolError without TensorFlow.
     """
-    window, channels, made = _shapes(model)
     try:
+        ends = read_ends(model, output)
+        window, channels, made = _shapes(ends)
         block = read_block(made, window, channels, feedback, steps)
     except ModelError as error:
         raise ModelError(f"{model.name}: {error.message}", hint=error.hint) from error
     outputs = block[1]
     feedback = checked_feedback(model.name, feedback, channels, outputs)
-    bias = _output_bias(model)
-    values = {v.path: np.array(v.numpy()) for v in model.variables if _is_kernel(v.path) or v.path == bias}
+    bias = _output_bias(model, ends)
+    values = {v.path: np.array(v.numpy()) for v in _read(model, ends) if _is_kernel(v.path) or v.path == bias}
     if len({variable.path for variable in model.variables}) != len(model.variables):
         raise ModelError(f"{model.name}: two variables have one path", hint="Give each layer a name of its own.")
     owners = _owners(model)
@@ -51,7 +58,7 @@ def keras_system(model: Any, feedback: Sequence[int | None] | None = None, steps
                 f"{model.name}: {path} is {data.dtype} or holds NaN or infinite values",
                 hint="Save a model of dtype float32 whose training converged.",
             )
-    rollouts = _Rollouts(model, values, window, channels, block, feedback)
+    rollouts = _Rollouts(model, ends, values, window, channels, block, feedback)
     return System(
         name=model.name,
         window=window,
@@ -66,17 +73,25 @@ def keras_system(model: Any, feedback: Sequence[int | None] | None = None, steps
     )
 
 
-def _shapes(model: Any) -> tuple[int, int, tuple[int, ...]]:
+def _shapes(ends: Ends) -> tuple[int, int, tuple[int, ...]]:
     """(W, F, the shape of the output without the batch)."""
-    given, made = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if not (isinstance(given, tuple) and len(given) == 3 and None not in given[1:]) or not (
-        isinstance(made, tuple) and len(made) in (2, 3) and None not in made[1:]
-    ):
+    channels = sum(ends.channels)
+    made = tuple(size for size in ends.shape[1:] if size is not None)
+    if ends.window is None or len(ends.shape) not in (2, 3) or len(made) != len(ends.shape) - 1:
         raise ModelError(
-            f"{model.name}: input {given} and output {made} are not (batch, W, F) and (batch, outputs)",
+            f"input {(ends.batch, ends.window, channels)} and output {ends.shape} are not (batch, W, F) and "
+            "(batch, outputs)",
             hint="Start the model with Input((W, F)) and let it predict one sample.",
         )
-    return given[1], given[2], made[1:]
+    return ends.window, channels, made
+
+
+def _read(model: Any, ends: Ends) -> list[Any]:
+    """The variables that the forecast depends on."""
+    needed = ends.operations()
+    if needed is None:
+        return list(model.variables)
+    return [variable for layer in model.layers if id(layer) in needed for variable in layer.variables]
 
 
 def _is_kernel(path: str) -> bool:
@@ -100,9 +115,11 @@ def _part(path: str, data: Array, owner: str) -> Part:
     return Part(path, data, (data.ndim - 1,))
 
 
-def _output_bias(model: Any) -> str | None:
-    """The bias of the last Dense layer where its output, untouched, is the forecast."""
-    last = model.layers[-1]
+def _output_bias(model: Any, ends: Ends) -> str | None:
+    """The bias of the last Dense layer where its output, untouched, is the forecast, and it is applied only there."""
+    last = model.layers[-1] if ends.tensor is None else ends.tensor._keras_history.operation
+    if ends.tensor is not None and len(last._inbound_nodes) > 1:
+        return None
     if type(last).__name__ != "Dense" or last.bias is None or last.get_config()["activation"] != "linear":
         return None
     return str(last.bias.path)
@@ -114,6 +131,7 @@ class _Rollouts:
     def __init__(
         self,
         model: Any,
+        ends: Ends,
         values: Mapping[str, Array],
         window: int,
         channels: int,
@@ -122,7 +140,7 @@ class _Rollouts:
     ) -> None:
         self._tf = import_tensorflow()
         self._model, self._window, self._channels, self._block = model, window, channels, block
-        self._feedback = feedback
+        self._ends, self._feedback = ends, feedback
         self._values = values
         self._own = {path: self._tf.constant(data) for path, data in values.items()}
         self._fixed = {v.path: self._tf.constant(v.numpy()) for v in model.variables if v.path not in values}
@@ -170,7 +188,7 @@ class _Rollouts:
         others = [weights.get(v.path, self._fixed.get(v.path)) for v in model.non_trainable_variables]
 
         def step(window: Any) -> Any:
-            forecast, _ = model.stateless_call(trainable, others, window, training=False)
-            return forecast
+            made, _ = model.stateless_call(trainable, others, self._ends.given(window), training=False)
+            return self._ends.made(made)
 
         return step

@@ -57,27 +57,40 @@ def open_model(
     feedback: Sequence[int | None] | None = None,
     steps: int | None = None,
     custom: tuple[str, ...] = (),
+    output: str | None = None,
 ) -> Opened:
     """Open a file of Keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
 
     steps: samples that a flat output holds. custom: module:name of each class or function of the user's own that a
-    Keras model holds.
+    Keras model holds. output: names one of several outputs of a Keras model.
 
     Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
     CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
     """
     if path.suffix == TFLITE_SUFFIX:
+        if output is not None:
+            raise UsageError(
+                f"--output {output}: outputs are chosen by name in files of Keras only", hint="Leave --output out."
+            )
         return _open_tflite(path, recurrence, window, tuple(feedback) if feedback is not None else None, steps)
     refusal: ModelError
     try:
         return opened_graph(
-            load(path, recurrence=recurrence, window=window, feedback=feedback, steps=steps, custom=custom)
+            load(
+                path,
+                recurrence=recurrence,
+                window=window,
+                feedback=feedback,
+                steps=steps,
+                custom=custom,
+                output=output,
+            )
         )
     except ModelError as error:
         refusal = error
     try:
         sources = tuple(feedback) if feedback is not None else None
-        opener = partial(_keras_file_system, path, sources, steps, custom)
+        opener = partial(_keras_file_system, path, sources, steps, custom, output)
         system = opener()
     except ModelError as error:
         raise (error if custom else refusal) from error
@@ -91,9 +104,13 @@ def opened_graph(loaded: LoadedModel) -> Opened:
 
 
 def _keras_file_system(
-    path: Path, feedback: tuple[int | None, ...] | None, steps: int | None, custom: tuple[str, ...]
+    path: Path,
+    feedback: tuple[int | None, ...] | None,
+    steps: int | None,
+    custom: tuple[str, ...],
+    output: str | None,
 ) -> System:
-    return keras_system(load_keras(path, custom), feedback, steps)
+    return keras_system(load_keras(path, custom), feedback, steps, output)
 
 
 def _open_tflite(

@@ -26,13 +26,14 @@ class ForecastSettings:
     """window: samples the model looks at; None reads it off the model. horizon: steps of a rollout.
 
     recurrence: "auto" is "windowed" for a recurrent model, as Keras computes it. steps: samples that one call of the
-    model predicts; None reads it off the model.
+    model predicts; None reads it off the model. output: the layer whose output is the forecast, for a model of several.
     """
 
     window: int | None = None
     horizon: int = HORIZON
     recurrence: Literal["auto", "windowed", "stateful"] = "auto"
     steps: int | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def load_project(path: Path) -> Project:
             horizon=given.get("forecast", "horizon", HORIZON),
             recurrence=given.get("forecast", "recurrence", "auto"),
             steps=given.get("forecast", "steps", None),
+            output=given.get("forecast", "output", None),
         ),
         data=data,
         scaling=_scaling(path, given),
@@ -215,6 +217,7 @@ def _template(directory: Path, model: Path, data: Path | None, columns: tuple[st
         '# recurrence = "stateful"    # LSTM, GRU: carry the states on ("windowed", as Keras does, is the default)',
         "# window = 24                # only for a model whose input shape leaves it open",
         "# steps = 4                  # only for a flat output that holds several samples, the oldest first",
+        '# output = "head"           # only for a Keras model of several outputs: the layer that gives the forecast',
         "",
     ]
     off = "" if data else "# "
@@ -317,6 +320,7 @@ _SCHEMA: dict[str, dict[str, _Rule]] = {
         "window": _COUNT,
         "horizon": _COUNT,
         "steps": _COUNT,
+        "output": _TEXT,
         "recurrence": (lambda v: v in ("auto", "windowed", "stateful"), '"auto", "windowed" or "stateful"'),
     },
     "data": {

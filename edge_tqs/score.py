@@ -108,13 +108,15 @@ def score(
     workers: int = 1,
     opener: Opener | None = None,
     cache: Path | None = None,
+    variant: str = "",
 ) -> Sensitivity:
     """Score every quantizable weight of ``system`` over rollouts of ``horizon`` steps.
 
     seeds: real windows (S, W, F; normalised units) in place of zero-data ones; (S, W + T, F) with exogenous inputs.
     seed: of all random numbers. progress: called with rollouts done and rollouts in all. workers: processes, which need
     ``opener``, a picklable function that opens the same system. cache: folder where divergences are kept by
-    ``model_hash`` and settings; what an interrupted score has measured is not measured again.
+    ``model_hash``, ``variant`` (what makes another system of the same file) and settings; what an interrupted score has
+    measured is not measured again.
 
     Raises UsageError for a horizon, draws or seeds out of range, ToolError where the system needs TensorFlow.
     """
@@ -129,7 +131,7 @@ def score(
             f"seeds of shape {seeds.shape}: the model takes finite windows of shape (S, {wanted[0]}, {wanted[1]})"
         )
     experiment = Experiment(np.asarray(seeds, np.float32), horizon, draws, seed)
-    kept = Kept.of(cache, model_hash, experiment) if cache and model_hash else None
+    kept = Kept.of(cache, model_hash, experiment, variant) if cache and model_hash else None
     divergences = measure(system, experiment, workers=workers, opener=opener, kept=kept, progress=progress)
     stacked = np.stack(list(divergences.values()))
     return Sensitivity(

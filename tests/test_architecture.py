@@ -44,6 +44,7 @@ FOUNDATION = (
     "blocks",
     "trace",
     "graph_system",
+    "keras_ends",
     "keras_system",
     "litert",
     "tflite_file",
@@ -58,6 +59,7 @@ FOUNDATION = (
 #: Modules that are a part of one step, split off for size.
 PARTS = {
     "layers": "keras_model",
+    "keras_nodes": "keras_model",
     "tflite_lower": "tflite_model",
     "tflite_raise": "tflite_model",
     "tflite_rollout": "runtimes",

@@ -145,6 +145,74 @@ def merged(keras: Any) -> Any:
     return keras.Model(x, layers.Dense(F)(layers.Flatten()(layers.Concatenate(axis=1)([*joined, grouped]))))
 
 
+def shared(keras: Any) -> Any:
+    """Layers that are applied again, an LSTM among them, and a model inside the model."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    block = keras.Sequential([keras.Input((W, F)), layers.Dense(4, "relu"), layers.Dense(F)], name="block")
+    memory = layers.LSTM(F, return_sequences=True)
+    y = memory(layers.Add()([x, block(memory(block(x)))]))
+    twice = layers.Dense(F, "tanh")
+    return keras.Model(x, layers.Dense(F)(twice(twice(layers.LSTM(F)(y)))))
+
+
+def shared_over_time(keras: Any) -> Any:
+    """As above over the whole window, with a model of two inputs and two outputs inside."""
+    layers = keras.layers
+    a, b = keras.Input((W, F)), keras.Input((W, F))
+    gate = layers.Dense(F, "sigmoid")
+    inner = keras.Model([a, b], [layers.Multiply()([gate(a), b]), gate(layers.Subtract()([a, b]))], name="inner")
+    x = keras.Input((W, F))
+    convolution, memory = layers.Conv1D(F, 3, padding="causal", activation="relu"), layers.GRU(F)
+    left, right = inner([x, convolution(convolution(x))])
+    left, right = inner([right, left])
+    return keras.Model(x, layers.Add()([memory(left), memory(right)]))
+
+
+def shared_normalised(keras: Any) -> Any:
+    """A layer that is applied again keeps its weights from the BatchNormalization behind one of its places; a shared
+    BatchNormalization goes into a layer of its own, and stands alone elsewhere.
+    """
+    layers = keras.layers
+    x = keras.Input((W, F))
+    mix, taps, normal = (
+        layers.Dense(F),
+        layers.Conv1D(F, 2, padding="same", use_bias=False),
+        layers.BatchNormalization(),
+    )
+    y = taps(normal(mix(x)))
+    y = layers.BatchNormalization()(taps(mix(y)))
+    y = normal(layers.Conv1D(F, 1, use_bias=False, name="alone")(y))
+    rescale = layers.Rescaling(0.5, 0.1)
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(rescale(layers.LayerNormalization()(rescale(y))))))
+
+
+def shared_wrappers(keras: Any) -> Any:
+    """Layers made of layers, or of parts of their weights, that are applied again."""
+    layers = keras.layers
+    x = keras.Input((W, F))
+    both = layers.Bidirectional(layers.GRU(F, return_sequences=True), merge_mode="ave")
+    each, cells = layers.TimeDistributed(layers.Dense(F)), layers.RNN(layers.LSTMCell(F), return_sequences=True)
+    attention, separable = layers.MultiHeadAttention(2, 2), layers.SeparableConv1D(F, 2, padding="same")
+    before = layers.GRU(F, reset_after=False, return_sequences=True)
+    y = x
+    for _ in range(2):
+        y = separable(attention(each(both(y)), x))
+        y = before(cells(y)) - x
+    return keras.Model(x, layers.Dense(F)(layers.Flatten()(y)))
+
+
+def nested_states(keras: Any) -> Any:
+    """The states that a model inside gives start a recurrent layer outside; models inside models."""
+    layers = keras.layers
+    a = keras.Input((W, F))
+    deep = keras.Sequential([keras.Input((W, F)), layers.Dense(F, "tanh")], name="deep")
+    _, h, c = layers.LSTM(3, return_state=True, name="memory")(deep(a))
+    encoder = keras.Model(a, [h, c], name="encoder")
+    x = keras.Input((W, F))
+    return keras.Model(x, layers.Dense(F)(layers.LSTM(3)(x, initial_state=encoder(x))))
+
+
 MODELS: dict[str, Make] = {
     "depthwise": sequential(
         lambda layers: layers.ZeroPadding1D((2, 0)),
@@ -271,6 +339,11 @@ MODELS: dict[str, Make] = {
     "centred": centred,
     "shared value": shared_value,
     "two heads": two_heads,
+    "shared": shared,
+    "shared over time": shared_over_time,
+    "shared normalised": shared_normalised,
+    "shared wrappers": shared_wrappers,
+    "states of a model inside": nested_states,
     "centred lstm": centred_recurrent("LSTM"),
     "centred gru": centred_recurrent("GRU"),
     "centred gru before": centred_recurrent("GRU", reset_after=False, use_bias=False),
@@ -405,6 +478,8 @@ UNROLLED = (
     *("centred lstm", "centred gru", "centred gru before", "sequences of many samples", "one sample"),
     "last of recurrent",
 )
+#: The others of this kind: a layer that is applied again has a bias for each scale of what it reads.
+APPLIED_AGAIN = ("shared over time", "shared wrappers", "states of a model inside")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -416,7 +491,10 @@ def test_graph_equals_keras_step_by_step_and_in_closed_loop(name: str, keras: An
     assert loaded.parameters == model.count_params()
     assert loaded.source_hash == hashlib.sha256(path.read_bytes()).hexdigest()
     forecast = loaded.graph.forecast
-    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers) and name not in UNROLLED
+    has_states = any(isinstance(layer, keras.layers.RNN) for layer in model.layers) and name not in (
+        *UNROLLED,
+        *APPLIED_AGAIN,
+    )
     assert (forecast.window, forecast.channels, forecast.feedback) == (W, F, (0, 1, 2))
     assert forecast.recurrence == ("windowed" if has_states else "none")
     window = np.random.default_rng(5).normal(size=(2, W, F)).astype(np.float32)
@@ -434,6 +512,15 @@ def test_the_steps_of_an_unrolled_layer_read_the_same_weights(name: str, keras: 
     assert sum(tensor.size for tensor in graph.tensors.values() if tensor.source) == model.count_params()
     result = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, windows(4), 6))
     assert sum(tensor.size for tensor in result.tensors.values() if tensor.source) == model.count_params()
+
+
+def test_an_applied_again_layer_has_its_kernel_once_and_a_bias_for_each_scale(keras: Any, tmp_path: Path) -> None:
+    model = MODELS["shared over time"](keras)
+    graph = load(save(model, tmp_path / "m.keras")).graph
+    assert sum(tensor.size for tensor in graph.tensors.values() if tensor.source) == model.count_params()
+    result = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, windows(4), 6))
+    kernels = [tensor.size for tensors in result.weights().values() for tensor in tensors]
+    assert sorted(kernels) == sorted(t.size for tensors in graph.weights().values() for t in tensors)
 
 
 @needs_tflm
@@ -489,6 +576,16 @@ def test_a_batch_normalisation_goes_into_the_layer_before_it_but_not_through_an_
     scales, layers = ["depthwise_1d"] * 2, ["fully_connected"] * 2
     assert kinds == [*scales, "conv_1d", "depthwise_1d", *layers, "depthwise_1d", "fully_connected"]
     assert graph.ops[2].attrs["activation"] == "relu"
+
+
+def test_a_batch_normalisation_does_not_go_into_a_layer_that_is_applied_again(keras: Any, tmp_path: Path) -> None:
+    model = shared_normalised(keras)
+    graph = load(save(model, tmp_path / "m.keras")).graph
+    for layer in model.layers:
+        if type(layer).__name__ == "Conv1D":
+            kernel = graph.tensors[layer.kernel.path].data
+            same = np.array_equal(kernel, np.asarray(layer.kernel).transpose(2, 0, 1))
+            assert same == (layer.name != "alone")
 
 
 @pytest.mark.parametrize(
@@ -610,27 +707,10 @@ def test_open_window_must_be_given(keras: Any, tmp_path: Path) -> None:
         load(path, window=0)
 
 
-def two_inputs(keras: Any) -> Any:
-    a, b = keras.Input((W, F)), keras.Input((W, F))
-    return keras.Model([a, b], keras.layers.Dense(F)(keras.layers.Flatten()(a)))
-
-
-def two_outputs(keras: Any) -> Any:
-    x = keras.Input((W, F))
-    y = keras.layers.Flatten()(x)
-    return keras.Model(x, [keras.layers.Dense(F)(y), keras.layers.Dense(F)(y)])
-
-
-def named_output(keras: Any) -> Any:
-    x = keras.Input((W, F))
-    return keras.Model(x, {"y": keras.layers.Dense(F)(keras.layers.Flatten()(x))})
-
-
-def shared(keras: Any) -> Any:
-    x = keras.Input((W, F))
-    layer = keras.layers.Dense(4, name="twice")
-    y = keras.layers.Dense(4)(keras.layers.Flatten()(x))
-    return keras.Model(x, keras.layers.Dense(F)(layer(layer(y))))
+def shared_stateful(keras: Any) -> Any:
+    x = keras.Input((W, F), batch_size=1)
+    layer = keras.layers.GRU(F, return_sequences=True, stateful=True, name="twice")
+    return keras.Model(x, keras.layers.GRU(F, stateful=True)(layer(layer(x))))
 
 
 def merged_ranks(keras: Any) -> Any:
@@ -708,12 +788,9 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "rank": (lambda keras: keras.Sequential([keras.Input((F,)), keras.layers.Dense(F)]), r"not \(batch, W, F\)"),
     "precision": (sequential(flatten, dense(F, dtype="float16", name="half")), "layer half .*float16"),
-    "two inputs": (two_inputs, "has 2 inputs"),
-    "two outputs": (two_outputs, "has 2 outputs"),
-    "named output": (named_output, "its outputs are a dict"),
     "merged ranks": (merged_ranks, "layer sum .*joins a sequence and a single sample"),
     "merged shapes": (merged_shapes, r"layer sum .*its inputs are \(6, 3\) and \(6, 1\)"),
-    "shared": (shared, "layer twice .*applied 2 times"),
+    "shared": (shared_stateful, "layer twice .*stateful and applied 2 times"),
     "mixed stateful": (mixed_stateful, "some recurrent layers are stateful"),
 }
 

@@ -127,6 +127,7 @@ path = "m.keras"
 window = 4
 horizon = 2
 recurrence = "stateful"
+output = "near"
 [data]
 csv = "series.csv"
 inputs = ["temperature"]
@@ -150,6 +151,7 @@ def test_every_key_arrives(tmp_path):
     loaded = project(tmp_path, FULL)
     assert loaded.model == tmp_path / "m.keras"
     assert (loaded.forecast.window, loaded.forecast.horizon, loaded.forecast.recurrence) == (4, 2, "stateful")
+    assert loaded.forecast.output == "near"
     assert loaded.data is not None
     assert (loaded.data.columns, loaded.data.test_rows) == (("temperature",), 5)
     assert loaded.budget_bytes == 24576

@@ -190,6 +190,7 @@ def test_processes_and_kept_scores_change_nothing(tmp_path: Path) -> None:
 
     assert measured() == (alone, 18)
     assert measured(draws=4)[1] == measured(model_hash="cd")[1] == measured(seed=6)[1] == 0
+    assert measured(variant="output near")[1] == measured(variant="output far")[1] == 0
     next(folder.glob("*.npy")).write_bytes(b"half a file")
     assert measured() == (alone, 15)
 

@@ -39,9 +39,10 @@ class KerasLayer:
 
     kind: its class name. config: its ``get_config()``. weights: by short name ("kernel", "recurrent_kernel", "bias").
     last_recurrent: no recurrent layer follows (only meaningful for a recurrent layer). ranks: of its inputs in Keras.
-    inputs: names of the layers whose outputs it reads, "" for the model's input; "<layer>/<number>" for an output after
-    the first. parts: the layers inside a wrapper, which hold its weights. call: "args" and "kwargs" that a functional
-    model's config holds; empty for a layer of a Sequential one.
+    name: of this application; a layer that is applied again, ``shared``, has the same weights under another name.
+    inputs: keys of the tensors that it reads, as keras_nodes.Source gives them, in the order of ``call``. parts: the
+    layers inside a wrapper, which hold its weights. call: "args" and "kwargs" that a functional model's config holds;
+    empty for a layer of a Sequential one.
     """
 
     name: str
@@ -53,11 +54,16 @@ class KerasLayer:
     inputs: tuple[str, ...] = ("",)
     parts: tuple[KerasLayer, ...] = ()
     call: Mapping[str, Any] = field(default_factory=dict)
+    shared: bool = False
 
     @property
     def parameters(self) -> int:
         own = sum(weight.data.size for weight in self.weights.values())
         return own + sum(part.parameters for part in self.parts)
+
+    def paths(self) -> set[str]:
+        """Paths of its weights, and of those of its parts."""
+        return {weight.path for weight in self.weights.values()}.union(*(part.paths() for part in self.parts))
 
     def refuse(self, why: str, *, hint: str = "") -> ModelError:
         """The error to raise: names the layer, says why it cannot be built."""
@@ -69,7 +75,8 @@ class GraphBuilder:
 
     ``inputs`` are the tensors that the next layer reads, ``value`` the first of them; the layer's reader leaves its
     result in ``value``, and where it has several, all of them in ``outputs``. ``shared`` are tensors that several
-    layers read, so that none may change them.
+    layers read, so that none may change them; ``kept`` are paths of weights of which the same holds, because their
+    layer is applied again.
 
     Without recurrent layers the graph starts from the window, (1, W, F); with them from one sample, (1, F), and each
     layer adds what it does at one time step.
@@ -87,6 +94,7 @@ class GraphBuilder:
         self._group = ("", "")
         self._paddings: dict[str, tuple[str, int, int]] = {}
         self.shared: set[str] = set()
+        self.kept: set[str] = set()
         self.value = self._add("x", (1, window, channels) if recurrence == "none" else (1, channels))
         self.inputs: tuple[str, ...] = (self.value,)
         self.outputs: tuple[str, ...] = ()
@@ -167,7 +175,7 @@ class GraphBuilder:
         """Multiply ``value`` by ``scale`` (M,) and add ``shift`` (M,) in the layer with weights that wrote it.
 
         False, and nothing done, where there is none, it has an activation, or anything else reads ``value`` or the
-        layer's weights. A layer without a bias takes ``shift`` as its own.
+        layer's weights, now or once the layer is applied again. A layer without a bias takes ``shift`` as its own.
         """
         index = next((i for i, op in enumerate(self._ops) if op.outputs == (self.value,)), None)
         if index is None or self.value in self.shared:
@@ -175,6 +183,8 @@ class GraphBuilder:
         op = self._ops[index]
         constants = set(op.inputs[1:])
         if op.kind not in WEIGHTED or op.attrs["activation"] != "none":
+            return False
+        if self.kept & {self._tensors[name].source for name in op.inputs[1:]}:
             return False
         if any(constants & set(other.inputs) for i, other in enumerate(self._ops) if i != index):
             return False
@@ -297,7 +307,10 @@ class GraphBuilder:
     def _weight(self, weight: Weight, data: Array) -> str:
         """The tensor of ``weight``, as ``data``; the same one for each operator that reads this weight."""
         name = weight.path + weight.part
-        if self._weight_of.setdefault(name, weight) is weight and name in self._tensors:
+        known = self._weight_of.setdefault(name, weight)
+        # A layer that is applied again makes its parts and its folded scales again, of the same variable.
+        same = known is weight or (weight.path in self.kept and np.array_equal(known.data, weight.data))
+        if same and name in self._tensors:
             return name
         return self._add(name, data.shape, data, weight.path)
 
