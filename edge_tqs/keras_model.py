@@ -396,7 +396,13 @@ def _compare(model: Any, graph: Graph) -> float:
 def _reset(model: Any) -> None:
     for layer in model.layers:
         if getattr(layer, "stateful", False):
-            layer.reset_states()
+            if hasattr(
+                getattr(layer, "cell", None), "cells"
+            ):  # whose states lie in lists, which reset_states cannot take
+                for state in (state for states in layer.states for state in states):
+                    state.assign(np.zeros(state.shape, np.float32))
+            else:
+                layer.reset_states()
 
 
 def _describe(layer: KerasLayer) -> str:
