@@ -338,7 +338,13 @@ def _compare(model: Any, graph: Graph, ends: Ends) -> float:
 
 def _reset(model: Any) -> None:
     for layer in _stateful_layers(model):
-        layer.reset_states()
+        if hasattr(
+            getattr(layer, "cell", None), "cells"
+        ):  # whose states lie in lists, which reset_states cannot take
+            for state in (state for states in layer.states for state in states):
+                state.assign(np.zeros(state.shape, np.float32))
+        else:
+            layer.reset_states()
 
 
 def _stateful_layers(model: Any) -> list[Any]:

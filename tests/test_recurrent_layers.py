@@ -249,3 +249,54 @@ def test_what_cannot_be_built_is_refused_with_its_reason(name: str, keras: Any, 
     with pytest.raises(ModelError, match=reason) as caught:
         load(tmp_path / "m.keras")
     assert caught.value.hint
+
+
+def test_stacked_cells_carry_their_states(keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+    stack = layers.RNN([layers.LSTMCell(2), layers.GRUCell(3)], stateful=True)
+    model = keras.Sequential([keras.Input((W, F), batch_size=1), stack, layers.Dense(F)])
+    loaded = load(save(model, tmp_path / "m.keras"))
+    assert loaded.graph.forecast.recurrence == "stateful"
+    samples = np.random.default_rng(5).normal(size=(1, 2 * W, F)).astype(np.float32)
+    for begin in (0, W):
+        y = np.asarray(model(samples[:, begin : begin + W], training=False))
+    graph = load(tmp_path / "m.keras", window=2 * W).graph
+    np.testing.assert_allclose(float_rollout(graph, samples, 1).outputs[:, 0], y, atol=1e-5)
+
+
+def _outputs_of_both(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    a, b = keras.layers.Bidirectional(keras.layers.LSTM(3), merge_mode=None, name="b")(x)
+    return keras.Model(x, keras.layers.Dense(F)(keras.layers.Add()([a, b])))
+
+
+def _states_of_both(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    outputs = keras.layers.Bidirectional(keras.layers.GRU(3, return_state=True), name="b")(x)
+    return keras.Model(x, keras.layers.Dense(F)(outputs[1]))
+
+
+def _state_as_output(keras: Any) -> Any:
+    x = keras.Input((W, F))
+    return keras.Model(x, keras.layers.GRU(F, return_state=True)(x)[1])
+
+
+def _images(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential([keras.Input((W, F, 1)), layers.ConvLSTM1D(2, 2, name="c"), layers.Flatten(), head(layers)])
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (_outputs_of_both, "layer b .*merge_mode=None"),
+        (_states_of_both, "layer b .*return_state=True"),
+        (_state_as_output, "output 1 of layer gru.*, a state"),
+        (_images, "layer c .*states are images"),
+    ],
+)
+def test_several_outputs_and_images_are_refused(make: Any, reason: str, keras: Any, tmp_path: Path) -> None:
+    with quiet():
+        make(keras).save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=reason):
+        load(tmp_path / "m.keras")
