@@ -71,7 +71,7 @@ def settle(graph: Graph, window: int | None, streamed: bool) -> tuple[Graph, tup
 def _older(made: Streamed, window: int) -> str:
     return (
         f"Streamed beyond its window: its forecasts depend on {made.receptive_field} samples, of which the windowed "
-        f"model sees {window} and zeros before them. From the second step on its forecasts differ from Keras'."
+        f"model sees {window} and zeros before them. Once more were pushed, its forecasts differ from Keras'."
     )
 
 
