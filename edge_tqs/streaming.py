@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import MOST_JOINED, Array, Graph, Op, State, Tensor
+from edge_tqs.graph import CONVOLUTIONS, MOST_JOINED, Array, Graph, Op, State, Tensor
 from edge_tqs.positions import BY_SAMPLE, only_needed
 
 KEEP = 'Leave recurrence at "auto": the model is then computed over its whole window, as Keras does.'
@@ -71,7 +71,7 @@ def settle(graph: Graph, window: int | None, streamed: bool) -> tuple[Graph, tup
 def _older(made: Streamed, window: int) -> str:
     return (
         f"Streamed beyond its window: its forecasts depend on {made.receptive_field} samples, of which the windowed "
-        f"model sees {window} and zeros before them. From the second step on its forecasts differ from Keras'."
+        f"model sees {window} and zeros before them. Once more were pushed, its forecasts differ from Keras'."
     )
 
 
@@ -88,7 +88,7 @@ class _Streaming:
         self._restarts = True  # whether zero states stand for the zeros before the window
         self._readers: dict[str, dict[tuple[int, int], None]] = {}  # input -> the (taps, dilation) that read it
         for op in graph.ops:
-            if op.kind == "conv_1d" and (taps := graph.tensors[op.inputs[1]].shape[1]) > 1:
+            if op.kind in CONVOLUTIONS and (taps := graph.tensors[op.inputs[1]].shape[1]) > 1:
                 self._readers.setdefault(op.inputs[0], {})[taps, op.attrs["dilation"]] = None
 
     def streamed(self, window: int | None) -> Streamed:
@@ -136,7 +136,7 @@ class _Streaming:
     def _rewrite(self, op: Op) -> None:
         old = self._old
         over_time = any(len(old.tensors[name].shape) == 3 for name in (*op.inputs[:1], *op.outputs))
-        if op.kind == "conv_1d":
+        if op.kind in CONVOLUTIONS:
             self._convolve(op)
         elif not over_time:
             self._keep(op, {})
@@ -152,6 +152,8 @@ class _Streaming:
             raise self._refuse(op, f"it averages over {self._length(op)} samples of the window")
         elif op.kind == "transpose":
             raise self._refuse(op, f"it exchanges the channels and the {self._length(op)} samples of the window")
+        elif op.kind == "batch_matmul":
+            raise self._refuse(op, f"it multiplies samples of the window with each other, {self._length(op)} at once")
         elif op.kind in BY_SAMPLE:
             self._keep(op, {})
         else:
@@ -211,7 +213,7 @@ class _Streaming:
 
     def _convolve(self, op: Op) -> None:
         x, out = op.inputs[0], op.outputs[0]
-        rows, taps, channels = self._old.tensors[op.inputs[1]].shape
+        rows, taps = self._old.tensors[op.inputs[1]].shape[:2]
         stride, dilation, left, right = (op.attrs[key] for key in ("stride", "dilation", "left", "right"))
         reach, past = dilation * (taps - 1), self._past[x]
         length = self._old.tensors[out].shape[1]
@@ -222,14 +224,31 @@ class _Streaming:
         if reach and not past.whole:
             self._restarts = False
         source = self._taps_name(x, taps, dilation) if taps > 1 else self._read(op, x)
-        self._add_weight(op.inputs[1], (rows, taps * channels))
         for name in op.inputs[2:]:
             self._tensors.setdefault(name, self._old.tensors[name])
-        self._add(out, (1, rows))
-        attrs = {"activation": op.attrs["activation"]}
-        self._ops.append(Op("fully_connected", (source, *op.inputs[1:]), (out,), attrs))
+        if op.kind == "conv_1d":
+            self._add_weight(op.inputs[1], (rows, -1))
+            self._add(out, (1, rows))
+            attrs = {"activation": op.attrs["activation"]}
+            self._ops.append(Op("fully_connected", (source, *op.inputs[1:]), (out,), attrs))
+        else:
+            self._filter(op, source, rows, taps)
         known = min(length, past.known - reach)
         self._past[out] = _Past(length, known, past.reach + reach, past.whole and left == reach)
+
+    def _filter(self, op: Op, source: str, rows: int, taps: int) -> None:
+        """A depthwise_1d over the samples that its taps read, which lie side by side in ``source``, and no others."""
+        out, size = op.outputs[0], self._tensors[source].shape[1]
+        self._add_weight(op.inputs[1], (rows, taps))
+        laid, filtered = (
+            self._add(f"{out}/taps", (1, taps, size // taps)),
+            self._add(f"{out}/sample", (1, 1, rows)),
+        )
+        self._ops.append(Op("reshape", (source,), (laid,)))
+        attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0, "activation": op.attrs["activation"]}
+        self._ops.append(Op("depthwise_1d", (laid, *op.inputs[1:]), (filtered,), attrs))
+        self._add(out, (1, rows))
+        self._ops.append(Op("reshape", (filtered,), (out,)))
 
     # --- delay lines --------------------------------------------------------------------------------------------------
 
@@ -298,7 +317,8 @@ class _Streaming:
     def _add_weight(self, name: str, shape: tuple[int, ...]) -> None:
         tensor = self._old.tensors[name]
         assert tensor.data is not None
-        self._tensors[name] = replace(tensor, shape=shape, data=tensor.data.reshape(shape))
+        data = tensor.data.reshape(shape)
+        self._tensors[name] = replace(tensor, shape=data.shape, data=data)
 
     def _read(self, op: Op, name: str) -> str:
         """The step's tensor for an input of ``op``; a constant over time must be the same at each sample."""
