@@ -10,7 +10,7 @@
 BIN := .venv/bin
 BOARD := qemu-mps2-an386
 EXAMPLE := examples/machine-temperature
-C_FILES := $(shell find firmware_templates benchmarks -name '*.[ch]')
+C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
 JOBS := 2
 
 .PHONY: demo test check lint setup clean bench bench-diff evidence

@@ -13,6 +13,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.templates import fill, template_root
 
 AGENT = "agent.py"
+LIBRARY = "forecaster.py"
 MODEL = "model.tflite"
 DESCRIPTION = "model.json"
 PROGRAM = "forecaster"
@@ -46,6 +47,7 @@ def write_bundle(out_dir: Path, model: bytes, program: Path | None, board: Board
     line = f"{PROGRAM:<18} the same model as a static program, compiled from C" if program else "(no program)"
     texts = {
         AGENT: _template(AGENT),
+        LIBRARY: _template(LIBRARY),
         REQUIREMENTS: _template(REQUIREMENTS),
         UNIT: _template(UNIT),
         DESCRIPTION: json.dumps(metadata, indent=1, sort_keys=True, ensure_ascii=False) + "\n",

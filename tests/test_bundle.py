@@ -88,14 +88,14 @@ def test_the_agent_refuses_what_tflite_runtime_would_compute_wrongly(tmp_path: P
     graph = quantized16(rng, random_graph(rng, "tcn"), (width,))
     metadata = {"generator": "test", "plan": dict.fromkeys(graph.weights(), width), "source_hash": "00" * 32}
     write_bundle(tmp_path / "bundle", tflite_model.write(graph, metadata), None, BOARD)
-    agent = library(tmp_path / "bundle")
-    load = agent.load_interpreter
-    agent.load_interpreter = lambda content: ("tflite", load(content)[1])
+    module = library(tmp_path / "bundle")
+    load = module.load_interpreter
+    module.load_interpreter = lambda content: ("tflite", load(content)[1])
     if refused:
-        with pytest.raises(agent.AgentError, match="tflite-runtime computes"):
-            agent.Forecaster(tmp_path / "bundle" / "model.tflite")
+        with pytest.raises(module.ForecasterError, match="tflite-runtime computes"):
+            module.Forecaster(tmp_path / "bundle" / "model.tflite")
     else:
-        assert agent.Forecaster(tmp_path / "bundle" / "model.tflite").runtime == "tflite"
+        assert module.Forecaster(tmp_path / "bundle" / "model.tflite").runtime == "tflite"
 
 
 @contextmanager
@@ -114,10 +114,10 @@ def on_this_host(model: bytes, graph: Graph, seeds: Array, horizon: int = HORIZO
 
 
 def library(bundle: Path) -> ModuleType:
-    """agent.py as a module; nothing is written beside it, so that other tests see the bundle as it was made."""
-    module = ModuleType("agent")
-    module.__file__ = str(bundle / "agent.py")
-    exec(compile((bundle / "agent.py").read_bytes(), module.__file__, "exec"), module.__dict__)
+    """forecaster.py as a module; nothing is written beside it, so that other tests see the bundle as it was made."""
+    module = ModuleType("forecaster")
+    module.__file__ = str(bundle / "forecaster.py")
+    exec(compile((bundle / "forecaster.py").read_bytes(), module.__file__, "exec"), module.__dict__)
     return module
 
 
@@ -158,9 +158,9 @@ def test_the_library_forecasts_in_physical_units(
     expected = on_this_host(model, graph, simulate.encode(graph, seed)[None]).outputs[0]
     becomes = [forecast.feedback.index(channel) for channel in range(forecast.channels)]
 
-    agent = library(bundle)
-    forecaster = agent.Forecaster(bundle / "model.tflite")
-    with pytest.raises(agent.AgentError, match=f"0 samples were pushed, the model looks at {forecast.window}"):
+    module = library(bundle)
+    forecaster = module.Forecaster(bundle / "model.tflite")
+    with pytest.raises(module.ForecasterError, match=f"0 samples were pushed, the model looks at {forecast.window}"):
         forecaster.forecast(1)
     for sample in seed:
         forecaster.push(sample * std + mean)
@@ -249,7 +249,7 @@ def test_the_agent_answers_wrong_requests_as_the_protocol_says(
 def test_the_files(bundles: dict[str, tuple[Path, Graph, bytes]]) -> None:
     bundle, graph, model = bundles["none"]
     names = ["README.txt", "agent.py", "edge-tqs.service", "forecaster", "install.sh", "model.json", "model.tflite"]
-    assert sorted(path.name for path in bundle.iterdir()) == sorted([*names, "requirements.txt"])
+    assert sorted(path.name for path in bundle.iterdir()) == sorted([*names, "forecaster.py", "requirements.txt"])
     assert (bundle / "model.tflite").read_bytes() == model
     assert json.loads((bundle / "model.json").read_text())["model_hash"] == tflite_model.model_hash(model)
     for name in ("install.sh", "agent.py", "forecaster"):
@@ -277,8 +277,15 @@ def test_the_same_input_gives_the_same_bytes_and_replaces_an_earlier_bundle(
     assert not (tmp_path / "b" / "forecaster").exists()
 
 
-def test_the_agent_knows_no_tensorflow_and_no_edge_tqs_and_runs_on_python_3_9() -> None:
-    source = (template_root() / "agent" / "agent.py").read_text()
+@pytest.mark.parametrize(
+    ("file", "others"),
+    [
+        ("forecaster.py", {"numpy", "ai_edge_litert", "tflite_runtime"}),
+        ("agent.py", {"numpy", "forecaster", "serial", "cobs"}),
+    ],
+)
+def test_the_agent_knows_no_tensorflow_and_no_edge_tqs_and_runs_on_python_3_9(file: str, others: set[str]) -> None:
+    source = (template_root() / "agent" / file).read_text()
     tree = ast.parse(source, feature_version=(3, 9))
     imported = set()
     for node in ast.walk(tree):
@@ -286,7 +293,6 @@ def test_the_agent_knows_no_tensorflow_and_no_edge_tqs_and_runs_on_python_3_9() 
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(str(node.module).split(".")[0])
-    others = {"numpy", "serial", "cobs", "ai_edge_litert", "tflite_runtime"}
     assert imported - set(sys.stdlib_module_names) == others
 
 
@@ -455,7 +461,8 @@ def test_the_installer_helps(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_
 
 def test_an_agent_that_cannot_start_says_why(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
     bundle, _, _ = bundles["none"]
-    (tmp_path / "agent.py").write_bytes((bundle / "agent.py").read_bytes())
+    for file in ("agent.py", "forecaster.py"):
+        (tmp_path / file).write_bytes((bundle / file).read_bytes())
     said = r"exit status 2; its last words:\n  agent: cannot read"
     with pytest.raises(ToolError, match=said), start_agent(BOARD, tmp_path):
         pass

@@ -6,26 +6,15 @@ As a server (the protocol is edge-tqs' PROTOCOL.md, version 3):
 
     python3 agent.py --port /dev/serial0
 
-As a library, in physical units:
+As a library: forecaster.py, beside this file.
 
-    from agent import Forecaster
-    forecaster = Forecaster("model.tflite")
-    for sample in samples:                 # each of len(forecaster.columns) values; at least forecaster.window of them
-        forecaster.push(sample)
-    forecast = forecaster.forecast(96)     # array (96, outputs)
-
-A model with inputs that are known ahead takes them too: forecaster.forecast(96, ahead), ahead (96, exogenous).
-
-Needs Python 3.9 or newer, numpy, and ai-edge-litert or tflite-runtime; the server also pyserial and cobs. model.json
-lies beside model.tflite: it is the model's own metadata entry, which says how to roll it forward.
+Needs what forecaster.py needs, pyserial and cobs.
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
-import hashlib
-import json
 import os
 import select
 import struct
@@ -36,6 +25,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
+sys.dont_write_bytecode = True  # the folder stays as it was written
+
+from forecaster import Forecaster, ForecasterError  # noqa: E402
 
 PROTOCOL_VERSION = 3
 MAX_PAYLOAD = 1024
@@ -49,167 +42,7 @@ BAD_FRAME, UNKNOWN_TYPE, BAD_LENGTH, BAD_VERSION, NOT_READY, OUT_OF_ORDER = 1, 2
 
 
 class AgentError(Exception):
-    """The model, its description, a package or the port is missing or unusable."""
-
-
-def load_interpreter(model: bytes):
-    """(name of the runtime, its interpreter of the model), from whichever of the two packages is installed."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-
-        runtime = "litert"
-    except ImportError:
-        try:
-            from tflite_runtime.interpreter import Interpreter
-        except ImportError as error:
-            raise AgentError(f"no runtime: {error}. Try: python3 -m pip install ai-edge-litert") from error
-        runtime = "tflite"
-    try:
-        interpreter = Interpreter(model_content=model, num_threads=1)
-        interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise AgentError(f"{runtime} refuses the model: {error}") from error
-    return runtime, interpreter
-
-
-def hash_model(model: bytes, claimed: str) -> str:
-    """SHA-256 of the model with the 64 digits of its own hash field, ``claimed``, set to zeros."""
-    return hashlib.sha256(model.replace(claimed.encode("ascii"), b"0" * 64)).hexdigest()
-
-
-class Forecaster:
-    """Push samples, then roll a forecast forward; a forecast feeds on its own outputs and changes nothing.
-
-    Args:
-        model: model.tflite.
-        description: model.json; beside the model unless given.
-
-    window: samples that a forecast needs. channels: values in a sample. columns: their names. outputs: values in a
-    predicted sample. steps: samples that one call of the model predicts. exogenous: the channels that are known ahead.
-    """
-
-    def __init__(self, model="model.tflite", description=None):
-        path = Path(model)
-        beside = Path(description) if description is not None else path.with_suffix(".json")
-        try:
-            content, about = path.read_bytes(), json.loads(beside.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise AgentError(f"cannot read {path} and {beside}: {error}") from error
-        self.model_hash = about["model_hash"]
-        if len(self.model_hash) != 64 or hash_model(content, self.model_hash) != self.model_hash:
-            raise AgentError(f"{path} is damaged, or {beside} describes another model: copy both again")
-        self.window, self.channels = about["window"], about["channels"]
-        self.recurrence, self.feedback = about["recurrence"], list(about["feedback"])
-        self.outputs, self.steps = about.get("outputs", self.channels), about.get("steps", 1)
-        self.exogenous = [channel for channel, output in enumerate(self.feedback) if output is None]
-        self._sources = [0 if output is None else output for output in self.feedback]
-        self.columns = list(about.get("columns") or [])
-        self.runtime, interpreter = load_interpreter(content)
-        self._run = interpreter.get_signature_runner("serving_default")
-        details = self._run.get_input_details()
-        # The signature sorts its names; the graph's order of states, which the state hash needs, is that of its inputs.
-        place = {tensor["index"]: number for number, tensor in enumerate(interpreter.get_input_details())}
-        self._states = sorted(set(details) - {"x"}, key=lambda name: place[details[name]["index"]])
-        self._scale, self._zero_point = details["x"]["quantization"]
-        self.code_type = np.dtype(details["x"]["dtype"])
-        if self.runtime == "tflite" and self.code_type == np.int16 and 4 in about.get("plan", {}).values():
-            # It would compute convolutions of int16 samples with int4 weights wrongly, and report no error.
-            raise AgentError(f"tflite-runtime computes {path} wrongly. Try: python3 -m pip install ai-edge-litert")
-        self._zero_states = {
-            name: np.full(details[name]["shape"], details[name]["quantization"][1], self.code_type)
-            for name in self._states
-        }
-        # Output j is in the units of the channel that it becomes.
-        source = [self.feedback.index(j) if j in self.feedback else j for j in range(self.outputs)]
-        scaling = about.get("scaling") or {"mean": [0.0] * self.channels, "std": [1.0] * self.channels}
-        self._mean, self._std = (np.asarray(scaling[key], np.float64) for key in ("mean", "std"))
-        self._output_mean, self._output_std = self._mean[source], self._std[source]
-        self.reset()
-
-    def reset(self):
-        """Forget all samples and states."""
-        self.pushed = 0
-        self._history = np.full((self.window, self.channels), self._zero_point, self.code_type)
-        self._carried = dict(self._zero_states)
-        self._said = np.full(self.steps * self.outputs, self._zero_point, self.code_type)
-        self.begin()
-
-    @property
-    def ready(self):
-        """Whether a whole window was pushed."""
-        return self.pushed >= self.window
-
-    def push(self, sample):
-        """Append one sample, in physical units: ``channels`` numbers. NaN counts as the mean."""
-        values = np.asarray(sample, np.float64).reshape(self.channels)
-        self.push_codes(self._encode(values, list(range(self.channels))))
-
-    def _encode(self, values, channels):
-        """Physical units (..., n) of n channels to codes."""
-        scaled = (values - self._mean[channels]) / self._std[channels] / self._scale
-        codes = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) + self._zero_point
-        limits = np.iinfo(self.code_type)
-        codes = np.clip(np.nan_to_num(codes, nan=self._zero_point), limits.min, limits.max)
-        return codes.astype(self.code_type)
-
-    def forecast(self, steps, ahead=None):
-        """The next ``steps`` samples, in physical units: array (steps, outputs) in the order of the outputs.
-
-        ahead: (steps, exogenous) values of the inputs that are known ahead, at the times that are predicted.
-        """
-        if not self.ready:
-            raise AgentError(f"{self.pushed} samples were pushed, the model looks at {self.window}")
-        known = np.zeros((steps, 0)) if ahead is None else np.asarray(ahead, np.float64)
-        if known.shape != (steps, len(self.exogenous)):
-            raise AgentError(f"{known.shape} values are known ahead, the model takes ({steps}, {len(self.exogenous)})")
-        known = self._encode(known, self.exogenous)
-        self.begin()
-        codes = np.array([self.next_codes(row)[0] for row in known], np.float64).reshape(steps, self.outputs)
-        return (codes - self._zero_point) * self._scale * self._output_std + self._output_mean
-
-    def push_codes(self, codes):
-        """Append one sample of codes, (channels,) of code_type."""
-        if self.recurrence == "stateful":
-            self._said, self._carried = self._step(codes, self._carried)
-        else:
-            self._history = np.concatenate([self._history[1:], codes[None]])
-        self.pushed = min(self.pushed + 1, 0xFFFFFFFF)
-
-    def begin(self):
-        """Start a forecast on what was pushed, which a forecast never changes."""
-        stateful = self.recurrence == "stateful"
-        self._window = self._history
-        self._block = self._said.reshape(self.steps, self.outputs)
-        self._work = self._carried if stateful else self._zero_states
-        self._given = 0  # steps of this forecast so far
-
-    def next_codes(self, known=()):
-        """The next step: (codes (outputs,), the states' bytes). known: codes of what is known ahead of its time."""
-        place = self._given % self.steps
-        stateful = self.recurrence == "stateful"
-        if self._given:
-            sample = self._latest[self._sources]
-            sample[self.exogenous] = self._known
-            if stateful:
-                y, self._work = self._step(sample, self._work)
-            else:
-                self._window = np.concatenate([self._window[1:], sample[None]])
-        if not stateful and place == 0:
-            self._work = self._zero_states
-            for x in [self._window] if self.recurrence == "none" else self._window:
-                y, self._work = self._step(x, self._work)
-        if place == 0 and not (stateful and self._given == 0):
-            self._block = y.reshape(self.steps, self.outputs)
-        self._latest, self._known = self._block[place], known
-        self._given += 1
-        return self._latest, self._state_bytes(self._work)
-
-    def _step(self, x, states):
-        outputs = self._run(x=x[None], **states)
-        return outputs["y"][0], {name: outputs[name] for name in self._states}
-
-    def _state_bytes(self, states):
-        return b"".join(states[name].tobytes() for name in self._states)
+    """The port cannot be opened."""
 
 
 class Line:
@@ -433,7 +266,7 @@ def main(arguments=None):
         forecaster = Forecaster(options.model)
         descriptor, _kept_open = open_pty() if options.pty else open_serial(options.port, options.baud)
         Server(forecaster, Line(descriptor), f"{options.board}+{forecaster.runtime}").serve()
-    except AgentError as error:
+    except (AgentError, ForecasterError) as error:
         print(f"agent: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
