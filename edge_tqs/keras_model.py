@@ -338,9 +338,7 @@ def _compare(model: Any, graph: Graph, ends: Ends) -> float:
 
 def _reset(model: Any) -> None:
     for layer in _stateful_layers(model):
-        if hasattr(
-            getattr(layer, "cell", None), "cells"
-        ):  # whose states lie in lists, which reset_states cannot take
+        if hasattr(getattr(layer, "cell", None), "cells"):  # its states lie in lists, which reset_states cannot take
             for state in (state for states in layer.states for state in states):
                 state.assign(np.zeros(state.shape, np.float32))
         else:
