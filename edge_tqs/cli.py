@@ -68,12 +68,9 @@ def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
-model_options = options(
-    click.argument("model", required=False, type=click.Path(path_type=Path)),
+#: What says how a model is read and rolled out.
+reading_options = options(
     click.option("--data", type=click.Path(path_type=Path), help="CSV with real samples (overrides the project's)."),
-    click.option(
-        "--horizon", type=click.IntRange(1, 65535), help="Closed-loop steps that matter to you.  [default: 96]"
-    ),
     click.option(
         "--window", type=click.IntRange(1), help="Samples the model looks at, where the model leaves it open."
     ),
@@ -91,6 +88,23 @@ model_options = options(
         "--output", metavar="NAME", help="The layer that gives the forecast, where a model has several outputs."
     ),
     click.option(
+        "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."
+    ),
+    click.option(
+        "--custom-objects",
+        multiple=True,
+        metavar="MODULE:NAME",
+        help="A layer or function of your own that the model holds; may be repeated.",
+    ),
+)
+
+model_options = options(
+    click.argument("model", required=False, type=click.Path(path_type=Path)),
+    click.option(
+        "--horizon", type=click.IntRange(1, 65535), help="Closed-loop steps that matter to you.  [default: 96]"
+    ),
+    reading_options,
+    click.option(
         "--activations",
         type=click.Choice(["int8", "int16"]),
         help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "
@@ -104,15 +118,6 @@ model_options = options(
         default="zero-data",
         show_default=True,
         help="Score and refine on windows made without data, or on training windows of the CSV.",
-    ),
-    click.option(
-        "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."
-    ),
-    click.option(
-        "--custom-objects",
-        multiple=True,
-        metavar="MODULE:NAME",
-        help="A layer or function of your own that the model holds; may be repeated.",
     ),
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that score."),
     click.option("--cache/--no-cache", default=True, show_default=True, help="Keep scores by model and settings."),
@@ -158,6 +163,25 @@ def init(model: Path | None, data: Path | None, as_json: bool) -> None:
 
     path = init_project(Path.cwd(), model, data)
     _print(as_json, {"project": str(path)}, f"wrote {path}: look it over, then run `edge-tqs build --board BOARD`")
+
+
+@cli.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@reading_options
+@as_json
+def inspect(model: Path | None, as_json: bool, **settings: Any) -> None:
+    """Explain how MODEL is rolled out: what is fed back, the window, the weights, and where it can run.
+
+    Exit code 0: it can be built. 1: it cannot, and why. 2: wrong use.
+    """
+    request = _model_request(model, {"horizon": None, "draws": 16, "seed": 0} | settings)
+    from edge_tqs.inspection import describe, inspect_model
+
+    with show() as progress:
+        inspection = inspect_model(request, progress)
+    _print(as_json, inspection.to_body(), describe(inspection))
+    if not inspection.can_be_built:
+        sys.exit(1)
 
 
 @cli.command()

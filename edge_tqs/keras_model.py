@@ -99,6 +99,9 @@ def load(
         sum({id(layer.weights): layer.parameters for layer in layers}.values()),
         tuple(_describe(layers)),
         notes,
+        whole if chosen == "none" else None,
+        _unrolled_by(layers) if chosen == "none" else "",
+        ends.channels,
     )
 
 
@@ -237,7 +240,7 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
     if wanted == "auto" and len(set(stateful)) > 1:
         raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
     carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
-    over_time = next(filter(is_over_time, layers), None) or _spread_within(layers)
+    over_time = _over_time(layers)
     if over_time is None:
         return "stateful" if carried else "windowed"
     if carried:
@@ -246,6 +249,16 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
             hint="Use the model as windowed, or take this layer out.",
         )
     return "none"
+
+
+def _over_time(layers: list[KerasLayer]) -> KerasLayer | None:
+    """A layer that no step from one sample to the next computes."""
+    return next(filter(is_over_time, layers), None) or _spread_within(layers)
+
+
+def _unrolled_by(layers: list[KerasLayer]) -> str:
+    over_time = _over_time(layers) if any(layer.kind in RECURRENT for layer in layers) else None
+    return "" if over_time is None else f"{over_time.name} ({over_time.kind})"
 
 
 def _spread_within(layers: list[KerasLayer]) -> KerasLayer | None:

@@ -91,6 +91,7 @@ COMPOSERS = {
     "flash_room",
     "choose",
     "frontier",
+    "inspection",
     "build",
     "validate",
     "request",
