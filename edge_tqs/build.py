@@ -34,6 +34,7 @@ from edge_tqs.score import SEEDS, Sensitivity, score
 from edge_tqs.seeds import zero_data_seeds
 from edge_tqs.simulate import encode
 from edge_tqs.sizes import estimated_bytes, weight_bytes
+from edge_tqs.targets import Centre, Target
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -69,6 +70,7 @@ class ModelRequest:
     instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
     activations: None takes the board's, and int8 where there is no board. custom_objects: module:name of each class or
     function of the user's own in the model. output: which of the model's outputs is the forecast, where it has several.
+    target, centre: what the model predicts, and what is taken off its window (targets.py).
     """
 
     model: Path
@@ -89,6 +91,8 @@ class ModelRequest:
     steps: int | None = None
     custom_objects: tuple[str, ...] = ()
     output: str | None = None
+    target: Target = "level"
+    centre: Centre = "none"
 
     @property
     def variant(self) -> str:
@@ -96,6 +100,10 @@ class ModelRequest:
         chosen: dict[str, Any] = {"output": self.output, "feedback": self.feedback, "steps": self.steps}
         if self.recurrence != "auto":
             chosen["recurrence"] = self.recurrence
+        if self.target != "level":
+            chosen["target"] = self.target
+        if self.centre != "none":
+            chosen["centre"] = self.centre
         return ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)
 
 
@@ -123,6 +131,8 @@ def open_requested(request: ModelRequest, progress: Progress) -> Opened:
         steps=request.steps,
         custom=request.custom_objects,
         output=request.output,
+        target=request.target,
+        centre=request.centre,
     )
     channels = opened.system.channels
     for what, values in (("columns", request.columns), ("scaling", request.scaling and request.scaling.mean)):

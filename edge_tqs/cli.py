@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_tqs import __version__
+from edge_tqs.cli_options import PLAN_SETTINGS, as_json, model_options, plan_options, reading_options
 from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from edge_tqs.build import ModelRequest, Scored
     from edge_tqs.choose import PlanRequest
     from edge_tqs.report import BuildReport, ValidationReport
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 EXIT_INTERRUPTED = 130
 
@@ -53,104 +51,6 @@ def cli() -> None:
 
     In a folder with edge-tqs.toml, `edge-tqs build --board rpi4` needs nothing more.
     """
-
-
-def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    """Several click decorators as one, in the order given."""
-
-    def apply(function: F) -> F:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return apply
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-
-#: What says how a model is read and rolled out.
-reading_options = options(
-    click.option("--data", type=click.Path(path_type=Path), help="CSV with real samples (overrides the project's)."),
-    click.option(
-        "--window", type=click.IntRange(1), help="Samples the model looks at, where the model leaves it open."
-    ),
-    click.option(
-        "--recurrence",
-        type=click.Choice(["auto", "windowed", "stateful"]),
-        help="Run a recurrent model over the window for each step, as Keras does, or carry its state on.",
-    ),
-    click.option(
-        "--steps",
-        type=click.IntRange(1),
-        help="Samples that a call predicts, where the output is flat: steps x outputs.",
-    ),
-    click.option(
-        "--output", metavar="NAME", help="The layer that gives the forecast, where a model has several outputs."
-    ),
-    click.option(
-        "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."
-    ),
-    click.option(
-        "--custom-objects",
-        multiple=True,
-        metavar="MODULE:NAME",
-        help="A layer or function of your own that the model holds; may be repeated.",
-    ),
-)
-
-model_options = options(
-    click.argument("model", required=False, type=click.Path(path_type=Path)),
-    click.option(
-        "--horizon", type=click.IntRange(1, 65535), help="Closed-loop steps that matter to you.  [default: 96]"
-    ),
-    reading_options,
-    click.option(
-        "--activations",
-        type=click.Choice(["int8", "int16"]),
-        help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "
-        "[default: the project's or the board's]",
-    ),
-    click.option("--draws", type=click.IntRange(2), default=16, show_default=True, help="Noise draws per weight."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
-    click.option(
-        "--seeds",
-        type=click.Choice(["zero-data", "data"]),
-        default="zero-data",
-        show_default=True,
-        help="Score and refine on windows made without data, or on training windows of the CSV.",
-    ),
-    click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that score."),
-    click.option("--cache/--no-cache", default=True, show_default=True, help="Keep scores by model and settings."),
-)
-
-plan_options = options(
-    click.option(
-        "--budget",
-        help="Bytes for all weights: 24576, 24KB, or flash: what the board has room for.  [default: half of the "
-        "int4-int8 gap]",
-    ),
-    click.option("--bits", type=click.Choice(["8", "4"]), help="One width for all weights instead of a plan."),
-    click.option("--mean-bits", type=click.FloatRange(4, 8), help="Most bits for a weight on average, for --budget."),
-    click.option(
-        "--max-divergence",
-        type=click.FloatRange(0, min_open=True),
-        help="Take the smallest plan whose measured divergence (RMSE, model's units) is within this, for --budget.",
-    ),
-    click.option("--pin", multiple=True, metavar="NAME=8", help="Fix the width of a weight; may be repeated."),
-    click.option(
-        "--refine/--no-refine",
-        default=True,
-        show_default=True,
-        help="Measure rounding and verify the best plans, or plan from the scores alone.",
-    ),
-    click.option(
-        "--without",
-        multiple=True,
-        type=click.Choice(["gram", "clip", "verify", "bias-correction"]),
-        help="Leave a part of the refinement out; may be repeated.",
-    ),
-)
-PLAN_SETTINGS = ("budget", "bits", "plan_file", "mean_bits", "max_divergence", "pin", "refine", "without")
 
 
 @cli.command()

@@ -22,6 +22,7 @@ from edge_tqs.quantize import Activations, quantize
 from edge_tqs.sizes import estimated_bytes, weight_bytes
 from edge_tqs.streaming import stream
 from edge_tqs.summary import table
+from edge_tqs.targets import Centre, Target
 
 Format = Literal["Keras", "TensorFlow Lite"]
 #: What is shown: name -> (width of all weights, activations).
@@ -73,7 +74,7 @@ class Behaviour:
     window: samples it looks at (W). outputs: values in a predicted sample. steps: samples an evaluation predicts (H).
     inputs: channels of each of the model's inputs, which lie side by side in the window. graph_input, graph_output:
     shapes of what is run; empty for a model that cannot be built. recurrence: None likewise. streaming: of a graph of
-    the whole window without recurrent layers; None elsewhere. scaling: given, or None.
+    the whole window without recurrent layers; None elsewhere. scaling: given, or None. target, centre: see targets.py.
     """
 
     window: int
@@ -87,6 +88,8 @@ class Behaviour:
     reason: str
     streaming: Streaming | None
     scaling: Scaling | None
+    target: Target
+    centre: Centre
 
     @property
     def exogenous(self) -> tuple[Channel, ...]:
@@ -174,8 +177,10 @@ def _behaviour(opened: Opened, request: ModelRequest, kind: Format) -> Behaviour
         graph_output=graph.tensors[graph.output].shape if graph else (),
         recurrence=graph.forecast.recurrence if graph else None,
         reason=_reason(loaded, request, kind, system.window),
-        streaming=_streaming(loaded, kind) if loaded else None,
+        streaming=_streaming(loaded, kind, request.centre) if loaded else None,
         scaling=request.scaling,
+        target=request.target,
+        centre=request.centre,
     )
 
 
@@ -208,11 +213,13 @@ def _reason(loaded: LoadedModel | None, request: ModelRequest, kind: Format, win
     return f"it has no recurrent layers: each evaluation looks at the {window} latest samples at once."
 
 
-def _streaming(loaded: LoadedModel, kind: Format) -> Streaming | None:
+def _streaming(loaded: LoadedModel, kind: Format, centre: Centre) -> Streaming | None:
     if kind == "TensorFlow Lite":
         return Streaming(None, "a TensorFlow Lite file is computed over its whole window; give the .keras file.")
     if loaded.whole is None or loaded.unrolled_by:
         return None
+    if centre != "none":
+        return Streaming(None, f'centre = "{centre}" needs the whole window before its first sample is computed.')
     try:
         return Streaming(stream(loaded.whole, loaded.graph.forecast.window).receptive_field, "")
     except ModelError as error:
@@ -277,6 +284,8 @@ def _behaviour_text(behaviour: Behaviour) -> list[str]:
     said.append(("recurrence", f"{name}: {behaviour.reason}"))
     if behaviour.streaming is not None:
         said.append(("streaming", _streaming_text(behaviour)))
+    if behaviour.target != "level" or behaviour.centre != "none":
+        said.append(("target", _target_text(behaviour)))
     said.append(("scaling", _scaling_text(behaviour)))
     width = max(len(what) for what, _ in said)
     rows = [[str(c.number), c.name or "-", _source_text(c, behaviour)] for c in behaviour.channels]
@@ -334,6 +343,17 @@ def _streaming_text(behaviour: Behaviour) -> str:
     )
 
 
+def _target_text(behaviour: Behaviour) -> str:
+    levels = {"last": "its last sample", "mean": "its mean over time"}
+    delta = "the model predicts the difference to the last sample, which is added to its forecasts"
+    if behaviour.centre == "none":
+        return delta
+    taken = f"{levels[behaviour.centre]} is taken off each window before the model sees it"
+    if behaviour.target == "delta":
+        return f"{taken}; {delta}"
+    return f"{taken}, and added to its forecasts"
+
+
 def _scaling_text(behaviour: Behaviour) -> str:
     if behaviour.scaling is None:
         return "none: samples are pushed, and forecasts come out, in the units that the model was trained in"
@@ -346,7 +366,10 @@ def _source_text(channel: Channel, behaviour: Behaviour) -> str:
     if channel.source is None:
         return "exogenous: known ahead, given with each forecast, not predicted"
     block = "" if behaviour.steps == 1 else f" of each of the {behaviour.steps} samples of a block"
-    return f"output {channel.source}{block}, fed back"
+    if behaviour.target == "delta" or behaviour.centre == "last":
+        return f"output {channel.source}{block} + last sample, fed back"
+    added = " + mean of the window" if behaviour.centre == "mean" else ""
+    return f"output {channel.source}{block}{added}, fed back"
 
 
 def _weights_text(inspection: Inspection) -> str:

@@ -20,6 +20,7 @@ from edge_tqs.keras_model import load, load_keras
 from edge_tqs.keras_system import keras_system
 from edge_tqs.loaded import LoadedModel
 from edge_tqs.system import System
+from edge_tqs.targets import Centre, Target, with_base
 from edge_tqs.tflite_import import load_tflite
 from edge_tqs.tflite_system import tflite_system
 
@@ -58,11 +59,14 @@ def open_model(
     steps: int | None = None,
     custom: tuple[str, ...] = (),
     output: str | None = None,
+    target: Target = "level",
+    centre: Centre = "none",
 ) -> Opened:
     """Open a file of Keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
 
     steps: samples that a flat output holds. custom: module:name of each class or function of the user's own that a
-    Keras model holds. output: names one of several outputs of a Keras model.
+    Keras model holds. output: names one of several outputs of a Keras model. target, centre: what the model predicts,
+    and what is taken off its window: both become part of the graph (targets.py), after it was compared with the model.
 
     Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
     CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
@@ -72,10 +76,11 @@ def open_model(
             raise UsageError(
                 f"--output {output}: outputs are chosen by name in files of Keras only", hint="Leave --output out."
             )
-        return _open_tflite(path, recurrence, window, tuple(feedback) if feedback is not None else None, steps)
+        opened = _open_tflite(path, recurrence, window, tuple(feedback) if feedback is not None else None, steps)
+        return _based(opened, path, target, centre)
     refusal: ModelError
     try:
-        return opened_graph(
+        found = opened_graph(
             load(
                 path,
                 recurrence=recurrence,
@@ -88,19 +93,44 @@ def open_model(
         )
     except ModelError as error:
         refusal = error
+    else:
+        return _based(found, path, target, centre)
     try:
         sources = tuple(feedback) if feedback is not None else None
         opener = partial(_keras_file_system, path, sources, steps, custom, output)
         system = opener()
     except ModelError as error:
         raise (error if custom else refusal) from error
-    return Opened(system, opener, file_hash(path, custom), None, refusal)
+    return _based(Opened(system, opener, file_hash(path, custom), None, refusal), path, target, centre)
 
 
 def opened_graph(loaded: LoadedModel) -> Opened:
     """The graph of a loaded model as what is scored."""
     opener = partial(graph_system, loaded.graph)
     return Opened(opener(), opener, loaded.source_hash, loaded)
+
+
+def _based(opened: Opened, path: Path, target: Target, centre: Centre) -> Opened:
+    """``opened`` with what is added to its forecasts and taken off its window; scored as its graph then.
+
+    Raises ModelError where there is no graph that could hold it, or none of the whole window for ``centre``.
+    """
+    if (target, centre) == ("level", "none"):
+        return opened
+    keys = {"target": target, "centre": centre}
+    asked = " and ".join(f'{key} = "{value}"' for key, value in keys.items() if value not in ("level", "none"))
+    if opened.loaded is None:
+        assert opened.refusal is not None
+        raise ModelError(
+            f"{path}: {asked} under [forecast] becomes part of the float graph, and there is none: this model could "
+            f"only be scored as a black box ({opened.refusal.message})",
+            hint=f"Put it into the model itself, and leave {asked} out. {opened.refusal.hint}".strip(),
+        )
+    try:
+        graph = with_base(opened.loaded.graph, target, centre)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", hint=error.hint) from error
+    return opened_graph(replace(opened.loaded, graph=graph))
 
 
 def _keras_file_system(

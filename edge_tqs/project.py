@@ -15,6 +15,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.graph import Scaling
 from edge_tqs.plan import parse_budget
 from edge_tqs.series import TEST_FRACTION, Series, read_columns, read_series, standard_scaling, train_rows
+from edge_tqs.targets import Centre, Target
 
 FILE = "edge-tqs.toml"
 HORIZON = 96
@@ -27,6 +28,7 @@ class ForecastSettings:
 
     recurrence: "auto" is "windowed" for a recurrent model, as Keras computes it. steps: samples that one call of the
     model predicts; None reads it off the model. output: the layer whose output is the forecast, for a model of several.
+    target, centre: what the model predicts, and what is taken off its window (targets.py).
     """
 
     window: int | None = None
@@ -34,6 +36,8 @@ class ForecastSettings:
     recurrence: Literal["auto", "windowed", "stateful"] = "auto"
     steps: int | None = None
     output: str | None = None
+    target: Target = "level"
+    centre: Centre = "none"
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,8 @@ def load_project(path: Path) -> Project:
             recurrence=given.get("forecast", "recurrence", "auto"),
             steps=given.get("forecast", "steps", None),
             output=given.get("forecast", "output", None),
+            target=given.get("forecast", "target", "level"),
+            centre=given.get("forecast", "centre", "none"),
         ),
         data=data,
         scaling=_scaling(path, given),
@@ -218,6 +224,8 @@ def _template(directory: Path, model: Path, data: Path | None, columns: tuple[st
         "# window = 24                # only for a model whose input shape leaves it open",
         "# steps = 4                  # only for a flat output that holds several samples, the oldest first",
         '# output = "head"           # only for a Keras model of several outputs: the layer that gives the forecast',
+        '# target = "delta"          # the model predicts the difference to the last sample, in its own units',
+        '# centre = "mean"           # its window comes without its mean over time ("last": its last sample)',
         "",
     ]
     off = "" if data else "# "
@@ -321,6 +329,8 @@ _SCHEMA: dict[str, dict[str, _Rule]] = {
         "horizon": _COUNT,
         "steps": _COUNT,
         "output": _TEXT,
+        "target": (lambda v: v in ("level", "delta"), '"level" or "delta"'),
+        "centre": (lambda v: v in ("none", "last", "mean"), '"none", "last" or "mean"'),
         "recurrence": (lambda v: v in ("auto", "windowed", "stateful"), '"auto", "windowed" or "stateful"'),
     },
     "data": {

@@ -77,6 +77,8 @@ def model_request(
         recurrence=recurrence or project.forecast.recurrence,
         steps=steps or project.forecast.steps,
         output=output or project.forecast.output,
+        target=project.forecast.target,
+        centre=project.forecast.centre,
         columns=_columns(project, series),
         scaling=series.scaling if series else _given_scaling(project),
         windows=_windows(series) if series else None,

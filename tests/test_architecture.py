@@ -42,6 +42,7 @@ FOUNDATION = (
     "streaming",
     "system",
     "blocks",
+    "targets",
     "trace",
     "graph_system",
     "keras_ends",
@@ -99,6 +100,7 @@ COMPOSERS = {
     "doctor",
     "compare",
     "junit",
+    "cli_options",
     "cli",
     "__main__",
 }

@@ -102,6 +102,8 @@ CASES = {
     "blocks": Case(blocks, {}),
     "known_ahead": Case(known_ahead, {"columns": COLUMNS, "feedback": (0, None, 1)}),
     "two_inputs": Case(two_inputs, {}),
+    "differences": Case(windowed_lstm, {"target": "delta"}),
+    "without_mean": Case(tflite_models.mlp, {"centre": "mean"}),
     "converted": Case(tflite_models.mlp, {}, tflite=True),
     "own_layer": Case(own_layer, {"custom_objects": ("own_layers:Squeeze",)}),
     "own_layer_unknown": Case(own_layer, {}),
@@ -143,12 +145,19 @@ def test_the_text_is_the_golden_one(inspections: tuple[Path, dict[str, Inspectio
     assert text == GOLDEN.read_text(encoding="utf-8")
 
 
+def test_the_page_on_rollouts_shows_what_is_printed(inspections: tuple[Path, dict[str, Inspection]]) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "rollout.md").read_text(encoding="utf-8")
+    printed = describe(inspections[1]["known_ahead"]).splitlines()
+    assert "\n".join(f"    {line}".rstrip() for line in printed) in page
+
+
 def test_what_is_said_is_what_the_models_are(inspections: tuple[Path, dict[str, Inspection]]) -> None:
     _, found = inspections
     facts = {name: one.behaviour for name, one in found.items() if isinstance(one.behaviour, Behaviour)}
     assert {name: behaviour.recurrence for name, behaviour in facts.items()} == {
         **{name: "none" for name in CASES if name != "own_layer_unknown"},
         "windowed_lstm": "windowed",
+        "differences": "windowed",
         "stateful_gru": "stateful",
         "streamed_tcn": "stateful",
         "own_layer": None,
