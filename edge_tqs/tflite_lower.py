@@ -75,7 +75,7 @@ def lower(graph: Graph, metadata: bytes) -> Any:
 
 
 class _Lowering:
-    """Numbers tensors, buffers and operator codes while one model is being written."""
+    """Numbers tensors, buffers and operator codes while one model is being written; an operators.Writer."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -101,7 +101,7 @@ class _Lowering:
             if name in depthwise:
                 self._depthwise_filter(tensor)
             elif name in used:
-                shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else self._written_shape(name)
+                shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else self.written_shape(name)
                 self._tensor(tensor, shape)
         for op in graph.ops:
             self._int4_layer(op) if self._is_int4(op) else self._operator(op)
@@ -137,34 +137,7 @@ class _Lowering:
         signature.inputs, signature.outputs = name_all("x", subgraph.inputs), name_all("y", subgraph.outputs)
         return signature
 
-    # --- for operators that write themselves: operators.Writer --------------------------------------------------------
-
-    def append(self, builtin: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
-        self._append(builtin, inputs, outputs, **options)
-
-    def constant(self, *values: int, scalar: bool = False) -> int:
-        return self._constant(*values, scalar=scalar)
-
-    def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "") -> int:
-        if not dtype:
-            return self._helper(name, shape, like)
-        if name in self.index_of:
-            return self.index_of[name]
-        return self._tensor(Tensor(name, shape, cast(DType, dtype)), shape)
-
-    def known(self, name: str) -> bool:
-        return name in self.index_of
-
     def written_shape(self, name: str) -> tuple[int, ...]:
-        return self._written_shape(name)
-
-    def bias(self, op: Op) -> int:
-        return self._bias(op)
-
-    def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
-        self._convolution(builtin, op, x, outputs, **options)
-
-    def _written_shape(self, name: str) -> tuple[int, ...]:
         """A sequence or a filter (rank 3) as an image; what the signature names keeps its shape."""
         graph, shape = self.graph, self.graph.tensors[name].shape
         if len(shape) != IMAGE_RANK - 1 or name == graph.input:
@@ -179,9 +152,9 @@ class _Lowering:
         if name != self.graph.input or len(shape) != IMAGE_RANK - 1:
             return self.index_of[name]
         image, count = (shape[0], 1, *shape[1:]), len(self.tensors)
-        index = self._helper(f"{name}/image", image, name)
+        index = self.helper(f"{name}/image", image, name)
         if index == count:  # the first reader of this image makes it
-            self._append("reshape", [self.index_of[name]], [index], newShape=list(image))
+            self.append("reshape", [self.index_of[name]], [index], newShape=list(image))
         return index
 
     # --- tensors ----------------------------------------------------------------------------------------------------
@@ -225,13 +198,18 @@ class _Lowering:
         written.zeroPoint = np.full(quant.scale.size, quant.zero_point, np.int64)
         return written
 
-    def _helper(self, name: str, shape: tuple[int, ...], like: str) -> int:
-        """A reshaped copy of activation ``like``; one a name, so that two readers share it."""
+    def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "") -> int:
+        """A reshaped copy of activation ``like``, or plain numbers of ``dtype``; one a name, which readers share."""
         if name in self.index_of:
             return self.index_of[name]
+        if dtype:
+            return self._tensor(Tensor(name, shape, cast(DType, dtype)), shape)
         return self._tensor(Tensor(name, shape, self.graph.activations, None, self.graph.tensors[like].quant), shape)
 
-    def _constant(self, *values: int, scalar: bool = False) -> int:
+    def known(self, name: str) -> bool:
+        return name in self.index_of
+
+    def constant(self, *values: int, scalar: bool = False) -> int:
         """An int32 operand such as a split's axis; equal ones are shared."""
         name = f"i32/{values[0] if scalar else list(values)}"
         shape = () if scalar else (len(values),)
@@ -241,17 +219,17 @@ class _Lowering:
 
     # --- operators --------------------------------------------------------------------------------------------------
 
-    def _append(self, kind: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
-        known, s = BUILTINS[kind], self.schema
-        if kind not in self.code_of:
+    def append(self, builtin: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
+        known, s = BUILTINS[builtin], self.schema
+        if builtin not in self.code_of:
             code = s.OperatorCodeT()
             code.builtinCode = getattr(s.BuiltinOperator, known.builtin)
             code.deprecatedBuiltinCode = code.builtinCode  # all are below 127
             code.version = known.version_int16 if self.graph.activations == "int16" else known.version
-            self.code_of[kind] = len(self.codes)
+            self.code_of[builtin] = len(self.codes)
             self.codes.append(code)
         operator = s.OperatorT()
-        operator.opcodeIndex, operator.inputs, operator.outputs = self.code_of[kind], inputs, outputs
+        operator.opcodeIndex, operator.inputs, operator.outputs = self.code_of[builtin], inputs, outputs
         if known.options is not None:
             operator.builtinOptionsType = getattr(s.BuiltinOptions, known.options)
             operator.builtinOptions = getattr(s, f"{known.options}T")()
@@ -266,53 +244,53 @@ class _Lowering:
         if op.kind in OPERATORS:
             OPERATORS[op.kind].write(self, op, inputs, outputs)
         elif op.kind == "fully_connected":
-            self._append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
+            self.append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
         elif op.kind == "split":
-            axis = len(self._written_shape(op.outputs[0])) - 1
-            self._append(op.kind, [self._constant(axis, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
+            axis = len(self.written_shape(op.outputs[0])) - 1
+            self.append(op.kind, [self.constant(axis, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
         elif op.kind == "slice":
             begin, size = self._slice_operands(op)
-            self._append(op.kind, [*inputs, begin, size], outputs)
+            self.append(op.kind, [*inputs, begin, size], outputs)
         elif op.kind == "conv_1d":
-            self._convolution("conv_2d", op, inputs[0], outputs)
+            self.convolution("conv_2d", op, inputs[0], outputs)
         elif op.kind == "concat":
-            self._append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
+            self.append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
         elif op.kind == "mean":
-            self._append(op.kind, [*inputs, self._constant(2)], outputs, keepDims=True)
+            self.append(op.kind, [*inputs, self.constant(2)], outputs, keepDims=True)
         elif op.kind == "reshape":
-            self._append(op.kind, inputs, outputs, newShape=list(self._written_shape(op.outputs[0])))
+            self.append(op.kind, inputs, outputs, newShape=list(self.written_shape(op.outputs[0])))
         elif op.kind == "leaky_relu":
-            self._append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
+            self.append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
         elif op.kind in ("add", "sub"):
-            self._append(op.kind, inputs, outputs, potScaleInt16=False)  # scales of int16 are no powers of two here
+            self.append(op.kind, inputs, outputs, potScaleInt16=False)  # scales of int16 are no powers of two here
         else:
-            self._append(op.kind, inputs, outputs)
+            self.append(op.kind, inputs, outputs)
 
     def _slice_operands(self, op: Op) -> tuple[int, int]:
         """The operands begin and size, a value an axis."""
-        size = self._written_shape(op.outputs[0])
+        size = self.written_shape(op.outputs[0])
         begin = [0] * len(size)
         begin[self._axis(op)] = op.attrs["begin"]
-        return self._constant(*begin), self._constant(*size)
+        return self.constant(*begin), self.constant(*size)
 
     def _axis(self, op: Op) -> int:
         """``axis`` in the shapes as they are written."""
         is_sequence = len(self.graph.tensors[op.outputs[0]].shape) == IMAGE_RANK - 1
         return int(op.attrs["axis"]) + int(is_sequence)
 
-    def _convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
+    def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
         left, right = op.attrs["left"], op.attrs["right"]
         if left or right:
             name = op.inputs[0]
             _, length, channels = self.graph.tensors[name].shape
             count = len(self.tensors)
-            padded = self._helper(f"{name}/pad {left} {right}", (1, 1, left + length + right, channels), name)
+            padded = self.helper(f"{name}/pad {left} {right}", (1, 1, left + length + right, channels), name)
             if padded == count:  # the first reader of this padding makes it
-                self._append("pad", [x, self._padding(left, right)], [padded])
+                self.append("pad", [x, self._padding(left, right)], [padded])
             x = padded
-        self._append(
+        self.append(
             builtin,
-            [x, self.index_of[op.inputs[1]], self._bias(op)],
+            [x, self.index_of[op.inputs[1]], self.bias(op)],
             outputs,
             padding=PADDING_VALID,
             strideW=op.attrs["stride"],
@@ -334,22 +312,22 @@ class _Lowering:
         rows, columns = self.graph.tensors[op.inputs[1]].shape
         x, y = op.inputs[0], op.outputs[0]
         count = len(self.tensors)
-        x_image = self._helper(f"{x}/in", (1, 1, 1, columns), x)
+        x_image = self.helper(f"{x}/in", (1, 1, 1, columns), x)
         if x_image == count:  # the first reader of this image makes it
-            self._append("reshape", [self.index_of[x]], [x_image], newShape=[1, 1, 1, columns])
-        y_image = self._helper(f"{y}/out", (1, 1, 1, rows), y)
-        self._append(
+            self.append("reshape", [self.index_of[x]], [x_image], newShape=[1, 1, 1, columns])
+        y_image = self.helper(f"{y}/out", (1, 1, 1, rows), y)
+        self.append(
             "conv_2d",
-            [x_image, self.index_of[op.inputs[1]], self._bias(op)],
+            [x_image, self.index_of[op.inputs[1]], self.bias(op)],
             [y_image],
             padding=PADDING_VALID,
             strideW=1,
             strideH=1,
             fusedActivationFunction=self._activation(op),
         )
-        self._append("reshape", [y_image], [self.index_of[y]], newShape=[1, rows])
+        self.append("reshape", [y_image], [self.index_of[y]], newShape=[1, rows])
 
-    def _bias(self, op: Op) -> int:
+    def bias(self, op: Op) -> int:
         """The bias of a convolution: LiteRT wants one, so a layer without gets zeros."""
         if len(op.inputs) == 3:
             return self.index_of[op.inputs[2]]

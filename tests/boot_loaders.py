@@ -13,13 +13,14 @@ import struct
 import termios
 import threading
 import tty
+from abc import ABC, abstractmethod
 from functools import reduce
 from operator import xor
 
 ACK, NACK = b"\x79", b"\x1f"
 
 
-class Rom:
+class Rom(ABC):
     """A port, and a thread that answers what comes in. ``flash``: the part's, erased. ``writes``: writes seen."""
 
     origin = 0
@@ -57,9 +58,9 @@ class Rom:
         except (OSError, termios.error, ValueError):
             return  # the port was closed
 
+    @abstractmethod
     def serve(self) -> None:
         """Answer one request."""
-        raise NotImplementedError
 
 
 class Stm32Rom(Rom):

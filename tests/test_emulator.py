@@ -353,7 +353,7 @@ def test_sections_that_differ_are_named(tmp_path: Path, monkeypatch: pytest.Monk
         "Section .data, range 0x5c4 -- 0x5d4: matched.\n"
         "warning: One or more sections of the target image does not match\nthe loaded file\n\nedge-tqs: started\n"
     )
-    monkeypatch.setattr(gdb, "_run", lambda program, image, script, port: said)
+    monkeypatch.setattr(gdb, "_gdb", lambda image, script, port: said)
     image = tmp_path / "image.elf"
     image.write_bytes(b"")
     with pytest.raises(DeviceError, match=r"\.text read back differs from image\.elf"):

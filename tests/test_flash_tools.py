@@ -1,4 +1,7 @@
-"""Flash tools: the real programs, against boot loaders on a PTY, a drive's folder, or no device at all."""
+"""Flash tools: the real programs, against boot loaders on a PTY, a drive's folder, or no device at all.
+
+tools/setup installs all of them, so that a missing one fails here.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from boot_loaders import EspRom, Stm32Rom
 from edge_tqs.boards import Board, Memory, Upload, load_board, upload_methods
 from edge_tqs.errors import DeviceError, ToolError, UsageError
 from edge_tqs.flash import METHODS, flash, uf2
-
-needs_stm32flash = pytest.mark.skipif(shutil.which("stm32flash") is None, reason="stm32flash is not installed")
 
 
 @pytest.fixture
@@ -53,7 +54,6 @@ def without_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-@needs_stm32flash
 @pytest.mark.usefixtures("without_parity")
 def test_stm32flash_writes_and_verifies(image: Path) -> None:
     binary = image.with_suffix(".bin").read_bytes()
@@ -63,7 +63,6 @@ def test_stm32flash_writes_and_verifies(image: Path) -> None:
     assert (result.method, result.bytes_written, result.sections_compared) == ("stm32flash", 3001, 1)
 
 
-@needs_stm32flash
 @pytest.mark.usefixtures("without_parity")
 def test_stm32flash_leaves_another_part_alone(image: Path) -> None:
     with Stm32Rom(device_id=0x414) as rom:
@@ -72,14 +71,12 @@ def test_stm32flash_leaves_another_part_alone(image: Path) -> None:
         assert rom.writes == 0
 
 
-@needs_stm32flash
 @pytest.mark.usefixtures("without_parity")
 def test_stm32flash_notices_a_worn_flash(image: Path) -> None:
     with Stm32Rom(worn=True) as rom, pytest.raises(DeviceError, match="stm32flash did not write"):
         flash(board("stm32flash", 0x08000000), image, port=rom.port)
 
 
-@needs_stm32flash
 def test_stm32flash_without_a_port_that_is_there(image: Path) -> None:
     with pytest.raises(DeviceError, match="no STM32 boot loader answers") as caught:
         flash(board("stm32flash", 0x08000000), image, port="/dev/no-such-port")
@@ -90,7 +87,6 @@ def test_stm32flash_without_a_port_that_is_there(image: Path) -> None:
 
 
 def test_esptool_writes_and_verifies(image: Path) -> None:
-    pytest.importorskip("esptool")
     binary = image.with_suffix(".bin").read_bytes()
     with EspRom() as rom:
         result = flash(board("esptool", target="esp32c3"), image, port=rom.port)
@@ -99,7 +95,6 @@ def test_esptool_writes_and_verifies(image: Path) -> None:
 
 
 def test_esptool_leaves_another_chip_alone(image: Path) -> None:
-    pytest.importorskip("esptool")
     with EspRom(chip_id=13) as rom:
         with pytest.raises(DeviceError, match="esptool did not write"):
             flash(board("esptool", target="esp32c3"), image, port=rom.port)
@@ -107,7 +102,6 @@ def test_esptool_leaves_another_chip_alone(image: Path) -> None:
 
 
 def test_esptool_notices_a_worn_flash(image: Path) -> None:
-    pytest.importorskip("esptool")
     with EspRom(worn=True) as rom, pytest.raises(DeviceError, match="esptool did not write"):
         flash(board("esptool", target="esp32c3"), image, port=rom.port)
 
@@ -178,10 +172,6 @@ def test_uf2_finds_the_one_drive(image: Path, tmp_path: Path, monkeypatch: pytes
     ],
 )
 def test_no_device_is_one_message(image: Path, method: str, upload: dict[str, object], said: str) -> None:
-    if method != "pyocd" and shutil.which(method) is None:
-        pytest.skip(f"{method} is not installed")
-    if method == "pyocd":
-        pytest.importorskip("pyocd")
     with pytest.raises(DeviceError, match=said) as caught:
         flash(board(method, 0x08000000, **upload), image)
     assert caught.value.hint

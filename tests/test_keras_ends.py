@@ -13,6 +13,7 @@ import pytest
 from c_library import TRAPS, Forecaster
 from click.testing import CliRunner
 from graphs import METADATA, needs_tflm
+from saving import save
 
 from edge_tqs import simulate, tflite_model
 from edge_tqs.build import ModelRequest
@@ -25,24 +26,9 @@ from edge_tqs.keras_system import keras_system
 from edge_tqs.opening import open_model
 from edge_tqs.quantize import quantize
 from edge_tqs.runtimes import rollout_in
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
 
 W, F = 6, 3
 Make = Callable[[Any], Any]
-
-
-@pytest.fixture(scope="session")
-def keras() -> Any:
-    return import_tensorflow().keras
-
-
-def save(model: Any, path: Path) -> Path:
-    """Save with weights and biases all random."""
-    rng = np.random.default_rng(8)
-    with quiet():
-        model.set_weights([rng.normal(0, 0.5, weight.shape).astype(np.float32) for weight in model.weights])
-        model.save(path)
-    return path
 
 
 def listed(keras: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from c_library import TRAPS, Forecaster
 from graphs import METADATA, needs_tflm
+from saving import save
 
 from edge_tqs import keras_model, simulate, tflite_model
 from edge_tqs.calibration import calibrate
@@ -20,26 +21,10 @@ from edge_tqs.interpret import float_rollout
 from edge_tqs.keras_model import load
 from edge_tqs.quantize import quantize
 from edge_tqs.runtimes import rollout_in
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.tensorflow_import import quiet
 
 W, F = 6, 3
 Make = Callable[[Any], Any]
-
-
-@pytest.fixture(scope="session")
-def keras() -> Any:
-    return import_tensorflow().keras
-
-
-def save(model: Any, path: Path) -> Path:
-    """Save with weights and biases all random: zero biases would hide a wrong one."""
-    rng = np.random.default_rng(8)
-    with quiet():
-        drawn = [rng.normal(0, 0.5, weight.shape).astype(np.float32) for weight in model.weights]
-        positive = [weight.path.endswith("variance") for weight in model.weights]
-        model.set_weights([np.abs(data) + 0.3 if above else data for data, above in zip(drawn, positive, strict=True)])
-        model.save(path)
-    return path
 
 
 def sequential(*layers: Make, window: int | None = W) -> Make:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from c_library import TRAPS, Forecaster
 from graphs import METADATA, needs_tflm
+from saving import save
 
 from edge_tqs import simulate, tflite_model
 from edge_tqs.calibration import calibrate
@@ -17,14 +18,9 @@ from edge_tqs.interpret import float_rollout
 from edge_tqs.keras_model import load
 from edge_tqs.quantize import quantize
 from edge_tqs.runtimes import rollout_in
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.tensorflow_import import quiet
 
 W, F, U = 5, 3, 4
-
-
-@pytest.fixture(scope="module")
-def keras() -> Any:
-    return import_tensorflow().keras
 
 
 def chain(*layers: Any) -> Any:
@@ -179,15 +175,6 @@ MODELS: dict[str, tuple[Any, str]] = {
 }
 
 
-def save(model: Any, path: Path) -> Path:
-    """Save with weights and biases all random: zero biases would hide a wrong one."""
-    rng = np.random.default_rng(8)
-    with quiet():
-        model.set_weights([rng.normal(0, 0.4, weight.shape).astype(np.float32) for weight in model.get_weights()])
-        model.save(path)
-    return path
-
-
 def windows(count: int) -> np.ndarray:
     return np.random.default_rng(9).normal(size=(count, W, F)).astype(np.float32)
 
@@ -197,7 +184,7 @@ def windows(count: int) -> np.ndarray:
 def test_every_form_of_the_layer_computes_the_same(name: str, keras: Any, tmp_path: Path) -> None:
     make, recurrence = MODELS[name]
     model = make(keras)
-    loaded = load(save(model, tmp_path / "m.keras"))
+    loaded = load(save(model, tmp_path / "m.keras", spread=0.4))
     graph = loaded.graph
     assert loaded.parameters == model.count_params()
     assert graph.forecast.recurrence == recurrence
@@ -255,7 +242,7 @@ def test_stacked_cells_carry_their_states(keras: Any, tmp_path: Path) -> None:
     layers = keras.layers
     stack = layers.RNN([layers.LSTMCell(2), layers.GRUCell(3)], stateful=True)
     model = keras.Sequential([keras.Input((W, F), batch_size=1), stack, layers.Dense(F)])
-    loaded = load(save(model, tmp_path / "m.keras"))
+    loaded = load(save(model, tmp_path / "m.keras", spread=0.4))
     assert loaded.graph.forecast.recurrence == "stateful"
     samples = np.random.default_rng(5).normal(size=(1, 2 * W, F)).astype(np.float32)
     for begin in (0, W):

@@ -139,18 +139,27 @@ def _positive(variable: Any) -> bool:
     return str(variable.path).endswith("variance")
 
 
-def row(name: str) -> Row:
-    """The layer's model in each of WIDTHS."""
+def float_graph(name: str) -> Graph:
+    """The layer's model as it is read."""
     with quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model(name).save(path)
-        graph = load(path).graph
+        return load(path).graph
+
+
+def quantised(graph: Graph, width: int, activations: Activations) -> Graph:
+    """All its weights at one width. Raises ModelError as quantize does."""
     seeds = np.random.default_rng(4).normal(size=(8, W, F)).astype(np.float32)
-    ranges = calibrate(graph, seeds, 4)
-    graphs, refused = {}, {}
+    widths = dict.fromkeys(graph.weights(), width)
+    return quantize(graph, widths, calibrate(graph, seeds, 4), activations=activations)
+
+
+def row(name: str) -> Row:
+    """The layer's model in each of WIDTHS."""
+    graph, graphs, refused = float_graph(name), {}, {}
     for title, (width, activations) in WIDTHS.items():
         try:
-            graphs[title] = quantize(graph, dict.fromkeys(graph.weights(), width), ranges, activations=activations)
+            graphs[title] = quantised(graph, width, activations)
         except ModelError as error:
             refused[title] = error.message.partition(": ")[2].rpartition(" cannot be built: ")[2]
     return Row(name, graphs, refused)

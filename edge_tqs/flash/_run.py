@@ -54,7 +54,7 @@ def run(command: Sequence[str], where: str, timeout: float = TIMEOUT_SECONDS) ->
             errors="replace",
             timeout=timeout,
             check=False,
-            env=os.environ | {"LC_ALL": "C", "NO_COLOR": "1", "COLUMNS": "200"},
+            env=os.environ | {"LC_ALL": "C", "NO_COLOR": "1", "COLUMNS": "200", "DEBUGINFOD_URLS": ""},
         )
     except OSError as error:
         raise ToolError(f"{command[0]} does not run: {error.strerror}", hint="Install it anew.") from error

@@ -7,15 +7,14 @@ word 1).
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import tempfile
 from pathlib import Path
 
 from edge_tqs.boards import Board
-from edge_tqs.errors import DeviceError, ToolError, UsageError
+from edge_tqs.errors import DeviceError, UsageError
 from edge_tqs.flash import FlashResult
+from edge_tqs.flash._run import run, tool
 from edge_tqs.needs import Need, program
 
 #: gdb-multiarch is Debian's; Arm's toolchain brings the other. A gdb for the host alone would refuse the image.
@@ -35,7 +34,7 @@ def flash(board: Board, image: Path, port: str) -> FlashResult:
             f"{port}: not the address of a gdb server",
             hint="Start OpenOCD, pyOCD or J-Link's server and give its address, for example --port localhost:3333.",
         )
-    output = _run(_program(), image, _script(port, board.flash.origin), port)
+    output = _gdb(image, _script(port, board.flash.origin), port)
     sections = re.findall(r"^Section (\S+), range .*: (matched|MIS-MATCHED!)\.?$", output, re.MULTILINE)
     differing = [name for name, verdict in sections if verdict != "matched"]
     if differing:
@@ -74,42 +73,12 @@ def needs() -> tuple[Need, ...]:
     return (program(PROGRAMS, "writes the image to the board", "gdb-multiarch"),)
 
 
-def _program() -> str:
-    (need,) = needs()
-    path = need.find()
-    if path is None:
-        raise ToolError(
-            f"{need.name} is missing: it {need.purpose}", hint=f"Install it: `sudo apt install {need.package}`."
-        )
-    return path
-
-
-def _run(program: str, image: Path, script: str, port: str) -> str:
+def _gdb(image: Path, script: str, port: str) -> str:
     """All that gdb says. A script ends at its first failing command, so `_DONE` in it means that all went well."""
     with tempfile.NamedTemporaryFile("w", prefix="edge-tqs-", suffix=".gdb") as file:
         file.write(script)
         file.flush()
-        return _batch([program, "-nx", "--batch", "-x", file.name, str(image)], image, port)
-
-
-def _batch(command: list[str], image: Path, port: str) -> str:
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-            env=os.environ | {"LC_ALL": "C", "DEBUGINFOD_URLS": ""},
-        ).stdout
-    except subprocess.TimeoutExpired as error:
-        raise DeviceError(
-            f"{port}: loading {image.name} took longer than {TIMEOUT_SECONDS} s",
-            hint="Restart the gdb server and reset the board.",
-        ) from error
+        return run([*tool(needs()[0]), "-nx", "--batch", "-x", file.name, str(image)], port, TIMEOUT_SECONDS).text
 
 
 def _last_words(output: str) -> str:
