@@ -74,6 +74,19 @@ class Usb:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """What the lines DTR and RTS of the board's serial port are for.
+
+    dtr, rts: whether they are asserted while the port is open; None leaves them as the operating system has them.
+    reset: the line that holds the board in reset while it is asserted and the other is not; None where neither does.
+    """
+
+    dtr: bool | None = None
+    rts: bool | None = None
+    reset: Annotated[str | None, _OneOf(("dtr", "rts"))] = None
+
+
+@dataclass(frozen=True)
 class Upload:
     """How the image gets there.
 
@@ -132,6 +145,7 @@ class Board:
     ram: Memory | None = None
     uart: Uart | None = None
     usb: Usb | None = None
+    lines: Lines = Lines()
     emulator: Emulator | None = None
     activations: Annotated[Literal["int8", "int16"], _OneOf(("int8", "int16"))] = "int8"
     path: Path = dataclasses.field(default=Path(), compare=False, metadata={"key": False})
@@ -223,6 +237,10 @@ def _value(hint: Any, value: object, file: str, key: str) -> Any:
         if not isinstance(value, dict):
             raise _wrong(file, key, "a table", value)
         return _table(typing.cast(type[Any], hint), value, file, f"{key}.")
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise _wrong(file, key, "true or false", value)
+        return value
     if isinstance(rule, _Range):
         return _integer(rule, value, file, key)
     assert isinstance(rule, _Form | _OneOf)

@@ -10,6 +10,7 @@ import grp
 import os
 import stat
 import termios
+import time
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import serial
 from serial.tools import list_ports
 
+from edge_tqs.boards import Lines
 from edge_tqs.errors import DeviceError, TqsError, UsageError
 from edge_tqs.needs import Need
 
@@ -24,6 +26,12 @@ from edge_tqs.needs import Need
 POLL_SECONDS = 0.05
 #: Seconds after which a port whose far end takes nothing counts as silent.
 WRITE_SECONDS = 5.0
+#: Seconds that a board is held in reset: longer than the capacitors that some boards put into the line.
+RESET_SECONDS = 0.1
+#: Of ports of which no board file says another rate: what every serial converter can do.
+DEFAULT_BAUD = 115200
+#: Both lines as the operating system has them.
+AS_THEY_ARE = Lines()
 SERIAL_GROUP = "dialout"
 ADDRESS_HINT = "Give a device file such as /dev/ttyACM0, socket://HOST:PORT or rfc2217://HOST:PORT."
 
@@ -72,11 +80,11 @@ def _group_of(path: str) -> str:
         return SERIAL_GROUP
 
 
-def open_port(url: str, baud: int = 115200) -> Port:
+def open_port(url: str, baud: int = DEFAULT_BAUD, lines: Lines = AS_THEY_ARE) -> Port:
     """Open ``url`` at ``baud``; a local port is locked against other programs.
 
-    DTR and RTS keep the level that the operating system gives them on opening, and keep it on closing: on many boards a
-    change of either is a reset.
+    DTR and RTS get the level that ``lines`` states. Where it states none they keep the level that the operating system
+    gives them on opening. Either way a local port keeps it on closing: on many boards a change is a reset.
 
     Raises:
         UsageError: There is no such port, it is no serial port, or this user may not open it.
@@ -88,16 +96,49 @@ def open_port(url: str, baud: int = 115200) -> Port:
     else:
         _require_address(url)
     try:
-        port: Port = serial.serial_for_url(
-            url, baudrate=baud, timeout=POLL_SECONDS, write_timeout=WRITE_SECONDS, exclusive=True if local else None
+        port = serial.serial_for_url(
+            url, do_not_open=True, baudrate=baud, timeout=POLL_SECONDS, exclusive=True if local else None
         )
+        if not url.startswith("rfc2217:"):  # pyserial has none there: the network's own timeout ends a write
+            port.write_timeout = WRITE_SECONDS
+        for name, level in (("dtr", lines.dtr), ("rts", lines.rts)):
+            if level is not None:
+                setattr(port, name, level)
+        port.open()
     except OSError as error:  # SerialException is one
         raise _explain(url, baud, error) from error
     except ValueError as error:  # a scheme that pyserial does not know, a baud rate that the port does not
         raise UsageError(f"{url}: {error}", hint=ADDRESS_HINT) from error
     if local:
         _keep_lines_on_close(port)
-    return port
+    opened: Port = port
+    return opened
+
+
+def pulse_reset(port: Port, lines: Lines) -> None:
+    """Reset the board with the line of its port that does so: asserted for RESET_SECONDS, the other one not.
+
+    Raises:
+        UsageError: None of the board's lines does.
+        DeviceError: The port has no such line, or went away.
+    """
+    if lines.reset is None:
+        raise UsageError(
+            f"{port.port}: no line of this board's port resets it",
+            hint="Press its reset button, or state lines.reset in its board file (docs/boards.md).",
+        )
+    other = "rts" if lines.reset == "dtr" else "dtr"
+    try:
+        setattr(port, other, False)
+        setattr(port, lines.reset, True)
+        time.sleep(RESET_SECONDS)
+        setattr(port, lines.reset, False)
+        if getattr(lines, other) is not None:
+            setattr(port, other, getattr(lines, other))
+    except OSError as error:
+        raise DeviceError(
+            f"{port.port}: {lines.reset.upper()} cannot be set: {error}", hint="Press the board's reset button."
+        ) from error
 
 
 def _keep_lines_on_close(port: Port) -> None:

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from edge_tqs import build_dir, evaluate, report
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
-from edge_tqs.device import CODE_TYPES, Device, open_port
+from edge_tqs.device import CODE_TYPES, Device
 from edge_tqs.device_rollout import run_rollout
 from edge_tqs.errors import DeviceError, TqsError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.rollout import Rollout
+from edge_tqs.serial_port import DEFAULT_BAUD, Port, open_port, pulse_reset
 from edge_tqs.simulate import decode, encode, integer_rollout
 from edge_tqs.wire import UNKNOWN_SIZE, Counter, HelloReply, StatusReply, Step
 
@@ -36,6 +37,7 @@ OTHER_ENGINE_TOLERANCE = 1.25
 class ValidateRequest:
     """build: a directory that `edge-tqs build` wrote. port: None starts the board's emulator.
 
+    baud: None takes the board's. reset: pulse the line of the port that resets the board, first.
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
     data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
     max_rmse_vs_float: fail above this RMSE against the float model, in the model's units; None: no limit.
@@ -43,7 +45,8 @@ class ValidateRequest:
 
     build: Path
     port: str | None = None
-    baud: int = 115200
+    baud: int | None = None
+    reset: bool = False
     rollouts: int = 8
     horizon: int | None = None
     data: Path | None = None
@@ -77,7 +80,7 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
     if request.rollouts < 1 or horizon < 1:
         raise UsageError("--rollouts and --horizon must be at least 1")
     seeds, truth = _seeds(built, request, horizon)
-    with _port(built, request) as port, Device(open_port(port, request.baud)) as device:
+    with _port(built, request) as port, Device(_open(built.board, port, request)) as device:
         progress(f"waiting for {built.board.name} at {port}", 0, 1)
         hello = device.hello()
         device.require_model(built.model_hash)
@@ -126,6 +129,18 @@ def _port(built: BuildDir, request: ValidateRequest) -> Iterator[str]:
 
     with emulator.start_server(built.board, built.path, request.server) as port:
         yield port
+
+
+def _open(board: Board, url: str, request: ValidateRequest) -> Port:
+    baud = request.baud or (board.uart.baud if board.uart is not None else DEFAULT_BAUD)
+    port = open_port(url, baud, board.lines)
+    if request.reset:
+        try:
+            pulse_reset(port, board.lines)
+        except TqsError:
+            port.close()
+            raise
+    return port
 
 
 def _engine(hello: HelloReply) -> str:
