@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "tqs_attention.h"
 #include "tqs_depthwise.h"
 #include "tqs_pool.h"
 #include "tqs_taps.h"
