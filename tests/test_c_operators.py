@@ -1,4 +1,4 @@
-"""The C of depthwise convolutions, pooling and int16 attention against the integer functions, on extremes, traps set."""
+"""The C of the operators in edge_tqs/operators against their integer functions, on extremes, traps set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_tqs.templates import template_root
 
 NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool", "tqs_transpose")
 #: whose int8 forms are in test_c_kernels
-WIDE = ("tqs_matmul_s16", "tqs_softmax_s16")
+WIDE = ("tqs_matmul_s16", "tqs_softmax_s16", "tqs_curve_s16")
 GUARD = 85
 
 
@@ -227,6 +227,40 @@ def test_softmax_of_int16_codes(kernels: ctypes.CDLL) -> None:
         real = OPERATORS["softmax"].compute(graph, graph.ops[0])(x * np.float64(graph.tensors["x"].quant.scale[0]))
         # exp(-10), two codes in the table, stands for all that is less, in each of the columns
         assert np.abs(expected / 32768 - real).max() < 1e-4 + columns * 2 / 32768
+
+
+class Curve(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("nodes", "slopes")),
+        ("multiplier", ctypes.c_int32),
+        ("shift", ctypes.c_int8),
+        *((name, ctypes.c_uint8) for name in ("bits", "places")),
+        ("first", ctypes.c_int16),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("bits", [4, 5, 6, 7, 8])
+def test_curve(kernels: ctypes.CDLL, bits: int, positive: bool) -> None:
+    """kernels.tqs_curve_s16: every code, whatever the tables hold and however steep they are."""
+    rng = np.random.default_rng(bits)
+    cells = (1 << (15 - bits)) * (1 if positive else 2) + 1
+    every = np.arange(-32768, 32768).astype(np.int16)
+    for steepness in (1e-12, 1e-3, 0.1, 1.0, 30.0, 1000.0):
+        tables = rng.choice([-128, 127], (3, cells)) if steepness == 0.1 else rng.integers(-128, 128, (3, cells))
+        tables[2] = 0 if steepness == 1e-3 else np.maximum(tables[2], -127)
+        scales = 256 * 1e-3, 1e-3, steepness
+        named = [
+            Tensor(name, (cells,), "int8", values.astype(np.int8), quant(scale, 0))
+            for name, values, scale in zip("hls", tables, scales, strict=True)
+        ]
+        op = Op("curve", ("x", "h", "l", "s"), ("y",), {"bits": bits, "positive": positive})
+        x, y = (Tensor(name, (1, 1, 32768), "int16", None, quant(1e-3, 0)) for name in "xy")
+        graph = graph_of(op, x, y, *named)
+        for half in (every[:32768], every[32768:]):
+            expected = OPERATORS["curve"].integer(graph, op)(half, *tables)
+            np.testing.assert_array_equal(run(kernels, graph, Curve, half).reshape(-1), expected)
 
 
 def test_a_mean_of_codes_is_rounded_to_the_nearest_halves_away_from_zero() -> None:

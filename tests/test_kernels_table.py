@@ -109,20 +109,27 @@ def attention(kind: str, activations: str = "int8") -> Graph:
     shape = (1, 7, 7) if kind == "batch_matmul" else (1, 7, 4)
     inputs = (x, x) if kind == "batch_matmul" else (x,)
     attrs = {"batch_matmul": {"transposed": True}, "softmax": {"beta": 0.75}}
-    b.ops.append(Op("function" if kind == "lut" else kind, inputs, (b.tensor("made", shape),), attrs.get(kind, GELU)))
+    b.ops.append(
+        Op("function" if kind in ("lut", "curve") else kind, inputs, (b.tensor("made", shape),), attrs.get(kind, GELU))
+    )
     y = shaped(b, "reshape", ("made",), "y", (1, shape[1] * shape[2]))
     graph = Graph(kind, b.tensors, tuple(b.ops), x, y, (), Forecast(7, 4, "none", (0, 1, 2, 3))).check()
     bounds = Ranges(dict.fromkeys(graph.tensors, (-3.0, 3.0)) | {"made": (-9.0, 9.0)})
     return quantize(graph, {}, bounds, activations=activations)
 
 
+TABLES = (("int8", "lut"), ("int16", "curve"))
 GELU = {"name": "gelu", "parameters": (0.0,)}
 
 
 @needs_tflm
 @pytest.mark.parametrize(
     ("kind", "activations"),
-    [("batch_matmul", "int8"), ("softmax", "int8"), ("lut", "int8"), ("batch_matmul", "int16"), ("softmax", "int16")],
+    [
+        (kind, code)
+        for code, last in (("int8", "lut"), ("int16", "curve"))
+        for kind in ("batch_matmul", "softmax", last)
+    ],
 )
 @pytest.mark.parametrize("runtime", STEPS)
 def test_operators_of_attention_run(runtime, kind, activations):

@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * y = a b: the sum of (a - a_zero_point)(b - b_zero_point) is kept in 32 bits. Of int16 codes, whose zero points are 0, in
- * 64: there multiplier has 15 bits, and shift is to the right, 8 to 46.
+ * y = a b: the sum of (a - a_zero_point)(b - b_zero_point) is kept in 32 bits. Of int16 codes, whose zero points are 0,
+ * in 64: there multiplier has 15 bits, and shift is to the right, 8 to 46.
  */
 typedef struct tqs_matmul {
     int32_t multiplier;
@@ -40,8 +40,8 @@ typedef struct tqs_softmax {
 void tqs_softmax_s8(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
 
 /*
- * The same of int16 codes, at scale 2^-15. A difference in x times multiplier * 2^(shift - 31) is in parts of 65535 of 10:
- * what lies 10 below a row's largest, or more, is exp(-10).
+ * The same of int16 codes, at scale 2^-15. A difference in x times multiplier * 2^(shift - 31) is in parts of 65535 of
+ * 10: what lies 10 below a row's largest, or more, is exp(-10).
  */
 typedef struct tqs_softmax_s16 {
     const int16_t *exponentials; /* [513], of -10 to 0, 15 fraction bits, interpolated */
