@@ -83,7 +83,8 @@ def quantize(
     if missing:
         raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
     pinned, families = _pin(graph, scheme)
-    quants = _activation_quants(pinned, families, ranges, scheme)
+    spans = _spans(pinned, families, ranges)
+    quants = _activation_quants(pinned, families, spans, scheme)
     tensors = {
         name: replace(pinned.tensors[name], dtype=activations, quant=quant, group="") for name, quant in quants.items()
     }
@@ -91,7 +92,7 @@ def quantize(
         if tensor.data is not None and tensor.quant is not None:
             tensors[name] = replace(tensor, data=scheme.codes(tensor.data, tensor.quant))
     ops = tuple(
-        _looked_up(pinned, tensors, index, op, _range(pinned, op.inputs[0], ranges), scheme)
+        _looked_up(pinned, tensors, index, op, spans[families[op.inputs[0]]], scheme)
         if op.kind == "function" or op.kind in scheme.functions
         else _with_constants(pinned, tensors, index, op, widths, clips or {}, scheme)
         for index, op in enumerate(pinned.ops)
@@ -207,17 +208,27 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
 
 
-def _activation_quants(
-    graph: Graph, families: Mapping[str, Family], ranges: Ranges, scheme: Scheme
-) -> dict[str, Quant]:
-    """Quantisation of every activation and of every constant that is used as one."""
+def _activations(graph: Graph) -> list[str]:
+    """Every activation, and every constant that is used as one."""
     constants = {name for op in graph.ops if op.kind in WEIGHTED for name in op.inputs[1:]}
-    names = [name for name in graph.tensors if name not in constants]
+    return [name for name in graph.tensors if name not in constants]
+
+
+def _spans(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict[Family, Range]:
+    """The range of all of a family."""
     spans: dict[Family, Range] = {}
-    for name in names:
-        low, high = spans.get(families[name], (0.0, 0.0))
+    for name in _activations(graph):
         least, most = _range(graph, name, ranges)
+        low, high = spans.get(families[name], (least, most))
         spans[families[name]] = min(low, least), max(high, most)
+    return spans
+
+
+def _activation_quants(
+    graph: Graph, families: Mapping[str, Family], spans: Mapping[Family, Range], scheme: Scheme
+) -> dict[str, Quant]:
+    """Quantisation of each of _activations."""
+    names = _activations(graph)
     quants: dict[Family, Quant] = {}
     for family, (low, high) in spans.items():
         if family[0] == "fixed":
@@ -225,7 +236,8 @@ def _activation_quants(
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
             limit = _saturation(graph, {name for name in names if families[name] == family}, scheme)
-            quants[family] = scheme.quant(max(scheme.headroom * low, -limit), min(scheme.headroom * high, limit))
+            least, most = scheme.headroom * min(low, 0.0), scheme.headroom * max(high, 0.0)
+            quants[family] = scheme.quant(max(least, -limit), min(most, limit))
     return {name: quants[families[name]] for name in names}
 
 

@@ -367,6 +367,25 @@ def test_elu_and_rsqrt_of_int16_codes_are_curves():
         assert next(op.kind for op in graph.ops) == "curve"
 
 
+def test_curves_of_a_group_share_their_tables():
+    """As the steps of an unrolled layer do, whose ranges differ from step to step."""
+    groups = {"x": "", "a": "in", "b": "in", "c": "out", "d": "out", "y": ""}
+    tensors = {name: Tensor(name, (1, 2), "float32", group=group) for name, group in groups.items()}
+    elu = {"name": "elu", "parameters": (0.5,)}
+    ops = (
+        Op("leaky_relu", ("x",), ("a",), {"alpha": 0.5}),
+        Op("function", ("a",), ("c",), elu),
+        Op("leaky_relu", ("c",), ("b",), {"alpha": 0.5}),
+        Op("function", ("b",), ("d",), elu),
+        Op("add", ("c", "d"), ("y",)),
+    )
+    graph = Graph("g", tensors, ops, "x", "y", (), Forecast(1, 2, "stateful", (0, 1))).check()
+    ranges = {name: (-float(number + 1), 2.0) for number, name in enumerate(groups)}
+    graph = quantize(graph, {}, Ranges(ranges), activations="int16")
+    assert [op.kind for op in graph.ops].count("curve") == 2
+    assert len([name for name in graph.tensors if name.startswith("table/")]) == 3
+
+
 def test_rollouts_that_run_away_say_nothing_about_ranges():
     """y = 1.3 x from the last sample: a seed of 1e-3 stays small for 8 steps, one of 2 runs to 16."""
     b = Builder(np.random.default_rng(0))
