@@ -3,12 +3,13 @@
     python -m benchmarks.attention [--keep FOLDER]
 
 The series is made: two sensors that are sums of sines with noise, 3,000 samples, the last 1,000 to test on. Both models
-predict the next sample from 24. The table is that of closed_loop.py, a row a model and board.
+predict the next sample from 24. The table is that of closed_loop.py, a row a model, board and type of activations.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -82,16 +83,21 @@ def main() -> None:
         errors = " | ".join(
             f"{kind} {width}" for kind in ("MSE", "RMSE") for width in ("float", "int8", "int4", "mixed")
         )
-        print(f"| model | board | {errors.replace('RMSE float | ', '')} | bit for bit | instructions |")
-        print("|---" * 11 + "|")
+        print(f"| model | board | activations | {errors.replace('RMSE float | ', '')} | bit for bit | instructions |")
+        print("|---" * 12 + "|")
         for make in (transformer, patch):
             path = trained(make, data, folder / f"{make.__name__}.keras")
-            for board in BOARDS:
+            for activations, board in itertools.product(("int8", "int16"), BOARDS):
                 settings = argparse.Namespace(
-                    csv=csv, train_rows=TRAIN, board=board, horizon=HORIZON, rollouts=ROLLOUTS
+                    csv=csv,
+                    train_rows=TRAIN,
+                    board=board,
+                    activations=activations,
+                    horizon=HORIZON,
+                    rollouts=ROLLOUTS,
                 )
                 row = measure(path, settings)
-                print(f"| {row[0]} | {board} | {' | '.join([*row[1:8], *row[13:15]])} |", flush=True)
+                print(f"| {row[0]} | {board} | {activations} | {' | '.join([*row[1:8], *row[13:15]])} |", flush=True)
 
 
 if __name__ == "__main__":

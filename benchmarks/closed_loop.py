@@ -42,7 +42,7 @@ def measure(model: Path, args: argparse.Namespace) -> list[str]:
             '[scaling]\nmethod = "standard"\n'
         )
         started = time.monotonic()
-        built = run("build", "--board", args.board, folder=folder)
+        built = run("build", "--board", args.board, "--activations", args.activations, folder=folder)
         seconds = time.monotonic() - started
         checked = run("validate", f"build/{args.board}", "--rollouts", args.rollouts, folder=folder)
     host = built["host"]
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--csv", required=True, type=Path)
     parser.add_argument("--train-rows", required=True, type=int, help="first rows: scaling and ranges come from them")
     parser.add_argument("--board", default="qemu-mps2-an386")
+    parser.add_argument("--activations", default="int8", choices=["int8", "int16"])
     parser.add_argument("--horizon", default=96, type=int)
     parser.add_argument("--rollouts", default=8, type=int)
     args = parser.parse_args()

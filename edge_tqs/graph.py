@@ -30,6 +30,8 @@ transpose          x (1,A,B)               (none); gives (1,B,A)
 function           x                       name: of operators/functions.py, parameters: tuple of float; only in float
                                            graphs
 lut                x, table (256,)         (none; table[code + 128]; only in integer graphs)
+curve              x, high (n,), low (n,), bits: int, positive: bool; a function in straight pieces of 2^bits codes;
+                   slopes (n,)             only in integer graphs, of int16 codes
 softmax            x                       beta: float; exp(beta x) over its sum, along the last axis
 batch_matmul       a (1,M,K), b (1,K,N)    transposed: bool, for b (1,N,K); both are activations. Gives (1,M,N)
 quantize           x                       (none; codes to codes of another scale; only in integer graphs)
@@ -87,6 +89,7 @@ OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
     "quantize": (1, 1, frozenset()),
     "function": (1, 1, frozenset({"name", "parameters"})),
     "lut": (2, 2, frozenset()),
+    "curve": (4, 4, frozenset({"bits", "positive"})),
     "softmax": (1, 1, frozenset({"beta"})),
     "batch_matmul": (2, 2, frozenset({"transposed"})),
 }

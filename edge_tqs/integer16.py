@@ -94,9 +94,14 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
             f"(peak {int(peak.max())}, shift {max(shifts)})",
             hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
         )
-    reduced = [0x7FFF if m >= 0x7FFF0000 else (m + (1 << 15)) >> 16 for m, _ in pairs]
     low, high = _activation_limits(op.attrs["activation"], out)
-    return FullyConnectedParams(np.array(reduced, np.int64), 15 - np.array(shifts, np.int64), low, high)
+    multipliers = np.array([reduced(m) for m, _ in pairs], np.int64)
+    return FullyConnectedParams(multipliers, 15 - np.array(shifts, np.int64), low, high)
+
+
+def reduced(multiplier: int) -> int:
+    """A multiplier of 31 bits cut to 15. MultiplyByQuantizedMultiplier(int64_t, ...), kernels/internal/common.cc."""
+    return 0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + (1 << 15)) >> 16
 
 
 def add_params(graph: Graph, op: Op) -> AddParams:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from edge_tqs.integer import (
     quantize_bias,
     quantize_weight,
 )
-from edge_tqs.operators import OPERATORS, function
+from edge_tqs.operators import OPERATORS, curve, function
 
 #: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
@@ -43,7 +43,8 @@ class Scheme:
 
     fixed_outputs: scale and zero point where the kernel knows no other. saturation: |input| beyond which an operator's
     output no longer changes. headroom: how far beyond the calibrated range codes reach. quant: of a range. codes:
-    values to codes. bias_type: that of biases. refused: operators that no runtime has.
+    values to codes. bias_type: that of biases. functions: operators that are tabulated as a "function" of these
+    attributes. tabulated: a function, its input, its output and the input's range to the operator that looks it up.
     """
 
     fixed_outputs: Mapping[str, tuple[float, int]]
@@ -52,7 +53,8 @@ class Scheme:
     quant: Callable[[float, float], Quant]
     codes: Callable[[Array, Quant], Array]
     bias_type: DType
-    refused: frozenset[str] = frozenset()
+    functions: Mapping[str, Mapping[str, Any]]
+    tabulated: Callable[[Graph, Op, Tensor, Tensor, Range], tuple[Op, list[Tensor]]]
 
 
 def quantize(
@@ -72,8 +74,8 @@ def quantize(
         activations: "int8", or "int16" ("16x8": closer to the float model, twice the bytes of states and samples).
 
     Raises:
-        UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph, or no runtime has one
-            of its operators for ``activations``.
+        UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph, or a function in it
+            has no value.
     """
     scheme = SCHEMES[activations]
     _check_widths(graph, widths)
@@ -81,16 +83,8 @@ def quantize(
     if missing:
         raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
     pinned, families = _pin(graph, scheme)
-    for op in pinned.ops:
-        if op.kind in scheme.refused:
-            known = OPERATORS.get(op.kind)
-            reason = "no runtime computes it" if known is None else known.refused[activations]["c"]
-            raise ModelError(
-                f"{graph.name}: {op.attrs.get('name', op.kind)} (to {op.outputs[0]}) with {activations} activations "
-                f"cannot be built: {reason}",
-                hint="Use int8 activations, or another activation function in this layer.",
-            )
-    quants = _activation_quants(pinned, families, ranges, scheme)
+    spans = _spans(pinned, families, ranges)
+    quants = _activation_quants(pinned, families, spans, scheme)
     tensors = {
         name: replace(pinned.tensors[name], dtype=activations, quant=quant, group="") for name, quant in quants.items()
     }
@@ -98,7 +92,10 @@ def quantize(
         if tensor.data is not None and tensor.quant is not None:
             tensors[name] = replace(tensor, data=scheme.codes(tensor.data, tensor.quant))
     ops = tuple(
-        _with_constants(pinned, tensors, index, op, widths, clips or {}, scheme) for index, op in enumerate(pinned.ops)
+        _looked_up(pinned, tensors, index, op, spans[families[op.inputs[0]]], scheme)
+        if op.kind == "function" or op.kind in scheme.functions
+        else _with_constants(pinned, tensors, index, op, widths, clips or {}, scheme)
+        for index, op in enumerate(pinned.ops)
     )
     order = {name: place for place, name in enumerate(pinned.tensors)}
     ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
@@ -211,17 +208,27 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
 
 
-def _activation_quants(
-    graph: Graph, families: Mapping[str, Family], ranges: Ranges, scheme: Scheme
-) -> dict[str, Quant]:
-    """Quantisation of every activation and of every constant that is used as one."""
+def _activations(graph: Graph) -> list[str]:
+    """Every activation, and every constant that is used as one."""
     constants = {name for op in graph.ops if op.kind in WEIGHTED for name in op.inputs[1:]}
-    names = [name for name in graph.tensors if name not in constants]
+    return [name for name in graph.tensors if name not in constants]
+
+
+def _spans(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict[Family, Range]:
+    """The range of all of a family."""
     spans: dict[Family, Range] = {}
-    for name in names:
-        low, high = spans.get(families[name], (0.0, 0.0))
+    for name in _activations(graph):
         least, most = _range(graph, name, ranges)
+        low, high = spans.get(families[name], (least, most))
         spans[families[name]] = min(low, least), max(high, most)
+    return spans
+
+
+def _activation_quants(
+    graph: Graph, families: Mapping[str, Family], spans: Mapping[Family, Range], scheme: Scheme
+) -> dict[str, Quant]:
+    """Quantisation of each of _activations."""
+    names = _activations(graph)
     quants: dict[Family, Quant] = {}
     for family, (low, high) in spans.items():
         if family[0] == "fixed":
@@ -229,7 +236,8 @@ def _activation_quants(
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
             limit = _saturation(graph, {name for name in names if families[name] == family}, scheme)
-            quants[family] = scheme.quant(max(scheme.headroom * low, -limit), min(scheme.headroom * high, limit))
+            least, most = scheme.headroom * min(low, 0.0), scheme.headroom * max(high, 0.0)
+            quants[family] = scheme.quant(max(least, -limit), min(most, limit))
     return {name: quants[families[name]] for name in names}
 
 
@@ -270,6 +278,14 @@ def affine(low: float, high: float) -> Quant:
     return Quant(np.array([scale], np.float32), min(max(zero_point, LOW), HIGH))
 
 
+def _lut(graph: Graph, op: Op, x: Tensor, y: Tensor, bounds: Range) -> tuple[Op, list[Tensor]]:
+    """As curve.made, of int8 codes: all of their 256, whatever ``bounds`` are."""
+    assert x.quant is not None
+    assert y.quant is not None
+    codes = function.table(graph, op, x.quant, y.quant)
+    return Op("lut", (), op.outputs), [Tensor("", codes.shape, "int8", codes, y.quant)]
+
+
 SCHEMES: dict[Activations, Scheme] = {
     "int8": Scheme(
         fixed_outputs=_fixed_outputs("int8", integer.FIXED_OUTPUTS),
@@ -278,6 +294,8 @@ SCHEMES: dict[Activations, Scheme] = {
         quant=affine,
         codes=integer.quantize_activations,
         bias_type="int32",
+        functions={},
+        tabulated=_lut,
     ),
     "int16": Scheme(
         fixed_outputs=_fixed_outputs("int16", integer16.FIXED_OUTPUTS),
@@ -289,8 +307,8 @@ SCHEMES: dict[Activations, Scheme] = {
         quant=integer16.symmetric,
         codes=integer16.quantize_activations,
         bias_type="int64",
-        refused=frozenset({"elu"})
-        | {kind for kind, operator in OPERATORS.items() if "c" in operator.refused.get("int16", {})},
+        functions={"elu": {"name": "elu", "parameters": (1.0,)}, "rsqrt": {"name": "rsqrt", "parameters": ()}},
+        tabulated=curve.made,
     ),
 }
 
@@ -310,8 +328,6 @@ def _with_constants(
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
     if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
         return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
-    if op.kind == "function":
-        return _looked_up(graph, tensors, index, op)
     if op.kind not in WEIGHTED:
         return op
     input_quant = tensors[op.inputs[0]].quant
@@ -334,14 +350,13 @@ def _with_constants(
     return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
 
 
-def _looked_up(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op) -> Op:
+def _looked_up(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op, bounds: Range, scheme: Scheme) -> Op:
     """A function as the lookup in a table of its codes; equal tables are one."""
-    source, out = tensors[op.inputs[0]].quant, tensors[op.outputs[0]].quant
-    assert source is not None
-    assert out is not None
+    op = Op("function", op.inputs, op.outputs, scheme.functions.get(op.kind, op.attrs))
     name = "_".join([op.attrs["name"], *(f"{value:g}" for value in op.attrs["parameters"])])
-    made = Tensor(f"table/{name}", (256,), "int8", function.table(graph, op, source, out), out)
-    return Op("lut", (op.inputs[0], _add_constant(tensors, made, index)), op.outputs)
+    made, tables = scheme.tabulated(graph, op, tensors[op.inputs[0]], tensors[op.outputs[0]], bounds)
+    named = (replace(table, name="/".join(["table", name, table.name]).rstrip("/")) for table in tables)
+    return replace(made, inputs=(op.inputs[0], *(_add_constant(tensors, table, index) for table in named)))
 
 
 def _add_constant(tensors: dict[str, Tensor], made: Tensor, index: int) -> str:

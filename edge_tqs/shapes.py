@@ -123,6 +123,13 @@ def _lut(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Sh
     return inputs[1] == (256,) and outputs == [inputs[0]]
 
 
+def _curve(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    if attrs["bits"] not in range(4, 9):
+        return False
+    cells = (1 << (15 - attrs["bits"])) * (1 if attrs["positive"] else 2) + 1
+    return list(inputs[1:]) == [(cells,)] * 3 and outputs == [inputs[0]]
+
+
 def _batch_matmul(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
     a, b = inputs
     if len(a) != 3 or len(b) != 3 or a[0] != 1 or b[0] != 1:
@@ -147,5 +154,6 @@ _RULES: dict[str, Rule] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "lut": _lut,
+    "curve": _curve,
     "batch_matmul": _batch_matmul,
 }

@@ -198,12 +198,12 @@ class _Lowering:
         written.zeroPoint = np.full(quant.scale.size, quant.zero_point, np.int64)
         return written
 
-    def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "") -> int:
-        """A reshaped copy of activation ``like``, or plain numbers of ``dtype``; one a name, which readers share."""
+    def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "", quant: Quant | None = None) -> int:
+        """A reshaped copy of activation ``like``, or a tensor of ``dtype``; one a name, which readers share."""
         if name in self.index_of:
             return self.index_of[name]
         if dtype:
-            return self._tensor(Tensor(name, shape, cast(DType, dtype)), shape)
+            return self._tensor(Tensor(name, shape, cast(DType, dtype), None, quant), shape)
         return self._tensor(Tensor(name, shape, self.graph.activations, None, self.graph.tensors[like].quant), shape)
 
     def known(self, name: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Array, DType, Forecast, Graph, Op, Quant, State, Tensor
 from edge_tqs.integer import unpack_int4
-from edge_tqs.operators import OPERATORS
+from edge_tqs.operators import OPERATORS, curve
 from edge_tqs.tflite_lower import BUILTINS, FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, SIGNATURE_KEY, TENSOR_TYPES
 
 _NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64}
@@ -51,6 +51,11 @@ class _Raising:
                 continue  # an image of x, which its readers are raised to read as x
             if kind == "add" and self.tensors[_checked(out, len(self.tensors))].dtype == "int32":
                 continue  # the index of a lookup, which its reader asks for
+            if self._is_part_of_curve(out):
+                continue  # raised with the sum that is its last operator
+            if kind == "add" and self._is_part_of_curve(x):
+                ops.append(curve.read(self, op))
+                continue
             if kind in self.own:
                 read = self.own[kind].read(self, kind, op)
                 ops += [] if read is None else [read]
@@ -105,6 +110,10 @@ class _Raising:
     def _added(self, index: int, base: int, *suffixes: str) -> bool:
         """Whether tflite_lower added tensor ``index`` for tensor ``base``: its name says so."""
         return self._name(index) in [f"{self._name(base)}{suffix}" for suffix in suffixes]
+
+    def _is_part_of_curve(self, index: int) -> bool:
+        """Whether a tensor is computed on the way to a curve: its name says so."""
+        return self._name(index).rpartition("/")[2].startswith(curve.PART)
 
     def _is_image(self, index: int) -> int:
         """1 where a tensor has a height more than the graph's, so that its axes count one more; else 0."""

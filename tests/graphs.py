@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 import numpy as np
@@ -234,14 +234,8 @@ def quantized(rng: np.random.Generator, graph: Graph) -> Graph:
     return quantize(graph, widths, calibrate(graph, random_seeds(rng, graph, 4), 8))
 
 
-def without_elu(graph: Graph) -> Graph:
-    """``graph`` with each elu a tanh: no runtime has elu with int16 activations."""
-    return replace(graph, ops=tuple(replace(op, kind="tanh") if op.kind == "elu" else op for op in graph.ops)).check()
-
-
 def quantized16(rng: np.random.Generator, graph: Graph, widths: tuple[int, ...] = (4, 8)) -> Graph:
-    """As quantized, of ``graph`` without_elu, with int16 activations and widths drawn from ``widths``."""
-    graph = without_elu(graph)
+    """As quantized, with int16 activations and widths drawn from ``widths``."""
     drawn = {source: int(rng.choice(widths)) for source in graph.weights()}
     return quantize(graph, drawn, calibrate(graph, random_seeds(rng, graph, 4), 8), activations="int16")
 

@@ -1,4 +1,4 @@
-"""The C of depthwise convolutions and pooling against the operators' integer functions, on extremes, traps set."""
+"""The C of the operators in edge_tqs/operators against their integer functions, on extremes, traps set."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from graphs import quant
 from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, Table
+from edge_tqs.operators import OPERATORS, Table, softmax
 from edge_tqs.shapes import conv_length, pool_length
 from edge_tqs.templates import template_root
 
 NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool", "tqs_transpose")
+#: whose int8 forms are in test_c_kernels
+WIDE = ("tqs_matmul_s16", "tqs_softmax_s16", "tqs_curve_s16")
 GUARD = 85
 
 
@@ -38,9 +40,27 @@ class Transpose(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint16) for name in ("rows", "columns")]
 
 
+class Matmul(ctypes.Structure):
+    _fields_ = [
+        ("multiplier", ctypes.c_int32),
+        *((name, ctypes.c_int8) for name in ("shift", "a_zero_point", "b_zero_point", "y_zero_point")),
+        *((name, ctypes.c_uint16) for name in ("rows", "inner", "columns", "inner_step", "column_step")),
+    ]
+
+
+class Softmax16(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("exponentials", "reciprocals")),
+        ("multiplier", ctypes.c_int32),
+        ("shift", ctypes.c_int8),
+        *((name, ctypes.c_uint16) for name in ("rows", "columns")),
+    ]
+
+
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    sources = [template_root() / "kernels" / f"{name}_{code}.c" for name in NAMES for code in ("s8", "s16")]
+    names = [*(f"{name}_{code}" for name in NAMES for code in ("s8", "s16")), *WIDE]
+    sources = [template_root() / "kernels" / f"{name}.c" for name in names]
     output = tmp_path_factory.mktemp("operators") / "kernels.so"
     return ctypes.CDLL(str(compile_c(sources, output, ["-O1", "-shared", "-fPIC", *TRAPS, *include_flags()])))
 
@@ -62,7 +82,9 @@ def graph_of(op: Op, x: Tensor, y: Tensor, *constants: Tensor) -> Graph:
     return Graph("one", tensors, (op,), "x", "y", (), Forecast(samples, channels, "none", (0,) * channels)).check()
 
 
-def run(kernels: ctypes.CDLL, graph: Graph, struct: type[ctypes.Structure], x: np.ndarray) -> np.ndarray:
+def run(
+    kernels: ctypes.CDLL, graph: Graph, struct: type[ctypes.Structure], x: np.ndarray, *others: np.ndarray
+) -> np.ndarray:
     """The C of the graph's only operator, with guard values behind y; its tables are of exact size."""
     call = OPERATORS[graph.ops[0].kind].call(graph, graph.ops[0])
     assert [name for name, *_ in struct._fields_] == list(call.fields)
@@ -77,7 +99,7 @@ def run(kernels: ctypes.CDLL, graph: Graph, struct: type[ctypes.Structure], x: n
     y = np.full(size + 8, GUARD, x.dtype)
     layer = struct(**fields)
     getattr(kernels, call.kernel)(
-        ctypes.byref(layer), x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p)
+        ctypes.byref(layer), *(values.ctypes.data_as(ctypes.c_void_p) for values in (x, *others, y))
     )
     assert (y[size:] == GUARD).all(), "the kernel wrote past its output"
     return y[:size].reshape(graph.tensors["y"].shape)
@@ -159,6 +181,86 @@ def test_transpose(kernels: ctypes.CDLL, activations: str) -> None:
         )
         x = codes_of(rng, (1, rows, columns), activations)
         np.testing.assert_array_equal(run(kernels, graph, Transpose, x), x.swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matmul_of_int16_codes(kernels: ctypes.CDLL, transposed: bool) -> None:
+    """kernels.tqs_matmul_s16: any shapes and factors; sums beyond 32 bits where the codes are at their limits."""
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        rows, inner, columns = (int(n) for n in rng.integers(1, 20, 3))
+        right = (1, columns, inner) if transposed else (1, inner, columns)
+        a, b = codes_of(rng, (1, rows, inner), "int16"), codes_of(rng, right, "int16")
+        graph = graph_of(
+            Op("batch_matmul", ("x", "b"), ("y",), {"transposed": transposed}),
+            Tensor("x", (1, rows, inner), "int16", None, quant(float(rng.uniform(1e-4, 1e-3)), 0)),
+            Tensor("y", (1, rows, columns), "int16", None, quant(float(10 ** rng.uniform(-4, 0)), 0)),
+            Tensor("b", right, "int16", b, quant(float(rng.uniform(1e-4, 1e-3)), 0)),
+        )
+        expected = OPERATORS["batch_matmul"].integer(graph, graph.ops[0])(a, b)
+        np.testing.assert_array_equal(run(kernels, graph, Matmul, a, b), expected)
+        exact = a.astype(float) @ (b.swapaxes(1, 2) if transposed else b)
+        factor = np.prod([float(graph.tensors[n].quant.scale[0]) for n in ("x", "b")])
+        exact = np.clip(exact * factor / float(graph.tensors["y"].quant.scale[0]), -32768, 32767)
+        assert np.abs(exact - expected).max() <= 1 + 2**-15 * np.abs(exact).max()  # a multiplier has 15 bits
+
+
+def test_softmax_of_int16_codes(kernels: ctypes.CDLL) -> None:
+    """kernels.tqs_softmax_s16: rows all alike, at the limits and drawn; scales from flat to one-hot; in place too."""
+    rng = np.random.default_rng(6)
+    for number in range(300):
+        columns = (1, 2, 3000)[number] if number < 3 else int(rng.integers(1, 60))
+        shape = (1, int(rng.integers(1, 5)), columns)
+        scale = 10.0 if number == 5 else float(10 ** rng.uniform(-7, 0))
+        graph = graph_of(
+            Op("softmax", ("x",), ("y",), {"beta": float(np.float32(rng.uniform(0.1, 1)))}),
+            Tensor("x", shape, "int16", None, quant(scale, 0)),
+            Tensor("y", shape, "int16", None, quant(*softmax.OUTPUT_16)),
+        )
+        if number == 5:
+            with pytest.raises(ModelError, match="too far"):
+                OPERATORS["softmax"].call(graph, graph.ops[0])
+            continue
+        x = np.zeros(shape, np.int16) if number < 3 else codes_of(rng, shape, "int16")
+        expected = OPERATORS["softmax"].integer(graph, graph.ops[0])(x)
+        np.testing.assert_array_equal(run(kernels, graph, Softmax16, x), expected)
+        real = OPERATORS["softmax"].compute(graph, graph.ops[0])(x * np.float64(graph.tensors["x"].quant.scale[0]))
+        # exp(-10), two codes in the table, stands for all that is less, in each of the columns
+        assert np.abs(expected / 32768 - real).max() < 1e-4 + columns * 2 / 32768
+
+
+class Curve(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("nodes", "slopes")),
+        ("multiplier", ctypes.c_int32),
+        ("shift", ctypes.c_int8),
+        *((name, ctypes.c_uint8) for name in ("bits", "places")),
+        ("first", ctypes.c_int16),
+        ("size", ctypes.c_uint16),
+    ]
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("bits", [4, 5, 6, 7, 8])
+def test_curve(kernels: ctypes.CDLL, bits: int, positive: bool) -> None:
+    """kernels.tqs_curve_s16: every code, whatever the tables hold and however steep they are."""
+    rng = np.random.default_rng(bits)
+    cells = (1 << (15 - bits)) * (1 if positive else 2) + 1
+    every = np.arange(-32768, 32768).astype(np.int16)
+    for steepness in (1e-12, 1e-3, 0.1, 1.0, 30.0, 1000.0):
+        tables = rng.choice([-128, 127], (3, cells)) if steepness == 0.1 else rng.integers(-128, 128, (3, cells))
+        tables[2] = 0 if steepness == 1e-3 else np.maximum(tables[2], -127)
+        scales = 256 * 1e-3, 1e-3, steepness
+        named = [
+            Tensor(name, (cells,), "int8", values.astype(np.int8), quant(scale, 0))
+            for name, values, scale in zip("hls", tables, scales, strict=True)
+        ]
+        op = Op("curve", ("x", "h", "l", "s"), ("y",), {"bits": bits, "positive": positive})
+        x, y = (Tensor(name, (1, 1, 32768), "int16", None, quant(1e-3, 0)) for name in "xy")
+        graph = graph_of(op, x, y, *named)
+        for half in (every[:32768], every[32768:]):
+            expected = OPERATORS["curve"].integer(graph, op)(half, *tables)
+            np.testing.assert_array_equal(run(kernels, graph, Curve, half).reshape(-1), expected)
 
 
 def test_a_mean_of_codes_is_rounded_to_the_nearest_halves_away_from_zero() -> None:

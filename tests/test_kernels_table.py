@@ -109,27 +109,35 @@ def attention(kind: str, activations: str = "int8") -> Graph:
     shape = (1, 7, 7) if kind == "batch_matmul" else (1, 7, 4)
     inputs = (x, x) if kind == "batch_matmul" else (x,)
     attrs = {"batch_matmul": {"transposed": True}, "softmax": {"beta": 0.75}}
-    b.ops.append(Op("function" if kind == "lut" else kind, inputs, (b.tensor("made", shape),), attrs.get(kind, GELU)))
+    b.ops.append(
+        Op("function" if kind in ("lut", "curve") else kind, inputs, (b.tensor("made", shape),), attrs.get(kind, GELU))
+    )
     y = shaped(b, "reshape", ("made",), "y", (1, shape[1] * shape[2]))
     graph = Graph(kind, b.tensors, tuple(b.ops), x, y, (), Forecast(7, 4, "none", (0, 1, 2, 3))).check()
     bounds = Ranges(dict.fromkeys(graph.tensors, (-3.0, 3.0)) | {"made": (-9.0, 9.0)})
     return quantize(graph, {}, bounds, activations=activations)
 
 
+TABLES = (("int8", "lut"), ("int16", "curve"))
 GELU = {"name": "gelu", "parameters": (0.0,)}
 
 
 @needs_tflm
-@pytest.mark.parametrize("kind", ["batch_matmul", "softmax", "lut"])
+@pytest.mark.parametrize(
+    ("kind", "activations"),
+    [
+        (kind, code)
+        for code, last in (("int8", "lut"), ("int16", "curve"))
+        for kind in ("batch_matmul", "softmax", last)
+    ],
+)
 @pytest.mark.parametrize("runtime", STEPS)
-def test_operators_of_attention_run(runtime, kind):
-    graph = attention(kind)
+def test_operators_of_attention_run(runtime, kind, activations):
+    graph = attention(kind, activations)
     assert graph.ops[0].kind == kind
     kernels.check_graph(graph, kernels.RUNTIMES)
     allowed = {"tflm": 0, "litert": 0 if kind == "lut" else 1}
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= allowed[runtime]
-    with pytest.raises(ModelError, match="with int16 activations cannot be built"):
-        attention(kind, "int16")
 
 
 def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from c_library import Forecaster
 from graphs import METADATA, needs_tflm
 
 from edge_tqs import runtimes, simulate, tflite_model
-from edge_tqs.errors import ModelError, ToolError
+from edge_tqs.errors import ToolError
 from edge_tqs.layers import READERS
 
 ROOT = Path(__file__).parent.parent
@@ -53,12 +52,6 @@ def codes_of(graph: Any) -> np.ndarray:
 @pytest.mark.parametrize(("name", "width"), CELLS, ids=map("-".join, CELLS))
 def test_each_cell(name: str, width: str, tmp_path: Path) -> None:
     found = row(name)
-    if width in found.refused:
-        bits, activations = layer_table.WIDTHS[width]
-        with pytest.raises(ModelError, match=re.escape(found.refused[width])) as caught:
-            layer_table.quantised(layer_table.float_graph(name), bits, activations)
-        assert caught.value.hint
-        return
     graph = found.graphs[width]
     codes = codes_of(graph)
     expected = simulate.integer_rollout(graph, codes, 4).outputs

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, shaped, without_elu
+from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, shaped
 
 from edge_tqs import integer, interpret, simulate
 from edge_tqs.calibration import Ranges, calibrate
@@ -321,7 +321,7 @@ def test_int16_activations_are_nearer_to_float_than_int8():
     errors = []
     for number in range(6):
         rng = np.random.default_rng([4, number])
-        graph = without_elu(random_graph(rng))
+        graph = random_graph(rng)
         widths, ranges = dict.fromkeys(graph.weights(), 8), calibrate(graph, random_seeds(rng, graph, 16), 8)
         seeds = random_seeds(rng, graph, 16)
         exact = interpret.float_rollout(graph, seeds, 2).outputs
@@ -359,14 +359,31 @@ def test_rounded_weights_are_what_the_codes_stand_for(kind):
     assert rounded.tensors[graph.input] == graph.tensors[graph.input]
 
 
-def test_elu_has_no_int16():
-    rng = np.random.default_rng(0)
-    tensors = {name: Tensor(name, (1, 2), "float32") for name in ("x", "y")}
-    graph = Graph("g", tensors, (Op("elu", ("x",), ("y",)),), "x", "y", (), Forecast(1, 2, "stateful", (0, 1)))
-    ranges = calibrate(graph, random_seeds(rng, graph, 2), 2)
-    with pytest.raises(ModelError, match=r"elu \(to y\) with int16") as error:
-        quantize(graph, {}, ranges, activations="int16")
-    assert "int8" in error.value.hint
+def test_elu_and_rsqrt_of_int16_codes_are_curves():
+    for kind in ("elu", "rsqrt"):
+        tensors = {name: Tensor(name, (1, 2), "float32") for name in ("x", "y")}
+        graph = Graph("g", tensors, (Op(kind, ("x",), ("y",)),), "x", "y", (), Forecast(1, 2, "stateful", (0, 1)))
+        graph = quantize(graph, {}, Ranges({"x": (0.0, 2.0), "y": (0.0, 2.0)}), activations="int16")
+        assert next(op.kind for op in graph.ops) == "curve"
+
+
+def test_curves_of_a_group_share_their_tables():
+    """As the steps of an unrolled layer do, whose ranges differ from step to step."""
+    groups = {"x": "", "a": "in", "b": "in", "c": "out", "d": "out", "y": ""}
+    tensors = {name: Tensor(name, (1, 2), "float32", group=group) for name, group in groups.items()}
+    elu = {"name": "elu", "parameters": (0.5,)}
+    ops = (
+        Op("leaky_relu", ("x",), ("a",), {"alpha": 0.5}),
+        Op("function", ("a",), ("c",), elu),
+        Op("leaky_relu", ("c",), ("b",), {"alpha": 0.5}),
+        Op("function", ("b",), ("d",), elu),
+        Op("add", ("c", "d"), ("y",)),
+    )
+    graph = Graph("g", tensors, ops, "x", "y", (), Forecast(1, 2, "stateful", (0, 1))).check()
+    ranges = {name: (-float(number + 1), 2.0) for number, name in enumerate(groups)}
+    graph = quantize(graph, {}, Ranges(ranges), activations="int16")
+    assert [op.kind for op in graph.ops].count("curve") == 2
+    assert len([name for name in graph.tensors if name.startswith("table/")]) == 3
 
 
 def test_rollouts_that_run_away_say_nothing_about_ranges():

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.calibration import calibrate
-from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph
 from edge_tqs.keras_model import load
 from edge_tqs.kernels import RUNTIMES, emitted, reason_against
@@ -101,16 +100,13 @@ ALIASES = {"GroupedQueryAttention": "GroupQueryAttention"}
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A layer's integer graphs by column, or why there is none."""
+    """A layer's integer graphs by column."""
 
     name: str
     graphs: Mapping[str, Graph]
-    refused: Mapping[str, str]
 
     def reason(self, runtime: str, width: str) -> str | None:
         """None where the runtime computes every operator of the layer's model right, else the first reason why not."""
-        if width in self.refused:
-            return self.refused[width]
         graph = self.graphs[width]
         reasons = (reason_against(runtime, k) for op in graph.ops for k in emitted(graph, op, runtime))
         return next(filter(None, reasons), None)
@@ -148,7 +144,7 @@ def float_graph(name: str) -> Graph:
 
 
 def quantised(graph: Graph, width: int, activations: Activations) -> Graph:
-    """All its weights at one width. Raises ModelError as quantize does."""
+    """All its weights at one width."""
     seeds = np.random.default_rng(4).normal(size=(8, W, F)).astype(np.float32)
     widths = dict.fromkeys(graph.weights(), width)
     return quantize(graph, widths, calibrate(graph, seeds, 4), activations=activations)
@@ -156,13 +152,8 @@ def quantised(graph: Graph, width: int, activations: Activations) -> Graph:
 
 def row(name: str) -> Row:
     """The layer's model in each of WIDTHS."""
-    graph, graphs, refused = float_graph(name), {}, {}
-    for title, (width, activations) in WIDTHS.items():
-        try:
-            graphs[title] = quantised(graph, width, activations)
-        except ModelError as error:
-            refused[title] = error.message.partition(": ")[2].rpartition(" cannot be built: ")[2]
-    return Row(name, graphs, refused)
+    graph = float_graph(name)
+    return Row(name, {title: quantised(graph, *kind) for title, kind in WIDTHS.items()})
 
 
 def document(rows: list[Row]) -> str:
@@ -179,9 +170,8 @@ def document(rows: list[Row]) -> str:
                 said.append("yes" if reason is None else f"no [{notes.setdefault(reason, len(notes) + 1)}]")
             cells.append("; ".join(said))
         lines.append("| " + " | ".join([found.name, *cells]) + " |")
-    return (
-        HEAD + "\n".join(lines) + "\n\n" + "\n".join(f"{number}. {reason}." for reason, number in notes.items()) + "\n"
-    )
+    listed = [f"{number}. {reason}." for reason, number in notes.items()]
+    return HEAD + "\n".join([*lines, *([""] if listed else []), *listed]) + "\n"
 
 
 HEAD = """# Layers, runtimes and widths

@@ -7,7 +7,7 @@ tflite modules, each of which asks here for those that it does not know.)
 
 from __future__ import annotations
 
-from edge_tqs.operators import batch_matmul, depthwise_1d, function, lut, pool_1d, rsqrt, softmax, transpose
+from edge_tqs.operators import batch_matmul, curve, depthwise_1d, function, lut, pool_1d, rsqrt, softmax, transpose
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
 
 __all__ = ["OPERATORS", "Array", "Builtin", "Call", "Function", "Operator", "Reader", "Table", "Writer"]
@@ -18,6 +18,7 @@ OPERATORS: dict[str, Operator] = {
         transpose.OPERATOR,
         function.OPERATOR,
         lut.OPERATOR,
+        curve.OPERATOR,
         softmax.OPERATOR,
         batch_matmul.OPERATOR,
         depthwise_1d.OPERATOR,

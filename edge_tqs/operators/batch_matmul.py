@@ -1,6 +1,7 @@
 """batch_matmul: a (1, M, K) times b (1, K, N), or (1, N, K) transposed; both are computed.
 
-int8 as tflite-micro's reference_ops::BatchMatMul: (a - a_zero)(b - b_zero) summed in 32 bits, then one rescaling.
+As tflite-micro's reference_ops::BatchMatMul: (a - a_zero)(b - b_zero) summed in 32 bits, then one rescaling; of int16
+codes in 64 bits, whose rescaling cuts the multiplier to 15 bits.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs import integer
+from edge_tqs import integer, integer16
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Writer
 
-_NO_INT16 = "the generated C has no product of int16 codes"
-
 
 @dataclass(frozen=True)
 class Params:
-    """y = clip(rescale(sum_k (a - a_zero_point) * (b - b_zero_point)) + y_zero_point)."""
+    """y = clip(rescale(sum_k (a - a_zero_point) * (b - b_zero_point)) + y_zero_point).
+
+    Of int16 codes all zero points are 0, and (multiplier, shift) are those of integer16.FullyConnectedParams.
+    """
 
     multiplier: int
     shift: int
@@ -30,19 +32,26 @@ class Params:
 
 
 def params(graph: Graph, op: Op) -> Params:
-    """Raises ModelError where the int32 accumulator could overflow. micro/kernels/batch_matmul_common.cc."""
+    """Raises ModelError where the accumulator could overflow. micro/kernels/batch_matmul_common.cc."""
     quants = [graph.tensors[name].quant for name in (*op.inputs, op.outputs[0])]
     a, b, out = quants
     if a is None or b is None or out is None:
         raise ModelError(f"{graph.name}: an operand of the product {op.outputs[0]} is not quantised")
     real = float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0])
     multiplier, shift = integer.quantize_multiplier(real)
-    peak = graph.tensors[op.inputs[0]].shape[2] * 255 * 255
-    if peak << max(shift, 0) >= 1 << 31:
+    inner = graph.tensors[op.inputs[0]].shape[2]
+    if graph.activations == "int16":
+        fits, bits = inner << 30 < integer16.ACCUMULATOR_LIMIT and shift <= integer16.MOST_SHIFT, 48
+    else:
+        fits, bits = (inner * 255 * 255) << max(shift, 0) < 1 << 31, 32
+    if not fits:
         raise ModelError(
-            f"{graph.name}: {op.outputs[0]}: the 32-bit accumulator can overflow (peak {peak}, left shift {shift})",
+            f"{graph.name}: {op.outputs[0]}: the {bits}-bit accumulator can overflow ({inner} products, left shift "
+            f"{shift})",
             hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
         )
+    if graph.activations == "int16":
+        return Params(integer16.reduced(multiplier), 15 - shift, 0, 0, 0)
     return Params(multiplier, shift, a.zero_point, b.zero_point, out.zero_point)
 
 
@@ -58,6 +67,13 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
 
 def _integer(graph: Graph, op: Op) -> Function:
     p, product = params(graph, op), _compute(graph, op)
+    if graph.activations == "int16":
+        whole = integer16.FullyConnectedParams(
+            np.array([p.multiplier]), np.array([p.shift]), integer16.LOW, integer16.HIGH
+        )
+        return lambda a, b: integer16.rescale_accumulators(
+            whole, product(a.astype(np.float64), b.astype(np.float64)).astype(np.int64)
+        )
 
     def multiply(a: Array, b: Array) -> Array:
         # Exact: every partial sum is below 2^53.
@@ -70,13 +86,11 @@ def _integer(graph: Graph, op: Op) -> Function:
 
 
 def _call(graph: Graph, op: Op) -> Call:
-    if graph.activations != "int8":
-        raise ModelError(f"{graph.name}: {op.outputs[0]}: {_NO_INT16}")
     p = params(graph, op)
     _, rows, inner = graph.tensors[op.inputs[0]].shape
     columns = graph.tensors[op.outputs[0]].shape[2]
     return Call(
-        "tqs_matmul_s8",
+        "tqs_matmul_s16" if graph.activations == "int16" else "tqs_matmul_s8",
         "tqs_matmul_t",
         {
             "multiplier": p.multiplier,
@@ -110,9 +124,8 @@ OPERATOR = Operator(
     traced=_traced,
     integer=_integer,
     call=_call,
-    builtins={"batch_matmul": Builtin("BATCH_MATMUL", 2, "BatchMatMulOptions")},
+    builtins={"batch_matmul": Builtin("BATCH_MATMUL", 2, "BatchMatMulOptions", 3)},
     write=_write,
     read=_read,
     by_sample=True,
-    refused={"int16": {"c": _NO_INT16}},
 )

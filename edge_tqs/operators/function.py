@@ -1,6 +1,6 @@
-"""function: a float graph's function of one value (functions.FUNCTIONS), which quantize turns into a lut.
+"""function: a float graph's function of one value (functions.FUNCTIONS), which quantize turns into a lut of int8 codes.
 
-int16 has no table: one of 65,536 codes is larger than most models.
+A table of 65,536 int16 codes is larger than most models: of those it makes a curve.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from edge_tqs.graph import Graph, Op, Quant
 from edge_tqs.operators.functions import FUNCTIONS, NUMPY, tensorflow_maths
 from edge_tqs.operators.operator import Array, Call, Function, Operator
 
-NO_TABLE = "a function is a table of its codes, and one of 65,536 int16 codes is larger than most models"
-_IN_INTEGERS = "in an integer graph a function is a lut"
+_IN_INTEGERS = "in an integer graph a function is a lut or a curve"
 
 
 def _compute(graph: Graph, op: Op) -> Function:
@@ -46,13 +45,21 @@ def _call(graph: Graph, op: Op) -> Call:
 def table(graph: Graph, op: Op, source: Quant, out: Quant) -> Array:
     """(256,) int8: the outputs for the codes -128 to 127. Raises ModelError where the function has no value."""
     x = np.float64(source.scale[0]) * (np.arange(integer.LOW, integer.HIGH + 1) - source.zero_point)
+    return integer.quantize_activations(values(graph, op, x)[0], out)
+
+
+def values(graph: Graph, op: Op, x: Array) -> tuple[Array, Array]:
+    """The function of ``x`` (N,), which ascends, and where it is defined; elsewhere it is what it is at the nearest x
+    that it is defined for. Raises ModelError where that is none.
+    """
     y = _compute(graph, op)(x)
-    defined = np.flatnonzero(np.isfinite(y))
-    if defined.size == 0:
+    defined = np.isfinite(y)
+    known = np.flatnonzero(defined)
+    if known.size == 0:
         raise ModelError(f"{graph.name}: {op.attrs['name']} to {op.outputs[0]} has no value for any input")
     # Below where log or rsqrt begin: the value where they do.
-    nearest = defined[np.abs(np.arange(y.size)[:, None] - defined).argmin(axis=1)]
-    return integer.quantize_activations(y[nearest], out)
+    nearest = known[np.searchsorted((known[1:] + known[:-1]) / 2, np.arange(y.size))]
+    return y[nearest], defined
 
 
 OPERATOR = Operator(
@@ -65,5 +72,4 @@ OPERATOR = Operator(
     write=_refuse,
     read=_refuse,
     by_sample=True,
-    refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm", "c"), NO_TABLE)},
 )

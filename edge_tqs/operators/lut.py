@@ -10,7 +10,6 @@ from typing import Any
 from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
-from edge_tqs.operators.function import NO_TABLE
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Table, Writer
 
 
@@ -59,10 +58,10 @@ OPERATOR = Operator(
     traced=_float,
     integer=_integer,
     call=_call,
-    builtins={"cast": Builtin("CAST", 1, "CastOptions"), "gather": Builtin("GATHER", 2, "GatherOptions")},
+    builtins={"cast": Builtin("CAST", 1, "CastOptions", 1), "gather": Builtin("GATHER", 2, "GatherOptions", 2)},
     write=_write,
     read=_read,
     in_place=True,
     by_sample=True,
-    refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm", "c"), NO_TABLE)},
+    refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm", "c"), "int16 codes have a curve")},
 )

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph import Graph, Op, Quant
 
 Array = npt.NDArray[Any]
 #: All inputs of the operator in order -> its first output. Activations have the batch in front, constants are as the
@@ -72,9 +72,9 @@ class Writer(Protocol):
     def constant(self, *values: int, scalar: bool = False) -> int:
         """An int32 operand; equal ones are shared."""
 
-    def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "") -> int:
-        """A tensor that is computed on the way, quantised as the activation ``like``, or plain numbers of ``dtype``;
-        one a name."""
+    def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "", quant: Quant | None = None) -> int:
+        """A tensor that is computed on the way, quantised as the activation ``like``, or of ``dtype`` and ``quant``:
+        plain numbers without; one a name."""
 
     def known(self, name: str) -> bool:
         """Whether a helper of this name is there already."""

@@ -1,4 +1,4 @@
-"""rsqrt: 1 / sqrt(x) of positive values, for int8 a function of one code.
+"""rsqrt: 1 / sqrt(x) of positive values, for int8 a function of one code; of int16 codes it becomes a curve.
 
 tflite-micro, elementwise.cc RsqrtEvalQuantized and kernels/internal/reference's GetInvSqrtQuantizedMultiplierExp: five
 steps of Newton and Raphson in fixed point. A code that stands for 0 gives the largest one.
@@ -17,8 +17,7 @@ from edge_tqs.graph import Graph, Op
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
 
 _SHIFT = 20
-_NO_INT16 = "the generated C has no reciprocal square root of int16 codes"
-_NOT_WRITTEN = "RSQRT is written for int8 activations only"
+_NO_INT16 = "tflite-micro has no RSQRT of int16 codes: they have a curve"
 
 
 def _compute(graph: Graph, op: Op) -> Function:
@@ -105,5 +104,5 @@ OPERATOR = Operator(
     read=_read,
     in_place=True,
     by_sample=True,
-    refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm"), _NOT_WRITTEN) | {"c": _NO_INT16}},
+    refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm", "c"), _NO_INT16)},
 )

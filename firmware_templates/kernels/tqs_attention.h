@@ -4,7 +4,10 @@
 
 #include <stdint.h>
 
-/* y = a b: the sum of (a - a_zero_point)(b - b_zero_point) is kept in 32 bits. */
+/*
+ * y = a b: the sum of (a - a_zero_point)(b - b_zero_point) is kept in 32 bits. Of int16 codes, whose zero points are 0,
+ * in 64: there multiplier has 15 bits, and shift is to the right, 8 to 46.
+ */
 typedef struct tqs_matmul {
     int32_t multiplier;
     int8_t shift;
@@ -20,6 +23,7 @@ typedef struct tqs_matmul {
 
 /* a: [M][K], b: [K][N] or [N][K], y: [M][N], which must not overlap a or b. */
 void tqs_matmul_s8(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+void tqs_matmul_s16(const tqs_matmul_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
 
 /*
  * y = exp(x) over its sum, row by row, at scale 1 / 256 and zero point -128. table: exp of the codes 0, 1, ... below a
@@ -34,5 +38,21 @@ typedef struct tqs_softmax {
 
 /* x, y: [rows][columns]. y may be x, or not overlap it. */
 void tqs_softmax_s8(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
+
+/*
+ * The same of int16 codes, at scale 2^-15. A difference in x times multiplier * 2^(shift - 31) is in parts of 65535 of
+ * 10: what lies 10 below a row's largest, or more, is exp(-10).
+ */
+typedef struct tqs_softmax_s16 {
+    const int16_t *exponentials; /* [513], of -10 to 0, 15 fraction bits, interpolated */
+    const int16_t *reciprocals;  /* [513], 1 / (1 + a) for a from 0 to 1, 15 fraction bits, interpolated */
+    int32_t multiplier;
+    int8_t shift; /* at most 14 */
+    uint16_t rows;
+    uint16_t columns;
+} tqs_softmax_s16_t;
+
+/* x, y: [rows][columns]. y may be x, or not overlap it. */
+void tqs_softmax_s16(const tqs_softmax_s16_t *layer, const int16_t *x, int16_t *y);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "tqs_attention.h"
 #include "tqs_depthwise.h"
 #include "tqs_pool.h"
 #include "tqs_taps.h"
@@ -101,5 +102,23 @@ typedef struct tqs_sigmoid_s16 {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_sigmoid_s16(const tqs_sigmoid_s16_t *layer, const int16_t *x, int16_t *y);
+
+/*
+ * y = a function of x: a straight piece for each cell, 2^bits codes of x about its middle. Tables have an entry a cell,
+ * from cell first on; where that is 0, negative x count as 0.
+ */
+typedef struct tqs_curve_s16 {
+    const int16_t *nodes;
+    const int8_t *slopes; /* (multiplier, shift): slope * rest of x * 2^(13 - bits) to codes of y times 2^places */
+    int32_t multiplier;
+    int8_t shift;
+    uint8_t bits;   /* 4 to 8 */
+    uint8_t places; /* at most 7 */
+    int16_t first;  /* -2^(15 - bits), or 0 */
+    uint16_t size;  /* n */
+} tqs_curve_s16_t;
+
+/* x, y: [n]. y may be x, or not overlap it. */
+void tqs_curve_s16(const tqs_curve_s16_t *layer, const int16_t *x, int16_t *y);
 
 #endif
