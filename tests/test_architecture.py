@@ -95,6 +95,7 @@ COMPOSERS = {
     "frontier",
     "inspection",
     "build",
+    "measure",
     "validate",
     "request",
     "summary",
