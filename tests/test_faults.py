@@ -1,4 +1,4 @@
-"""Faults between pyserial and a running emulated board: a few runs of each kind. `make faults` does many, and longer."""
+"""Faults between pyserial and a running emulated board: a few runs of each kind. `make faults` does many."""
 
 from __future__ import annotations
 

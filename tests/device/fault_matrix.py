@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-
 from device.relay import BYTE_KINDS, CALL, GONE, RESTART, SWITCH, Fault, Relay, draw
+
 from edge_tqs import build_dir, emulator, validate
 from edge_tqs.boards import load_board
 from edge_tqs.device import Device, Times
@@ -124,6 +124,8 @@ def run(build: Path, port: str, steps: int, times: Times, *, resume: bool = Fals
         nonlocal received
         received += stage == "rollouts on the board"
 
+    if not resume:
+        (build / TRACE).unlink(missing_ok=True)
     request = ValidateRequest(build, port=port, rollouts=1, horizon=steps, resume=resume)
     unchanged, validate.Device = validate.Device, partial(Device, times=times)  # type: ignore[misc, assignment]
     try:
@@ -222,6 +224,10 @@ class Matrix:
     def _judge(self, error: TqsError | None, received: int) -> Outcome:
         """Every step that was received is in the trace; a run that was ended goes on from there on a quiet line."""
         setting = self._setting
+        if error is not None and not (setting.build / TRACE).exists():  # before the first request of the run
+            assert received == 0
+            assert error.hint
+            return Outcome(error.message, False)
         assert check_trace(setting.build, setting.expected) == received
         if error is None:
             assert received == setting.steps
@@ -243,12 +249,18 @@ class Matrix:
     def _killed(self, seed: int, at: tuple[Fault, ...]) -> Outcome:
         setting = self._setting
         process: list[subprocess.Popen[bytes]] = []
-        with Relay(self._port, (), at, seed, call=lambda: process[0].kill()) as line:
+        trace = setting.build / TRACE
+        trace.unlink(missing_ok=True)
+
+        def kill() -> None:
+            process[0].kill()
+
+        with Relay(self._port, (), at, seed, call=kill) as line:
             command = [sys.executable, "-m", "edge_tqs", "validate", setting.build, "--port", line.path]
             command += ["--rollouts", "1", "--horizon", setting.steps]
             process.append(subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL))
             assert process[0].wait() == -9
-        if not (setting.build / TRACE).stat().st_size:  # killed before the first line: there is nothing to go on with
+        if not trace.exists():  # killed before the run began: there is nothing to go on with
             error, received = run(setting.build, self._port, setting.steps, self._times)
             assert (error, received) == (None, setting.steps)
             return Outcome("completed", False)
