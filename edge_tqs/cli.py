@@ -194,6 +194,7 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
     show_default=True,
     help="For Linux boards run here: the compiled program or the Python agent.",
 )
+@click.option("--resume", is_flag=True, help="Go on with the run that was interrupted in BUILD.")
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Also write the outcome as JUnit XML.")
 @as_json
 def validate(build: Path, as_json: bool, junit_file: Path | None, **settings: Any) -> None:

@@ -7,10 +7,9 @@ adds what survives a board that restarts in the middle.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import serial
 
+from edge_tqs.device_line import Line
 from edge_tqs.errors import DeviceError, UsageError
 from edge_tqs.serial_port import Port, open_port
 from edge_tqs.wire import (
     Ack,
     Forecast,
     Frame,
-    FrameReader,
     Hello,
     HelloReply,
     Message,
@@ -39,7 +38,7 @@ from edge_tqs.wire import (
     WireError,
 )
 
-__all__ = ["Device", "RestartedError", "SilentError", "Times", "as_arrays", "open_port"]
+__all__ = ["Device", "GoneError", "RestartedError", "SilentError", "Times", "as_arrays", "open_port"]
 
 Codes = npt.NDArray[Any]
 #: (outputs (T, F) codes, ticks (T,) uint32, state hashes (T,) uint32)
@@ -60,41 +59,40 @@ class RestartedError(DeviceError):
     """The board forgot what it was told: it restarted."""
 
 
+class GoneError(DeviceError):
+    """The port went away."""
+
+
 @dataclass(frozen=True)
 class Times:
     """Waits, in seconds. ``step`` is the longest that one step of a forecast may take; ``attempts`` bounds repeats."""
 
+    hello: float = 5.0
     hello_repeat: float = 0.25
     answer: float = 2.0
     step: float = 10.0
     attempts: int = 3
 
 
-@dataclass
-class _Line:
-    """What was heard on the port since it was opened; says which kind of silence it is."""
-
-    received_bytes: int = 0
-    frames: int = 0
-    pending: deque[Frame] = field(default_factory=deque)
-
-
 class Device:
     """A board at an open port. Closes the port at the end of a ``with`` block.
 
-    Every method raises SilentError when the board stays silent, RestartedError when it forgot its samples, and
-    DeviceError when it refuses, breaks the protocol, or its port goes away. ``hello`` is called when first needed.
+    Every method raises SilentError when the board stays silent, RestartedError when it forgot its samples, GoneError
+    when its port goes away, and DeviceError when it refuses or breaks the protocol. ``hello`` is called when first
+    needed. ``reopen`` waits for a port that went away, and opens it again; None where none comes back.
     """
 
-    def __init__(self, port: Port, times: Times | None = None) -> None:
+    def __init__(self, port: Port, times: Times | None = None, reopen: Callable[[], Port] | None = None) -> None:
         self._port = port
+        self._reopen = reopen
         self._times = times or Times()
-        self._reader = FrameReader()
-        self._line = _Line()
+        self._line = Line()
         self._sequence = 0
         self._pushed: int | None = None
         self._info: HelloReply | None = None
         self.name = str(port.port)
+        #: hears what was mended on the way: "retry" (asked again), "damaged" (a request arrived so); see run_rollout
+        self.on_event: Callable[[str], None] = lambda event: None
 
     def __enter__(self) -> Self:
         return self
@@ -112,8 +110,18 @@ class Device:
         """The last answer to HELLO."""
         return self._info or self.hello()
 
-    def hello(self, timeout: float = 5.0) -> HelloReply:
+    def reconnect(self) -> bool:
+        """Wait for the port that went away, and open it again. False where there is no way to."""
+        if self._reopen is None:
+            return False
+        self._port.close()
+        self._port = self._reopen()
+        self._line, self.name = Line(), str(self._port.port)
+        return True
+
+    def hello(self, timeout: float | None = None) -> HelloReply:
         """Ask who is there, every 250 ms for ``timeout`` seconds: a UART or PTY may swallow the first bytes."""
+        timeout = self._times.hello if timeout is None else timeout
         sequence = self._next_sequence()
         end = time.monotonic() + timeout
         while (now := time.monotonic()) < end:
@@ -125,7 +133,7 @@ class Device:
                 self._pushed = None
                 return self._info
         raise SilentError(
-            f"{self.name}: {self._silence()} for {timeout:g} s at {self._baud}", hint=self._silence_hint()
+            f"{self.name}: {self._line.silence()} for {timeout:g} s at {self._baud}", hint=self._line.silence_hint()
         )
 
     def require_model(self, expected_hash: str) -> HelloReply:
@@ -190,12 +198,10 @@ class Device:
                     on_step(step)
             if len(received) > before:
                 failures, spent = 0, spent + time.monotonic() - start
-            elif (failures := failures + 1) == self._times.attempts:
-                raise SilentError(
-                    f"{self.name}: no step {before} of the forecast came, asked for {failures} times, "
-                    f"{patience:g} s each",
-                    hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
-                )
+            else:
+                failures = self._failed(before, failures, patience)
+            if len(received) < steps:
+                self.on_event("retry")
         return as_arrays(received, info)
 
     def _forecast_ahead(self, steps: int, on_step: Callable[[Step], None] | None, ahead: Codes) -> Steps:
@@ -221,14 +227,19 @@ class Device:
                         on_step(step)
             if at == before + len(piece):
                 continue
-            at, failures = 0, failures + 1
-            if failures == self._times.attempts:
-                raise SilentError(
-                    f"{self.name}: no step {len(received)} of the forecast came, asked for {failures} times, "
-                    f"{self._times.step:g} s each",
-                    hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
-                )
+            at, failures = 0, self._failed(len(received), failures, self._times.step)
+            self.on_event("retry")
         return as_arrays(received, info)
+
+    def _failed(self, step: int, failures: int, patience: float) -> int:
+        """Count one more request that brought no new step; SilentError at the last."""
+        if failures + 1 == self._times.attempts:
+            raise SilentError(
+                f"{self.name}: no step {step} of the forecast came, asked for {self._times.attempts} times, "
+                f"{patience:g} s each",
+                hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
+            )
+        return failures + 1
 
     def status(self) -> StatusReply:
         """Memory, dropped frames and uptime, as the board counts them."""
@@ -262,6 +273,8 @@ class Device:
         sent = message.frame(sequence)
         silences = damaged = 0
         while silences < self._times.attempts and damaged < MOST_DAMAGED:
+            if silences + damaged:
+                self.on_event("retry")
             self._write(sent)
             frame = self._answer(sequence, answer, time.monotonic() + self._times.answer)
             if frame is None:
@@ -295,6 +308,7 @@ class Device:
         with self._named():
             nak = Nak.parse(frame.payload)
         if nak.code == NakCode.BAD_FRAME or (nak.code == NakCode.OUT_OF_ORDER and frame.sequence == sequence):
+            self.on_event("damaged")
             return True
         if frame.sequence == 0:
             return False
@@ -341,11 +355,7 @@ class Device:
         while not line.pending:
             if time.monotonic() >= end:
                 return None
-            data = self._read()
-            frames = self._reader.feed(data)
-            line.received_bytes += len(data)
-            line.frames += len(frames)
-            line.pending.extend(frames)
+            line.feed(self._read())
         return line.pending.popleft()
 
     def _read(self) -> bytes:
@@ -359,7 +369,7 @@ class Device:
         try:
             self._port.write(data)
         except serial.SerialTimeoutException as error:
-            raise SilentError(f"{self.name}: the far end takes no bytes", hint=self._silence_hint()) from error
+            raise SilentError(f"{self.name}: the far end takes no bytes", hint=self._line.silence_hint()) from error
         except OSError as error:
             raise self._gone(error) from error
 
@@ -372,28 +382,10 @@ class Device:
             hint = error.hint or "Its firmware is of another edge-tqs: build and flash it again."
             raise DeviceError(f"{self.name}: {error.message}", hint=hint) from error
 
-    def _gone(self, error: OSError) -> DeviceError:
-        return DeviceError(
+    def _gone(self, error: OSError) -> GoneError:
+        return GoneError(
             f"{self.name}: the port went away: {error}",
             hint="Was the board unplugged, or did the emulator or serial server end? Connect it and try again.",
-        )
-
-    def _silence(self) -> str:
-        line = self._line
-        if line.frames:
-            return "the board has stopped answering"
-        if line.received_bytes:
-            return f"{line.received_bytes} bytes came, none of them a frame of this protocol,"
-        return "no answer"
-
-    def _silence_hint(self) -> str:
-        if self._line.frames:
-            return "Reset the board; if it stays silent, flash it again with `edge-tqs flash BUILD`."
-        if self._line.received_bytes:
-            return "Another program may run on the board, or at another baud rate: check the rate, then flash it."
-        return (
-            "Check that this is the board's port and baud rate, that it has power, that TX and RX are crossed, "
-            "and that it is flashed (`edge-tqs flash BUILD`)."
         )
 
 

@@ -39,3 +39,7 @@ class DeviceError(TqsError):
 
 class CheckError(TqsError):
     """A check that edge-tqs itself makes (float against Keras, C against the integer reference) failed."""
+
+
+class StorageError(TqsError):
+    """The disk takes no more of what a command writes."""

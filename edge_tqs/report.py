@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from edge_tqs.errors import UsageError
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 2
+FORMAT = 3
 
 REPORT_JSON = "report.json"
 VALIDATION_JSON = "validation.json"
@@ -240,6 +240,30 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Line:
+    """What was mended between host and board, over the run and those that it resumed.
+
+    ``resumes``: times that an interrupted run went on. ``restarts``: of the board, noticed by what it forgot.
+    ``silences``: longer than all repeats. ``reconnects``: of a port that had gone away. ``retries``: requests, or rests
+    of forecasts, asked for again. ``damaged``: requests that the board refused as damaged. ``frames_dropped``: the
+    board's own count of those since its start.
+    """
+
+    resumes: int = 0
+    restarts: int = 0
+    silences: int = 0
+    reconnects: int = 0
+    retries: int = 0
+    damaged: int = 0
+    frames_dropped: int = 0
+
+    def sentence(self) -> str:
+        """What is not 0, for people; "undisturbed" where all is."""
+        said = [f"{count} {name.replace('_', ' ')}" for name, count in asdict(self).items() if count]
+        return ", ".join(said) or "undisturbed"
+
+
+@dataclass(frozen=True)
 class DeviceCurves:
     """The board's rollouts step by step: RMSE against float, MSE against the truth (None without data), and the
     rollout that ``BuildReport.host.curves.example`` shows (None where it was not run), in that example's unit."""
@@ -272,6 +296,7 @@ class ValidationReport:
     latency: Latency
     memory: Memory
     curves: DeviceCurves
+    line: Line = Line()
     format: int = FORMAT
 
     def to_json(self) -> str:

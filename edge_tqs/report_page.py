@@ -289,6 +289,7 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
     run = [
         ("port", validation.port),
         (f"rollouts {TIMES} steps", f"{validation.rollouts} {TIMES} {validation.horizon}"),
+        ("line", validation.line.sentence()),
         ("computed by", "the generated C" if validation.engine == "c" else validation.engine),
         ("RMSE against float", _figure(validation.rmse_vs_float)),
         ("MSE against truth", _figure(validation.mse_vs_truth)),

@@ -165,6 +165,7 @@ def validate_request(
     rollouts: int | None,
     horizon: int | None,
     data: Path | None,
+    resume: bool,
     server: str,
 ) -> ValidateRequest:
     """What to run on the board; the project's [validate] counts for builds inside its folder."""
@@ -178,6 +179,7 @@ def validate_request(
         rollouts=rollouts or settings.rollouts,
         horizon=horizon or settings.horizon,
         data=data,
+        resume=resume,
         server=server,
         max_rmse_vs_float=settings.max_rmse_vs_float,
     )

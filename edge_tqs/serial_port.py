@@ -11,6 +11,7 @@ import os
 import stat
 import termios
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -28,6 +29,9 @@ POLL_SECONDS = 0.05
 WRITE_SECONDS = 5.0
 #: Seconds that a board is held in reset: longer than the capacitors that some boards put into the line.
 RESET_SECONDS = 0.1
+#: For how long a port that went away is waited for, and how often it is looked for.
+REOPEN_SECONDS = 30.0
+REOPEN_POLL_SECONDS = 0.2
 #: Of ports of which no board file says another rate: what every serial converter can do.
 DEFAULT_BAUD = 115200
 #: Both lines as the operating system has them.
@@ -113,6 +117,60 @@ def open_port(url: str, baud: int = DEFAULT_BAUD, lines: Lines = AS_THEY_ARE) ->
         _keep_lines_on_close(port)
     opened: Port = port
     return opened
+
+
+@dataclass(frozen=True)
+class UsbDevice:
+    """What tells a USB device from others wherever its port appears. serial_number: "" for chips that have none."""
+
+    vid: int
+    pid: int
+    serial_number: str
+
+
+def usb_device(url: str) -> UsbDevice | None:
+    """The USB device behind a port; None for a port of another kind."""
+    return next((usb for path, usb in _usb_ports() if path == os.path.realpath(url)), None)
+
+
+def reopen_port(
+    url: str,
+    baud: int = DEFAULT_BAUD,
+    lines: Lines = AS_THEY_ARE,
+    usb: UsbDevice | None = None,
+    seconds: float = REOPEN_SECONDS,
+) -> Port:
+    """Open a port that went away as soon as it is there again, ``usb`` under whatever name it has got now.
+
+    Two devices that show themselves alike are not told apart: then it must be ``url`` again.
+
+    Raises:
+        DeviceError: It was not there within ``seconds``, or could not be opened; the reason is the last one.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return open_port(_name_now(url, usb), baud, lines)
+        except TqsError as error:
+            if time.monotonic() >= end:
+                raise DeviceError(
+                    f"the port went away and was not there again within {seconds:g} s: {error.message}",
+                    hint="Was the board unplugged, or did its power fail? Connect it again.",
+                ) from error
+        time.sleep(REOPEN_POLL_SECONDS)
+
+
+def _name_now(url: str, usb: UsbDevice | None) -> str:
+    alike = [path for path, device in _usb_ports() if device == usb]
+    return alike[0] if len(alike) == 1 and alike[0] != os.path.realpath(url) else url
+
+
+def _usb_ports() -> list[tuple[str, UsbDevice]]:
+    return [
+        (port.device, UsbDevice(port.vid, port.pid, port.serial_number or ""))
+        for port in list_ports.comports()
+        if port.vid is not None and port.pid is not None
+    ]
 
 
 def pulse_reset(port: Port, lines: Lines) -> None:

@@ -144,6 +144,7 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
         f"rollouts    {result.rollouts} of {result.horizon} steps, model {result.model_hash[:12]}, "
         f"engine {result.engine}",
+        f"line        {result.line.sentence()}",
         f"error       RMSE {_number(result.rmse_vs_float)} from float"
         + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
         f"latency     {_number(latency.p50)} {latency.unit} a step (p95 {_number(latency.p95)}, "

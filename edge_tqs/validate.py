@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +14,19 @@ import numpy.typing as npt
 from edge_tqs import build_dir, evaluate, report
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
-from edge_tqs.device import CODE_TYPES, Device
-from edge_tqs.device_rollout import run_rollout
-from edge_tqs.errors import DeviceError, TqsError, UsageError
+from edge_tqs.device import Device
+from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout
+from edge_tqs.measure import Measured, measure
+from edge_tqs.progress import Progress
 from edge_tqs.rollout import Rollout
-from edge_tqs.serial_port import DEFAULT_BAUD, Port, open_port, pulse_reset
+from edge_tqs.serial_port import DEFAULT_BAUD, Port, open_port, pulse_reset, reopen_port, usb_device
 from edge_tqs.simulate import decode, encode, integer_rollout
-from edge_tqs.wire import UNKNOWN_SIZE, Counter, HelloReply, StatusReply, Step
+from edge_tqs.trace_file import TRACE
+from edge_tqs.wire import UNKNOWN_SIZE, Counter, HelloReply, StatusReply
 
 Array = npt.NDArray[Any]
-Progress = Callable[[str, int, int], None]
 
 #: A server that computes with another runtime than the generated C is compared by error: its RMSE against the float
 #: rollout may exceed the host's by this factor, plus one code (tflite.md: runtimes differ by one code a layer).
@@ -38,6 +38,7 @@ class ValidateRequest:
     """build: a directory that `edge-tqs build` wrote. port: None starts the board's emulator.
 
     baud: None takes the board's. reset: pulse the line of the port that resets the board, first.
+    resume: go on with the run that was interrupted in the directory.
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
     data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
     max_rmse_vs_float: fail above this RMSE against the float model, in the model's units; None: no limit.
@@ -50,6 +51,7 @@ class ValidateRequest:
     rollouts: int = 8
     horizon: int | None = None
     data: Path | None = None
+    resume: bool = False
     server: str = "program"
     max_rmse_vs_float: float | None = None
 
@@ -73,27 +75,51 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
 
     Raises:
         UsageError: no such build, port or data; a horizon or a number of rollouts below one.
-        DeviceError: the board is silent, runs another model or fails; the steps received so far are in trace.jsonl.
+        DeviceError, StorageError: the board is silent, runs another model or fails; the disk takes no more. The steps
+            received so far are in trace.jsonl.
     """
     built = build_dir.load(request.build)
     horizon = request.horizon or built.report.host.horizon
     if request.rollouts < 1 or horizon < 1:
         raise UsageError("--rollouts and --horizon must be at least 1")
     seeds, truth = _seeds(built, request, horizon)
-    with _port(built, request) as port, Device(_open(built.board, port, request)) as device:
+    if request.resume and (request.build / report.VALIDATION_JSON).exists():
+        raise UsageError(
+            f"the last run in {request.build} is finished: there is nothing to resume",
+            hint="Leave --resume out to run again.",
+        )
+    with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
         progress(f"waiting for {built.board.name} at {port}", 0, 1)
         hello = device.hello()
         device.require_model(built.model_hash)
         engine = _engine(hello)
         progress("computing the expected rollouts on the host", 0, 1)
         expected = _expect(built, engine, seeds, truth, horizon)
-        measured = _measure(built, request, device, hello, expected, progress)
-        status = device.status()
-    result = _report(built, request, port, hello, engine, status, expected, measured)
-    path = request.build / report.VALIDATION_JSON
-    path.write_text(result.to_json(), encoding="utf-8")
-    report.write_report(request.build)
+        measured = measure(
+            request.build,
+            device,
+            built.graph.forecast,
+            expected.codes,
+            horizon,
+            resume=request.resume,
+            progress=progress,
+        )
+    result = _report(built, request, port, hello, engine, expected, measured)
+    _save(result, request.build)
     return result
+
+
+def _save(result: report.ValidationReport, build: Path) -> None:
+    path = build / report.VALIDATION_JSON
+    try:
+        path.write_text(result.to_json(), encoding="utf-8")
+        report.write_report(build)
+    except OSError as error:
+        path.unlink(missing_ok=True)  # it may be torn; without it the run can be resumed
+        raise StorageError(
+            f"the report cannot be written to {build}: {error.strerror}. Every step received is in {build / TRACE}.",
+            hint=f"Make room on its disk. Then `edge-tqs validate {build} --resume` writes the report.",
+        ) from error
 
 
 def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Array, Array | None]:
@@ -131,6 +157,20 @@ def _port(built: BuildDir, request: ValidateRequest) -> Iterator[str]:
         yield port
 
 
+@contextmanager
+def _connect(board: Board, url: str, request: ValidateRequest, progress: Progress) -> Iterator[Device]:
+    """The device at ``url``. A port that goes away is waited for, unless it is that of an emulator of ours."""
+    port = _open(board, url, request)
+    usb = usb_device(url)
+
+    def reopen() -> Port:
+        progress(f"{url} went away; waiting for it", 0, 1)
+        return reopen_port(url, port.baudrate, board.lines, usb)
+
+    with Device(port, reopen=None if request.port is None else reopen) as device:
+        yield device
+
+
 def _open(board: Board, url: str, request: ValidateRequest) -> Port:
     baud = request.baud or (board.uart.baud if board.uart is not None else DEFAULT_BAUD)
     port = open_port(url, baud, board.lines)
@@ -158,54 +198,6 @@ def _expect(built: BuildDir, engine: str, seeds: Array, truth: Array | None, hor
 
         rollout = rollout_in("litert", built.model, built.graph, codes, horizon)
     return Expected(seeds, truth, codes, rollout, float_rollout(built.float_graph, seeds, horizon).outputs)
-
-
-def _measure(
-    built: BuildDir,
-    request: ValidateRequest,
-    device: Device,
-    hello: HelloReply,
-    expected: Expected,
-    progress: Progress,
-) -> Rollout:
-    """Every rollout from the board; each step is on disk (trace.jsonl) before the next is awaited."""
-    count, horizon = expected.rollout.outputs.shape[:2]
-    forecast = built.graph.forecast
-    seeds = expected.codes[:, : forecast.window]
-    ahead = expected.codes[:, forecast.window :, forecast.exogenous] if forecast.exogenous else None
-    rows: list[tuple[Array, Array, Array]] = []
-    (request.build / report.VALIDATION_JSON).unlink(missing_ok=True)  # its trace is about to be written anew
-    path = request.build / "trace.jsonl"
-    with path.open("w", encoding="utf-8") as trace:
-        header = {"board": hello.board, "model_hash": built.model_hash, "rollouts": count, "horizon": horizon}
-        _append(trace, header)
-        for index in range(count):
-
-            def on_step(step: Step, index: int = index) -> None:
-                codes = np.frombuffer(step.codes, CODE_TYPES[hello.code_size]).tolist()
-                line = {
-                    "rollout": index,
-                    "step": step.step,
-                    "codes": codes,
-                    "ticks": step.ticks,
-                    "state": step.state_hash,
-                }
-                _append(trace, line)
-                progress("rollouts on the board", index * horizon + step.step + 1, count * horizon)
-
-            try:
-                known = None if ahead is None else ahead[index]
-                rows.append(run_rollout(device, seeds[index], horizon, on_step=on_step, ahead=known))
-            except TqsError as error:
-                done = f"{index} of {count} rollouts were complete; every step received is in {path}."
-                raise DeviceError(f"{error.message} {done}", hint=error.hint) from error
-    outputs, ticks, hashes = (np.stack(part) for part in zip(*rows, strict=True))
-    return Rollout(f"device:{hello.board}", outputs, ticks, hashes)
-
-
-def _append(trace: TextIO, line: dict[str, Any]) -> None:
-    trace.write(json.dumps(line) + "\n")
-    trace.flush()
 
 
 def first_divergence(expected: Rollout, measured: Rollout) -> report.FirstDivergence | None:
@@ -236,11 +228,10 @@ def _report(
     port: str,
     hello: HelloReply,
     engine: str,
-    status: StatusReply,
     expected: Expected,
-    measured: Rollout,
+    run: Measured,
 ) -> report.ValidationReport:
-    graph = built.graph
+    graph, measured = built.graph, run.rollout
     outputs = decode(graph, measured.outputs)
     count, horizon = measured.outputs.shape[:2]
     diverged = first_divergence(expected.rollout, measured)
@@ -267,7 +258,8 @@ def _report(
         rmse_vs_float=error,
         mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
         latency=_latency(built.board, hello, measured, emulated=request.port is None),
-        memory=_memory(built, engine, status),
+        memory=_memory(built, engine, run.status),
+        line=run.line,
         curves=report.DeviceCurves(
             rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats),
             mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth),

@@ -80,6 +80,7 @@ PARTS = {
     "gram_search": "refine",
     "divergence": "score",
     "calibration": "quantize",
+    "device_line": "device",
     "device_rollout": "device",
 }
 
@@ -94,6 +95,7 @@ COMPOSERS = {
     "frontier",
     "inspection",
     "build",
+    "measure",
     "validate",
     "request",
     "summary",

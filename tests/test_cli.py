@@ -115,6 +115,34 @@ def test_validate_passes_and_reports(run: Run, builds: Path) -> None:
     assert len(trace) == 1 + 3 * HORIZON
 
 
+def test_a_run_is_resumed_only_where_it_was_interrupted_and_with_what_it_was(
+    run: Run, builds: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(builds / "good", copy)
+    for name in ("trace.jsonl", "validation.json"):
+        (copy / name).unlink(missing_ok=True)
+    refused(run("validate", copy, "--resume"), 2, "no trace of a run", "Leave --resume out")
+    code, whole, err = run("validate", copy, "--rollouts", "3", "--json")
+    assert code == 0, err
+    refused(run("validate", copy, "--rollouts", "3", "--resume"), 2, "is finished")
+    trace = copy / "trace.jsonl"
+    lines = trace.read_text().splitlines(keepends=True)
+    trace.write_text(
+        "".join(lines[: 1 + HORIZON + 5]) + lines[1 + HORIZON + 5][:-9]
+    )  # in mid-line, as a kill leaves it
+    (copy / "validation.json").unlink()
+    refused(run("validate", copy, "--rollouts", "2", "--resume"), 2, "of another run", "rollouts 3, now 2")
+    code, out, err = run("validate", copy, "--rollouts", "3", "--resume", "--json")
+    assert code == 0, err
+    before, after = json.loads(whole), json.loads(out)
+    assert (before["line"]["resumes"], after["line"]["resumes"]) == (0, 1)
+    assert (after["bit_exact"], after["steps"], after["curves"]) == (True, 3 * HORIZON, before["curves"])
+    kept = trace.read_text().splitlines(keepends=True)
+    assert kept[: 1 + HORIZON + 5] == lines[: 1 + HORIZON + 5]
+    assert len(kept) == len(lines) + 1  # and that it was resumed
+
+
 @pytest.mark.parametrize(("bits", "tflm"), [("8", True), ("4", None)])
 def test_int16_activations_are_built_and_validated(
     run: Run, models: Path, builds: Path, tmp_path: Path, bits: str, tflm: bool | None

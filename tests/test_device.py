@@ -8,16 +8,21 @@ import threading
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from device.fake import Codes, FakeDevice, FakeModel
+from device.relay import GONE, Fault, Relay
+from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
 from edge_tqs import wire
 from edge_tqs.device import Device, RestartedError, SilentError, Times, open_port
 from edge_tqs.device_rollout import run_rollout
 from edge_tqs.errors import DeviceError, UsageError
+from edge_tqs.serial_port import Port, UsbDevice, reopen_port, usb_device
 from edge_tqs.wire import MessageType
 
 #: Patience for a fake that answers within a millisecond when it answers at all.
@@ -304,6 +309,103 @@ def test_a_message_that_does_not_fit_its_form_names_the_port() -> None:
     with connected(fake) as device, pytest.raises(DeviceError, match="HELLO_REPLY carries 57 bytes") as caught:
         device.hello()
     assert fake.path in caught.value.message
+
+
+# A port that comes and goes
+
+
+@contextmanager
+def unplugged(fake: FakeDevice, after: int, returns: Callable[[], Port]) -> Iterator[Device]:
+    """A device behind a cable that is pulled after ``after`` bytes; ``returns`` says where it is then."""
+    with fake, Relay(fake.path, (), [Fault(GONE, after)], 0) as line:
+        with Device(open_port(line.path), QUICK, reopen=returns) as device:
+            yield device
+        assert line.happened
+
+
+def find_again() -> Port:
+    return reopen_port("/dev/ttyNowhere7", usb=UsbDevice(0x2341, 0x0043, "7"), seconds=0.3)
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, *ports: tuple[str, int, int, str]) -> None:
+    listed = []
+    for path, vid, pid, serial_number in ports:
+        info = ListPortInfo(path)
+        info.vid, info.pid, info.serial_number = vid, pid, serial_number
+        listed.append(info)
+    monkeypatch.setattr(list_ports, "comports", lambda: listed)
+
+
+@pytest.mark.parametrize("after", [100, 300, 500])
+def test_a_rollout_goes_on_at_another_name_of_the_same_usb_device(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    again, events = FakeDevice(), []
+    with again, unplugged(FakeDevice(), after, find_again) as device:
+        plug_in(monkeypatch, ("/dev/ttyS0", 1, 2, "7"), (again.path, 0x2341, 0x0043, "7"))
+        device.on_event = events.append
+        expect_rollout(device, again)
+        assert device.name == again.path
+    assert events == ["reconnect"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model_hash": "cd" * 32}, "runs model cdcdcdcd…, this build is abababab…"),
+        ({"board": "toy"}, "a toy answers now"),
+    ],
+)
+def test_what_comes_back_must_be_the_same_board(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, str], said: str
+) -> None:
+    again = FakeDevice(**change)
+    with again, unplugged(FakeDevice(), 300, find_again) as device:
+        plug_in(monkeypatch, (again.path, 0x2341, 0x0043, "7"))
+        with pytest.raises(DeviceError, match=said) as e:
+            run_rollout(device, SEED, 20)
+    assert e.value.hint
+
+
+@pytest.mark.parametrize("listed", [0, 2])
+def test_a_port_that_stays_away_or_cannot_be_told_from_another_is_named(
+    monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    plug_in(monkeypatch, *[(path, 0x2341, 0x0043, "7") for path in ("/dev/ttyA", "/dev/ttyB")[:listed]])
+    with (
+        unplugged(FakeDevice(), 300, find_again) as device,
+        pytest.raises(DeviceError, match=r"not there again within 0\.3 s: /dev/ttyNowhere7: no such port") as caught,
+    ):
+        run_rollout(device, SEED, 20)
+    assert "unplugged" in caught.value.hint
+
+
+def test_the_usb_device_of_a_port_is_found_by_its_real_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plug_in(monkeypatch, ("/dev/null", 0x2341, 0x0043, "7"))
+    (tmp_path / "by-id").symlink_to("/dev/null")
+    assert usb_device(str(tmp_path / "by-id")) == usb_device("/dev/null") == UsbDevice(0x2341, 0x0043, "7")
+    assert usb_device("/dev/zero") is None
+
+
+def test_a_resumed_rollout_takes_only_what_is_new_and_compares_the_rest() -> None:
+    outputs, hashes = FakeDevice().model.rollout(SEED, 20)
+    earlier = [wire.Step(n, 5, int(hashes[n]), outputs[n].tobytes()) for n in range(8)]
+    new: list[int] = []
+    with connected(FakeDevice()) as device:
+        got, ticks, _ = run_rollout(device, SEED, 20, on_step=lambda step: new.append(step.step), earlier=earlier)
+        np.testing.assert_array_equal(got, outputs)
+        assert (new, ticks[7], ticks[8]) == (list(range(8, 20)), 5, 1008)
+        earlier[3] = replace(earlier[3], state_hash=1)
+        with pytest.raises(DeviceError, match="run again, the board computes another step 3"):
+            run_rollout(device, SEED, 20, earlier=earlier)
+
+
+def test_what_was_mended_is_said() -> None:
+    events: list[str] = []
+    fake = FakeDevice(hear=lambda number, frame: [b"\x01\x02" + frame] if number in (1, 2) else [frame])
+    with connected(fake, PATIENT) as device:
+        device.hello()
+        device.on_event = events.append
+        expect_rollout(device, fake)
+    assert events == ["damaged", "retry", "damaged", "retry"]
 
 
 # Opening

@@ -172,7 +172,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "the file is not an object"),
-        (changed(lambda b: b.update(format=3)), "its format is 3"),
+        (changed(lambda b: b.update(format=4)), "its format is 4"),
         (changed(lambda b: b.update(extra=1)), "extra"),
         (changed(lambda b: b["host"].pop("horizon")), "host lacks or should not have horizon"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "bytes.mixed is '7', not int"),

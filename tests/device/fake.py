@@ -71,6 +71,7 @@ class FakeDevice:
     model: FakeModel = field(default_factory=FakeModel)
     model_hash: str = "ab" * 32
     hash_after_restart: str = ""
+    board: str = "fake"
     max_payload: int = 64
     hear: Callable[[int, bytes], list[bytes]] = unaltered
     say: Callable[[int, bytes], list[bytes]] = unaltered
@@ -145,7 +146,9 @@ class FakeDevice:
             digest = self.hash_after_restart if self.restarts and self.hash_after_restart else self.model_hash
             counter, size = wire.Counter.MONOTONIC, self.model.code_size
             self._send(
-                wire.HelloReply(counter, channels, self.model.window, self.max_payload, 10**9, digest, "fake", size),
+                wire.HelloReply(
+                    counter, channels, self.model.window, self.max_payload, 10**9, digest, self.board, size
+                ),
                 sequence,
             )
             return
