@@ -95,6 +95,7 @@ COMPOSERS = {
     "inspection",
     "build",
     "validate",
+    "operator_probe",
     "request",
     "summary",
     "doctor",
