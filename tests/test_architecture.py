@@ -96,6 +96,8 @@ COMPOSERS = {
     "build",
     "validate",
     "operator_probe",
+    "diagnosis",
+    "findings",
     "request",
     "summary",
     "doctor",
