@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_tqs.device import Device, UnknownRequestError
 from edge_tqs.diagnosis import diagnose, wrong_codes
+from edge_tqs.errors import DeviceError
 from edge_tqs.graph import Array, Graph
 from edge_tqs.operator_probe import OperatorProbe, OperatorTicks, ProbedEvaluation
 from edge_tqs.report import FirstDivergence, OperatorDivergence
@@ -40,7 +41,10 @@ def probe_findings(
         return Findings(diverged, None if diverged is None else diagnose(graph, expected, measured, None))
     if diverged is None:
         return Findings(None, None, times)
-    probed = probe.locate(diverged.rollout, diverged.step)
+    try:
+        probed = probe.locate(diverged.rollout, diverged.step)
+    except DeviceError as error:  # the rollouts are worth their report all the same
+        return Findings(diverged, f"not known, for the probe failed: {error.message}", times)
     diagnosis = diagnose(graph, expected, measured, probed)
     return Findings(replace(diverged, operator=_operator(probed)), diagnosis, times)
 

@@ -17,7 +17,7 @@ from edge_tqs.device import CODE_TYPES, Device
 from edge_tqs.emit_c import probe_points
 from edge_tqs.errors import DeviceError
 from edge_tqs.graph import Array, Graph, Op
-from edge_tqs.memory import is_view
+from edge_tqs.memory import is_view, needed_ops
 from edge_tqs.rollout import closed_loop
 from edge_tqs.simulate import integer_step, integer_tensors, zero_states
 from edge_tqs.wire import Frame, MessageType, Point, Probe, Step, Values
@@ -90,6 +90,10 @@ class OperatorProbe:
         self._names = probe_points(graph)
         self._writers = {name: op for op in graph.ops for name in op.outputs}
         self._tensors = integer_tensors(graph)
+        begin, states = 1 + len(graph.states), [state.output for state in graph.states]
+        needed = {graph.ops[index].outputs[0] for index in needed_ops(graph, states)}
+        self._all_points = list(range(len(self._names)))
+        self._warm_up_points = [n for n, name in enumerate(self._names) if n < begin or name in needed]
 
     def times(self) -> tuple[OperatorTicks, ...]:
         """Ticks of each operator in the last evaluation of the first step that has one, in the first rollout."""
@@ -211,14 +215,10 @@ class OperatorProbe:
 
     def _points(self, rollout: int, evaluation: int) -> dict[str, Point]:
         """Every point of an evaluation, by the name of its tensor."""
-        least = 1 + len(self._graph.states)
         for _ in range(ATTEMPTS):
             frames = self._run(rollout, evaluation, Probe.ALL_POINTS)
             points = [Point.parse(frame.payload) for frame in frames if frame.type == MessageType.POINT]
-            numbers = [point.point for point in points]
-            if frames and numbers[:least] == list(range(least)) and numbers == sorted(set(numbers)):
-                if numbers[-1] >= len(self._names):
-                    break
+            if [point.point for point in points] in (self._all_points, self._warm_up_points):
                 return {self._names[point.point]: point for point in points}
         raise self._lost(f"the points of evaluation {evaluation}")
 
