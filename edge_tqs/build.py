@@ -32,7 +32,7 @@ from edge_tqs.quantize import SCHEMES, Activations, quantize
 from edge_tqs.refine import SEEDS as REFINE_SEEDS
 from edge_tqs.score import SEEDS, Sensitivity, score
 from edge_tqs.seeds import zero_data_seeds
-from edge_tqs.simulate import encode
+from edge_tqs.simulate import decode, encode
 from edge_tqs.sizes import estimated_bytes, weight_bytes
 from edge_tqs.targets import Centre, Target
 
@@ -189,9 +189,15 @@ def fitted(
 
 
 def build(
-    model_request: ModelRequest, plan_request: PlanRequest, board: Board, out: Path, progress: Progress
+    model_request: ModelRequest,
+    plan_request: PlanRequest,
+    board: Board,
+    out: Path,
+    progress: Progress,
+    *,
+    probe: bool = False,
 ) -> report.BuildReport:
-    """Run the whole pipeline into ``out`` (made if need be) and return its report.
+    """Run the whole pipeline into ``out`` (made if need be) and return its report; ``probe`` as in assemble.
 
     Raises:
         UsageError, ModelError: the input is wrong. ToolError: a compiler is missing (checked first).
@@ -243,7 +249,7 @@ def build(
         plan=plan.to_json(),
     )
     progress("compiling", 0, 1)
-    image = _compile(mixed, model_hash, board, out, model)
+    image = _compile(mixed, model_hash, board, out, model, probe)
     result = _report(
         loaded,
         graph,
@@ -320,7 +326,6 @@ def _run_in_runtimes(
 ) -> tuple[bool | None, float | None]:
     """(whether tflite-micro agrees bit for bit, RMSE of LiteRT against it); None where a package is missing."""
     from edge_tqs.runtimes import rollout_in
-    from edge_tqs.simulate import decode
 
     codes = encode(graph, evaluation.seeds[:RUNTIME_ROLLOUTS])
     expected = evaluation.mixed.outputs[:RUNTIME_ROLLOUTS]
@@ -347,9 +352,9 @@ def _run_in_runtimes(
     return exact, error
 
 
-def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: bytes) -> Image:
+def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: bytes, probe: bool) -> Image:
     sources = emit(graph, model_hash, graph.name, board.core)
-    firmware = assemble(board, sources, kernel_sources(graph, board.core), out / build_dir.FIRMWARE)
+    firmware = assemble(board, sources, kernel_sources(graph, board.core), out / build_dir.FIRMWARE, probe=probe)
     image = compile_firmware(firmware)
     if board.port == "linux":
         from edge_tqs.bundle import write_bundle

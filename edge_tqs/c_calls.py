@@ -30,6 +30,10 @@ class Calls:
         """The C expression for the first code of ``place``."""
         return f"{place.region} + {place.offset // self._unit}" if place.offset else place.region
 
+    def probe(self, point: int, name: str) -> str:
+        """The statement that hands what ``name`` holds to a probe build, and is nothing in any other."""
+        return f"    TQS_PROBE_POINT({point}u, {self._of(name)}, {self.graph.tensors[name].size}u);"
+
     def copy(self, moved: Copy) -> str:
         """The statement for bytes that are moved once the operators have run."""
         return f"    memcpy({self.pointer(moved.target)}, {self.pointer(moved.source)}, {moved.target.size});"

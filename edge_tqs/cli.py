@@ -139,11 +139,13 @@ def plan(
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file to build as it is.")
 @click.option("--board", required=True, help="A name from `edge-tqs boards`, or a board file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
+@click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
 @as_json
 def build(
     model: Path | None,
     board: str,
     out: Path | None,
+    probe: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -158,7 +160,7 @@ def build(
 
     directory = out or Path("build") / target.name
     with show() as progress:
-        result: BuildReport = run(model_request, request, target, directory, progress)
+        result: BuildReport = run(model_request, request, target, directory, progress, probe=probe)
     _print(
         as_json, json.loads(result.to_json()), build_summary(result, directory, emulated=target.emulator is not None)
     )

@@ -38,7 +38,16 @@ from edge_tqs.wire import (
     WireError,
 )
 
-__all__ = ["Device", "GoneError", "RestartedError", "SilentError", "Times", "as_arrays", "open_port"]
+__all__ = [
+    "Device",
+    "GoneError",
+    "RestartedError",
+    "SilentError",
+    "Times",
+    "UnknownRequestError",
+    "as_arrays",
+    "open_port",
+]
 
 Codes = npt.NDArray[Any]
 #: (outputs (T, F) codes, ticks (T,) uint32, state hashes (T,) uint32)
@@ -53,6 +62,10 @@ MOST_DAMAGED = 10
 
 class SilentError(DeviceError):
     """The board did not answer in time."""
+
+
+class UnknownRequestError(DeviceError):
+    """The board's firmware does not know the request."""
 
 
 class RestartedError(DeviceError):
@@ -93,6 +106,8 @@ class Device:
         self.name = str(port.port)
         #: hears what was mended on the way: "retry" (asked again), "damaged" (a request arrived so); see run_rollout
         self.on_event: Callable[[str], None] = lambda event: None
+        #: sees every good frame that comes, those too that answer nothing
+        self.observer: Callable[[Frame], None] = lambda frame: None
 
     def __enter__(self) -> Self:
         return self
@@ -148,7 +163,7 @@ class Device:
 
     def reset(self) -> None:
         """Make the board forget all samples and states."""
-        self._count_pushed(self._ack(Reset()), 0)
+        self._count_pushed(self.acknowledge(Reset()), 0)
 
     def push(self, samples: Codes) -> None:
         """Append ``samples`` (n, F), oldest first, to the board's history."""
@@ -163,7 +178,7 @@ class Device:
         for start in range(0, len(samples), most):
             chunk = samples[start : start + most]
             expected = None if self._pushed is None else self._pushed + len(chunk)
-            self._count_pushed(self._ack(Push(len(chunk), chunk.tobytes())), expected)
+            self._count_pushed(self.acknowledge(Push(len(chunk), chunk.tobytes())), expected)
 
     def forecast(self, steps: int, on_step: Callable[[Step], None] | None = None, ahead: Codes | None = None) -> Steps:
         """Roll forward by ``steps`` from the pushed history, which stays as it is.
@@ -254,7 +269,8 @@ class Device:
         self._sequence = self._sequence % 0xFF + 1
         return self._sequence
 
-    def _ack(self, message: Message) -> Ack:
+    def acknowledge(self, message: Message) -> Ack:
+        """Have a request carried out that ACK answers."""
         with self._named():
             return Ack.parse(self._request(message, MessageType.ACK).payload)
 
@@ -322,7 +338,8 @@ class Device:
                 f"{self.name}: the board lost the samples it had acknowledged: it restarted",
                 hint="Look at its power supply; a watchdog or a fault also restarts a board.",
             )
-        raise DeviceError(
+        unknown = nak.code == NakCode.UNKNOWN_TYPE
+        raise (UnknownRequestError if unknown else DeviceError)(
             f"{self.name}: the board refused the request: {nak.reason}",
             hint="Its firmware is of another edge-tqs: build and flash it again.",
         )
@@ -356,7 +373,9 @@ class Device:
             if time.monotonic() >= end:
                 return None
             line.feed(self._read())
-        return line.pending.popleft()
+        frame = line.pending.popleft()
+        self.observer(frame)
+        return frame
 
     def _read(self) -> bytes:
         try:

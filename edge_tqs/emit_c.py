@@ -49,6 +49,15 @@ def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
     return tuple(sorted({source for kernel in kernels for source in kernel.sources}))
 
 
+def probe_points(graph: Graph) -> tuple[str, ...]:
+    """The tensors that a probe build tells of, by point: x, the states before an evaluation, what each operator writes.
+
+    Views have no point: they are bytes of what they view.
+    """
+    written = [op.outputs[0] for op in graph.ops if not is_view(graph, op)]
+    return (graph.input, *(state.input for state in graph.states), *written)
+
+
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +129,11 @@ def _source(
         raise ValueError(f"model_hash has {len(digest)} bytes, not 32")
     tables = Tables(graph, core)
     writer = Calls(graph, plan, tables)
-    calls = {i: writer.statement(i, kernel) for i, kernel in kernels.items()}
+    points = {name: point for point, name in enumerate(probe_points(graph))}
+    calls = {
+        i: f"{writer.statement(i, kernel)}\n{writer.probe(points[name := graph.ops[i].outputs[0]], name)}"
+        for i, kernel in kernels.items()
+    }
     return {
         "TITLE": title,
         "SUMMARY": "\n".join(_summary(graph, plan)),
@@ -199,11 +212,12 @@ def _floats(name: str, values: Iterable[float], size: str = "TQS_CHANNELS") -> s
 def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str], writer: Calls) -> list[str]:
     x, y, arena = "const tqs_code_t *x", "tqs_code_t *y", "tqs_code_t *arena"
     state = ["tqs_code_t *state"] if graph.states else []
-    run = [*calls.values(), *map(writer.copy, plan.copies)]
+    begin = [writer.probe(point, name) for point, name in enumerate(probe_points(graph)[: 1 + len(graph.states)])]
+    run = [*begin, *calls.values(), *map(writer.copy, plan.copies)]
     functions = [_function("tqs_graph_run", [x, *state, y, arena], run)]
     if graph.forecast.recurrence == "windowed" or (graph.states and graph.forecast.steps > 1):
         needed = needed_ops(graph, [s.output for s in graph.states])
-        advance = [calls[index] for index in needed if index in calls]
+        advance = [*begin, *(calls[index] for index in needed if index in calls)]
         advance += [writer.copy(moved) for moved in plan.copies if moved.target.region != "y"]
         functions.append(_function("tqs_graph_advance", [x, *state, arena], advance))
     if graph.states:

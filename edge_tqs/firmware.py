@@ -67,7 +67,9 @@ class Image:
         return self.data + self.bss
 
 
-def assemble(board: Board, model_files: Mapping[str, str], kernel_sources: Sequence[str], out_dir: Path) -> Firmware:
+def assemble(
+    board: Board, model_files: Mapping[str, str], kernel_sources: Sequence[str], out_dir: Path, *, probe: bool = False
+) -> Firmware:
     """Write a complete firmware folder; files of an earlier one there are replaced, and its build is removed.
 
     Args:
@@ -75,6 +77,7 @@ def assemble(board: Board, model_files: Mapping[str, str], kernel_sources: Seque
         model_files: Text by file name; ``model.c`` and ``model.h`` at least.
         kernel_sources: The kernels that model.c calls, relative to firmware_templates (``kernels/tqs_fc_s8.c``).
         out_dir: The folder; made if it does not exist.
+        probe: The image also tells what each operator computes (PROBE in PROTOCOL.md).
 
     Raises:
         UsageError: The folder cannot be written.
@@ -109,6 +112,7 @@ def assemble(board: Board, model_files: Mapping[str, str], kernel_sources: Seque
             "LDFLAGS": " ".join(board.ldflags),
             "PORT": port,
             "INCLUDES": " ".join(includes),
+            "PROBE": str(int(probe)),
             "SOURCES": " \\\n    ".join(model_sources + sources),
         },
     )

@@ -48,4 +48,5 @@ def _divergence(run: ValidationReport) -> str:
     where = "the states" if first.channel is None else f"channel {first.channel}"
     return (
         f"rollout {first.rollout}, step {first.step}: {where} should be {first.expected}, {run.board} gave {first.got}"
+        + ("" if run.diagnosis is None else f"; {run.diagnosis}")
     )

@@ -197,10 +197,31 @@ class BuildReport:
 
 
 @dataclass(frozen=True)
+class OperatorDivergence:
+    """The first tensor that differs though all that it is computed from agrees, in the step that differs first.
+
+    ``evaluation``: of the graph, within the step. ``operator``: its kind, None for an input of the evaluation.
+    ``tensor``: its name in the graph. ``channel``: of its first wrong code, along the last axis; ``expected`` and
+    ``got`` are that code. ``wrong`` of ``codes`` codes differ.
+    """
+
+    evaluation: int
+    operator: str | None
+    tensor: str
+    channel: int
+    expected: int
+    got: int
+    wrong: int
+    codes: int
+
+
+@dataclass(frozen=True)
 class FirstDivergence:
     """The first value that differs between the board and the integer reference, both as codes.
 
     ``channel`` is None where the outputs agree and the hash of the states differs: both values are hashes then.
+    ``operator``: where it comes from; None where the firmware is no probe build, or every operator computes what it
+    should.
     """
 
     rollout: int
@@ -208,6 +229,20 @@ class FirstDivergence:
     channel: int | None
     expected: int
     got: int
+    operator: OperatorDivergence | None = None
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """``ticks`` of one operator in one evaluation, in ``Latency.unit``, the probe's telling of it included.
+
+    ``tensor``: what it writes. ``instructions``: the same in guest instructions, as in ``Latency``.
+    """
+
+    tensor: str
+    operator: str
+    ticks: int
+    instructions: Figure = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +314,7 @@ class ValidationReport:
 
     ``engine``: what computes on the board: "c" (the generated C) or the name of a runtime. ``passed``: bit-exact, or,
     for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too.
+    ``diagnosis``: what is likely wrong, where the generated C diverged. ``operators``: of a probe build; else None.
     """
 
     board: str
@@ -297,6 +333,8 @@ class ValidationReport:
     memory: Memory
     curves: DeviceCurves
     line: Line = Line()
+    diagnosis: str | None = None
+    operators: tuple[OperatorTime, ...] | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:

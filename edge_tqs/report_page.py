@@ -92,8 +92,21 @@ def _first_divergence(validation: ValidationReport | None) -> str:
     what = "the states" if first.channel is None else f"channel {first.channel}"
     return (
         f"<p>First difference: rollout {first.rollout}, step {first.step}, {what}: "
-        f"expected <code>{first.expected}</code>, got <code>{first.got}</code>.</p>\n"
+        f"expected <code>{first.expected}</code>, got <code>{first.got}</code>.</p>\n{_cause(validation)}"
     )
+
+
+def _cause(validation: ValidationReport) -> str:
+    first = validation.first_divergence
+    at = None if first is None else first.operator
+    where = ""
+    if at is not None:
+        where = (
+            f"<p>It comes from evaluation {at.evaluation} of that step: {at.operator or 'input'} "
+            f"<code>{escape(at.tensor)}</code>, channel {at.channel}: expected <code>{at.expected}</code>, got "
+            f"<code>{at.got}</code>; {_count(at.wrong)} of {_count(at.codes)} codes differ.</p>\n"
+        )
+    return where + ("" if validation.diagnosis is None else f"<p>Likely: {escape(validation.diagnosis)}.</p>\n")
 
 
 def _warnings(warnings: Sequence[str]) -> str:
@@ -295,7 +308,23 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
         ("MSE against truth", _figure(validation.mse_vs_truth)),
     ]
     tables = _table(("run", ""), run) + _table(("memory", ""), rows) + _table(("time", ""), ticks)
-    return _section(f"On the board: {validation.board}", tables + note)
+    return _section(f"On the board: {validation.board}", tables + note + _operators(validation))
+
+
+def _operators(validation: ValidationReport) -> str:
+    """What each operator of a probe build took."""
+    if not validation.operators:
+        return ""
+    unit, total = validation.latency.unit, sum(item.ticks for item in validation.operators)
+    counted = any(item.instructions is not None for item in validation.operators)
+    rows = [
+        (item.tensor, item.operator, _count(item.ticks), _share(item.ticks, total))
+        + ((_figure(item.instructions),) if counted else ())
+        for item in validation.operators
+    ]
+    head = ("operator's output", "kind", unit, "share") + (("guest instructions",) if counted else ())
+    note = f"One evaluation of the graph, counted with {validation.latency.counter}, the telling of it included."
+    return f'<p class="soft">{escape(note)}</p>\n{_table(head, rows)}'
 
 
 def _checks(build: BuildReport) -> str:

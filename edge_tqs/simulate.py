@@ -37,23 +37,55 @@ def integer_step(graph: Graph) -> Step:
     x is (N, W, F) for recurrence "none", else (N, F); states are (N, width). Raises ModelError for a graph that is not
     quantised or that no int32 accumulator can hold.
     """
+    evaluate = _evaluation(graph)
+    names = tuple(graph.tensors)
+    y_slot, state_outputs = names.index(graph.output), [names.index(state.output) for state in graph.states]
+
+    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        values = evaluate(x, states)
+        return values[y_slot], tuple(values[slot] for slot in state_outputs)
+
+    return step
+
+
+def integer_tensors(graph: Graph) -> Callable[[Array, tuple[Array, ...]], dict[str, Array]]:
+    """Like integer_step, but gives every tensor of the evaluation by name, constants included; batched likewise."""
+    evaluate = _evaluation(graph)
+    return lambda x, states: dict(zip(graph.tensors, evaluate(x, states), strict=True))
+
+
+def integer_operator(graph: Graph, op: Op) -> Callable[..., Array]:
+    """``op`` alone: its inputs, batched activations and constants in order, to its first output."""
+    names = (*op.inputs, *op.outputs)
+    slots = {name: index for index, name in enumerate(names)}
+    action = _compile(graph, op, slots)
+
+    def apply(*inputs: Array) -> Array:
+        values: Slots = [*inputs, *[None] * len(op.outputs)]
+        action(values)
+        result: Array = values[len(inputs)]
+        return result
+
+    return apply
+
+
+def _evaluation(graph: Graph) -> Callable[[Array, tuple[Array, ...]], Slots]:
+    """The graph as a function of x and the states before it to all its tensors, in the order of ``graph.tensors``."""
     slots = {name: index for index, name in enumerate(graph.tensors)}
     initial: Slots = [tensor.data for tensor in graph.tensors.values()]
     actions = [_compile(graph, op, slots) for op in graph.ops]
-    x_slot, y_slot = slots[graph.input], slots[graph.output]
-    state_inputs = [slots[state.input] for state in graph.states]
-    state_outputs = [slots[state.output] for state in graph.states]
+    x_slot, state_inputs = slots[graph.input], [slots[state.input] for state in graph.states]
 
-    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+    def evaluate(x: Array, states: tuple[Array, ...]) -> Slots:
         values = initial.copy()
         values[x_slot] = x
         for slot, state in zip(state_inputs, states, strict=True):
             values[slot] = state
         for action in actions:
             action(values)
-        return values[y_slot], tuple(values[slot] for slot in state_outputs)
+        return values
 
-    return step
+    return evaluate
 
 
 def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:

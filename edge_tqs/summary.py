@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from edge_tqs.report import BuildReport, ValidationReport
     from edge_tqs.score import Sensitivity
 
+#: Operators of a probe build that a validation's summary names.
+SLOWEST = 6
+
 Costs = Mapping[str, Mapping[int, int]]
 
 
@@ -142,6 +145,7 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
     latency, memory = result.latency, result.memory
     lines = [
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
+        *_cause(result),
         f"rollouts    {result.rollouts} of {result.horizon} steps, model {result.model_hash[:12]}, "
         f"engine {result.engine}",
         f"line        {result.line.sentence()}",
@@ -154,9 +158,32 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"memory      flash {_bytes(memory.flash)}, RAM {_bytes(memory.ram)}, "
         f"deepest stack {_bytes(memory.stack_peak)}",
         f"bit_exact   {'true' if result.bit_exact else 'false'}",
+        *_slowest(result),
         f"report      {build / 'report.html'}",
     ]
     return "\n".join(lines)
+
+
+def _cause(result: ValidationReport) -> list[str]:
+    """Where a difference comes from, as far as it is known."""
+    lines = []
+    diverged = result.first_divergence
+    if diverged is not None and diverged.operator is not None:
+        at = diverged.operator
+        lines.append(
+            f"operator    evaluation {at.evaluation} of step {diverged.step}: {at.operator or 'input'} {at.tensor}, "
+            f"channel {at.channel}: expected {at.expected}, got {at.got}; {at.wrong} of {at.codes} codes differ"
+        )
+    return lines if result.diagnosis is None else [*lines, f"likely      {result.diagnosis}"]
+
+
+def _slowest(result: ValidationReport) -> list[str]:
+    """The operators of a probe build that take longest."""
+    if not result.operators:
+        return []
+    total = sum(item.ticks for item in result.operators)
+    ranked = sorted(result.operators, key=lambda item: -item.ticks)[:SLOWEST]
+    return ["operators   " + ", ".join(f"{item.tensor} {item.ticks / total:.0%}" for item in ranked)]
 
 
 def flash_summary(result: FlashResult) -> tuple[dict[str, Any], str]:

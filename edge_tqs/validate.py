@@ -16,6 +16,7 @@ from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
 from edge_tqs.device import Device
 from edge_tqs.errors import StorageError, TqsError, UsageError
+from edge_tqs.findings import Findings, probe_findings
 from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.measure import Measured, measure
@@ -104,7 +105,8 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
             resume=request.resume,
             progress=progress,
         )
-    result = _report(built, request, port, hello, engine, expected, measured)
+        findings = probe_findings(device, built.graph, expected.codes, expected.rollout, measured.rollout, engine)
+    result = _report(built, request, port, hello, engine, expected, measured, findings)
     _save(result, request.build)
     return result
 
@@ -200,28 +202,6 @@ def _expect(built: BuildDir, engine: str, seeds: Array, truth: Array | None, hor
     return Expected(seeds, truth, codes, rollout, float_rollout(built.float_graph, seeds, horizon).outputs)
 
 
-def first_divergence(expected: Rollout, measured: Rollout) -> report.FirstDivergence | None:
-    """The earliest step (then rollout, then channel) at which outputs or state hashes differ; None if none does."""
-    wrong = expected.outputs != measured.outputs
-    hashes = np.zeros(wrong.shape[:2], bool)
-    if expected.state_hashes is not None and measured.state_hashes is not None:
-        hashes = expected.state_hashes != measured.state_hashes
-    bad = wrong.any(axis=2) | hashes
-    if not bad.any():
-        return None
-    step = int(np.argmax(bad.any(axis=0)))
-    index = int(np.argmax(bad[:, step]))
-    if wrong[index, step].any():
-        channel = int(np.argmax(wrong[index, step]))
-        want, got = expected.outputs[index, step, channel], measured.outputs[index, step, channel]
-        return report.FirstDivergence(index, step, channel, int(want), int(got))
-    assert expected.state_hashes is not None
-    assert measured.state_hashes is not None
-    return report.FirstDivergence(
-        index, step, None, int(expected.state_hashes[index, step]), int(measured.state_hashes[index, step])
-    )
-
-
 def _report(
     built: BuildDir,
     request: ValidateRequest,
@@ -230,11 +210,12 @@ def _report(
     engine: str,
     expected: Expected,
     run: Measured,
+    findings: Findings,
 ) -> report.ValidationReport:
     graph, measured = built.graph, run.rollout
     outputs = decode(graph, measured.outputs)
     count, horizon = measured.outputs.shape[:2]
-    diverged = first_divergence(expected.rollout, measured)
+    diverged = findings.diverged
     error = evaluate.rmse(outputs, expected.floats)
     passed = diverged is None
     if engine != "c" and not passed:
@@ -267,6 +248,8 @@ def _report(
             if shown is None or request.data
             else evaluate.physical(outputs[0, :, 0], scaling, graph.forecast.output_channels[0]),
         ),
+        diagnosis=findings.diagnosis,
+        operators=_operators(built.board, hello, findings, emulated=request.port is None),
     )
 
 
@@ -282,10 +265,6 @@ def _latency(board: Board, hello: HelloReply, measured: Rollout, *, emulated: bo
     ticks = measured.ticks.reshape(-1).astype(np.float64)
     p50, p95 = (float(v) for v in np.percentile(ticks, (50, 95), method="nearest"))
     units = {Counter.CYCCNT: "cycles", Counter.SYSTICK: "ticks", Counter.MONOTONIC: "ns", Counter.NONE: "none"}
-    instructions = None
-    if emulated and board.emulator is not None and board.emulator.icount_shift is not None and hello.counter_hz:
-        seconds = p50 / hello.counter_hz
-        instructions = round(seconds / (2**board.emulator.icount_shift * 1e-9))
     return report.Latency(
         counter="clock_monotonic" if hello.counter == Counter.MONOTONIC else hello.counter.name.lower(),
         unit=units[hello.counter],
@@ -293,8 +272,29 @@ def _latency(board: Board, hello: HelloReply, measured: Rollout, *, emulated: bo
         p50=p50,
         p95=p95,
         max=float(ticks.max()),
-        instructions=instructions,
+        instructions=_instructions(board, hello, p50, emulated=emulated),
         emulated=emulated,
+    )
+
+
+def _instructions(board: Board, hello: HelloReply, ticks: float, *, emulated: bool) -> int | None:
+    """Guest instructions, where an emulator of ours makes the counter follow them."""
+    if not emulated or board.emulator is None or board.emulator.icount_shift is None or not hello.counter_hz:
+        return None
+    nanoseconds = ticks / hello.counter_hz * 1e9
+    return round(nanoseconds / (1 << board.emulator.icount_shift))
+
+
+def _operators(
+    board: Board, hello: HelloReply, findings: Findings, *, emulated: bool
+) -> tuple[report.OperatorTime, ...] | None:
+    if findings.times is None:
+        return None
+    return tuple(
+        report.OperatorTime(
+            time.tensor, time.kind, time.ticks, _instructions(board, hello, time.ticks, emulated=emulated)
+        )
+        for time in findings.times
     )
 
 

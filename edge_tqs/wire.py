@@ -11,8 +11,8 @@ from edge_tqs.frames import MAX_PAYLOAD, Frame, FrameReader, WireError, decode_f
 
 __all__ = [
     "MAX_PAYLOAD", "UNKNOWN_SIZE", "VERSION", "Ack", "Counter", "Done", "Forecast", "Frame", "FrameReader", "Hello",
-    "HelloReply", "Message", "MessageType", "Nak", "NakCode", "Push", "Reset", "Status", "StatusReply", "Step",
-    "WireError", "decode_frame", "encode_frame",
+    "HelloReply", "Message", "MessageType", "Nak", "NakCode", "Point", "Probe", "Push", "Reset", "Status",
+    "StatusReply", "Step", "Values", "WireError", "decode_frame", "encode_frame",
 ]  # fmt: skip
 
 VERSION = 3
@@ -28,11 +28,14 @@ class MessageType(IntEnum):
     PUSH = 0x03
     FORECAST = 0x04
     STATUS = 0x05
+    PROBE = 0x06
     HELLO_REPLY = 0x81
     ACK = 0x82
     STEP = 0x84
     DONE = 0x85
     STATUS_REPLY = 0x86
+    POINT = 0x87
+    VALUES = 0x88
     NAK = 0xFF
 
 
@@ -154,6 +157,23 @@ class Status(Message):
     def parse(cls, payload: bytes) -> Self:
         _unpack(struct.Struct("<"), payload, "STATUS")
         return cls()
+
+
+@dataclass(frozen=True)
+class Probe(Message):
+    """Tell of evaluation ``evaluation`` of the graph, counted from now: of all its points, or the codes of one."""
+
+    TYPE = MessageType.PROBE
+    ALL_POINTS: ClassVar[int] = 0xFFFF
+    evaluation: int
+    point: int = ALL_POINTS
+
+    def pack(self) -> bytes:
+        return struct.pack("<IH", self.evaluation, self.point)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(struct.Struct("<IH"), payload, "PROBE"))
 
 
 @dataclass(frozen=True)
@@ -319,6 +339,42 @@ class StatusReply(Message):
     @classmethod
     def parse(cls, payload: bytes) -> Self:
         return cls(*_unpack(cls._LAYOUT, payload, "STATUS_REPLY"))
+
+
+@dataclass(frozen=True)
+class Point(Message):
+    """What an evaluation holds at a point: ``count`` codes with the CRC-32 ``crc``; ``ticks`` since the last point."""
+
+    TYPE = MessageType.POINT
+    point: int
+    ticks: int
+    count: int
+    crc: int
+
+    def pack(self) -> bytes:
+        return struct.pack("<HIHI", self.point, self.ticks, self.count, self.crc)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(struct.Struct("<HIHI"), payload, "POINT"))
+
+
+@dataclass(frozen=True)
+class Values(Message):
+    """The codes of a point from byte ``offset`` on, little-endian."""
+
+    TYPE = MessageType.VALUES
+    point: int
+    offset: int
+    codes: bytes
+
+    def pack(self) -> bytes:
+        return struct.pack("<HI", self.point, self.offset) + self.codes
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        point, offset = _unpack(struct.Struct("<HI"), payload[:6], "VALUES' head")
+        return cls(point, offset, payload[6:])
 
 
 @dataclass(frozen=True)

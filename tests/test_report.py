@@ -85,6 +85,13 @@ def validation_report(**changes) -> ValidationReport:
     return dataclasses.replace(made, **changes)
 
 
+PROBED = report.FirstDivergence(2, 17, 0, -5, -6, report.OperatorDivergence(3, "mul", "gru<1>/kept", 15, -9, -8, 1, 16))
+OPERATORS = (
+    report.OperatorTime("gru<1>/zx", "fully_connected", 3000, 1875),
+    report.OperatorTime("gru<1>/kept", "mul", 1000, 625),
+)
+
+
 class Outline(HTMLParser):
     """Checks that tags nest, and collects what the tests ask for."""
 
@@ -133,6 +140,7 @@ def test_report_json_round_trips(made):
         validation_report(),
         validation_report(bit_exact=False, first_divergence=report.FirstDivergence(2, 17, None, 1, 2)),
         validation_report(mse_vs_truth=None, curves=report.DeviceCurves(ramp(1.0))),
+        validation_report(bit_exact=False, first_divergence=PROBED, diagnosis="rounding", operators=OPERATORS),
     ],
 )
 def test_validation_json_round_trips(made):
@@ -242,6 +250,19 @@ def test_the_page_tells_a_failure():
     assert "rollout 2, step 17, channel 0: expected <code>-5</code>, got <code>-6</code>" in text
     runtime = page(build_report(), validation_report(bit_exact=False, engine="litert", first_divergence=first))
     assert "within the tolerance of its runtime (litert)" in runtime
+
+
+def test_the_page_tells_the_operator_and_the_times_of_a_probe_build():
+    first = {"first_divergence": PROBED, "diagnosis": "rounding, it seems <so>"}
+    text = page(build_report(), validation_report(bit_exact=False, passed=False, operators=OPERATORS, **first))
+    outline(text)
+    assert "evaluation 3 of that step: mul <code>gru&lt;1&gt;/kept</code>, channel 15: expected <code>-9</code>" in text
+    assert "1 of 16 codes differ" in text
+    assert "Likely: rounding, it seems &lt;so&gt;." in text
+    assert re.search(r"gru&lt;1&gt;/zx</th><td>fully_connected</td><td>3,000</td><td>75 %</td><td>1,875</td>", text)
+    plain = page(build_report(), validation_report())
+    assert "Likely" not in plain
+    assert "the telling of it included" not in plain
 
 
 def test_a_board_that_ran_other_rollouts_than_the_host_says_so():

@@ -44,4 +44,15 @@ void tqs_graph_reset(tqs_code_t *state);
 void tqs_graph_advance(const tqs_code_t *x, tqs_code_t *state, tqs_code_t *arena);
 #endif
 
+/*
+ * What an evaluation holds at a point of it: x (point 0), then each state before it, then what each operator has just
+ * written. A probe build (make clean all PROBE=1) hands it to the server; in any other nothing is left of these lines.
+ */
+#ifdef TQS_PROBE
+void tqs_probe(uint32_t point, const tqs_code_t *codes, uint32_t count);
+#define TQS_PROBE_POINT(point, codes, count) tqs_probe(point, codes, count)
+#else
+#define TQS_PROBE_POINT(point, codes, count) ((void)(codes))
+#endif
+
 #endif

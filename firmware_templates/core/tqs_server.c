@@ -2,6 +2,7 @@
 #include "board.h"
 #include "tqs_model.h"
 #include "tqs_crc32.h"
+#include "tqs_graph.h"
 #include "tqs_port.h"
 #include "tqs_wire.h"
 #include <string.h>
@@ -33,6 +34,19 @@ static int held_byte;
 #if TQS_EXOGENOUS > 0u
 /* The step that a forecast in hand comes to next; 0 if there is none. What is known ahead arrives piece by piece. */
 static uint32_t next_step;
+#endif
+
+#ifdef TQS_PROBE
+#define ALL_POINTS 0xFFFFu
+#define VALUES_HEADER 6u /* point u16, offset u32 */
+
+/* The evaluation that PROBE asked for. */
+static struct {
+    uint32_t left;    /* evaluations until it is over: 1 while it runs, 0 where none was asked for */
+    uint32_t point;   /* whose codes are sent; ALL_POINTS: ticks and CRC of every point instead */
+    uint32_t mark;    /* ticks when the last point was left */
+    uint8_t sequence; /* of the request that is being carried out */
+} probe;
 #endif
 
 /* The last request carried out: a repeated RESET or PUSH is only acknowledged. Type 0 is no request's. */
@@ -124,6 +138,9 @@ static void answer_reset(const tqs_frame_t *request) {
     if (!is_repeat(request)) {
         tqs_reset(&model);
         forget_forecast();
+#ifdef TQS_PROBE
+        probe.left = 0;
+#endif
         carried_out(request);
     }
     send_ack(request->sequence);
@@ -239,7 +256,63 @@ static void answer_status(const tqs_frame_t *request) {
     end();
 }
 
+#ifdef TQS_PROBE
+static void answer_probe(const tqs_frame_t *request) {
+    const uint32_t evaluation = request->length == 6u ? tqs_read_u32(&request->payload[0]) : UINT32_MAX;
+
+    if (evaluation > UINT32_MAX - 2u) {
+        send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    probe.left = evaluation + 2u;
+    probe.point = tqs_read_u16(&request->payload[4]);
+    carried_out(request);
+    send_ack(request->sequence);
+}
+
+static void send_values(uint32_t point, const uint8_t *bytes, uint32_t size) {
+    uint32_t offset = 0;
+
+    while (offset < size) {
+        const uint32_t rest = size - offset;
+        const uint32_t piece = rest < TQS_MAX_PAYLOAD - VALUES_HEADER ? rest : TQS_MAX_PAYLOAD - VALUES_HEADER;
+        begin(TQS_MSG_VALUES, probe.sequence, VALUES_HEADER + piece);
+        tqs_send_u16(&sender, (uint16_t)point);
+        tqs_send_u32(&sender, offset);
+        tqs_send_bytes(&sender, &bytes[offset], piece);
+        end();
+        offset += piece;
+    }
+}
+
+/* Sends at once, in the middle of the request that evaluates the graph: nothing need be kept of any tensor. */
+void tqs_probe(uint32_t point, const tqs_code_t *codes, uint32_t count) {
+    if (point == 0u && probe.left > 0u) {
+        probe.left--;
+    }
+    if (probe.left != 1u) {
+        return;
+    }
+    const uint32_t ticks = tqs_port_ticks() - probe.mark;
+    const uint8_t *const bytes = (const uint8_t *)codes;
+    if (probe.point == ALL_POINTS) {
+        begin(TQS_MSG_POINT, probe.sequence, 12);
+        tqs_send_u16(&sender, (uint16_t)point);
+        tqs_send_u32(&sender, point == 0u ? 0u : ticks); /* no operator ran before point 0 */
+        tqs_send_u16(&sender, (uint16_t)count);
+        tqs_send_u32(&sender, tqs_crc32(0, bytes, count * TQS_CODE_SIZE));
+        end();
+    } else if (probe.point == point) {
+        send_values(point, bytes, count * TQS_CODE_SIZE);
+    }
+    probe.mark = tqs_port_ticks();
+}
+#endif
+
 static void answer(const tqs_frame_t *request) {
+#ifdef TQS_PROBE
+    probe.sequence = request->sequence;
+#endif
     switch (request->type) {
     case TQS_MSG_HELLO:
         answer_hello(request);
@@ -256,6 +329,11 @@ static void answer(const tqs_frame_t *request) {
     case TQS_MSG_STATUS:
         answer_status(request);
         break;
+#ifdef TQS_PROBE
+    case TQS_MSG_PROBE:
+        answer_probe(request);
+        break;
+#endif
     default:
         send_nak(request->sequence, TQS_NAK_UNKNOWN_TYPE);
         break;

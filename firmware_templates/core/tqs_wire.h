@@ -14,11 +14,14 @@ enum tqs_message {
     TQS_MSG_PUSH = 0x03,
     TQS_MSG_FORECAST = 0x04,
     TQS_MSG_STATUS = 0x05,
+    TQS_MSG_PROBE = 0x06,
     TQS_MSG_HELLO_REPLY = 0x81,
     TQS_MSG_ACK = 0x82,
     TQS_MSG_STEP = 0x84,
     TQS_MSG_DONE = 0x85,
     TQS_MSG_STATUS_REPLY = 0x86,
+    TQS_MSG_POINT = 0x87,
+    TQS_MSG_VALUES = 0x88,
     TQS_MSG_NAK = 0xFF
 };
 

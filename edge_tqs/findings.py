@@ -1,0 +1,90 @@
+"""Where a board diverges first and what of it is at fault, as far as its firmware can tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_tqs.device import Device, UnknownRequestError
+from edge_tqs.diagnosis import diagnose, wrong_codes
+from edge_tqs.errors import DeviceError
+from edge_tqs.graph import Array, Graph
+from edge_tqs.operator_probe import OperatorProbe, OperatorTicks, ProbedEvaluation
+from edge_tqs.report import FirstDivergence, OperatorDivergence
+from edge_tqs.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Findings:
+    """diverged, diagnosis: None where all steps agree. times: of each operator; None unless it is a probe build."""
+
+    diverged: FirstDivergence | None
+    diagnosis: str | None = None
+    times: tuple[OperatorTicks, ...] | None = None
+
+
+def probe_findings(
+    device: Device, graph: Graph, seeds: Array, expected: Rollout, measured: Rollout, engine: str
+) -> Findings:
+    """Compare the rollouts from ``seeds`` (codes), and ask the board about its operators where it can tell.
+
+    engine: only the generated C ("c") has operators to ask for. Raises DeviceError when the board fails meanwhile.
+    """
+    diverged = first_divergence(expected, measured)
+    if engine != "c":
+        return Findings(diverged)
+    probe = OperatorProbe(device, graph, seeds)
+    try:
+        times = probe.times()
+    except UnknownRequestError:
+        return Findings(diverged, None if diverged is None else diagnose(graph, expected, measured, None))
+    if diverged is None:
+        return Findings(None, None, times)
+    try:
+        probed = probe.locate(diverged.rollout, diverged.step)
+    except DeviceError as error:  # the rollouts are worth their report all the same
+        return Findings(diverged, f"not known, for the probe failed: {error.message}", times)
+    diagnosis = diagnose(graph, expected, measured, probed)
+    return Findings(replace(diverged, operator=_operator(probed)), diagnosis, times)
+
+
+def first_divergence(expected: Rollout, measured: Rollout) -> FirstDivergence | None:
+    """The earliest step (then rollout, then channel) at which outputs or state hashes differ; None if none does."""
+    wrong = expected.outputs != measured.outputs
+    hashes = np.zeros(wrong.shape[:2], bool)
+    if expected.state_hashes is not None and measured.state_hashes is not None:
+        hashes = expected.state_hashes != measured.state_hashes
+    bad = wrong.any(axis=2) | hashes
+    if not bad.any():
+        return None
+    step = int(np.argmax(bad.any(axis=0)))
+    index = int(np.argmax(bad[:, step]))
+    if wrong[index, step].any():
+        channel = int(np.argmax(wrong[index, step]))
+        want, got = expected.outputs[index, step, channel], measured.outputs[index, step, channel]
+        return FirstDivergence(index, step, channel, int(want), int(got))
+    assert expected.state_hashes is not None
+    assert measured.state_hashes is not None
+    return FirstDivergence(
+        index, step, None, int(expected.state_hashes[index, step]), int(measured.state_hashes[index, step])
+    )
+
+
+def _operator(probed: ProbedEvaluation) -> OperatorDivergence | None:
+    if not probed.wrong:
+        return None
+    first = probed.wrong[0]
+    sample = first.samples[0]
+    wrong = wrong_codes(sample)
+    place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+    return OperatorDivergence(
+        evaluation=probed.evaluation,
+        operator=None if first.op is None else first.op.kind,
+        tensor=first.tensor,
+        channel=int(place[-1]),
+        expected=int(sample.expected[place]),
+        got=int(sample.measured[place]),
+        wrong=int(wrong.sum()),
+        codes=wrong.size,
+    )
