@@ -6,14 +6,11 @@ an unknown or missing key is refused, so that a report of another version is nev
 
 from __future__ import annotations
 
-import json
-import math
-import types
-import typing
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
+from edge_tqs import report_json
 from edge_tqs.errors import UsageError
 
 #: Raised by one whenever a field changes its meaning.
@@ -26,7 +23,7 @@ REPORT_HTML = "report.html"
 #: A measured figure; None (JSON null) where it is not finite or was not measured.
 Figure = float | None
 Series = tuple[Figure, ...]
-T = TypeVar("T")
+T = TypeVar("T", "BuildReport", "ValidationReport")
 
 
 @dataclass(frozen=True)
@@ -189,7 +186,7 @@ class BuildReport:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        return _dump(self)
+        return report_json.dump(self)
 
     @staticmethod
     def from_json(text: str, where: str = REPORT_JSON) -> BuildReport:
@@ -338,7 +335,7 @@ class ValidationReport:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        return _dump(self)
+        return report_json.dump(self)
 
     @staticmethod
     def from_json(text: str, where: str = VALIDATION_JSON) -> ValidationReport:
@@ -365,63 +362,13 @@ def write_report(build_dir: Path) -> Path:
     return target
 
 
-def _dump(report: BuildReport | ValidationReport) -> str:
-    return json.dumps(_plain(asdict(report)), indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: both become null, which every such field allows."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def _load(kind: type[T], text: str, where: str) -> T:
     try:
-        return typing.cast(T, _decode(kind, json.loads(text), ""))
+        loaded = report_json.load(kind, text)
+        if loaded.format != FORMAT:
+            raise ValueError(f"its format is {loaded.format}, this version reads {FORMAT}")
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"{where} is not what this version of edge-tqs writes: {error}", hint="Run `edge-tqs build` again."
         ) from error
-
-
-def _decode(kind: Any, value: Any, path: str) -> Any:
-    """``value`` as ``kind``: a dataclass, tuple[X, ...], a union, a Literal or a scalar. Raises ValueError."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in args:
-            return None
-        return _decode(next(arg for arg in args if arg is not type(None)), value, path)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{path} is not a list")
-        return tuple(_decode(args[0], item, f"{path}[{index}]") for index, item in enumerate(value))
-    if origin is Literal:
-        if value not in args:
-            raise ValueError(f"{path} is {value!r}, not one of {', '.join(map(repr, args))}")
-        return value
-    if is_dataclass(kind):
-        return _decode_fields(kind, value, path)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{path} is {value!r}, not {kind.__name__}")
-    return value
-
-
-def _decode_fields(kind: Any, value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{path or 'the file'} is not an object")
-    known = {item.name for item in fields(kind)}
-    wrong = sorted(known ^ set(value))
-    if wrong:
-        raise ValueError(f"{path or 'the file'} lacks or should not have {', '.join(wrong)}")
-    hints = typing.get_type_hints(kind)
-    decoded = {name: _decode(hints[name], value[name], f"{path}.{name}".lstrip(".")) for name in known}
-    if "format" in decoded and decoded["format"] != FORMAT:
-        raise ValueError(f"its format is {decoded['format']}, this version reads {FORMAT}")
-    return kind(**decoded)
+    return loaded

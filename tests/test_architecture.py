@@ -73,6 +73,7 @@ PARTS = {
     "c_text": "emit_c",
     "c_tables16": "emit_c",
     "memory": "emit_c",
+    "report_json": "report",
     "report_page": "report",
     "plot": "report",
     "png": "report",
