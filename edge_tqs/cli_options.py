@@ -44,6 +44,16 @@ reading_options = options(
         "--output", metavar="NAME", help="The layer that gives the forecast, where a model has several outputs."
     ),
     click.option(
+        "--target",
+        type=click.Choice(["level", "delta"]),
+        help="What the model predicts: the samples, or differences to the last one.  [default: level]",
+    ),
+    click.option(
+        "--centre",
+        type=click.Choice(["none", "mean", "last"]),
+        help="What is taken off each window and added to its forecast.  [default: none]",
+    ),
+    click.option(
         "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."
     ),
     click.option(

@@ -122,7 +122,7 @@ def _based(opened: Opened, path: Path, target: Target, centre: Centre) -> Opened
     if opened.loaded is None:
         assert opened.refusal is not None
         raise ModelError(
-            f"{path}: {asked} under [forecast] becomes part of the float graph, and there is none: this model could "
+            f"{path}: {asked} becomes part of the float graph, and there is none: this model could "
             f"only be scored as a black box ({opened.refusal.message})",
             hint=f"Put it into the model itself, and leave {asked} out. {opened.refusal.hint}".strip(),
         )
