@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from edge_tqs.errors import UsageError
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 2
+FORMAT = 3
 
 REPORT_JSON = "report.json"
 VALIDATION_JSON = "validation.json"
@@ -214,10 +214,14 @@ class FirstDivergence:
 class Latency:
     """Computing time of one forecast step, sending excluded.
 
-    ``counter``: none, cyccnt, systick or clock_monotonic. ``unit``: what p50, p95 and max count ("cycles",
-    "ticks", "ns"). ``hz``: counts a second. ``instructions``: the median in guest instructions, where the board is
+    ``counter``: none, cyccnt, systick or clock_monotonic. ``unit``: what p50, p95, p99, mean and max count
+    ("cycles", "ticks", "ns"). ``hz``: counts a second. ``instructions``: the median in guest instructions, where the board is
     emulated with an exact instruction count. ``emulated``: an emulator of ours was measured, which says nothing about
     the time on the real board.
+
+    Of a model that predicts a block of several samples, most steps only hand out the next one. ``evaluation``: the
+    median of those steps that evaluate it, ``evaluation_instructions`` in guest instructions; None of other models,
+    where each step does.
     """
 
     counter: str
@@ -228,6 +232,10 @@ class Latency:
     max: Figure
     instructions: Figure = None
     emulated: bool = False
+    mean: Figure = None
+    p99: Figure = None
+    evaluation: Figure = None
+    evaluation_instructions: Figure = None
 
 
 @dataclass(frozen=True)

@@ -122,11 +122,12 @@ def _cards(build: BuildReport, validation: ValidationReport | None) -> str:
         )
     if validation is not None and validation.latency.p50 is not None:
         latency = validation.latency
+        block = "" if latency.evaluation is None else f"one evaluation: {_figure(latency.evaluation)}, "
         cards.append(
             (
                 "One step, median",
                 f"{_figure(latency.p50)} {latency.unit}",
-                f"95 %: {_figure(latency.p95)}, most: {_figure(latency.max)}",
+                f"{block}95 %: {_figure(latency.p95)}, most: {_figure(latency.max)}",
             )
         )
     items = "\n".join(
@@ -279,12 +280,18 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
     ticks = [
         ("counter", f"{latency.counter}, {_count(latency.hz)} Hz" + (" (emulated)" if latency.emulated else "")),
         ("one step: median", f"{_figure(latency.p50)} {latency.unit}"),
+        ("one step: mean", f"{_figure(latency.mean)} {latency.unit}"),
         ("95 % of steps within", f"{_figure(latency.p95)} {latency.unit}"),
+        ("99 % of steps within", f"{_figure(latency.p99)} {latency.unit}"),
         ("slowest step", f"{_figure(latency.max)} {latency.unit}"),
     ]
+    if latency.evaluation is not None:
+        ticks.append(("one evaluation (a block of steps): median", f"{_figure(latency.evaluation)} {latency.unit}"))
     note = ""
     if latency.instructions is not None:
         ticks.append(("instructions of one step, median", _figure(latency.instructions)))
+        if latency.evaluation_instructions is not None:
+            ticks.append(("instructions of one evaluation, median", _figure(latency.evaluation_instructions)))
         note = '<p class="soft">Emulated: the counter follows instructions, not milliseconds.</p>'
     run = [
         ("port", validation.port),

@@ -140,16 +140,25 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
             f"expected {diverged.expected}, got {diverged.got}"
         )
     latency, memory = result.latency, result.memory
+    evaluation = []
+    if latency.evaluation is not None:
+        exact = latency.evaluation_instructions
+        evaluation = [
+            f"evaluation  {_number(latency.evaluation)} {latency.unit}, once a block"
+            + ("" if exact is None else f" = {_number(exact)} guest instructions")
+        ]
     lines = [
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
         f"rollouts    {result.rollouts} of {result.horizon} steps, model {result.model_hash[:12]}, "
         f"engine {result.engine}",
         f"error       RMSE {_number(result.rmse_vs_float)} from float"
         + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
-        f"latency     {_number(latency.p50)} {latency.unit} a step (p95 {_number(latency.p95)}, "
-        f"max {_number(latency.max)}; {latency.counter}, {latency.hz:,} Hz)"
+        f"latency     {_number(latency.p50)} {latency.unit} a step (mean {_number(latency.mean)}, "
+        f"p95 {_number(latency.p95)}, p99 {_number(latency.p99)}, max {_number(latency.max)}; "
+        f"{latency.counter}, {latency.hz:,} Hz)"
         + ("" if latency.instructions is None else f" = {_number(latency.instructions)} guest instructions")
         + (", emulated: not the board's time" if latency.emulated else ""),
+        *evaluation,
         f"memory      flash {_bytes(memory.flash)}, RAM {_bytes(memory.ram)}, "
         f"deepest stack {_bytes(memory.stack_peak)}",
         f"bit_exact   {'true' if result.bit_exact else 'false'}",

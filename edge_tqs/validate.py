@@ -18,7 +18,7 @@ from edge_tqs.build_dir import BuildDir
 from edge_tqs.device import CODE_TYPES, Device, open_port
 from edge_tqs.device_rollout import run_rollout
 from edge_tqs.errors import DeviceError, TqsError, UsageError
-from edge_tqs.graph import Graph
+from edge_tqs.graph import Forecast, Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.rollout import Rollout
 from edge_tqs.simulate import decode, encode, integer_rollout
@@ -251,7 +251,7 @@ def _report(
         first_divergence=diverged,
         rmse_vs_float=error,
         mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
-        latency=_latency(built.board, hello, measured, emulated=request.port is None),
+        latency=_latency(built.board, hello, measured, graph.forecast, emulated=request.port is None),
         memory=_memory(built, engine, status),
         curves=report.DeviceCurves(
             rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats),
@@ -269,16 +269,24 @@ def _output_scale(graph: Graph) -> float:
     return float(quant.scale[0])
 
 
-def _latency(board: Board, hello: HelloReply, measured: Rollout, *, emulated: bool) -> report.Latency:
+def _latency(
+    board: Board, hello: HelloReply, measured: Rollout, forecast: Forecast, *, emulated: bool
+) -> report.Latency:
     """Computing time a step; in guest instructions too where the emulator makes its clock count them."""
     assert measured.ticks is not None
     ticks = measured.ticks.reshape(-1).astype(np.float64)
-    p50, p95 = (float(v) for v in np.percentile(ticks, (50, 95), method="nearest"))
+    p50, p95, p99 = (float(v) for v in np.percentile(ticks, (50, 95, 99), method="nearest"))
+    evaluation = None
+    if forecast.steps > 1 and forecast.recurrence != "stateful":  # a stateful model is evaluated at every step
+        evaluation = float(np.percentile(measured.ticks[:, :: forecast.steps], 50, method="nearest"))
     units = {Counter.CYCCNT: "cycles", Counter.SYSTICK: "ticks", Counter.MONOTONIC: "ns", Counter.NONE: "none"}
-    instructions = None
-    if emulated and board.emulator is not None and board.emulator.icount_shift is not None and hello.counter_hz:
-        seconds = p50 / hello.counter_hz
-        instructions = round(seconds / (2**board.emulator.icount_shift * 1e-9))
+
+    def instructions(count: float | None) -> int | None:
+        if count is None or not emulated or board.emulator is None or not hello.counter_hz:
+            return None
+        shift = board.emulator.icount_shift
+        return None if shift is None else round(count / hello.counter_hz / (2**shift * 1e-9))
+
     return report.Latency(
         counter="clock_monotonic" if hello.counter == Counter.MONOTONIC else hello.counter.name.lower(),
         unit=units[hello.counter],
@@ -286,8 +294,12 @@ def _latency(board: Board, hello: HelloReply, measured: Rollout, *, emulated: bo
         p50=p50,
         p95=p95,
         max=float(ticks.max()),
-        instructions=instructions,
+        instructions=instructions(p50),
         emulated=emulated,
+        mean=float(ticks.mean()),
+        p99=p99,
+        evaluation=evaluation,
+        evaluation_instructions=instructions(evaluation),
     )
 
 

@@ -151,7 +151,7 @@ def test_the_keys_that_others_rely_on():
     body = json.loads(validation_report().to_json())
     wanted = "board port model_hash rollouts horizon steps bit_exact first_divergence rmse_vs_float mse_vs_truth"
     assert {*wanted.split(), "latency", "memory"} < set(body)
-    assert {"counter", "unit", "p50", "p95", "max"} < set(body["latency"])
+    assert {"counter", "unit", "mean", "p50", "p95", "p99", "max", "evaluation"} < set(body["latency"])
     assert set(body["memory"]) == {"flash", "ram", "stack_peak"}
 
 
@@ -172,7 +172,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "the file is not an object"),
-        (changed(lambda b: b.update(format=3)), "its format is 3"),
+        (changed(lambda b: b.update(format=4)), "its format is 4"),
         (changed(lambda b: b.update(extra=1)), "extra"),
         (changed(lambda b: b["host"].pop("horizon")), "host lacks or should not have horizon"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "bytes.mixed is '7', not int"),
