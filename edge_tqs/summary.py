@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edge_tqs.flash import FlashResult
     from edge_tqs.plan import Plan
     from edge_tqs.ports import SerialPort
-    from edge_tqs.report import BuildReport, ValidationReport
+    from edge_tqs.report import BuildReport, ModelInfo, ValidationReport
     from edge_tqs.score import Sensitivity
 
 Costs = Mapping[str, Mapping[int, int]]
@@ -92,6 +92,18 @@ def _divergence(plan: Plan) -> str:
     return f"{plan.measured_rmse:.4f} measured (weights alone{corrected}), {predicted}"
 
 
+def _rolled(model: ModelInfo) -> list[str]:
+    """A line of what is unusual in how ``model`` is rolled out, where anything is."""
+    said = [
+        ("streamed" if model.streamed else ""),
+        (f"{model.steps} samples an evaluation" if model.steps > 1 else ""),
+        (f"{model.outputs} outputs, {len(model.exogenous)} inputs known ahead" if model.exogenous else ""),
+        (f"target {model.target}" if model.target != "level" else ""),
+        (f"centre {model.centre}" if model.centre != "none" else ""),
+    ]
+    return [f"rollout     {', '.join(filter(None, said))}"] if any(said) else []
+
+
 def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     """Ten lines: what was built, its size, what quantisation does to the closed loop, where the report is."""
     model, size, host = result.model, result.bytes, result.host
@@ -100,6 +112,7 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     lines = [
         f"model       {model.name} ({model.recurrence}), window {model.window}, {model.channels} channels, "
         f"{model.parameters:,} parameters, {model.activations} activations, hash {model.hash[:12]}",
+        *_rolled(model),
         f"float       differs from the model file by at most {_number(host.float_vs_keras_max_abs)}",
         f"plan        {wide} weights int8, {len(result.tensors) - wide} int4: {size.mixed:,}{budget} bytes "
         f"(int4 {size.int4:,}, int8 {size.int8:,}, float32 {size.float32:,})",
