@@ -41,7 +41,7 @@ reading_options = options(
         help="Samples that a call predicts, where the output is flat: steps x outputs.",
     ),
     click.option(
-        "--output", metavar="NAME", help="The layer that gives the forecast, where a model has several outputs."
+        "--output", metavar="NAME", help="The output (layer, or tensor of a .tflite) that is the forecast, of several."
     ),
     click.option(
         "--target",
