@@ -101,7 +101,8 @@ def _window(shapes: list[tuple[str, Any]]) -> tuple[int | None, int | None, tupl
             raise ModelError(
                 f"its inputs {shapes[0][0]} {shapes[0][1]} and {name} {shape} differ in their batch or their length W: "
                 "they are no window whose channels lie side by side",
-                hint=_INPUT_HINT,
+                hint=f"{_INPUT_HINT} What is known ahead goes in as channels of that window, named with --exogenous: "
+                "its values are then given with each forecast, one a step.",
             )
     return batch, window, tuple(shape[2] for _, shape in shapes)
 
