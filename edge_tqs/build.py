@@ -235,7 +235,7 @@ def build(
     followed = windows.evaluation[:, forecast.window :, forecast.output_channels]
     truth = followed if model_request.windows is not None else None
     evaluation = evaluate.evaluate(graph, variants, held_out, truth, horizon)
-    tflm_exact, litert_rmse = _run_in_runtimes(model, mixed, evaluation, warnings, progress)
+    agreement = _run_in_runtimes(model, mixed, evaluation, warnings, progress)
 
     out.mkdir(parents=True, exist_ok=True)
     build_dir.save(
@@ -253,6 +253,7 @@ def build(
     result = _report(
         loaded,
         graph,
+        model_request,
         scored.costs,
         plan,
         board,
@@ -260,9 +261,7 @@ def build(
         evaluation,
         image,
         tuple(warnings),
-        tflm_exact,
-        litert_rmse,
-        activations,
+        agreement,
     )
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
@@ -366,6 +365,7 @@ def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: byte
 def _report(
     loaded: LoadedModel,
     graph: Graph,
+    request: ModelRequest,
     costs: Mapping[str, Mapping[int, int]],
     plan: Plan,
     board: Board,
@@ -373,9 +373,7 @@ def _report(
     evaluation: evaluate.Evaluation,
     image: Image,
     warnings: tuple[str, ...],
-    tflm_exact: bool | None,
-    litert_rmse: float | None,
-    activations: Activations,
+    agreement: tuple[bool | None, float | None],
 ) -> report.BuildReport:
     forecast = graph.forecast
     weights = graph.weights().values()
@@ -388,7 +386,13 @@ def _report(
             columns=forecast.columns,
             recurrence=forecast.recurrence,
             parameters=loaded.parameters,
-            activations=activations,
+            activations=request.activations or board.activations,
+            outputs=forecast.outputs,
+            steps=forecast.steps,
+            exogenous=forecast.exogenous,
+            target=request.target,
+            centre=request.centre,
+            streamed=any(state.delays for state in graph.states),
         ),
         board=board.name,
         tensors=tuple(
@@ -408,8 +412,8 @@ def _report(
             horizon=evaluation.mixed.outputs.shape[1],
             float_vs_keras_max_abs=loaded.float_vs_keras_max_abs,
             divergence=evaluate.divergence(evaluation),
-            tflm_bit_exact=tflm_exact,
-            litert_rmse=litert_rmse,
+            tflm_bit_exact=agreement[0],
+            litert_rmse=agreement[1],
             mse_vs_truth=evaluate.mse_vs_truth(evaluation),
             curves=evaluate.curves(evaluation, graph),
             causes=evaluate.causes(evaluation),

@@ -41,7 +41,17 @@ reading_options = options(
         help="Samples that a call predicts, where the output is flat: steps x outputs.",
     ),
     click.option(
-        "--output", metavar="NAME", help="The layer that gives the forecast, where a model has several outputs."
+        "--output", metavar="NAME", help="The output (layer, or tensor of a .tflite) that is the forecast, of several."
+    ),
+    click.option(
+        "--target",
+        type=click.Choice(["level", "delta"]),
+        help="What the model predicts: the samples, or differences to the last one.  [default: level]",
+    ),
+    click.option(
+        "--centre",
+        type=click.Choice(["none", "mean", "last"]),
+        help="What is taken off each window and added to its forecast.  [default: none]",
     ),
     click.option(
         "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."

@@ -15,8 +15,11 @@ FIGURES: dict[str, Callable[[ValidationReport], float | None]] = {
     "mse_vs_truth": lambda run: run.mse_vs_truth,
     "instructions": lambda run: run.latency.instructions,
     "latency_p50": lambda run: run.latency.p50,
+    "latency_mean": lambda run: run.latency.mean,
     "latency_p95": lambda run: run.latency.p95,
+    "latency_p99": lambda run: run.latency.p99,
     "latency_max": lambda run: run.latency.max,
+    "latency_evaluation": lambda run: run.latency.evaluation,
     "flash": lambda run: run.memory.flash,
     "ram": lambda run: run.memory.ram,
     "stack_peak": lambda run: run.memory.stack_peak,
@@ -24,7 +27,7 @@ FIGURES: dict[str, Callable[[ValidationReport], float | None]] = {
 #: What --limit names: figures, or all of one kind.
 GROUPS: dict[str, tuple[str, ...]] = {
     "accuracy": ("rmse_vs_float", "mse_vs_truth"),
-    "latency": ("instructions", "latency_p50", "latency_p95"),
+    "latency": ("instructions", "latency_p50", "latency_mean", "latency_p95", "latency_evaluation"),
     "memory": ("flash", "ram", "stack_peak"),
 }
 
@@ -138,7 +141,7 @@ def table(comparison: Comparison) -> str:
         change = "" if each.change is None else f"{100 * each.change:+.1f} %"
         verdict = "WORSE" if each.worse else "" if each.limit is None else "ok"
         lines.append(
-            f"{each.name:<16}{_number(each.before):>14}{_number(each.after):>14}{change:>10}  {verdict}".rstrip()
+            f"{each.name:<20}{_number(each.before):>14}{_number(each.after):>14}{change:>10}  {verdict}".rstrip()
         )
     return "\n".join([*lines, *(f"failed      {failure}" for failure in comparison.failures)])
 

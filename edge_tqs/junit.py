@@ -30,6 +30,9 @@ def junit(run: ValidationReport, max_rmse_vs_float: float | None = None) -> str:
         ("steps", run.steps),
         ("rmse_vs_float", run.rmse_vs_float),
         ("latency_p50", run.latency.p50),
+        ("latency_mean", run.latency.mean),
+        ("latency_p99", run.latency.p99),
+        ("latency_evaluation", run.latency.evaluation),
         ("latency_unit", run.latency.unit),
     ):
         ElementTree.SubElement(properties, "property", name=name, value=str(value))

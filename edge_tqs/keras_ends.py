@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.errors import ModelError
+from edge_tqs.system import chosen_output
 
 _INPUT_HINT = "A forecaster's inputs are sequences (W, C) of one length: start the model with Input((W, F))."
 
@@ -76,7 +77,7 @@ def read_ends(model: Any, output: str | None = None) -> Ends:
         shapes = [(key or _name(tensor), tuple(tensor.shape)) for key, tensor in _leaves(structure)]
         made = [(key or _name(tensor), tuple(tensor.shape), tensor) for key, tensor in _leaves(model.output)]
     batch, window, channels = _window(shapes)
-    index = _chosen([(name, "" if tensor is None else _name(tensor)) for name, _, tensor in made], output)
+    index = chosen_output([(name, "" if tensor is None else _name(tensor)) for name, _, tensor in made], output)
     shape = made[index][1]
     if not isinstance(shape, tuple) or not shape or not isinstance(shape[0], int | None):
         raise ModelError(
@@ -100,26 +101,10 @@ def _window(shapes: list[tuple[str, Any]]) -> tuple[int | None, int | None, tupl
             raise ModelError(
                 f"its inputs {shapes[0][0]} {shapes[0][1]} and {name} {shape} differ in their batch or their length W: "
                 "they are no window whose channels lie side by side",
-                hint=_INPUT_HINT,
+                hint=f"{_INPUT_HINT} What is known ahead goes in as channels of that window, named with --exogenous: "
+                "its values are then given with each forecast, one a step.",
             )
     return batch, window, tuple(shape[2] for _, shape in shapes)
-
-
-def _chosen(names: list[tuple[str, str]], wanted: str | None) -> int:
-    """The index of the output that is ``wanted`` by its key or its layer's name."""
-    listed = ", ".join(name or "the only one" for name, _ in names)
-    if wanted is None:
-        if len(names) != 1:
-            raise ModelError(
-                f"has {len(names)} outputs: {listed}",
-                hint=f'Choose the forecast: --output {names[0][0]}, or output = "{names[0][0]}" under [forecast].',
-            )
-        return 0
-    for place in (0, 1):
-        found = [index for index, pair in enumerate(names) if pair[place] == wanted]
-        if len(found) == 1:
-            return found[0]
-    raise UsageError(f"--output {wanted}: the model has no such output", hint=f"Its outputs: {listed}.")
 
 
 def _name(tensor: Any) -> str:

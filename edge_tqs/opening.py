@@ -65,18 +65,15 @@ def open_model(
     """Open a file of Keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
 
     steps: samples that a flat output holds. custom: module:name of each class or function of the user's own that a
-    Keras model holds. output: names one of several outputs of a Keras model. target, centre: what the model predicts,
+    Keras model holds. output: names one of several outputs. target, centre: what the model predicts,
     and what is taken off its window: both become part of the graph (targets.py), after it was compared with the model.
 
     Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
     CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
     """
     if path.suffix == TFLITE_SUFFIX:
-        if output is not None:
-            raise UsageError(
-                f"--output {output}: outputs are chosen by name in files of Keras only", hint="Leave --output out."
-            )
-        opened = _open_tflite(path, recurrence, window, tuple(feedback) if feedback is not None else None, steps)
+        sources = tuple(feedback) if feedback is not None else None
+        opened = _open_tflite(path, recurrence, window, sources, steps, output)
         return _based(opened, path, target, centre)
     refusal: ModelError
     try:
@@ -122,7 +119,7 @@ def _based(opened: Opened, path: Path, target: Target, centre: Centre) -> Opened
     if opened.loaded is None:
         assert opened.refusal is not None
         raise ModelError(
-            f"{path}: {asked} under [forecast] becomes part of the float graph, and there is none: this model could "
+            f"{path}: {asked} becomes part of the float graph, and there is none: this model could "
             f"only be scored as a black box ({opened.refusal.message})",
             hint=f"Put it into the model itself, and leave {asked} out. {opened.refusal.hint}".strip(),
         )
@@ -144,9 +141,14 @@ def _keras_file_system(
 
 
 def _open_tflite(
-    path: Path, recurrence: Recurrence, window: int | None, feedback: tuple[int | None, ...] | None, steps: int | None
+    path: Path,
+    recurrence: Recurrence,
+    window: int | None,
+    feedback: tuple[int | None, ...] | None,
+    steps: int | None,
+    output: str | None,
 ) -> Opened:
-    opener = partial(_tflite_file_system, path, feedback, steps)
+    opener = partial(_tflite_file_system, path, feedback, steps, output)
     system = opener()
     if window not in (None, system.window):
         raise UsageError(
@@ -158,15 +160,17 @@ def _open_tflite(
         )
     content = path.read_bytes()
     try:
-        loaded, refusal = load_tflite(content, system, str(path)), None
+        loaded, refusal = load_tflite(content, system, str(path), output), None
     except ModelError as error:
         loaded, refusal = None, error
     return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal)
 
 
-def _tflite_file_system(path: Path, feedback: tuple[int | None, ...] | None, steps: int | None) -> System:
+def _tflite_file_system(
+    path: Path, feedback: tuple[int | None, ...] | None, steps: int | None, output: str | None
+) -> System:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}", hint="Check the path of the .tflite file.") from error
-    return replace(tflite_system(content, str(path), feedback, steps), name=path.stem)
+    return replace(tflite_system(content, str(path), feedback, steps, output), name=path.stem)

@@ -18,6 +18,10 @@ from edge_tqs.series import TEST_FRACTION, Series, read_columns, read_series, st
 from edge_tqs.targets import Centre, Target
 
 FILE = "edge-tqs.toml"
+#: What a SavedModel folder holds.
+SAVED_MODEL = "saved_model.pb"
+#: Patterns of model files, in the order in which `init` looks for them.
+MODELS = ("*.keras", "*.h5", f"*/{SAVED_MODEL}", "*.tflite")
 HORIZON = 96
 ROLLOUTS = 8
 
@@ -181,20 +185,23 @@ def read_data(project: Project, csv: Path | None = None) -> ProjectData | None:
 def init_project(directory: Path, model: Path | None = None, data: Path | None = None) -> Path:
     """Write a commented edge-tqs.toml into ``directory`` and return its path.
 
-    Without ``model`` or ``data``, the only .keras (or else .tflite) or .csv file in the directory is taken; what its
-    header says is filled in. Raises UsageError when the file exists already, or no model is given and none or several
-    are there.
+    Without ``model`` or ``data``, the only model (of MODELS, the first kind of which there is exactly one) or .csv file
+    in the directory is taken; what its header says is filled in. Raises UsageError when the file exists already, or no
+    model is given and none or several are there.
     """
     path = directory / FILE
     if path.exists():
         raise UsageError(f"{path} exists already", hint="Edit it, or remove it first.")
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", hint="Create it first.")
-    model = model or _only(directory, "*.keras") or _only(directory, "*.tflite")
+    model = model or next(filter(None, (_only(directory, pattern) for pattern in MODELS)), None)
+    if model is not None and model.name == SAVED_MODEL:
+        model = model.parent
     data = data or _only(directory, "*.csv")
     if model is None:
         raise UsageError(
-            f"{directory} does not hold exactly one .keras or .tflite file", hint="Name the model: --model PATH."
+            f"{directory} does not hold exactly one model: a .keras, .h5 or .tflite file or a SavedModel folder",
+            hint="Name the model: edge-tqs init PATH.",
         )
     columns = read_columns(data) if data else ()
     path.write_text(_template(directory, model, data, columns), encoding="utf-8", newline="\n")

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from edge_tqs import report_json
 from edge_tqs.errors import UsageError
+from edge_tqs.targets import Centre, Target
 
 #: Raised by one whenever a field changes its meaning.
 FORMAT = 3
@@ -29,7 +30,12 @@ T = TypeVar("T", "BuildReport", "ValidationReport")
 @dataclass(frozen=True)
 class ModelInfo:
     """The forecaster. ``hash`` is the model hash in hexadecimal (docs/format.md); ``parameters`` counts all of them;
-    ``activations`` is the type of its codes."""
+    ``activations`` is the type of its codes.
+
+    ``outputs``: values in a predicted sample, ``steps`` samples an evaluation. ``exogenous``: the input channels, from
+    0, that are known ahead. ``target``, ``centre``: what it predicts, and what is taken off its window (targets.py).
+    ``streamed``: a model of the whole window, built as one step with delay lines.
+    """
 
     name: str
     hash: str
@@ -39,6 +45,12 @@ class ModelInfo:
     recurrence: Literal["none", "windowed", "stateful"]
     parameters: int
     activations: Literal["int8", "int16"] = "int8"
+    outputs: int = 0
+    steps: int = 1
+    exogenous: tuple[int, ...] = ()
+    target: Target = "level"
+    centre: Centre = "none"
+    streamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,10 +258,14 @@ class OperatorTime:
 class Latency:
     """Computing time of one forecast step, sending excluded.
 
-    ``counter``: none, cyccnt, systick or clock_monotonic. ``unit``: what p50, p95 and max count ("cycles",
-    "ticks", "ns"). ``hz``: counts a second. ``instructions``: the median in guest instructions, where the board is
-    emulated with an exact instruction count. ``emulated``: an emulator of ours was measured, which says nothing about
-    the time on the real board.
+    ``counter``: none, cyccnt, systick or clock_monotonic. ``unit``: what p50, p95, p99, mean and max count
+    ("cycles", "ticks", "ns"). ``hz``: counts a second. ``instructions``: the median in guest instructions, where the
+    board is emulated with an exact instruction count. ``emulated``: an emulator of ours was measured, which says
+    nothing about the time on the real board.
+
+    Of a model that predicts a block of several samples, most steps only hand out the next one. ``evaluation``: the
+    median of those steps that evaluate it, ``evaluation_instructions`` in guest instructions; None of other models,
+    where each step does.
     """
 
     counter: str
@@ -260,6 +276,10 @@ class Latency:
     max: Figure
     instructions: Figure = None
     emulated: bool = False
+    mean: Figure = None
+    p99: Figure = None
+    evaluation: Figure = None
+    evaluation_instructions: Figure = None
 
 
 @dataclass(frozen=True)

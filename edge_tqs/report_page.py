@@ -66,6 +66,15 @@ def _head(build: BuildReport, validation: ValidationReport | None) -> str:
         "windowed": f"each step runs the recurrent part over the {model.window} latest samples, from zero states",
         "stateful": "the states are carried on from step to step",
     }[model.recurrence]
+    if model.streamed:
+        loop = f"streamed: {loop}"
+    if model.steps > 1:
+        loop += f"; an evaluation predicts {model.steps} samples"
+    if model.exogenous:
+        names = [model.columns[channel] if model.columns else str(channel) for channel in model.exogenous]
+        loop += f"; known ahead: {', '.join(names)}"
+    if (model.target, model.centre) != ("level", "none"):
+        loop += f"; target {model.target}, centre {model.centre}"
     if validation is None:
         state, words = "open", "Not validated on the board yet: run edge-tqs validate"
     elif validation.bit_exact:
@@ -78,7 +87,7 @@ def _head(build: BuildReport, validation: ValidationReport | None) -> str:
         f"<header>\n<h1>{escape(model.name)} on {escape(build.board)}</h1>\n"
         f'<p class="soft">{_count(model.parameters)} parameters, {model.channels} '
         f"channel{'s' if model.channels != 1 else ''}"
-        f"{' (' + escape(', '.join(model.columns)) + ')' if model.columns else ''}; {loop}. "
+        f"{' (' + escape(', '.join(model.columns)) + ')' if model.columns else ''}; {escape(loop)}. "
         f"Closed loop over {build.host.horizon} steps, {build.host.rollouts} rollouts on the host.</p>\n"
         f'<p class="soft">Model <span class="hash">{escape(model.hash)}</span></p>\n'
         f'<p class="verdict {state}">{escape(words)}</p>\n{_first_divergence(validation)}</header>'
@@ -135,11 +144,12 @@ def _cards(build: BuildReport, validation: ValidationReport | None) -> str:
         )
     if validation is not None and validation.latency.p50 is not None:
         latency = validation.latency
+        block = "" if latency.evaluation is None else f"one evaluation: {_figure(latency.evaluation)}, "
         cards.append(
             (
                 "One step, median",
                 f"{_figure(latency.p50)} {latency.unit}",
-                f"95 %: {_figure(latency.p95)}, most: {_figure(latency.max)}",
+                f"{block}95 %: {_figure(latency.p95)}, most: {_figure(latency.max)}",
             )
         )
     items = "\n".join(
@@ -292,12 +302,18 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
     ticks = [
         ("counter", f"{latency.counter}, {_count(latency.hz)} Hz" + (" (emulated)" if latency.emulated else "")),
         ("one step: median", f"{_figure(latency.p50)} {latency.unit}"),
+        ("one step: mean", f"{_figure(latency.mean)} {latency.unit}"),
         ("95 % of steps within", f"{_figure(latency.p95)} {latency.unit}"),
+        ("99 % of steps within", f"{_figure(latency.p99)} {latency.unit}"),
         ("slowest step", f"{_figure(latency.max)} {latency.unit}"),
     ]
+    if latency.evaluation is not None:
+        ticks.append(("one evaluation (a block of steps): median", f"{_figure(latency.evaluation)} {latency.unit}"))
     note = ""
     if latency.instructions is not None:
         ticks.append(("instructions of one step, median", _figure(latency.instructions)))
+        if latency.evaluation_instructions is not None:
+            ticks.append(("instructions of one evaluation, median", _figure(latency.evaluation_instructions)))
         note = '<p class="soft">Emulated: the counter follows instructions, not milliseconds.</p>'
     run = [
         ("port", validation.port),

@@ -28,6 +28,7 @@ from edge_tqs.project import (
 from edge_tqs.quantize import Activations
 from edge_tqs.refine import RefineSettings
 from edge_tqs.series import windows as cut_windows
+from edge_tqs.targets import Centre, Target
 from edge_tqs.validate import ValidateRequest
 
 Array = npt.NDArray[Any]
@@ -52,6 +53,8 @@ def model_request(
     recurrence: Recurrence | None,
     steps: int | None = None,
     output: str | None = None,
+    target: Target | None = None,
+    centre: Centre | None = None,
     draws: int,
     seed: int,
     seeds: Literal["zero-data", "data"] = "zero-data",
@@ -77,8 +80,8 @@ def model_request(
         recurrence=recurrence or project.forecast.recurrence,
         steps=steps or project.forecast.steps,
         output=output or project.forecast.output,
-        target=project.forecast.target,
-        centre=project.forecast.centre,
+        target=target or project.forecast.target,
+        centre=centre or project.forecast.centre,
         columns=_columns(project, series),
         scaling=series.scaling if series else _given_scaling(project),
         windows=_windows(series) if series else None,

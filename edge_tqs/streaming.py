@@ -20,6 +20,8 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph import CONVOLUTIONS, MOST_JOINED, Array, Graph, Op, State, Tensor
 from edge_tqs.positions import BY_SAMPLE, only_needed
 
+#: Operators that work on each value by itself: these two work on all channels of a sample.
+ELEMENTWISE = BY_SAMPLE - {"softmax", "batch_matmul"}
 KEEP = 'Leave recurrence at "auto": the model is then computed over its whole window, as Keras does.'
 
 
@@ -85,6 +87,9 @@ class _Streaming:
         self._states: list[State] = []
         self._past: dict[str, _Past] = {}
         self._named: dict[str, str] = {}  # windowed tensor -> the step's, where the name differs
+        self._turned: dict[
+            str, ModelError
+        ] = {}  # whose samples lie along the last axis -> why nothing else may read it
         self._restarts = True  # whether zero states stand for the zeros before the window
         self._readers: dict[str, dict[tuple[int, int], None]] = {}  # input -> the (taps, dilation) that read it
         for op in graph.ops:
@@ -136,7 +141,10 @@ class _Streaming:
     def _rewrite(self, op: Op) -> None:
         old = self._old
         over_time = any(len(old.tensors[name].shape) == 3 for name in (*op.inputs[:1], *op.outputs))
-        if op.kind in CONVOLUTIONS:
+        turned = next((self._turned[name] for name in op.inputs if name in self._turned), None)
+        if turned is not None:
+            self._keep_turned(op, turned)
+        elif op.kind in CONVOLUTIONS:
             self._convolve(op)
         elif not over_time:
             self._keep(op, {})
@@ -151,7 +159,7 @@ class _Streaming:
         elif op.kind == "mean":
             raise self._refuse(op, f"it averages over {self._length(op)} samples of the window")
         elif op.kind == "transpose":
-            raise self._refuse(op, f"it exchanges the channels and the {self._length(op)} samples of the window")
+            self._turn(op, f"it exchanges the channels and the {self._length(op)} samples of the window")
         elif op.kind == "batch_matmul":
             raise self._refuse(op, f"it multiplies samples of the window with each other, {self._length(op)} at once")
         elif op.kind in BY_SAMPLE:
@@ -170,6 +178,12 @@ class _Streaming:
             raise self._refuse(op, "it meets each sample of the window with a value that is known at the last alone")
         inputs = tuple(self._read(op, name) for name in op.inputs)
         self._ops.append(replace(op, inputs=inputs, attrs=dict(op.attrs) | attrs))
+        self._meet(op, pasts)
+        for name in op.outputs:
+            self._add(name, (1, self._old.tensors[name].shape[-1]))
+
+    def _meet(self, op: Op, pasts: Sequence[_Past]) -> None:
+        """The past of what ``op`` makes of tensors of as many samples each."""
         past = _Past(
             max(past.length for past in pasts),
             min(past.known for past in pasts),
@@ -177,8 +191,34 @@ class _Streaming:
             all(past.whole for past in pasts),
         )
         for name in op.outputs:
-            self._add(name, (1, self._old.tensors[name].shape[-1]))
             self._past[name] = past
+
+    def _turn(self, op: Op, why: str) -> None:
+        """Channels become rows and samples columns, as a LayerNormalization needs them that averages over channels."""
+        out, x = op.outputs[0], op.inputs[0]
+        self._add(out, (1, self._old.tensors[out].shape[1], 1))
+        self._ops.append(Op("reshape", (self._read(op, x),), (out,)))
+        self._past[out] = self._past[x]
+        self._turned[out] = self._refuse(op, why)
+
+    def _keep_turned(self, op: Op, refusal: ModelError) -> None:
+        """``op`` on one column: element by element, a mean over the channels, or turned back. Raises ``refusal``."""
+        out, shape = op.outputs[0], self._old.tensors[op.outputs[0]].shape
+        computed = [name for name in op.inputs if name in self._past]
+        rows = self._old.tensors[computed[0]].shape[1]
+        back = op.kind == "reshape" and shape in ((1, rows), (1, 1, rows)) and self._length(op) == 1
+        if op.kind == "transpose" or back:
+            self._add(out, (1, rows))
+            self._ops.append(Op("reshape", op.inputs, op.outputs))
+            self._past[out] = self._past[computed[0]]
+            return
+        if op.kind not in ELEMENTWISE | {"mean"} or not all(name in self._turned for name in computed):
+            raise refusal
+        inputs = tuple(self._read(op, name, axis=2) for name in op.inputs)
+        self._ops.append(replace(op, inputs=inputs))
+        self._meet(op, [self._past[name] for name in computed])
+        self._add(out, (1, shape[1], 1))
+        self._turned[out] = refusal
 
     def _one_sample(self, op: Op) -> None:
         """A reshape or a split of a single sample, or of a flat value that becomes one."""
@@ -188,7 +228,11 @@ class _Streaming:
             return
         for shape in shapes:
             if len(shape) == 3 and shape[1] > 1:
-                raise self._refuse(op, f"it looks at {shape[1]} samples of the window at once")
+                why = f"it looks at {shape[1]} samples of the window at once"
+                if op.kind == "reshape" and shape is shapes[1] and shape[2] == 1 and self._length(op) == 1:
+                    self._turn(op, why)
+                    return
+                raise self._refuse(op, why)
         past = replace(self._past[op.inputs[0]], whole=False)
         if op.kind == "reshape":
             self._rename(op, past)
@@ -320,8 +364,9 @@ class _Streaming:
         data = tensor.data.reshape(shape)
         self._tensors[name] = replace(tensor, shape=data.shape, data=data)
 
-    def _read(self, op: Op, name: str) -> str:
-        """The step's tensor for an input of ``op``; a constant over time must be the same at each sample."""
+    def _read(self, op: Op, name: str, axis: int = 1) -> str:
+        """The step's tensor for an input of ``op``; a constant over time, which is ``axis``, must be the same at each
+        sample."""
         tensor = self._old.tensors[name]
         if tensor.data is None:
             return self._named.get(name, name)
@@ -329,9 +374,10 @@ class _Streaming:
             self._tensors.setdefault(name, tensor)
             return name
         values: Array = tensor.data
-        if not np.array_equal(values, np.broadcast_to(values[:, :1], values.shape)):
+        first = values.take([0], axis)
+        if not np.array_equal(values, np.broadcast_to(first, values.shape)):
             raise self._refuse(op, f"its constant {name} differs from sample to sample of the window")
-        data = np.ascontiguousarray(values[:, 0])
+        data = np.ascontiguousarray(first[:, 0] if axis == 1 else first)
         self._tensors.setdefault(name, replace(tensor, shape=data.shape, data=data))
         return name
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edge_tqs.flash import FlashResult
     from edge_tqs.plan import Plan
     from edge_tqs.ports import SerialPort
-    from edge_tqs.report import BuildReport, ValidationReport
+    from edge_tqs.report import BuildReport, ModelInfo, ValidationReport
     from edge_tqs.score import Sensitivity
 
 #: Operators of a probe build that a validation's summary names.
@@ -95,6 +95,18 @@ def _divergence(plan: Plan) -> str:
     return f"{plan.measured_rmse:.4f} measured (weights alone{corrected}), {predicted}"
 
 
+def _rolled(model: ModelInfo) -> list[str]:
+    """A line of what is unusual in how ``model`` is rolled out, where anything is."""
+    said = [
+        ("streamed" if model.streamed else ""),
+        (f"{model.steps} samples an evaluation" if model.steps > 1 else ""),
+        (f"{model.outputs} outputs, {len(model.exogenous)} inputs known ahead" if model.exogenous else ""),
+        (f"target {model.target}" if model.target != "level" else ""),
+        (f"centre {model.centre}" if model.centre != "none" else ""),
+    ]
+    return [f"rollout     {', '.join(filter(None, said))}"] if any(said) else []
+
+
 def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     """Ten lines: what was built, its size, what quantisation does to the closed loop, where the report is."""
     model, size, host = result.model, result.bytes, result.host
@@ -103,6 +115,7 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     lines = [
         f"model       {model.name} ({model.recurrence}), window {model.window}, {model.channels} channels, "
         f"{model.parameters:,} parameters, {model.activations} activations, hash {model.hash[:12]}",
+        *_rolled(model),
         f"float       differs from the model file by at most {_number(host.float_vs_keras_max_abs)}",
         f"plan        {wide} weights int8, {len(result.tensors) - wide} int4: {size.mixed:,}{budget} bytes "
         f"(int4 {size.int4:,}, int8 {size.int8:,}, float32 {size.float32:,})",
@@ -143,6 +156,13 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
             f"expected {diverged.expected}, got {diverged.got}"
         )
     latency, memory = result.latency, result.memory
+    evaluation = []
+    if latency.evaluation is not None:
+        exact = latency.evaluation_instructions
+        evaluation = [
+            f"evaluation  {_number(latency.evaluation)} {latency.unit}, once a block"
+            + ("" if exact is None else f" = {_number(exact)} guest instructions")
+        ]
     lines = [
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
         *_cause(result),
@@ -151,10 +171,12 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"line        {result.line.sentence()}",
         f"error       RMSE {_number(result.rmse_vs_float)} from float"
         + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
-        f"latency     {_number(latency.p50)} {latency.unit} a step (p95 {_number(latency.p95)}, "
-        f"max {_number(latency.max)}; {latency.counter}, {latency.hz:,} Hz)"
+        f"latency     {_number(latency.p50)} {latency.unit} a step (mean {_number(latency.mean)}, "
+        f"p95 {_number(latency.p95)}, p99 {_number(latency.p99)}, max {_number(latency.max)}; "
+        f"{latency.counter}, {latency.hz:,} Hz)"
         + ("" if latency.instructions is None else f" = {_number(latency.instructions)} guest instructions")
         + (", emulated: not the board's time" if latency.emulated else ""),
+        *evaluation,
         f"memory      flash {_bytes(memory.flash)}, RAM {_bytes(memory.ram)}, "
         f"deepest stack {_bytes(memory.stack_peak)}",
         f"bit_exact   {'true' if result.bit_exact else 'false'}",

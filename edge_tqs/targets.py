@@ -51,7 +51,7 @@ def with_base(graph: Graph, target: Target, centre: Centre) -> Graph:
             )
             hint = CENTRE_INSIDE
         raise ModelError(
-            f'centre = "{centre}" under [forecast] needs the whole window before its first sample is computed, and '
+            f'centre = "{centre}" needs the whole window before its first sample is computed, and '
             f"this model is run in {recurrence} recurrence: {carried}",
             hint=hint,
         )

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError, ToolError
+from edge_tqs.system import chosen_output
 
 Array = npt.NDArray[Any]
 
@@ -105,6 +106,25 @@ def parse(model: bytes) -> FileModel:
         return _Parsing(schema, root, model).model()
     except DAMAGE as error:
         raise ModelError(f"is damaged ({type(error).__name__}: {error})", hint=DAMAGED_HINT) from error
+
+
+def with_output(model: FileModel, wanted: str | None) -> FileModel:
+    """``model`` with one of its outputs, by the name of its tensor or its number from 0, and what that depends on.
+
+    Raises ModelError where none is asked for and there are several, UsageError for one that there is not.
+    """
+    graph = model.graphs[0]
+    names = [(graph.tensors[index].name, str(number)) for number, index in enumerate(graph.outputs)]
+    if len(names) < 2 and wanted is None:
+        return model
+    output = graph.outputs[chosen_output(names, wanted)]
+    needed, kept = {output}, list[FileOperator]()
+    for op in reversed(graph.operators):
+        if needed & set(op.outputs):
+            kept.append(op)
+            needed |= set(op.inputs)
+    chosen = replace(graph, operators=tuple(reversed(kept)), outputs=(output,))
+    return replace(model, graphs=(chosen, *model.graphs[1:]))
 
 
 class _Parsing:

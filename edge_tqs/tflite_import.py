@@ -15,7 +15,7 @@ from edge_tqs.interpret import float_step
 from edge_tqs.loaded import LoadedModel
 from edge_tqs.positions import only_needed
 from edge_tqs.system import System
-from edge_tqs.tflite_file import FileGraph, parse
+from edge_tqs.tflite_file import FileGraph, parse, with_output
 from edge_tqs.tflite_operators import SHAPE_TYPES, TABLE, import_operator
 from edge_tqs.tflite_views import Growing
 from edge_tqs.tflite_weights import find_weights
@@ -31,15 +31,16 @@ SUPPORTED = (
 )
 
 
-def load_tflite(model: bytes, system: System, name: str) -> LoadedModel:
+def load_tflite(model: bytes, system: System, name: str, output: str | None = None) -> LoadedModel:
     """The float graph of a ``model``, as ``system`` (what tflite_system makes of it) runs it in LiteRT.
 
     The window goes in, the forecast comes out (recurrence "none"); a weight's source is its name in ``system``.
+    output: which of several, as tflite_system takes it.
     Raises ModelError for an operator that a graph cannot hold, naming it, and for a forecaster that does not predict
     all its inputs; CheckError where the graph differs from LiteRT. Messages begin with ``name``.
     """
     try:
-        graph = _import(model, system)
+        graph = _import(model, system, output)
         largest = _compare(graph, system)
     except (ModelError, CheckError) as error:
         raise type(error)(f"{name}: {error.message}", hint=error.hint) from error.__cause__
@@ -53,8 +54,8 @@ def load_tflite(model: bytes, system: System, name: str) -> LoadedModel:
     )
 
 
-def _import(model: bytes, system: System) -> Graph:
-    parsed = parse(model)
+def _import(model: bytes, system: System, output: str | None) -> Graph:
+    parsed = with_output(parse(model), output)
     file = parsed.graphs[0]
     _check_kinds(file)
     growing = Growing(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
@@ -62,17 +63,17 @@ def _import(model: bytes, system: System) -> Graph:
         for op in file.operators:
             import_operator(op, growing)
         last = growing.views[file.outputs[0]]
-        output = growing.read(last, (1, system.steps * system.outputs))
+        last_name = growing.read(last, (1, system.steps * system.outputs))
     except ModelError as error:
         raise ModelError(error.message, hint=error.hint or SUPPORTED) from error
-    ops = growing.needed_operators(output)
-    used = {growing.input, output, *(name for op in ops for name in (*op.inputs, *op.outputs))}
+    ops = growing.needed_operators(last_name)
+    used = {growing.input, last_name, *(name for op in ops for name in (*op.inputs, *op.outputs))}
     tensors = {name: tensor for name, tensor in growing.tensors.items() if name in used}
     forecast = Forecast(
         system.window, system.channels, "none", system.feedback, steps=system.steps, outputs=system.outputs
     )
     forecast.check(system.name, system.steps * system.outputs)
-    graph = only_needed(Graph(system.name, tensors, ops, growing.input, output, (), forecast).check())
+    graph = only_needed(Graph(system.name, tensors, ops, growing.input, last_name, (), forecast).check())
     missing = sorted(system.weights.keys() - graph.weights().keys())
     if missing:
         raise ModelError(f"its weights {', '.join(missing)} have no part in the forecast", hint=SUPPORTED)

@@ -17,7 +17,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.litert import interpreter
 from edge_tqs.system import Array, Part, Rollouts, System, checked_feedback, read_block
-from edge_tqs.tflite_file import CONVERT_HINT, FileModel, parse
+from edge_tqs.tflite_file import CONVERT_HINT, FileModel, parse, with_output
 from edge_tqs.tflite_weights import OPERANDS, check_float, find_output_bias, find_weights
 
 #: A window and a batch of windows (N, W, F) to forecasts (N, outputs).
@@ -29,25 +29,31 @@ SHAPE_HINT = "A forecaster has one input (1, W, F), float32, and one output (1, 
 
 
 def tflite_system(
-    model: bytes, name: str, feedback: Sequence[int | None] | None = None, steps: int | None = None
+    model: bytes,
+    name: str,
+    feedback: Sequence[int | None] | None = None,
+    steps: int | None = None,
+    output: str | None = None,
 ) -> System:
-    """The system of a float ``model``: one input (1, W, F), one output (1, outputs) or (1, steps, outputs), batch 1
-    or open.
+    """The system of a float ``model``: one input (1, W, F), an output (1, outputs) or (1, steps, outputs), batch 1
+    or open. output: which of several is the forecast, by the name of its tensor or its number.
 
     feedback: for each input channel the output channel that becomes it, None for one known ahead; output i becomes
     input i when it is not given, and the inputs beyond the last output are known ahead. steps: samples in a flat block.
 
-    Raises ModelError for a file that is no such model or that LiteRT refuses, UsageError for a wrong ``feedback``,
-    ToolError without ai-edge-litert. Messages begin with ``name``.
+    Raises ModelError for a file that is no such model or that LiteRT refuses, UsageError for a wrong ``feedback`` or
+    ``output``, ToolError without ai-edge-litert. Messages begin with ``name``.
     """
     try:
-        return _system(model, name, feedback, steps)
+        return _system(model, name, feedback, steps, output)
     except ModelError as error:
         raise ModelError(f"{name} {error.message}", hint=error.hint) from error.__cause__
 
 
-def _system(model: bytes, name: str, feedback: Sequence[int | None] | None, steps: int | None) -> System:
-    parsed = parse(model)
+def _system(
+    model: bytes, name: str, feedback: Sequence[int | None] | None, steps: int | None, output: str | None
+) -> System:
+    parsed = with_output(parse(model), output)
     check_float(parsed)
     window, channels = _input(parsed)
     weights = find_weights(parsed)
@@ -75,7 +81,7 @@ def _system(model: bytes, name: str, feedback: Sequence[int | None] | None, step
 
 
 def _input(model: FileModel) -> tuple[int, int]:
-    """(W, F). Raises ModelError for other inputs than one (1, W, F), or other than one output."""
+    """(W, F). Raises ModelError for other inputs than one (1, W, F), or ends that are no floats."""
     graph = model.graphs[0]
     for what, ends in (("inputs", graph.inputs), ("outputs", graph.outputs)):
         if len(ends) != 1:
@@ -99,6 +105,7 @@ class _BlackBox:
     ) -> None:
         self._content = bytearray(model)
         self._original = model
+        self._output = parsed.graphs[0].outputs[0]
         self._places = {part.name: parsed.places[buffer] for part, buffer in parts}
         self._variables = any(tensor.variable for graph in parsed.graphs for tensor in graph.tensors)
         windows = np.random.default_rng(0).standard_normal((2, window, channels)).astype(np.float32)
@@ -130,7 +137,7 @@ class _BlackBox:
         for name in changed:
             start, length = self._places[name]
             self._content[start : start + length] = self._original[start : start + length]
-        given, made = ready.get_input_details()[0]["index"], ready.get_output_details()[0]["index"]
+        given, made = ready.get_input_details()[0]["index"], self._output
 
         def forecast(windows: Array) -> Array:
             if self._variables:  # a fused LSTM would go on from the window before

@@ -17,7 +17,7 @@ from edge_tqs.build_dir import BuildDir
 from edge_tqs.device import Device
 from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.findings import Findings, probe_findings
-from edge_tqs.graph import Graph
+from edge_tqs.graph import Forecast, Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.measure import Measured, measure
 from edge_tqs.progress import Progress
@@ -238,7 +238,7 @@ def _report(
         first_divergence=diverged,
         rmse_vs_float=error,
         mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
-        latency=_latency(built.board, hello, measured, emulated=request.port is None),
+        latency=_latency(built.board, hello, measured, graph.forecast, emulated=request.port is None),
         memory=_memory(built, engine, run.status),
         line=run.line,
         curves=report.DeviceCurves(
@@ -259,11 +259,16 @@ def _output_scale(graph: Graph) -> float:
     return float(quant.scale[0])
 
 
-def _latency(board: Board, hello: HelloReply, measured: Rollout, *, emulated: bool) -> report.Latency:
+def _latency(
+    board: Board, hello: HelloReply, measured: Rollout, forecast: Forecast, *, emulated: bool
+) -> report.Latency:
     """Computing time a step; in guest instructions too where the emulator makes its clock count them."""
     assert measured.ticks is not None
     ticks = measured.ticks.reshape(-1).astype(np.float64)
-    p50, p95 = (float(v) for v in np.percentile(ticks, (50, 95), method="nearest"))
+    p50, p95, p99 = (float(v) for v in np.percentile(ticks, (50, 95, 99), method="nearest"))
+    evaluation = None
+    if forecast.steps > 1 and forecast.recurrence != "stateful":  # a stateful model is evaluated at every step
+        evaluation = float(np.percentile(measured.ticks[:, :: forecast.steps], 50, method="nearest"))
     units = {Counter.CYCCNT: "cycles", Counter.SYSTICK: "ticks", Counter.MONOTONIC: "ns", Counter.NONE: "none"}
     return report.Latency(
         counter="clock_monotonic" if hello.counter == Counter.MONOTONIC else hello.counter.name.lower(),
@@ -274,6 +279,12 @@ def _latency(board: Board, hello: HelloReply, measured: Rollout, *, emulated: bo
         max=float(ticks.max()),
         instructions=_instructions(board, hello, p50, emulated=emulated),
         emulated=emulated,
+        mean=float(ticks.mean()),
+        p99=p99,
+        evaluation=evaluation,
+        evaluation_instructions=None
+        if evaluation is None
+        else _instructions(board, hello, evaluation, emulated=emulated),
     )
 
 

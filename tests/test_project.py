@@ -247,6 +247,16 @@ def test_every_commented_key_of_init_is_a_real_one(tmp_path):
     assert loaded.forecast.window == 24
 
 
+@pytest.mark.parametrize("model", ["a.keras", "a.h5", "saved/saved_model.pb", "a.tflite"])
+def test_init_finds_each_kind_of_model(model, tmp_path):
+    """The first of a kind that is there once: two .tflite files beside it are made of it, and no choice."""
+    for name in (model, "b.tflite", "c.tflite") if model != "a.tflite" else (model,):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    expected = tmp_path / ("saved" if model.startswith("saved/") else model)
+    assert load_project(init_project(tmp_path)).model == expected
+
+
 def test_init_never_overwrites_and_asks_for_a_model(tmp_path):
     with pytest.raises(UsageError, match="exactly one"):
         init_project(tmp_path)

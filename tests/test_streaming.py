@@ -161,3 +161,40 @@ def test_a_longer_window_streams_beyond_the_models_own(keras: Any, tmp_path: Pat
     loaded = load(path, recurrence="stateful", window=20)
     assert loaded.graph.forecast.window == 20
     assert "differ from Keras'" in loaded.notes[0]
+
+
+@needs_tflm
+def test_a_layer_normalisation_streams(keras: Any, tmp_path: Path) -> None:
+    """Over a sequence, over its last sample, and over a flat value: equal to the window, tflite-micro and the C."""
+    layers = keras.layers
+    keras.utils.set_random_seed(11)
+    y = x = keras.Input((12, F))
+    for dilation in (1, 2):
+        y = layers.LayerNormalization()(layers.Conv1D(6, 3, padding="causal", dilation_rate=dilation)(y))
+        y = layers.Activation("relu")(y)
+    y = layers.Dense(5)(layers.LayerNormalization()(layers.Cropping1D((11, 0))(y)))
+    y = layers.Dense(F, "tanh")(layers.LayerNormalization()(layers.Flatten()(y)))
+    path = save(keras.Model(x, y), tmp_path / "m.keras")
+    windowed, streamed = load(path).graph, load(path, recurrence="stateful").graph
+    assert windowed.weights().keys() == streamed.weights().keys()
+    a, b = (float_rollout(graph, windows(3, 12), HORIZON).outputs for graph in (windowed, streamed))
+    np.testing.assert_allclose(b, a, atol=1e-5)
+    step = quantize(streamed, dict.fromkeys(streamed.weights(), 8), calibrate(streamed, windows(4, 12), HORIZON))
+    codes = simulate.encode(step, windows(3, 12))
+    expected = simulate.integer_rollout(step, codes, HORIZON).outputs
+    file = tflite_model.write(step, METADATA)
+    np.testing.assert_array_equal(rollout_in("tflm", file, step, codes, HORIZON).outputs, expected)
+    forecaster = Forecaster(step, tmp_path, TRAPS)
+    for seed, outputs in zip(codes, expected, strict=True):
+        forecaster.reset()
+        forecaster.push_codes(seed)
+        np.testing.assert_array_equal(forecaster.forecast_codes(HORIZON)[0], outputs)
+
+
+def test_what_exchanges_samples_and_channels_for_good_is_refused(keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+    causal, mixed = layers.Conv1D(3, 2, padding="causal"), layers.Permute((2, 1), name="exchanged")
+    for then in (layers.Dense(4), layers.Conv1D(2, 1), layers.Softmax(), layers.Cropping1D((1, 0))):
+        message = refused(keras, tmp_path, causal, mixed, then, layers.Flatten(), layers.Dense(F))
+        assert "layer exchanged" in message
+        assert "exchanges the channels and the 8 samples" in message

@@ -43,6 +43,22 @@ def convolution(b: Builder, x: str, name: str, rows: int, taps: int, dilation: i
     return out
 
 
+def normalisation(b: Builder, x: str, name: str) -> str:
+    """A LayerNormalization over the channels: turned, (x - mean) / sqrt(variance + 0.1), and turned back."""
+    _, length, channels = shape = b.tensors[x].shape
+    turned, single = (1, channels, length), (1, 1, length)
+    x = shaped(b, "transpose", (x,), f"{name}_turned", turned)
+    mean = shaped(b, "mean", (x,), f"{name}_mean", single)
+    difference = shaped(b, "sub", (x, mean), f"{name}_difference", turned)
+    squares = shaped(b, "mul", (difference, difference), f"{name}_squares", turned)
+    variance = shaped(b, "mean", (squares,), f"{name}_variance", single)
+    epsilon = b.tensor(f"{name}_epsilon", single, np.full(single, 0.1, np.float32))
+    under_root = shaped(b, "add", (variance, epsilon), f"{name}_under_root", single)
+    inverse = shaped(b, "rsqrt", (under_root,), f"{name}_inverse", single)
+    unit = shaped(b, "mul", (difference, inverse), f"{name}_unit", turned)
+    return shaped(b, "transpose", (unit,), f"{name}_y", shape)
+
+
 def data_size(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape[1:]))
 
@@ -58,7 +74,7 @@ def causal_graphs(draw: st.DrawFn) -> tuple[Graph, int]:
                 st.integers(0, 4),  # filters, 0 for a depthwise convolution
                 st.sampled_from((1, 2, 3, 12)),  # taps; 12 are more than one concat takes
                 st.integers(1, 4),  # dilation
-                st.sampled_from(("", "add", "mul", "gate", "concat", "slice", "bent")),
+                st.sampled_from(("", "add", "mul", "gate", "concat", "slice", "bent", "norm")),
             ),
             min_size=1,
             max_size=3,
@@ -84,6 +100,8 @@ def causal_graphs(draw: st.DrawFn) -> tuple[Graph, int]:
             y = shaped(b, "slice", (y,), f"{name}_some", (*shape[:2], 1), axis=2, begin=1, size=1)
         elif then == "bent":
             y = shaped(b, "tanh", (y,), f"{name}_a", shape)
+        elif then == "norm" and shape[1] > 1 and shape[2] > 1:
+            y = normalisation(b, y, f"{name}_norm")
     _, length, rows = b.tensors[y].shape
     if length > 1:
         y = shaped(b, "slice", (y,), "last", (1, 1, rows), axis=1, begin=length - 1, size=1)
@@ -130,6 +148,8 @@ def test_a_streamed_graph_computes_what_the_window_does(drawn: tuple[Graph, int]
     expected = float_rollout(windowed, seeds, HORIZON).outputs
     np.testing.assert_allclose(float_rollout(made.graph, seeds, HORIZON).outputs, expected, atol=1e-5)
 
+    if any(op.kind == "rsqrt" for op in windowed.ops):
+        activations = "int8"  # the only codes that have a reciprocal root
     ranges, widths = ranges_of(windowed, made.graph), alternating(windowed)
     whole, step = (quantize(graph, widths, ranges, activations=activations) for graph in (windowed, made.graph))
     # The step of a depthwise convolution is reshaped, so what it is joined to takes a copy of its codes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -272,6 +273,26 @@ def test_the_project_says_it(
     quick = ("--draws", "2", "--horizon", "6", "--no-refine")
     code, _, err = call(monkeypatch, capsys, "build", "--board", "host", *quick)
     assert code == 0, err
+
+
+def test_an_option_says_it_over_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(Case(tflite_models.mlp, {}), tmp_path)
+    project(tmp_path, 'target = "delta"\ncentre = "mean"')
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call(monkeypatch, capsys, "inspect", "--target", "level", "--centre", "last", "--json")
+    body = json.loads(out)["behaviour"]
+    assert (code, body["target"], body["centre"]) == (0, "level", "last")
+    quick = ("--draws", "2", "--horizon", "6", "--no-cache", "--json")
+    scores = [
+        json.loads(call(monkeypatch, capsys, "score", *options, *quick)[1])
+        for options in ((), ("--target", "delta", "--centre", "mean"), ("--target", "level", "--centre", "none"))
+    ]
+    assert scores[0] == scores[1] != scores[2]
+    code, _, err = call(monkeypatch, capsys, "inspect", "--target", "differences")
+    assert code == 2
+    assert "differences" in err
 
 
 @pytest.mark.parametrize("line", ['target = "differences"', 'centre = "median"', "target = true"])

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from edge_tqs import tflite_import
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph import Graph
+from edge_tqs.interpret import float_rollout
 from edge_tqs.keras_model import load
 from edge_tqs.loaded import LoadedModel
 from edge_tqs.opening import open_model
@@ -398,9 +399,9 @@ def test_a_graph_that_differs_from_litert_is_a_defect(monkeypatch: Any) -> None:
     right = tflite_import._import
     head = by_hand.normal(2, 8, scale=0.3)
 
-    def wrong(model: bytes, system: Any) -> Graph:
+    def wrong(model: bytes, system: Any, output: None) -> Graph:
         other = (head + np.float32(0.01)).tobytes()
-        return right(model.replace(head.tobytes(), other), system)
+        return right(model.replace(head.tobytes(), other), system, output)
 
     monkeypatch.setattr(tflite_import, "_import", wrong)
     with pytest.raises(CheckError, match=r"m.tflite: the float graph differs from LiteRT by 0\.\d+"):
@@ -471,3 +472,45 @@ def test_a_loop_is_scored_but_not_built() -> None:
     content = tflite_models.convert(model)
     assert len(tflite_system(content, "m").weights) == 3
     refused(content, "it cannot be built: .*WHILE")
+
+
+# --- one of several outputs -------------------------------------------------------------------------------------------
+
+
+def two_heads() -> bytes:
+    """A shared dense layer and two heads: the next sample, "near", and a block of three, "far"."""
+    made = by_hand.Maker()
+    x = made.value("x", (1, 4, 2))
+    trunk = made.dense(made.reshape(x, "flat", (1, 8)), "trunk", by_hand.normal(5, 8), by_hand.normal(5))
+    near = made.dense(trunk, "near", by_hand.normal(2, 5), by_hand.normal(2))
+    far = made.dense(trunk, "far", by_hand.normal(6, 5), by_hand.normal(6))
+    return made.file([x], [near, far])
+
+
+@pytest.mark.parametrize(("wanted", "steps"), [("near", 1), ("far", 3)])
+def test_one_of_several_outputs_is_chosen(wanted: str, steps: int, tmp_path: Path) -> None:
+    path = tmp_path / "two.tflite"
+    path.write_bytes(two_heads())
+    place = ["near", "far"].index(wanted)
+    for output in (wanted, str(place)):
+        opened = open_model(path, output=output, steps=steps)
+        assert opened.loaded is not None, opened.refusal
+        graph = opened.loaded.graph
+        assert (graph.forecast.outputs, graph.forecast.steps) == (2, steps)
+        other = ["far", "near"][place]
+        assert set(graph.weights()) == set(opened.system.weights)
+        assert not any(other in name for name in opened.system.weights)
+        seeds = np.random.default_rng(2).normal(size=(3, 4, 2)).astype(np.float32)
+        expected = opened.system.roll(seeds, 6)
+        np.testing.assert_allclose(float_rollout(graph, seeds, 6).outputs, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_several_outputs_are_listed_where_none_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "two.tflite"
+    path.write_bytes(two_heads())
+    with pytest.raises(ModelError, match="has 2 outputs: near, far") as none:
+        open_model(path)
+    assert "--output near" in none.value.hint
+    with pytest.raises(UsageError, match="--output middle") as wrong:
+        open_model(path, output="middle")
+    assert "near" in wrong.value.hint
