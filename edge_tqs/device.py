@@ -38,7 +38,7 @@ from edge_tqs.wire import (
     WireError,
 )
 
-__all__ = ["Device", "GoneError", "RestartedError", "SilentError", "Times", "as_arrays", "open_port"]
+__all__ = ["Device", "GoneError", "RestartedError", "SilentError", "Times", "as_arrays", "ignore", "open_port"]
 
 Codes = npt.NDArray[Any]
 #: (outputs (T, F) codes, ticks (T,) uint32, state hashes (T,) uint32)
@@ -92,7 +92,7 @@ class Device:
         self._info: HelloReply | None = None
         self.name = str(port.port)
         #: hears what was mended on the way: "retry" (asked again), "damaged" (a request arrived so); see run_rollout
-        self.on_event: Callable[[str], None] = lambda event: None
+        self.on_event: Callable[[str], None] = ignore
 
     def __enter__(self) -> Self:
         return self
@@ -387,6 +387,10 @@ class Device:
             f"{self.name}: the port went away: {error}",
             hint="Was the board unplugged, or did the emulator or serial server end? Connect it and try again.",
         )
+
+
+def ignore(event: str) -> None:
+    """Nobody listens."""
 
 
 def as_arrays(steps: list[Step], info: HelloReply) -> Steps:
