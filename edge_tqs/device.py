@@ -46,6 +46,7 @@ __all__ = [
     "Times",
     "UnknownRequestError",
     "as_arrays",
+    "ignore",
     "open_port",
 ]
 
@@ -105,9 +106,9 @@ class Device:
         self._info: HelloReply | None = None
         self.name = str(port.port)
         #: hears what was mended on the way: "retry" (asked again), "damaged" (a request arrived so); see run_rollout
-        self.on_event: Callable[[str], None] = lambda event: None
+        self.on_event: Callable[[str], None] = ignore
         #: sees every good frame that comes, those too that answer nothing
-        self.observer: Callable[[Frame], None] = lambda frame: None
+        self.observer: Callable[[Frame], None] = ignore
 
     def __enter__(self) -> Self:
         return self
@@ -406,6 +407,10 @@ class Device:
             f"{self.name}: the port went away: {error}",
             hint="Was the board unplugged, or did the emulator or serial server end? Connect it and try again.",
         )
+
+
+def ignore(event: str) -> None:
+    """Nobody listens."""
 
 
 def as_arrays(steps: list[Step], info: HelloReply) -> Steps:

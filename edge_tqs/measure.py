@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import report
-from edge_tqs.device import CODE_TYPES, Device, as_arrays
+from edge_tqs.device import CODE_TYPES, Device, as_arrays, ignore
 from edge_tqs.device_rollout import run_rollout, survive
 from edge_tqs.errors import DeviceError, StorageError, TqsError
 from edge_tqs.graph import Forecast
@@ -56,8 +56,8 @@ def measure(
         rollouts=count,
         horizon=horizon,
     )
-    (build / report.VALIDATION_JSON).unlink(missing_ok=True)  # a run is finished when it is there
     with TraceFile(path, header, resume=resume) as trace:
+        (build / report.VALIDATION_JSON).unlink(missing_ok=True)  # a run is finished when it is there
         device.on_event = trace.event
         received = [_steps_of(index, trace.earlier, code_type) for index in range(count)]
         complete = 0
@@ -84,6 +84,8 @@ def measure(
                 f"{path}.",
                 hint=f"{error.hint} Then `edge-tqs validate {build} --resume` goes on from there.".lstrip(),
             ) from error
+        finally:
+            device.on_event = ignore
         line = _line(trace, status)
     return Measured(_rollout(received, hello), status, line)
 

@@ -113,11 +113,14 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
 
 def _save(result: report.ValidationReport, build: Path) -> None:
     path = build / report.VALIDATION_JSON
+    part = path.with_suffix(".part")
     try:
-        path.write_text(result.to_json(), encoding="utf-8")
+        part.write_text(result.to_json(), encoding="utf-8")
+        part.replace(path)
         report.write_report(build)
     except OSError as error:
-        path.unlink(missing_ok=True)  # it may be torn; without it the run can be resumed
+        for file in (part, path):  # without it the run can be resumed
+            file.unlink(missing_ok=True)
         raise StorageError(
             f"the report cannot be written to {build}: {error.strerror}. Every step received is in {build / TRACE}.",
             hint=f"Make room on its disk. Then `edge-tqs validate {build} --resume` writes the report.",

@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -141,6 +142,22 @@ def test_a_run_is_resumed_only_where_it_was_interrupted_and_with_what_it_was(
     kept = trace.read_text().splitlines(keepends=True)
     assert kept[: 1 + HORIZON + 5] == lines[: 1 + HORIZON + 5]
     assert len(kept) == len(lines) + 1  # and that it was resumed
+
+
+def test_a_disk_that_takes_the_trace_and_not_the_report(run: Run, builds: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(builds / "good", copy)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        refused(run("validate", copy, "--rollouts", "2"), 1, "report cannot be written", "trace.jsonl", "--resume")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (copy / "validation.json").exists()
+    code, out, err = run("validate", copy, "--rollouts", "2", "--resume", "--json")
+    assert code == 0, err
+    assert json.loads(out)["bit_exact"] is True
+    assert (copy / "report.html").stat().st_size > 20_000
 
 
 @pytest.mark.parametrize(("bits", "tflm"), [("8", True), ("4", None)])

@@ -67,10 +67,9 @@ def test_each_run_is_exact_or_ends_with_one_error_and_goes_on_from_there(matrix:
     matrix.run(kind, seed)
 
 
-@pytest.mark.slow
 def test_a_line_that_goes_dead_ends_the_run_and_keeps_its_steps(setting: Setting, port: str) -> None:
     with Relay(port, (), [Fault(CUT, setting.bytes_to_host * 3 // 4)], 0) as line:
-        error, received = run(setting.build, line.path, STEPS, TIMES)
+        error, received = run(setting.build, line.path, STEPS, Times(hello=0.5, answer=0.5, step=0.5, attempts=2))
     assert error is not None
     check_error(error)
     assert 0 < received < STEPS

@@ -18,8 +18,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
+import numpy.typing as npt
 from device.relay import BYTE_KINDS, CALL, GONE, RESTART, SWITCH, Fault, Relay, draw
 
 from edge_tqs import build_dir, emulator, validate
@@ -29,7 +32,9 @@ from edge_tqs.errors import TqsError
 from edge_tqs.rollout import Rollout
 from edge_tqs.simulate import encode, integer_rollout
 from edge_tqs.trace_file import TRACE, read_trace
-from edge_tqs.validate import ValidateRequest
+from edge_tqs.validate import Expected, ValidateRequest
+
+Array = npt.NDArray[Any]
 
 BOARD = "mps2-an385"
 #: Every kind of fault, and what it is called in the table.
@@ -50,6 +55,7 @@ KINDS = {
 TO_BOARD = 60
 #: The counter's modulus, and how often it wraps while a run computes.
 MODULUS, WRAPS = 1 << 32, 8
+_EXPECTED: dict[tuple[str, str, bytes, int], Expected] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +122,21 @@ def running(build: Path) -> Iterator[str]:
         yield port
 
 
+@contextmanager
+def expecting_once() -> Iterator[None]:
+    """What the host expects is computed in the first of many runs of one build: it takes longer than the run."""
+
+    def expect(built: build_dir.BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int) -> Expected:
+        key = (built.model_hash, engine, seeds.tobytes(), horizon)
+        if key not in _EXPECTED:
+            _EXPECTED[key] = original(built, engine, seeds, truth, horizon)
+        return _EXPECTED[key]
+
+    original = validate._expect
+    with mock.patch.object(validate, "_expect", expect):
+        yield
+
+
 def run(build: Path, port: str, steps: int, times: Times, *, resume: bool = False) -> tuple[TqsError | None, int]:
     """(the error that ended the validation, steps that were received in it)"""
     received = 0
@@ -127,13 +148,11 @@ def run(build: Path, port: str, steps: int, times: Times, *, resume: bool = Fals
     if not resume:
         (build / TRACE).unlink(missing_ok=True)
     request = ValidateRequest(build, port=port, rollouts=1, horizon=steps, resume=resume)
-    unchanged, validate.Device = validate.Device, partial(Device, times=times)  # type: ignore[misc, assignment]
-    try:
-        report = validate.validate(request, count)
-    except TqsError as error:
-        return error, received
-    finally:
-        validate.Device = unchanged  # type: ignore[misc]
+    with mock.patch.object(validate, "Device", partial(Device, times=times)), expecting_once():
+        try:
+            report = validate.validate(request, count)
+        except TqsError as error:
+            return error, received
     assert report.passed
     assert report.bit_exact
     return None, received
@@ -144,7 +163,7 @@ def check_trace(build: Path, expected: Rollout) -> int:
     assert expected.state_hashes is not None
     steps = read_trace(build / TRACE).steps
     assert [step.step for step in steps] == list(range(len(steps)))
-    codes = np.array([step.codes for step in steps]).reshape(len(steps), -1)
+    codes = np.array([step.codes for step in steps]).reshape(len(steps), expected.outputs.shape[2])
     np.testing.assert_array_equal(codes, expected.outputs[0, : len(steps)])
     assert [step.state for step in steps] == expected.state_hashes[0, : len(steps)].tolist()
     return len(steps)
@@ -202,7 +221,7 @@ class Matrix:
             return outcome
         if kind == "replace":
             outcome = self._disturbed(seed, (), at, spare=self._other)
-            assert "this build is" in outcome.ended, "the other model was taken for this one"
+            assert outcome.ended != "completed", "the other model was taken for this one"
             return outcome
         if kind == "gone":
             return self._disturbed(seed, (), at)

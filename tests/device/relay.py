@@ -77,7 +77,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         os.write(self._stop_write, b"x")
-        self._thread.join(5)
+        self._thread.join(self._stall_seconds + 5)
         assert not self._thread.is_alive()
         self._unplug()
         for board in self._boards:
