@@ -59,7 +59,7 @@ def build_report(**changes) -> BuildReport:
                 ),
             ),
         ),
-        image=report.ImageReport(9000, 11000, 16, 1800),
+        image=report.ImageReport(9000, 11000, 16, 1800, 8192, 300, ("Reset_Handler", "main"), 104, "tqs_fc_s8_dsp"),
     )
     return dataclasses.replace(made, **changes)
 
