@@ -277,7 +277,7 @@ def run(core: Core, elf: Path) -> list[int]:
     command = ["qemu-system-arm", "-M", core.machine, "-display", "none", "-monitor", "none", "-serial", "null"]
     command += ["-icount", "shift=6,sleep=off", "-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
-    return [int(line) for line in (done.stdout + done.stderr).split()]
+    return [int(line, 16) for line in (done.stdout + done.stderr).split()]
 
 
 def sizes(elf: Path) -> tuple[int, int]:

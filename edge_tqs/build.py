@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import __version__, build_dir, evaluate, kernels, report, tflite_model
@@ -19,7 +18,7 @@ from edge_tqs.boards import Board
 from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.choose import Chooser, PlanRequest
 from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.errors import CheckError, ToolError, UsageError
+from edge_tqs.errors import UsageError
 from edge_tqs.firmware import Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.flash_room import code_room
 from edge_tqs.graph import Forecast, Graph, Scaling
@@ -32,7 +31,6 @@ from edge_tqs.quantize import SCHEMES, Activations, quantize
 from edge_tqs.refine import SEEDS as REFINE_SEEDS
 from edge_tqs.score import SEEDS, Sensitivity, score
 from edge_tqs.seeds import zero_data_seeds
-from edge_tqs.simulate import decode, encode
 from edge_tqs.sizes import estimated_bytes, weight_bytes
 from edge_tqs.targets import Centre, Target
 
@@ -45,8 +43,6 @@ CALIBRATION_WINDOWS = 256
 EVALUATION_WINDOWS = 16
 #: Windows for activation ranges where there is no data.
 ZERO_DATA_WINDOWS = 16
-#: Rollouts that are also run in tflite-micro and LiteRT: enough to see a wrong bit, few enough to be quick.
-RUNTIME_ROLLOUTS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,21 +184,35 @@ def fitted(
     return replace(request, code_bytes=code_room(graph, board, activations))
 
 
-def build(
-    model_request: ModelRequest,
-    plan_request: PlanRequest,
-    board: Board,
-    out: Path,
-    progress: Progress,
-    *,
-    probe: bool = False,
-) -> report.BuildReport:
-    """Run the whole pipeline into ``out`` (made if need be) and return its report; ``probe`` as in assemble.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A model that is planned, quantised and written: all that the C is made from.
 
-    Raises:
-        UsageError, ModelError: the input is wrong. ToolError: a compiler is missing (checked first).
-        CheckError: the emitted model does not compute what tflite-micro computes.
+
+    graph: float. variants: the integer graphs by name. model: the flatbuffer. warnings: what the reader should know.
     """
+
+    loaded: LoadedModel
+    graph: Graph
+    scored: Scored
+    plan: Plan
+    windows: Windows
+    variants: Mapping[str, Graph]
+    model: bytes
+    activations: Activations
+    warnings: list[str]
+
+    @property
+    def integer(self) -> Graph:
+        return self.variants["mixed"]
+
+    @property
+    def model_hash(self) -> str:
+        return tflite_model.model_hash(self.model)
+
+
+def prepare(model_request: ModelRequest, plan_request: PlanRequest, board: Board, progress: Progress) -> Prepared:
+    """Read, score, plan and quantise. Raises UsageError, ModelError (the input); ToolError (a compiler is missing)."""
     check_toolchain(board)
     activations = model_request.activations or board.activations
     model_request = replace(model_request, activations=activations)
@@ -228,14 +238,34 @@ def build(
     kernels.check_graph(mixed, kernels.RUNTIMES if activations == "int8" else kernels.RUNTIMES_16X4)
     warnings += kernels.limits(mixed)
     model = tflite_model.write(mixed, _metadata(loaded, plan))
-    model_hash = tflite_model.model_hash(model)
+    return Prepared(loaded, graph, scored, plan, windows, variants, model, activations, warnings)
+
+
+def build(
+    model_request: ModelRequest,
+    plan_request: PlanRequest,
+    board: Board,
+    out: Path,
+    progress: Progress,
+    *,
+    probe: bool = False,
+) -> report.BuildReport:
+    """Run the whole pipeline into ``out`` (made if need be) and return its report; ``probe`` as in assemble.
+
+    Raises:
+        UsageError, ModelError: the input is wrong. ToolError: a compiler is missing (checked first).
+        CheckError: the emitted model does not compute what tflite-micro computes.
+    """
+    prepared = prepare(model_request, plan_request, board, progress)
+    graph, windows, model = prepared.graph, prepared.windows, prepared.model
+    forecast, horizon = graph.forecast, model_request.horizon
 
     progress("evaluating the closed loop", 0, 1)
     held_out = windows.evaluation[:, : forecast.seed_length(horizon)]
     followed = windows.evaluation[:, forecast.window :, forecast.output_channels]
     truth = followed if model_request.windows is not None else None
-    evaluation = evaluate.evaluate(graph, variants, held_out, truth, horizon)
-    agreement = _run_in_runtimes(model, mixed, evaluation, warnings, progress)
+    evaluation = evaluate.evaluate(graph, prepared.variants, held_out, truth, horizon)
+    agreement = evaluate.in_runtimes(model, prepared.integer, evaluation, prepared.warnings, progress)
 
     out.mkdir(parents=True, exist_ok=True)
     build_dir.save(
@@ -245,24 +275,12 @@ def build(
         float_graph=graph,
         seeds=held_out,
         truth=truth,
-        score=scored.sensitivity.to_json(),
-        plan=plan.to_json(),
+        score=prepared.scored.sensitivity.to_json(),
+        plan=prepared.plan.to_json(),
     )
     progress("compiling", 0, 1)
-    image = _compile(mixed, model_hash, board, out, model, probe)
-    result = _report(
-        loaded,
-        graph,
-        model_request,
-        scored.costs,
-        plan,
-        board,
-        model,
-        evaluation,
-        image,
-        tuple(warnings),
-        agreement,
-    )
+    image = _compile(prepared.integer, prepared.model_hash, board, out, model, probe)
+    result = _report(prepared, model_request, board, evaluation, image, agreement)
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
     report.write_report(out)
@@ -320,37 +338,6 @@ def _metadata(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _run_in_runtimes(
-    model: bytes, graph: Graph, evaluation: evaluate.Evaluation, warnings: list[str], progress: Progress
-) -> tuple[bool | None, float | None]:
-    """(whether tflite-micro agrees bit for bit, RMSE of LiteRT against it); None where a package is missing."""
-    from edge_tqs.runtimes import rollout_in
-
-    codes = encode(graph, evaluation.seeds[:RUNTIME_ROLLOUTS])
-    expected = evaluation.mixed.outputs[:RUNTIME_ROLLOUTS]
-    horizon = expected.shape[1]
-    exact: bool | None = None
-    error: float | None = None
-    progress("running in tflite-micro", 0, 1)
-    try:
-        if "tflm" in kernels.runtimes_of(graph):
-            exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
-    except ToolError as missing:
-        warnings.append(f"Not compared with tflite-micro: {missing.message}")
-    if exact is False:
-        raise CheckError(
-            f"{graph.name}: tflite-micro computes other values than the integer reference",
-            hint="This is a bug in edge-tqs: report it with the model.",
-        )
-    progress("running in LiteRT", 0, 1)
-    try:
-        litert = rollout_in("litert", model, graph, codes, horizon).outputs
-        error = evaluate.rmse(decode(graph, litert), decode(graph, expected))
-    except ToolError as missing:
-        warnings.append(f"Not compared with LiteRT: {missing.message}")
-    return exact, error
-
-
 def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: bytes, probe: bool) -> Image:
     sources = emit(graph, model_hash, graph.name, board.core)
     firmware = assemble(board, sources, kernel_sources(graph, board.core), out / build_dir.FIRMWARE, probe=probe)
@@ -363,30 +350,26 @@ def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: byte
 
 
 def _report(
-    loaded: LoadedModel,
-    graph: Graph,
+    prepared: Prepared,
     request: ModelRequest,
-    costs: Mapping[str, Mapping[int, int]],
-    plan: Plan,
     board: Board,
-    model: bytes,
     evaluation: evaluate.Evaluation,
     image: Image,
-    warnings: tuple[str, ...],
     agreement: tuple[bool | None, float | None],
 ) -> report.BuildReport:
+    loaded, graph, plan, costs = prepared.loaded, prepared.graph, prepared.plan, prepared.scored.costs
     forecast = graph.forecast
     weights = graph.weights().values()
     return report.BuildReport(
         model=report.ModelInfo(
             name=graph.name,
-            hash=tflite_model.model_hash(model),
+            hash=prepared.model_hash,
             window=forecast.window,
             channels=forecast.channels,
             columns=forecast.columns,
             recurrence=forecast.recurrence,
             parameters=loaded.parameters,
-            activations=request.activations or board.activations,
+            activations=prepared.activations,
             outputs=forecast.outputs,
             steps=forecast.steps,
             exogenous=forecast.exogenous,
@@ -405,7 +388,7 @@ def _report(
             int4=sum(options[4] for options in costs.values()),
             mixed=plan.total_bytes,
             budget=plan.budget_bytes,
-            tflite=len(model),
+            tflite=len(prepared.model),
         ),
         host=report.HostReport(
             rollouts=evaluation.seeds.shape[0],
@@ -418,6 +401,21 @@ def _report(
             curves=evaluate.curves(evaluation, graph),
             causes=evaluate.causes(evaluation),
         ),
-        image=report.ImageReport(image.text, image.rodata, image.data, image.bss),
-        warnings=warnings,
+        image=_image_report(image),
+        warnings=tuple(prepared.warnings),
+    )
+
+
+def _image_report(image: Image) -> report.ImageReport:
+    deepest = image.deepest
+    return report.ImageReport(
+        text=image.text,
+        rodata=image.rodata,
+        data=image.data,
+        bss=image.bss,
+        stack=image.stack,
+        stack_bound=None if deepest is None else deepest.bytes,
+        stack_path=() if deepest is None else deepest.path,
+        largest_frame=image.largest_frame,
+        largest_frame_function=image.largest_frame_function,
     )

@@ -20,6 +20,7 @@ from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
 if TYPE_CHECKING:
+    from edge_tqs.boards import Board
     from edge_tqs.build import ModelRequest, Scored
     from edge_tqs.choose import PlanRequest
     from edge_tqs.report import BuildReport, ValidationReport
@@ -140,21 +141,29 @@ def plan(
 @click.option("--board", required=True, help="A name from `edge-tqs boards`, or a board file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
 @click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
+@click.option("--dry-run", is_flag=True, help="Only say what flash, RAM and stack it takes; write nothing.")
 @as_json
 def build(
     model: Path | None,
     board: str,
     out: Path | None,
     probe: bool,
+    dry_run: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Quantise MODEL and build it for a board: flatbuffer, C, firmware, report."""
+    """Quantise MODEL and build it for a board: flatbuffer, C, firmware, report.
+
+    Exit code 2: wrong use, or the model does not fit the board, which --dry-run tells before anything is built.
+    """
     from edge_tqs.boards import load_board
 
     target = load_board(board)
     request = _plan_request(model, settings)
     model_request = _model_request(model, settings)
+    if dry_run:
+        _predict(model_request, request, target, as_json)
+        return
     from edge_tqs.build import build as run
     from edge_tqs.summary import build_summary
 
@@ -281,6 +290,17 @@ def doctor(board: str | None, as_json: bool) -> None:
     _print(as_json, *doctor_table(diagnosis))
     if not diagnosis.complete:
         sys.exit(1)
+
+
+def _predict(model_request: ModelRequest, request: PlanRequest, board: Board, as_json: bool) -> None:
+    from edge_tqs.dry_run import dry_run, refuse_misfit
+    from edge_tqs.summary import prediction_table
+
+    with show() as progress:
+        prediction = dry_run(model_request, request, board, progress)
+    body = asdict(prediction) | {"fits": not prediction.shortfalls}
+    _print(as_json, body, prediction_table(prediction))
+    refuse_misfit(prediction)
 
 
 def _model_request(model: Path | None, settings: dict[str, Any]) -> ModelRequest:

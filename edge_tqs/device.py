@@ -409,7 +409,7 @@ class Device:
         )
 
 
-def ignore(event: str) -> None:
+def ignore(event: object) -> None:
     """Nobody listens."""
 
 

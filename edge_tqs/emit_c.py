@@ -33,8 +33,8 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict
         ValueError: ``model_hash`` is not a SHA-256.
     """
     _check(graph)
-    kernels = {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if not is_view(graph, op)}
-    plan = plan_memory(graph, {i: WORD * (kernel.scratch + kernel.taps) for i, kernel in kernels.items()})
+    kernels = _kernels(graph, core)
+    plan = _plan(graph, kernels)
     source = _source(graph, plan, kernels, core, title := plain(name), model_hash)
     root = template_root()
     return {
@@ -43,10 +43,22 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict
     }
 
 
+def memory_plan(graph: Graph, core: str = PORTABLE) -> MemoryPlan:
+    """Where the C of an integer ``graph`` for ``core`` keeps what it computes; scratch of its kernels included."""
+    return _plan(graph, _kernels(graph, core))
+
+
 def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
     """The kernels that model.c calls on ``core``, as C files relative to the template root, sorted."""
-    kernels = [kernel_of(graph, op, core) for op in graph.ops if not is_view(graph, op)]
-    return tuple(sorted({source for kernel in kernels for source in kernel.sources}))
+    return tuple(sorted({source for kernel in _kernels(graph, core).values() for source in kernel.sources}))
+
+
+def _kernels(graph: Graph, core: str) -> dict[int, Kernel]:
+    return {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if not is_view(graph, op)}
+
+
+def _plan(graph: Graph, kernels: Mapping[int, Kernel]) -> MemoryPlan:
+    return plan_memory(graph, {i: WORD * (kernel.scratch + kernel.taps) for i, kernel in kernels.items()})
 
 
 def probe_points(graph: Graph) -> tuple[str, ...]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import report
+from edge_tqs import kernels, report
+from edge_tqs.errors import CheckError, ToolError
 from edge_tqs.graph import Graph, Scaling
 from edge_tqs.interpret import float_rollout
 from edge_tqs.quantize import with_rounded_weights
@@ -18,6 +19,8 @@ from edge_tqs.simulate import decode, encode, integer_rollout
 
 Array = npt.NDArray[Any]
 VARIANTS = ("int8", "int4", "mixed")
+#: Rollouts that are also run in tflite-micro and LiteRT: enough to see a wrong bit, few enough to be quick.
+RUNTIME_ROLLOUTS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,3 +129,37 @@ def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
             **example,
         ),
     )
+
+
+def in_runtimes(
+    model: bytes, graph: Graph, evaluation: Evaluation, warnings: list[str], progress: Callable[[str, int, int], None]
+) -> tuple[bool | None, float | None]:
+    """(whether tflite-micro agrees bit for bit, RMSE of LiteRT against it); None where a package is missing.
+
+    Raises CheckError where tflite-micro computes something else; appends to ``warnings`` what could not be compared.
+    """
+    from edge_tqs.runtimes import rollout_in
+
+    codes = encode(graph, evaluation.seeds[:RUNTIME_ROLLOUTS])
+    expected = evaluation.mixed.outputs[:RUNTIME_ROLLOUTS]
+    horizon = expected.shape[1]
+    exact: bool | None = None
+    error: float | None = None
+    progress("running in tflite-micro", 0, 1)
+    try:
+        if "tflm" in kernels.runtimes_of(graph):
+            exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
+    except ToolError as missing:
+        warnings.append(f"Not compared with tflite-micro: {missing.message}")
+    if exact is False:
+        raise CheckError(
+            f"{graph.name}: tflite-micro computes other values than the integer reference",
+            hint="This is a bug in edge-tqs: report it with the model.",
+        )
+    progress("running in LiteRT", 0, 1)
+    try:
+        litert = rollout_in("litert", model, graph, codes, horizon).outputs
+        error = rmse(decode(graph, litert), decode(graph, expected))
+    except ToolError as missing:
+        warnings.append(f"Not compared with LiteRT: {missing.message}")
+    return exact, error

@@ -13,6 +13,7 @@ from pathlib import Path
 from edge_tqs.boards import Board
 from edge_tqs.errors import ToolError, UsageError
 from edge_tqs.needs import Need, program
+from edge_tqs.stack_bound import StackUse, deepest_stack
 from edge_tqs.templates import fill, template_root
 
 #: toolchain prefix -> Debian packages of the compiler and of its C library
@@ -43,6 +44,7 @@ class Image:
     elf, bin, hex: the files, the last two None for a Linux program. text: code; rodata: constants and vectors; data:
     variables with a first value; bss: variables that start as zero; stack: what the linker script keeps for it, None
     for a Linux program. largest_frame: the deepest single stack frame of the sources, in largest_frame_function.
+    deepest: the stack at its deepest; None for a Linux program, and where a call graph has no bound.
     """
 
     elf: Path
@@ -55,6 +57,7 @@ class Image:
     stack: int | None
     largest_frame: int
     largest_frame_function: str
+    deepest: StackUse | None
 
     @property
     def flash_bytes(self) -> int:
@@ -180,7 +183,7 @@ def compile_firmware(firmware: Firmware, *, extra_cflags: str = "") -> Image:
 
     Raises:
         ToolError: The compiler or make is missing, or failed (the message has its first error).
-        UsageError: The image does not fit the board's flash or RAM.
+        UsageError: The image does not fit the board's flash or RAM, or its stack may get too deep.
     """
     board, folder = firmware.board, firmware.folder
     check_toolchain(board)
@@ -199,7 +202,14 @@ def compile_firmware(firmware: Firmware, *, extra_cflags: str = "") -> Image:
     (folder / _LOG).write_text(done.stdout)
     if done.returncode != 0:
         _explain_failure(firmware, done.stdout)
-    return _read_image(firmware)
+    image = _read_image(firmware)
+    if image.stack is not None and image.deepest is not None and image.deepest.bytes > image.stack:
+        raise UsageError(
+            f"the stack can take {image.deepest.bytes} bytes ({' > '.join(image.deepest.path)}); "
+            f"{board.name} keeps {image.stack} for it",
+            hint="Give a larger stack_bytes in a board file of your own.",
+        )
+    return image
 
 
 def _headers(folder: Path) -> list[Path]:
@@ -265,7 +275,8 @@ def _read_image(firmware: Firmware) -> Image:
     bare_metal = firmware.board.port == "cortexm"
     elf = build / "firmware.elf"
     sizes = _section_sizes(firmware.board.toolchain, elf)
-    frame, function = _largest_frame(build)
+    frames = _frames(build)
+    function = max(sorted(frames), key=lambda name: frames[name])
     return Image(
         elf=elf,
         bin=build / "firmware.bin" if bare_metal else None,
@@ -275,26 +286,16 @@ def _read_image(firmware: Firmware) -> Image:
         data=sizes["data"],
         bss=sizes["bss"],
         stack=sizes["stack"] if bare_metal else None,
-        largest_frame=frame,
+        largest_frame=frames[function],
         largest_frame_function=function,
+        deepest=deepest_stack(disassembly(firmware.board.toolchain, elf), frames) if bare_metal else None,
     )
 
 
 def _section_sizes(toolchain: str, elf: Path) -> dict[str, int]:
     """Loaded bytes by kind, from `objdump -h`: one line with a section's size, the next with its flags."""
-    done = subprocess.run(
-        [f"{toolchain}objdump", "-h", "-w", str(elf)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"LC_ALL": "C"},
-    )
-    if done.returncode != 0:
-        raise ToolError(
-            f"{toolchain}objdump cannot read {elf}: {done.stderr.strip()}", hint="Build again with make clean all."
-        )
     sizes = dict.fromkeys(("text", "rodata", "data", "bss", "stack"), 0)
-    for line in done.stdout.splitlines():
+    for line in _objdump(toolchain, "-h", "-w", str(elf)).splitlines():
         fields = line.split(maxsplit=7)
         if len(fields) < 8 or not fields[0].isdigit() or "ALLOC" not in fields[7]:
             continue
@@ -313,11 +314,37 @@ def _section_sizes(toolchain: str, elf: Path) -> dict[str, int]:
     return sizes
 
 
-def _largest_frame(build: Path) -> tuple[int, str]:
-    """The deepest of gcc's -fstack-usage records: file:line:column:function, bytes, qualifiers; tab-separated."""
-    largest = (0, "")
+def disassembly(toolchain: str, elf: Path) -> str:
+    """All code of a linked image, as `stack_bound` reads it. Raises ToolError."""
+    return _objdump(toolchain, "-d", "--no-show-raw-insn", str(elf))
+
+
+def _objdump(toolchain: str, *arguments: str) -> str:
+    """What objdump says of the file that its arguments end with."""
+    done = subprocess.run(
+        [f"{toolchain}objdump", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"LC_ALL": "C"},
+    )
+    if done.returncode != 0:
+        raise ToolError(
+            f"{toolchain}objdump cannot read {arguments[-1]}: {done.stderr.strip()}",
+            hint="Build again with make clean all.",
+        )
+    return done.stdout
+
+
+def _frames(build: Path) -> dict[str, int]:
+    """Bytes by function; of several of one name, which static functions may have, the largest.
+
+    gcc's -fstack-usage records are file:line:column:function, bytes, qualifiers; tab-separated.
+    """
+    frames: dict[str, int] = {}
     for path in sorted(build.rglob("*.su")):
         for line in path.read_text(errors="replace").splitlines():
             where, size, _ = line.split("\t")
-            largest = max(largest, (int(size), where.rsplit(":", 1)[-1]))
-    return largest
+            name = where.rsplit(":", 1)[-1]
+            frames[name] = max(frames.get(name, 0), int(size))
+    return frames

@@ -1,4 +1,4 @@
-"""What a board's flash leaves for the weights of a model, measured on images that are really linked."""
+"""Images that are linked to be measured, and what a board's flash leaves for the weights of a model by them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from edge_tqs.boards import Board
 from edge_tqs.calibration import Ranges
 from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import UsageError
-from edge_tqs.firmware import assemble, compile_firmware
+from edge_tqs.firmware import Image, assemble, compile_firmware
 from edge_tqs.graph import Graph
 from edge_tqs.quantize import Activations, quantize
 
-#: A flash that holds any image, to measure one that may not fit its board.
+#: A memory that holds any image, to measure one that may not fit its board.
 ROOMY_BYTES = 1 << 28
 #: The kernels' tables are padded to multiples of this in rows and in inputs, at most.
 BLOCK = 4
@@ -39,20 +39,34 @@ def code_room(graph: Graph, board: Board, activations: Activations = "int8") -> 
     weights = graph.weights()
     first = next(iter(weights))
     wide, narrow = dict.fromkeys(weights, 8), dict.fromkeys(weights, 4)
-    roomy = replace(board, flash=replace(board.flash, size_bytes=ROOMY_BYTES))
+    open_ended = replace(board, flash=replace(board.flash, size_bytes=ROOMY_BYTES))
     beside = max(
-        _beside(graph, widths, roomy, activations) for widths in (wide, narrow | {first: 8}, wide | {first: 4})
+        _beside(graph, widths, open_ended, activations) for widths in (wide, narrow | {first: 8}, wide | {first: 4})
     )
     return max(0, board.flash.size_bytes - beside - _padding(graph))
+
+
+def roomy(board: Board) -> Board:
+    """A board like ``board`` whose flash and RAM hold any image."""
+    flash, ram = (memory and replace(memory, size_bytes=ROOMY_BYTES) for memory in (board.flash, board.ram))
+    return replace(board, flash=flash, ram=ram)
+
+
+def link(graph: Graph, board: Board, model_hash: str) -> Image:
+    """The image of an integer ``graph``, linked in a temporary folder: its files are gone. Raises as compile_firmware.
+
+    It has the sizes of a build's, which is compiled from the same sources with the same flags.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        sources = emit(graph, model_hash, graph.name, board.core)
+        return compile_firmware(assemble(board, sources, kernel_sources(graph, board.core), Path(folder)))
 
 
 def _beside(graph: Graph, widths: Mapping[str, int], board: Board, activations: Activations) -> int:
     """Bytes of flash that the image takes beside the codes of its weights."""
     ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
     integer = quantize(graph, widths, ranges, activations=activations)
-    with tempfile.TemporaryDirectory() as folder:
-        sources = emit(integer, ANY_HASH, graph.name, board.core)
-        image = compile_firmware(assemble(board, sources, kernel_sources(integer, board.core), Path(folder)))
+    image = link(integer, board, ANY_HASH)
     codes = sum(tensor.size * widths[source] // 8 for source, parts in graph.weights().items() for tensor in parts)
     return image.flash_bytes - codes
 

@@ -73,13 +73,15 @@ class Copy:
 class MemoryPlan:
     """places: by tensor, constants excluded. copies: in order, for outputs that could not be written where they belong.
 
-    arena_size: bytes. state_offsets: by State.name, in graph order. scratch: offset in the arena by index of the
+    arena_size: bytes. arena_bound: the most bytes that are live at one operator, scratch included: no arena can be
+    smaller. state_offsets: by State.name, in graph order. scratch: offset in the arena by index of the
     operator, a multiple of WORD, for the operators that need some.
     """
 
     places: Mapping[str, Place]
     copies: tuple[Copy, ...]
     arena_size: int
+    arena_bound: int
     state_offsets: Mapping[str, int]
     state_size: int
     scratch: Mapping[int, int]
@@ -189,7 +191,9 @@ class _Planner:
         places = {name: self._locate(part, arena) for name, part in self.parts.items()}
         copies, arena_size = self._copies(places, arena.size)
         offsets = {buffer.first: arena.offsets[buffer.name] for buffer in spare}
-        return MemoryPlan(places, copies, arena_size, self.state_offsets, self.state_size, offsets)
+        return MemoryPlan(
+            places, copies, arena_size, self._bound(scratch), self.state_offsets, self.state_size, offsets
+        )
 
     def _bytes(self, name: str) -> int:
         return self.graph.tensors[name].size * self.code_bytes
@@ -274,6 +278,27 @@ class _Planner:
             for number, root in enumerate(self.roots)
             if root.region == "arena"
         ]
+
+    def _bound(self, scratch: Mapping[int, int]) -> int:
+        """The most bytes live at one operator: of memory that tensors share, each byte that one of them still needs."""
+        live: list[list[_Part]] = [[] for _ in self.graph.ops]
+        for index, op in enumerate(self.graph.ops):
+            for name in op.outputs:
+                for step in range(index, min(self.last_use[name], len(live) - 1) + 1):
+                    live[step].append(self.parts[name])
+        return max((self._covered(parts) + scratch.get(step, 0) for step, parts in enumerate(live)), default=0)
+
+    def _covered(self, parts: Iterable[_Part]) -> int:
+        """Bytes of the arena that ``parts`` cover together."""
+        total, root, end = 0, -1, 0
+        for part in sorted(parts, key=lambda p: (p.root, p.offset)):
+            if self.roots[part.root].region != "arena":
+                continue
+            if part.root != root:
+                root, end = part.root, 0
+            total += max(0, part.offset + part.size - max(end, part.offset))
+            end = max(end, part.offset + part.size)
+        return total
 
     def _locate(self, part: _Part, arena: Arena) -> Place:
         root = self.roots[part.root]

@@ -176,12 +176,18 @@ class HostReport:
 
 @dataclass(frozen=True)
 class ImageReport:
-    """Section sizes of the firmware image in bytes."""
+    """Sizes of the firmware image in bytes: sections; what is kept for the stack, and its deepest, one interrupt
+    included, on ``stack_path`` (None and () for a Linux program); the largest frame of one function."""
 
     text: int
     rodata: int
     data: int
     bss: int
+    stack: int | None
+    stack_bound: int | None
+    stack_path: tuple[str, ...]
+    largest_frame: int
+    largest_frame_function: str
 
 
 @dataclass(frozen=True)

@@ -290,14 +290,18 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
         rows += [
             ("image: text + rodata", f"{_count(image.text)} + {_count(image.rodata)} B"),
             ("image: data + bss", f"{_count(image.data)} + {_count(image.bss)} B"),
+            ("largest stack frame", f"{_count(image.largest_frame)} B, {image.largest_frame_function}"),
         ]
+        if image.stack_bound is not None:
+            path = " > ".join(image.stack_path)
+            rows.append(("stack, at most", f"{_count(image.stack_bound)} of {_count(image.stack or 0)} B: {path}"))
     if validation is None:
         return _section("On the board", _table(("memory", ""), rows)) if rows else ""
     memory, latency = validation.memory, validation.latency
     rows += [
         ("flash", _bytes(memory.flash)),
         ("RAM, static", _bytes(memory.ram)),
-        ("stack, deepest", _bytes(memory.stack_peak)),
+        ("stack, deepest seen", _bytes(memory.stack_peak)),
     ]
     ticks = [
         ("counter", f"{latency.counter}, {_count(latency.hz)} Hz" + (" (emulated)" if latency.emulated else "")),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edge_tqs.boards import Board
     from edge_tqs.doctor import Diagnosis
+    from edge_tqs.dry_run import Prediction
     from edge_tqs.flash import FlashResult
     from edge_tqs.plan import Plan
     from edge_tqs.ports import SerialPort
@@ -135,6 +136,8 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
             f"image       {result.board}: text {image.text:,}, rodata {image.rodata:,}, data {image.data:,}, "
             f"bss {image.bss:,} bytes; model.tflite {size.tflite:,}"
         )
+        if image.stack_bound is not None:
+            lines.append(f"stack       at most {image.stack_bound:,} of {image.stack:,} bytes")
     lines += [f"warning     {warning}" for warning in result.warnings]
     lines.append(f"report      {out / 'report.html'}")
     ported = "" if emulated else f" --port PORT, after edge-tqs flash {out}"
@@ -206,6 +209,24 @@ def _slowest(result: ValidationReport) -> list[str]:
     total = sum(item.ticks for item in result.operators)
     ranked = sorted(result.operators, key=lambda item: -item.ticks)[:SLOWEST]
     return ["operators   " + ", ".join(f"{item.tensor} {item.ticks / total:.0%}" for item in ranked)]
+
+
+def prediction_table(prediction: Prediction) -> str:
+    """What an image needs beside what its board has."""
+    stack = prediction.stack or 0
+    variables = f"variables, arena {prediction.arena:,} and states {prediction.states:,} among them"
+    kept = f"{prediction.ram:,} {variables}; {stack:,} kept for the stack" if stack else variables
+    needs = (
+        ("flash", prediction.flash, prediction.flash_size, "code, tables, weights"),
+        ("RAM", prediction.ram + stack, prediction.ram_size, kept),
+        ("stack", prediction.stack_bound, prediction.stack, "at its deepest: " + " > ".join(prediction.stack_path)),
+    )
+    rows = [
+        [name, f"{needed:,}", "-" if size is None else f"{size:,}", what]
+        for name, needed, size, what in needs
+        if needed is not None
+    ]
+    return table(["", "needs", f"{prediction.board} has", ""], rows)
 
 
 def flash_summary(result: FlashResult) -> tuple[dict[str, Any], str]:

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import arena
+from benchmarks.evidence.architectures import ARCHITECTURES
+from benchmarks.kernels import MODELS
 from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
 from edge_tqs.memory import Buffer, Place, is_view, lower_bound, needed_ops, pack, plan_memory
 
@@ -147,3 +151,26 @@ def test_an_output_that_a_state_needs_is_not_written_to_y() -> None:
     plan = plan_memory(graph(ops, dict.fromkeys(("x", "old", "y"), 2), (State("s", "old", "y"),)))
     assert plan.places["y"] == Place("state", 0, 2)
     assert [(copy.source, copy.target) for copy in plan.copies] == [(Place("state", 0, 2), Place("y", 0, 2))]
+
+
+def test_the_bound_is_what_is_live_at_one_operator() -> None:
+    """b, a view of half of a, keeps 4 of its 8 bytes; the scratch of the last operator comes on top."""
+    ops = [
+        Op("fully_connected", ("x", "w"), ("a",)),
+        Op("slice", ("a",), ("b",), {"axis": 1, "begin": 4, "size": 4}),
+        Op("fully_connected", ("b", "w"), ("c",)),
+        Op("fully_connected", ("c", "w"), ("y",)),
+    ]
+    g = graph(ops, {"x": 2, "w": 4, "a": 8, "b": 4, "c": 6, "y": 2})
+    assert plan_memory(g).arena_bound == 4 + 6
+    assert plan_memory(g, {0: 3}).arena_bound == 8 + 3
+    assert plan_memory(g, {3: 12}).arena_bound == 6 + 12
+
+
+@pytest.mark.slow
+def test_arenas_of_the_zoo_are_at_most_5_percent_above_their_bound() -> None:
+    rows = list(arena.measured())
+    assert {row.model.split(",")[0] for row in rows} == {*ARCHITECTURES, *MODELS}
+    assert len(rows) > 400
+    assert all(0 < row.bound <= row.arena for row in rows)
+    assert [row for row in rows if row.arena > 1.05 * row.bound] == []

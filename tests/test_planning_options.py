@@ -230,6 +230,43 @@ def test_the_budget_is_what_the_flash_of_the_board_leaves(
     assert "room for 0 bytes of weights" in err
 
 
+def test_a_dry_run_predicts_the_image_and_refuses_one_that_does_not_fit(
+    run: Callable[..., tuple[int, str, str]], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = (model, *QUICK, "--bits", "8", "--json", "--board")
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = run("build", *arguments, "qemu-microbit", "--dry-run")
+    assert code == 0, err
+    assert sorted(tmp_path.rglob("*")) == before
+    predicted = json.loads(out)
+    code, out, err = run("build", *arguments, "qemu-microbit", "--out", tmp_path / "built")
+    assert code == 0, err
+    image, made = json.loads(out)["image"], json.loads(out)["model"]
+    assert predicted["model_hash"] == made["hash"]
+    assert predicted["flash"] == image["text"] + image["rodata"] + image["data"]
+    assert predicted["ram"] == image["data"] + image["bss"]
+    assert (predicted["stack"], predicted["stack_bound"]) == (image["stack"], image["stack_bound"])
+    assert (predicted["fits"], predicted["flash_size"], predicted["ram_size"]) == (True, 262144, 16384)
+
+    small = board_with(tmp_path, predicted["flash"] - 100)
+    small.write_text(small.read_text(encoding="utf-8").replace("0x4000", "2560"), encoding="utf-8")
+    code, out, err = run("build", *arguments, small, "--dry-run")
+    assert code == 2
+    again, size = json.loads(out), predicted["flash"] - 100
+    assert (again["fits"], again["flash_size"], again["ram"]) == (False, size, predicted["ram"])
+    assert 0 < again["flash"] - size <= 104  # the image holds the board's name, which is shorter
+    assert f"{again['flash']:,} bytes of flash, {again['flash'] - size:,} more than its {size:,}" in err
+    needed = predicted["ram"] + predicted["stack"]
+    assert f"{needed:,} bytes of RAM, {needed - 2560:,} more than its 2,560" in err
+    assert "--budget" in err
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = run("build", *arguments, "qemu-microbit", "--dry-run")
+    assert code == 2
+    assert "apt install" in err
+
+
 def test_a_flash_budget_needs_a_board_that_has_flash(run: Callable[..., tuple[int, str, str]], model: Path) -> None:
     code, _, err = run("plan", model, *QUICK, "--budget", "flash")
     assert code == 2

@@ -59,7 +59,7 @@ def build_report(**changes) -> BuildReport:
                 ),
             ),
         ),
-        image=report.ImageReport(9000, 11000, 16, 1800),
+        image=report.ImageReport(9000, 11000, 16, 1800, 8192, 300, ("Reset_Handler", "main"), 104, "tqs_fc_s8_dsp"),
     )
     return dataclasses.replace(made, **changes)
 
@@ -155,7 +155,8 @@ def test_the_keys_that_others_rely_on():
     assert {"float_vs_keras_max_abs", "divergence", "tflm_bit_exact", "litert_rmse", "mse_vs_truth"} < set(body["host"])
     assert set(body["host"]["divergence"]) == {"int8", "int4", "mixed"}
     assert set(body["host"]["mse_vs_truth"]) == {"float", "int8", "int4", "mixed"}
-    assert set(body["image"]) == {"text", "rodata", "data", "bss"}
+    stack = {"stack", "stack_bound", "stack_path", "largest_frame", "largest_frame_function"}
+    assert set(body["image"]) == {"text", "rodata", "data", "bss", *stack}
     body = json.loads(validation_report().to_json())
     wanted = "board port model_hash rollouts horizon steps bit_exact first_divergence rmse_vs_float mse_vs_truth"
     assert {*wanted.split(), "latency", "memory"} < set(body)
