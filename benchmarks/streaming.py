@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.boards import load_board
-from edge_tqs.build import ModelRequest, build
+from edge_tqs.build import build
 from edge_tqs.choose import PlanRequest
 from edge_tqs.errors import ModelError
 from edge_tqs.keras_model import load
+from edge_tqs.prepare import ModelRequest
 from edge_tqs.tensorflow_import import import_tensorflow, quiet
 from edge_tqs.validate import ValidateRequest, validate
 

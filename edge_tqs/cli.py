@@ -21,8 +21,8 @@ from edge_tqs.progress import Progress, show
 
 if TYPE_CHECKING:
     from edge_tqs.boards import Board
-    from edge_tqs.build import ModelRequest, Scored
     from edge_tqs.choose import PlanRequest
+    from edge_tqs.prepare import ModelRequest, Scored
     from edge_tqs.report import BuildReport, ValidationReport
 
 EXIT_INTERRUPTED = 130
@@ -111,8 +111,8 @@ def plan(
 ) -> None:
     """Choose int8 or int4 for each weight of MODEL under a byte budget, and show the frontier around the choice."""
     from edge_tqs.boards import load_board
-    from edge_tqs.build import chooser, fitted
     from edge_tqs.frontier import frontier_body, frontier_plot, frontier_table
+    from edge_tqs.prepare import chooser, fitted
     from edge_tqs.summary import plan_table
 
     request = _plan_request(model, settings)
@@ -320,7 +320,7 @@ def _plan_request(model: Path | None, settings: dict[str, Any]) -> PlanRequest:
 
 def _score(model: Path | None, settings: dict[str, Any]) -> Scored:
     request = _model_request(model, settings)
-    from edge_tqs.build import open_requested, score_model
+    from edge_tqs.prepare import open_requested, score_model
 
     with show() as progress:
         opened = open_requested(request, progress)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import serial
 
 from edge_tqs.device_line import Line
-from edge_tqs.errors import DeviceError, UsageError
+from edge_tqs.errors import DeviceError, GoneError, RestartedError, SilentError, UnknownRequestError, UsageError
 from edge_tqs.serial_port import Port, open_port
 from edge_tqs.wire import (
     Ack,
@@ -59,22 +59,6 @@ CODE_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("i1"), 2: np.dtype("<i2")}
 
 #: Requests sent in vain because each arrived damaged, before the line counts as unusable.
 MOST_DAMAGED = 10
-
-
-class SilentError(DeviceError):
-    """The board did not answer in time."""
-
-
-class UnknownRequestError(DeviceError):
-    """The board's firmware does not know the request."""
-
-
-class RestartedError(DeviceError):
-    """The board forgot what it was told: it restarted."""
-
-
-class GoneError(DeviceError):
-    """The port went away."""
 
 
 @dataclass(frozen=True)

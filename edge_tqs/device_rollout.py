@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge_tqs.device import Codes, Device, GoneError, RestartedError, SilentError, Steps, as_arrays
-from edge_tqs.errors import DeviceError, UsageError
+from edge_tqs.device import Codes, Device, Steps, as_arrays
+from edge_tqs.errors import DeviceError, GoneError, RestartedError, SilentError, UsageError
 from edge_tqs.wire import HelloReply, Step
 
 #: What each fault is called in `Device.on_event`.

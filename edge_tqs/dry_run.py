@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_tqs.boards import Board, Memory
-from edge_tqs.build import ModelRequest, Progress, prepare
 from edge_tqs.choose import PlanRequest
 from edge_tqs.emit_c import memory_plan
 from edge_tqs.errors import UsageError
 from edge_tqs.flash_room import link, roomy
+from edge_tqs.prepare import ModelRequest, prepare
+from edge_tqs.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Prediction:
 
 
 def dry_run(model_request: ModelRequest, plan_request: PlanRequest, board: Board, progress: Progress) -> Prediction:
-    """What a build would take. Raises as `build.prepare`, and UsageError where the stack may get too deep."""
+    """What a build would take. Raises as `prepare`, and UsageError where the stack may get too deep."""
     prepared = prepare(model_request, plan_request, board, progress)
     progress("linking", 0, 1)
     graph = prepared.integer

@@ -37,6 +37,22 @@ class DeviceError(TqsError):
     """A board did not answer, answered with an error, or runs another model."""
 
 
+class SilentError(DeviceError):
+    """The board did not answer in time."""
+
+
+class UnknownRequestError(DeviceError):
+    """The board's firmware does not know the request."""
+
+
+class RestartedError(DeviceError):
+    """The board forgot what it was told: it restarted."""
+
+
+class GoneError(DeviceError):
+    """The port went away."""
+
+
 class CheckError(TqsError):
     """A check that edge-tqs itself makes (float against Keras, C against the integer reference) failed."""
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_tqs.device import Device, UnknownRequestError
+from edge_tqs.device import Device
 from edge_tqs.diagnosis import diagnose, wrong_codes
-from edge_tqs.errors import DeviceError
+from edge_tqs.errors import DeviceError, UnknownRequestError
 from edge_tqs.graph import Array, Graph
 from edge_tqs.operator_probe import OperatorProbe, OperatorTicks, ProbedEvaluation
 from edge_tqs.report import FirstDivergence, OperatorDivergence

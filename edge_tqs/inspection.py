@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from edge_tqs import kernels
-from edge_tqs.build import ModelRequest, open_requested
 from edge_tqs.calibration import Ranges
 from edge_tqs.errors import CheckError, ModelError, TqsError
 from edge_tqs.graph import Graph, Recurrence, Scaling
 from edge_tqs.loaded import LoadedModel
 from edge_tqs.opening import TFLITE_SUFFIX, Opened
+from edge_tqs.prepare import ModelRequest, open_requested
 from edge_tqs.progress import Progress
 from edge_tqs.quantize import Activations, quantize
 from edge_tqs.sizes import estimated_bytes, weight_bytes

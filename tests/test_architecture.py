@@ -93,6 +93,7 @@ COMPOSERS = {
     "build_dir",
     "opening",
     "flash_room",
+    "prepare",
     "dry_run",
     "choose",
     "frontier",

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import tflite_models
 
-from edge_tqs.build import ModelRequest
 from edge_tqs.cli import main
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Scaling
 from edge_tqs.inspection import Behaviour, Inspection, describe, inspect_model
 from edge_tqs.keras_model import SUPPORTED
+from edge_tqs.prepare import ModelRequest
 from edge_tqs.tensorflow_import import import_tensorflow
 
 GOLDEN = Path(__file__).parent / "golden" / "inspect.txt"

@@ -16,7 +16,6 @@ from graphs import METADATA, needs_tflm
 from saving import save
 
 from edge_tqs import simulate, tflite_model
-from edge_tqs.build import ModelRequest
 from edge_tqs.calibration import calibrate
 from edge_tqs.cli import cli
 from edge_tqs.errors import ModelError, UsageError
@@ -24,6 +23,7 @@ from edge_tqs.interpret import float_rollout
 from edge_tqs.keras_model import load, load_keras
 from edge_tqs.keras_system import keras_system
 from edge_tqs.opening import open_model
+from edge_tqs.prepare import ModelRequest
 from edge_tqs.quantize import quantize
 from edge_tqs.runtimes import rollout_in
 

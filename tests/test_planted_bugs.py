@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from edge_tqs.boards import load_board
-from edge_tqs.build import ModelRequest, build
+from edge_tqs.build import build
 from edge_tqs.choose import PlanRequest
 from edge_tqs.cli import main
+from edge_tqs.prepare import ModelRequest
 
 pytestmark = pytest.mark.emulated
 

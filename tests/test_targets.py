@@ -18,12 +18,12 @@ from test_inspection import blocks, call, known_ahead, wide_tcn, windowed_lstm
 from tflite_models import CHANNELS, WINDOW
 
 from edge_tqs import simulate, tflite_model
-from edge_tqs.build import ModelRequest
 from edge_tqs.calibration import calibrate
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import Array, Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.opening import Opened, open_model
+from edge_tqs.prepare import ModelRequest
 from edge_tqs.project import load_project
 from edge_tqs.quantize import quantize
 from edge_tqs.request import model_request
