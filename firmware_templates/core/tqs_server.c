@@ -346,6 +346,9 @@ void tqs_server_init(void) {
     held_byte = -1;
     last_type = 0;
     last_sequence = 0;
+#ifdef TQS_PROBE
+    probe.left = 0;
+#endif
     forget_forecast();
     tqs_reset(&model);
 }
