@@ -40,7 +40,8 @@ def builds(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, (recurrence, inner) in models.items():
         path = folder / f"{name}.keras"
         keras.Sequential([keras.Input((8, 2)), *inner]).save(path)
-        options = f"--board {BOARD} --horizon {HORIZON} --draws 2 --bits 4 --no-refine --recurrence {recurrence} --no-cache --probe"
+        options = f"--board {BOARD} --horizon {HORIZON} --draws 2 --bits 4 --no-refine --no-cache --probe"
+        options += f" --recurrence {recurrence}"
         done = CliRunner().invoke(cli, ["build", str(path), "--out", str(folder / name), *options.split()])
         assert done.exit_code == 0, done.output
     return folder
