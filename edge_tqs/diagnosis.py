@@ -170,13 +170,13 @@ def _other_operand(graph: Graph, probed: ProbedEvaluation, first: WrongTensor) -
         for other in probed.wrong[1:]:
             if (read, wanted) in _operands(graph, probed, other):
                 return f"swapped gates: {first.tensor} is computed from {read}, and {other.tensor} from {wanted}"
-    wanted, read = found[0]
-    late = next((pair for pair in found if pair[1].startswith(_SHIFTED)), None)
-    if late is not None:
-        return f"delay line off by one: {first.tensor} is computed from {late[1]} instead of {late[0]}"
-    if _are_parts_of_one(graph, wanted, read):
-        return f"swapped gates: {first.tensor} is computed from {read} instead of {wanted}"
-    return f"wrong operand: {first.tensor} is computed from {read} instead of {wanted}"
+    late = [pair for pair in found if pair[1].startswith(_SHIFTED)]
+    gates = [pair for pair in found if _are_parts_of_one(graph, *pair)]
+    for kind, pairs in (("delay line off by one", late), ("swapped gates", gates), ("wrong operand", found)):
+        if len(pairs) == 1:  # more than one explains the codes: which it is, is not shown
+            wanted, read = pairs[0]
+            return f"{kind}: {first.tensor} is computed from {read} instead of {wanted}"
+    return None
 
 
 _SHIFTED = "the sample "
@@ -230,8 +230,7 @@ def _are_parts_of_one(graph: Graph, one: str, other: str) -> bool:
 
 def _exchanged_parts(graph: Graph, probed: ProbedEvaluation, first: WrongTensor) -> str | None:
     """Two parts of a tensor that is cut into gates, now or later, each where the other should be."""
-    sample = first.samples[0]
-    width = sample.expected.shape[-1]
+    width = first.samples[0].expected.shape[-1]
     for part in sorted({graph.tensors[op.outputs[0]].size for op in _after(graph, first.tensor) if op.kind == "split"}):
         count = width // part
         if width % part:
@@ -241,7 +240,8 @@ def _exchanged_parts(graph: Graph, probed: ProbedEvaluation, first: WrongTensor)
             for other in range(one + 1, count):
                 order = np.arange(count)
                 order[[one, other]] = other, one
-                if np.array_equal(sample.expected[..., blocks[order].reshape(-1)], sample.measured):
+                places = blocks[order].reshape(-1)
+                if all(np.array_equal(sample.expected[..., places], sample.measured) for sample in first.samples):
                     return f"swapped gates: parts {one} and {other} of {first.tensor} are in each other's place"
     return None
 
@@ -258,11 +258,11 @@ def _after(graph: Graph, name: str) -> list[Op]:
 
 def _late_or_early(graph: Graph, probed: ProbedEvaluation, first: WrongTensor) -> str | None:
     """A tensor of samples that are all right but one place off."""
-    sample = first.samples[0]
-    if sample.expected.ndim < 3 or sample.expected.shape[1] < 3:
+    shape = first.samples[0].expected.shape
+    if len(shape) < 3 or shape[1] < 3:
         return None
-    right, got = sample.expected, sample.measured
-    for where, same in (("late", (got[:, 1:], right[:, :-1])), ("early", (got[:, :-1], right[:, 1:]))):
+    right, got = (np.stack(codes) for codes in zip(*((s.expected, s.measured) for s in first.samples), strict=True))
+    for where, same in (("late", (got[:, :, 1:], right[:, :, :-1])), ("early", (got[:, :, :-1], right[:, :, 1:]))):
         if np.array_equal(*same):
             return f"delay line off by one: {first.tensor} holds each sample one place {where}"
     return None

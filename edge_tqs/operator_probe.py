@@ -17,7 +17,7 @@ from edge_tqs.device import CODE_TYPES, Device
 from edge_tqs.emit_c import probe_points
 from edge_tqs.errors import DeviceError
 from edge_tqs.graph import Array, Graph, Op
-from edge_tqs.memory import is_view, needed_ops
+from edge_tqs.memory import needed_ops
 from edge_tqs.rollout import closed_loop
 from edge_tqs.simulate import integer_step, integer_tensors, zero_states
 from edge_tqs.wire import Frame, MessageType, Point, Probe, Step, Values
@@ -90,10 +90,10 @@ class OperatorProbe:
         self._names = probe_points(graph)
         self._writers = {name: op for op in graph.ops for name in op.outputs}
         self._tensors = integer_tensors(graph)
-        begin, states = 1 + len(graph.states), [state.output for state in graph.states]
-        needed = {graph.ops[index].outputs[0] for index in needed_ops(graph, states)}
-        self._all_points = list(range(len(self._names)))
-        self._warm_up_points = [n for n, name in enumerate(self._names) if n < begin or name in needed]
+        needed = needed_ops(graph, [state.output for state in graph.states])
+        written = {graph.input, *(s.input for s in graph.states), *(graph.ops[i].outputs[0] for i in needed)}
+        #: of an evaluation that gives y, and of a warm-up
+        self._last_point = (len(self._names) - 1, max(n for n, name in enumerate(self._names) if name in written))
 
     def times(self) -> tuple[OperatorTicks, ...]:
         """Ticks of each operator in the last evaluation of the first step that has one, in the first rollout."""
@@ -130,11 +130,12 @@ class OperatorProbe:
     ) -> ProbedEvaluation:
         evaluation = self._evaluations_of(step)[place]
         tensors = self._variables(self._tensors(*inputs[evaluation]))
-        differing = self._differing(self._points(rollout, evaluation), tensors)
+        points = self._points(rollout, evaluation)
+        differing = self._differing(points, tensors)
         wrong: list[WrongTensor] = []
         for name in (name for name in self._names if name in differing):
             op = self._writers.get(name)
-            if len(wrong) == MOST_WRONG or (op is not None and not self._is_right(op, differing)):
+            if len(wrong) == MOST_WRONG or (op is not None and not self._reads_right(op, points, differing)):
                 continue
             samples = [self._sample(rollout, evaluation, name, tensors)]
             if not wrong and op is not None:
@@ -148,7 +149,8 @@ class OperatorProbe:
         found = []
         for other in [n for n in range(len(self._seeds)) if n != rollout][:OTHER_ROLLOUTS]:
             tensors = self._variables(self._tensors(*self._expected_inputs(other, step + 1)[evaluation]))
-            if self._is_right(op, self._differing(self._points(other, evaluation), tensors)):
+            points = self._points(other, evaluation)
+            if self._reads_right(op, points, self._differing(points, tensors)):
                 found.append(self._sample(other, evaluation, name, tensors))
         return found
 
@@ -162,14 +164,15 @@ class OperatorProbe:
     def _variables(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         return {name: codes for name, codes in tensors.items() if self._graph.tensors[name].data is None}
 
-    def _is_right(self, op: Op, differing: set[str]) -> bool:
-        return not any(self._viewed(name) in differing for name in op.inputs)
-
-    def _viewed(self, name: str) -> str:
-        """The tensor whose bytes ``name`` shows: itself, unless it is a view."""
-        while name in self._writers and is_view(self._graph, self._writers[name]):
-            name = self._writers[name].inputs[0]
-        return name
+    def _reads_right(self, op: Op, points: Mapping[str, Point], differing: set[str]) -> bool:
+        """Whether all that ``op`` is computed from agrees; what has no point of its own, through what it comes from."""
+        return all(
+            name not in differing
+            and (
+                name in points or name not in self._writers or self._reads_right(self._writers[name], points, differing)
+            )
+            for name in op.inputs
+        )
 
     # --- when the graph is evaluated ------------------------------------------------------------------------------
 
@@ -189,6 +192,14 @@ class OperatorProbe:
             return 0 if evaluation < forecast.window else evaluation - forecast.window + 2
         each = forecast.window if forecast.recurrence == "windowed" else 1
         return evaluation // each * forecast.steps + 1
+
+    def _is_warm_up(self, evaluation: int) -> bool:
+        """Whether an evaluation only brings the states on: the model is in mid-window, or in mid-block."""
+        forecast = self._graph.forecast
+        if forecast.recurrence == "windowed":
+            return (evaluation + 1) % forecast.window != 0
+        step = evaluation - forecast.window + 1
+        return forecast.recurrence == "stateful" and step > 0 and step % forecast.steps != 0
 
     def _expected_inputs(self, rollout: int, steps: int) -> list[tuple[Array, tuple[Array, ...]]]:
         """(x, states before it) of every evaluation of ``steps`` steps, a batch of one each."""
@@ -218,7 +229,8 @@ class OperatorProbe:
         for _ in range(ATTEMPTS):
             frames = self._run(rollout, evaluation, Probe.ALL_POINTS)
             points = [Point.parse(frame.payload) for frame in frames if frame.type == MessageType.POINT]
-            if [point.point for point in points] in (self._all_points, self._warm_up_points):
+            last = self._last_point[self._is_warm_up(evaluation)]
+            if points and points[-1].point == last and [point.number for point in points] == list(range(len(points))):
                 return {self._names[point.point]: point for point in points}
         raise self._lost(f"the points of evaluation {evaluation}")
 

@@ -343,20 +343,24 @@ class StatusReply(Message):
 
 @dataclass(frozen=True)
 class Point(Message):
-    """What an evaluation holds at a point: ``count`` codes with the CRC-32 ``crc``; ``ticks`` since the last point."""
+    """What an evaluation holds at a point: ``count`` codes with the CRC-32 ``crc``; ``ticks`` since the last point.
+
+    number: how many points of the evaluation were told of before.
+    """
 
     TYPE = MessageType.POINT
     point: int
+    number: int
     ticks: int
     count: int
     crc: int
 
     def pack(self) -> bytes:
-        return struct.pack("<HIHI", self.point, self.ticks, self.count, self.crc)
+        return struct.pack("<HHIHI", self.point, self.number, self.ticks, self.count, self.crc)
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<HIHI"), payload, "POINT"))
+        return cls(*_unpack(struct.Struct("<HHIHI"), payload, "POINT"))
 
 
 @dataclass(frozen=True)

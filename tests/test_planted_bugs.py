@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from edge_tqs.boards import load_board
-from edge_tqs.build import build
-from edge_tqs.choose import PlanRequest
-from edge_tqs.cli import main
-from edge_tqs.prepare import ModelRequest
+from edge_tqs.cli import cli, main
 
 pytestmark = pytest.mark.emulated
 
@@ -43,9 +40,10 @@ def builds(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, (recurrence, inner) in models.items():
         path = folder / f"{name}.keras"
         keras.Sequential([keras.Input((8, 2)), *inner]).save(path)
-        request = ModelRequest(path, horizon=HORIZON, draws=2, recurrence=recurrence)
-        plan = PlanRequest(bits=4, refine=None)
-        build(request, plan, load_board(BOARD), folder / name, lambda *_: None, probe=True)
+        options = f"--board {BOARD} --horizon {HORIZON} --draws 2 --bits 4 --no-refine --no-cache --probe"
+        options += f" --recurrence {recurrence}"
+        done = CliRunner().invoke(cli, ["build", str(path), "--out", str(folder / name), *options.split()])
+        assert done.exit_code == 0, done.output
     return folder
 
 

@@ -45,6 +45,7 @@ static struct {
     uint32_t left;    /* evaluations until it is over: 1 while it runs, 0 where none was asked for */
     uint32_t point;   /* whose codes are sent; ALL_POINTS: ticks and CRC of every point instead */
     uint32_t mark;    /* ticks when the last point was left */
+    uint32_t told;    /* points of it so far */
     uint8_t sequence; /* of the request that is being carried out */
 } probe;
 #endif
@@ -265,6 +266,7 @@ static void answer_probe(const tqs_frame_t *request) {
         return;
     }
     probe.left = evaluation + 2u;
+    probe.told = 0;
     probe.point = tqs_read_u16(&request->payload[4]);
     carried_out(request);
     send_ack(request->sequence);
@@ -296,8 +298,9 @@ void tqs_probe(uint32_t point, const tqs_code_t *codes, uint32_t count) {
     const uint32_t ticks = tqs_port_ticks() - probe.mark;
     const uint8_t *const bytes = (const uint8_t *)codes;
     if (probe.point == ALL_POINTS) {
-        begin(TQS_MSG_POINT, probe.sequence, 12);
+        begin(TQS_MSG_POINT, probe.sequence, 14);
         tqs_send_u16(&sender, (uint16_t)point);
+        tqs_send_u16(&sender, (uint16_t)probe.told++);
         tqs_send_u32(&sender, point == 0u ? 0u : ticks); /* no operator ran before point 0 */
         tqs_send_u16(&sender, (uint16_t)count);
         tqs_send_u32(&sender, tqs_crc32(0, bytes, count * TQS_CODE_SIZE));
@@ -346,6 +349,9 @@ void tqs_server_init(void) {
     held_byte = -1;
     last_type = 0;
     last_sequence = 0;
+#ifdef TQS_PROBE
+    probe.left = 0;
+#endif
     forget_forecast();
     tqs_reset(&model);
 }
