@@ -88,35 +88,57 @@ static inline void tqs_write_rows(const tqs_rows_t *rows, int32_t sum0, int32_t 
 }
 
 #if defined(__ARM_FEATURE_DSP)
-#define TQS_ROW(sum, next, to)                                                                                         \
+/*
+ * What tqs_fc_s8_dsp and tqs_fc_s4_dsp share: the loop over blocks of four rows is one piece of assembly, for all
+ * fourteen registers are in use and what a compiler spills costs as much as the products of a short row.
+ */
+typedef struct tqs_enter {
+    const uint32_t *in; /* the first of the widened inputs */
+    uint32_t odd;       /* steps, modulo 4 */
+} tqs_enter_t;
+
+typedef struct tqs_leave {
+    int32_t offset; /* 2 * zero_point + 1 */
+    int8_t *to;     /* the next output */
+} tqs_leave_t;
+
+/* Into a loop of four steps at the one that leaves a multiple of four. */
+#define TQS_ENTER                                                                                                      \
+    "tbb [pc, %[p]]\n"                                                                                                 \
+    "90: .byte (10f - 90b) / 2, (13f - 90b) / 2, (12f - 90b) / 2, (11f - 90b) / 2\n"
+
+#define TQS_STEPS(step)                                                                                                \
+    "9:\n\t" step "13:\n\t" step "12:\n\t" step "11:\n\t" step "10: cmp %[in], %[end]\n\t"                             \
+    "bne 9b\n\t"
+
+#define TQS_ROW(sum, next)                                                                                             \
     "add %[" sum "], %[" sum "], %[" sum "], asr #31\n\t"                                                              \
-    "asr %[" sum "], %[" sum "], %[t]\n\t" next "add %[" sum "], %[offset]\n\t"                                        \
+    "asr %[" sum "], %[" sum "], r4\n\t" next "add %[" sum "], %[p]\n\t"                                               \
     "ssat %[" sum "], #8, %[" sum "], asr #1\n\t"                                                                      \
-    "strb %[" sum "], [%[to], #" to "]\n\t"
-#define TQS_NEXT_SHIFT "lsr %[t], #8\n\t" /* a shift by a register takes its low byte */
+    "strb %[" sum "], [%[in]], #1\n\t"
+#define TQS_NEXT_SHIFT "lsr r4, #8\n\t" /* a shift by a register takes its low byte */
 
 /*
- * tqs_write_rows in as few instructions as there are: two words a load, and the doubling in the addition of the bias.
- * The sums of rows 1 and 3 come times 2^4 (odd = "3") or 2^8 ("7").
+ * tqs_write_rows in as few instructions as there are: four words a load, and the doubling in the addition of the bias.
+ * The sums of rows 1 and 3 come times 2^4 (odd = "3") or 2^8 ("7"). Then the next block, from label 8 on.
  */
-#define TQS_WRITE_ROWS(odd)                                                                                            \
-    __asm__ volatile("ldrd %[t], %[u], [%[rows]]\n\t"                                                                  \
-                     "add %[s0], %[t], %[s0], lsl #1\n\t"                                                              \
-                     "add %[s1], %[u], %[s1], asr #" odd "\n\t"                                                        \
-                     "ldrd %[t], %[u], [%[rows], #8]\n\t"                                                              \
-                     "add %[s2], %[t], %[s2], lsl #1\n\t"                                                              \
-                     "add %[s3], %[u], %[s3], asr #" odd "\n\t"                                                        \
-                     "ldrd %[t], %[u], [%[rows], #16]\n\t"                                                             \
-                     "smmulr %[s0], %[s0], %[t]\n\t"                                                                   \
-                     "smmulr %[s1], %[s1], %[u]\n\t"                                                                   \
-                     "ldrd %[t], %[u], [%[rows], #24]\n\t"                                                             \
-                     "smmulr %[s2], %[s2], %[t]\n\t"                                                                   \
-                     "smmulr %[s3], %[s3], %[u]\n\t"                                                                   \
-                     "ldr %[t], [%[rows], #32]\n\t" TQS_ROW("s0", TQS_NEXT_SHIFT, "0")                                 \
-                         TQS_ROW("s1", TQS_NEXT_SHIFT, "1") TQS_ROW("s2", TQS_NEXT_SHIFT, "2") TQS_ROW("s3", "", "3")  \
-                     : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [t] "=&r"(t), [u] "=&r"(u)          \
-                     : [rows] "r"(rows), [offset] "r"(offset), [to] "r"(to)                                            \
-                     : "memory")
+#define TQS_WRITE_ROWS(s0, s1, s2, s3, odd)                                                                            \
+    "ldmia %[rows]!, {r4, r5, r6, r8}\n\t"                                                                             \
+    "add %[" s0 "], r4, %[" s0 "], lsl #1\n\t"                                                                         \
+    "add %[" s1 "], r5, %[" s1 "], asr #" odd "\n\t"                                                                   \
+    "add %[" s2 "], r6, %[" s2 "], lsl #1\n\t"                                                                         \
+    "add %[" s3 "], r8, %[" s3 "], asr #" odd "\n\t"                                                                   \
+    "ldmia %[rows]!, {r4, r5, r6, r8}\n\t"                                                                             \
+    "smmulr %[" s0 "], %[" s0 "], r4\n\t"                                                                              \
+    "smmulr %[" s1 "], %[" s1 "], r5\n\t"                                                                              \
+    "smmulr %[" s2 "], %[" s2 "], r6\n\t"                                                                              \
+    "smmulr %[" s3 "], %[" s3 "], r8\n\t"                                                                              \
+    "ldr r4, [%[rows]], #4\n\t"                                                                                        \
+    "ldrd %[p], %[in], %[leave]\n\t" TQS_ROW(s0, TQS_NEXT_SHIFT) TQS_ROW(s1, TQS_NEXT_SHIFT)                           \
+        TQS_ROW(s2, TQS_NEXT_SHIFT) TQS_ROW(s3, "") "ldr r4, %[to_end]\n\t"                                            \
+                                                    "strd %[p], %[in], %[leave]\n\t"                                   \
+                                                    "cmp %[in], r4\n\t"                                                \
+                                                    "bne 8b\n\t"
 #endif
 
 /* y within [low, high]; most layers need no more than what saturation does. */

@@ -52,77 +52,63 @@ static int32_t widen(const int8_t *x, uint32_t size, uint32_t *scratch) {
 /* Two inputs, four rows. */
 #define PAIR(word, pair)                                                                                               \
     "smlad %[a], " word ", " pair ", %[a]\n\t"                                                                         \
-    "uxtb16 %[t], " word "\n\t"                                                                                        \
-    "smlad %[b], %[t], " pair ", %[b]\n\t"                                                                             \
-    "and %[t], %[mask], " word ", lsr #8\n\t"                                                                          \
-    "smlad %[d], %[t], " pair ", %[d]\n\t"                                                                             \
-    "and %[t], %[mask], " word "\n\t"                                                                                  \
-    "smlad %[c], %[t], " pair ", %[c]\n\t"
+    "uxtb16 %[p], " word "\n\t"                                                                                        \
+    "smlad %[b], %[p], " pair ", %[b]\n\t"                                                                             \
+    "and %[p], %[mask], " word ", lsr #8\n\t"                                                                          \
+    "smlad %[d], %[p], " pair ", %[d]\n\t"                                                                             \
+    "and %[p], %[mask], " word "\n\t"                                                                                  \
+    "smlad %[c], %[p], " pair ", %[c]\n\t"
 
 #define STEP                                                                                                           \
-    __asm__ volatile("ldrd %[p], %[q], [%[in]], #8\n\t"                                                                \
-                     "ldrd %[u], %[v], [%[w]], #8\n\t" PAIR("%[u]", "%[p]") PAIR("%[v]", "%[q]")                       \
-                     : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [in] "+r"(in), [w] "+r"(w), [p] "=&r"(p),   \
-                       [q] "=&r"(q), [u] "=&r"(u), [v] "=&r"(v), [t] "=&r"(t)                                          \
-                     : [mask] "r"(mask)                                                                                \
-                     : "memory")
+    "ldrd r4, r5, [%[in]], #8\n\t"                                                                                     \
+    "ldrd r6, r8, [%[w]], #8\n\t" PAIR("r6", "r4") PAIR("r8", "r5")
+
+typedef struct sums {
+    int32_t first;
+    int32_t second;
+} sums_t;
 
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const uint32_t *w = layer->weights;
     const tqs_rows_t *rows = layer->rows;
-    const int32_t offset = 2 * layer->zero_point + 1;
-    const uint32_t mask = 0x000F000Fu;
     const int32_t added = -8 * widen(x, layer->inputs, scratch);
-    const uint32_t words = ((uint32_t)layer->inputs + 3u) / 4u * 2u;
-    const uint32_t odd = words & 6u;
-    const uint32_t *end = scratch + words;
-    int32_t left = layer->outputs;
-    int8_t *out = y;
+    const uint32_t steps = ((uint32_t)layer->inputs + 3u) / 4u;
+    const uint32_t *end = scratch + 2u * steps;
+    const uint32_t rest = layer->outputs & 3u;
+    int8_t part[4];
+    const tqs_enter_t enter = {scratch, steps & 3u};
+    tqs_leave_t leave = {2 * layer->zero_point + 1, y};
+    int8_t *to_end = y + layer->outputs - rest;
+    const sums_t ab = {added * (256 + 16 + 1), added * (16 + 1)};
+    const sums_t cd = {added, added};
 
-    do {
-        const uint32_t *in = scratch;
-        int32_t a = added * (256 + 16 + 1);
-        int32_t b = added * (16 + 1);
-        int32_t c = added;
-        int32_t d = added;
-        int32_t s0;
-        int32_t s1;
-        int32_t s2;
-        int32_t s3;
-        int8_t part[4];
-        int8_t *to = left >= 4 ? out : part;
+    for (;;) {
+        int32_t a;
+        int32_t b;
+        int32_t c;
+        int32_t d;
+        const uint32_t *in;
         uint32_t p;
-        uint32_t q;
-        int32_t t;
-        int32_t u;
-        uint32_t v;
 
-        if (odd != 0u) {
-            if ((odd & 2u) != 0u) {
-                STEP;
-            }
-            if ((odd & 4u) != 0u) {
-                STEP;
-                STEP;
-            }
+        if (leave.to != to_end) {
+            __asm__ volatile("8: ldrd %[in], %[p], %[enter]\n\t"
+                             "ldrd %[a], %[b], %[ab]\n\t"
+                             "ldrd %[c], %[d], %[cd]\n\t" TQS_ENTER TQS_STEPS(
+                                 STEP) "sub %[a], %[a], %[b]\n\t"
+                                       "sub %[b], %[b], %[c]\n\t"
+                                       "rsb %[a], %[d], %[a], asr #8\n\t" TQS_WRITE_ROWS("c", "b", "d", "a", "3")
+                             : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [in] "=&r"(in), [p] "=&r"(p),
+                               [w] "+r"(w), [rows] "+r"(rows), [leave] "+m"(leave)
+                             : [end] "r"(end), [mask] "r"(0x000F000Fu), [enter] "m"(enter), [to_end] "m"(to_end),
+                               [ab] "m"(ab), [cd] "m"(cd)
+                             : "r4", "r5", "r6", "r8", "cc", "memory");
         }
-        while (in != end) {
-            STEP;
-            STEP;
-            STEP;
-            STEP;
+        if (rest == 0u || leave.to == part + 4) {
+            break;
         }
-        s0 = c;
-        s1 = b - c;
-        s2 = d;
-        s3 = ((a - b) >> 8) - d;
-        TQS_WRITE_ROWS("3");
-        if (left < 4) {
-            memcpy(out, part, (uint32_t)left);
-        }
-        out += 4;
-        rows++;
-        left -= 4;
-    } while (left > 0);
+        leave.to = part;
+        to_end = part + 4;
+    }
+    memcpy(y + layer->outputs - rest, part, rest);
     tqs_clamp(y, layer->outputs, layer->low, layer->high);
 }

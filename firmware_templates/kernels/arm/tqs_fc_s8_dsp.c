@@ -41,77 +41,59 @@ static const uint32_t *widen(const int8_t *x, uint32_t size, uint32_t *scratch) 
 
 /* Four inputs, four rows. */
 #define STEP                                                                                                           \
-    __asm__ volatile("ldrd %[p], %[q], [%[in]], #8\n\t"                                                                \
-                     "ldmia %[w]!, {r4, r5, r6, r8}\n\t"                                                               \
-                     "smlad %[a0], r4, %[p], %[a0]\n\t"                                                                \
-                     "sxtb16 r4, r4\n\t"                                                                               \
-                     "smlad %[a1], r5, %[p], %[a1]\n\t"                                                                \
-                     "sxtb16 r5, r5\n\t"                                                                               \
-                     "smlad %[b0], r4, %[p], %[b0]\n\t"                                                                \
-                     "smlad %[b1], r5, %[p], %[b1]\n\t"                                                                \
-                     "smlad %[a0], r6, %[q], %[a0]\n\t"                                                                \
-                     "sxtb16 r6, r6\n\t"                                                                               \
-                     "smlad %[a1], r8, %[q], %[a1]\n\t"                                                                \
-                     "sxtb16 r8, r8\n\t"                                                                               \
-                     "smlad %[b0], r6, %[q], %[b0]\n\t"                                                                \
-                     "smlad %[b1], r8, %[q], %[b1]\n\t"                                                                \
-                     : [a0] "+r"(a0), [a1] "+r"(a1), [b0] "+r"(b0), [b1] "+r"(b1), [in] "+r"(in), [w] "+r"(w),         \
-                       [p] "=&r"(p), [q] "=&r"(q)                                                                      \
-                     :                                                                                                 \
-                     : "r4", "r5", "r6", "r8", "memory")
+    "ldrd %[p], %[q], [%[in]], #8\n\t"                                                                                 \
+    "ldmia %[w]!, {r4, r5, r6, r8}\n\t"                                                                                \
+    "smlad %[a0], r4, %[p], %[a0]\n\t"                                                                                 \
+    "sxtb16 r4, r4\n\t"                                                                                                \
+    "smlad %[a1], r5, %[p], %[a1]\n\t"                                                                                 \
+    "sxtb16 r5, r5\n\t"                                                                                                \
+    "smlad %[b0], r4, %[p], %[b0]\n\t"                                                                                 \
+    "smlad %[b1], r5, %[p], %[b1]\n\t"                                                                                 \
+    "smlad %[a0], r6, %[q], %[a0]\n\t"                                                                                 \
+    "sxtb16 r6, r6\n\t"                                                                                                \
+    "smlad %[a1], r8, %[q], %[a1]\n\t"                                                                                 \
+    "sxtb16 r8, r8\n\t"                                                                                                \
+    "smlad %[b0], r6, %[q], %[b0]\n\t"                                                                                 \
+    "smlad %[b1], r8, %[q], %[b1]\n\t"
 
 void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const uint32_t *w = layer->weights;
     const tqs_rows_t *rows = layer->rows;
-    const int32_t offset = 2 * layer->zero_point + 1;
     const uint32_t *end = widen(x, layer->inputs, scratch);
-    const uint32_t odd = (uint32_t)(end - scratch) & 6u;
-    int32_t left = layer->outputs;
-    int8_t *out = y;
+    const uint32_t rest = layer->outputs & 3u;
+    int8_t part[4];
+    const tqs_enter_t enter = {scratch, ((uint32_t)(end - scratch) >> 1) & 3u};
+    tqs_leave_t leave = {2 * layer->zero_point + 1, y};
+    int8_t *to_end = y + layer->outputs - rest;
 
-    do {
-        const uint32_t *in = scratch;
-        int32_t a0 = 0;
-        int32_t a1 = 0;
-        int32_t b0 = 0;
-        int32_t b1 = 0;
-        int32_t s0;
-        int32_t s1;
-        int32_t s2;
-        int32_t s3;
-        int8_t part[4];
-        int8_t *to = left >= 4 ? out : part;
+    for (;;) {
+        int32_t a0;
+        int32_t a1;
+        int32_t b0;
+        int32_t b1;
+        const uint32_t *in;
         uint32_t p;
         uint32_t q;
-        int32_t t;
-        int32_t u;
 
-        if (odd != 0u) {
-            if ((odd & 2u) != 0u) {
-                STEP;
-            }
-            if ((odd & 4u) != 0u) {
-                STEP;
-                STEP;
-            }
+        if (leave.to != to_end) {
+            __asm__ volatile("8: ldrd %[in], %[p], %[enter]\n\t"
+                             "mov %[a0], #0\n\t"
+                             "mov %[a1], #0\n\t"
+                             "mov %[b0], #0\n\t"
+                             "mov %[b1], #0\n\t" TQS_ENTER TQS_STEPS(STEP) "sub %[a0], %[a0], %[b0]\n\t"
+                                                                           "sub %[a1], %[a1], %[b1]\n\t" TQS_WRITE_ROWS(
+                                                                               "b0", "a0", "b1", "a1", "7")
+                             : [a0] "=&r"(a0), [a1] "=&r"(a1), [b0] "=&r"(b0), [b1] "=&r"(b1), [in] "=&r"(in),
+                               [p] "=&r"(p), [q] "=&r"(q), [w] "+r"(w), [rows] "+r"(rows), [leave] "+m"(leave)
+                             : [end] "r"(end), [enter] "m"(enter), [to_end] "m"(to_end)
+                             : "r4", "r5", "r6", "r8", "cc", "memory");
         }
-        while (in != end) {
-            STEP;
-            STEP;
-            STEP;
-            STEP;
+        if (rest == 0u || leave.to == part + 4) {
+            break;
         }
-        s0 = b0;
-        s1 = a0 - b0;
-        s2 = b1;
-        s3 = a1 - b1;
-        TQS_WRITE_ROWS("7");
-        if (left < 4) {
-            memcpy(out, part, (uint32_t)left);
-        }
-        out += 4;
-        rows++;
-        left -= 4;
-    } while (left > 0);
+        leave.to = part;
+        to_end = part + 4;
+    }
+    memcpy(y + layer->outputs - rest, part, rest);
     tqs_clamp(y, layer->outputs, layer->low, layer->high);
 }
