@@ -82,9 +82,19 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     else:
         name = _KERNELS[op.kind]
     fast = ELEMENTWISE_KERNELS.get((name, family(core)))
-    if fast is None or (op.kind == "mul" and integer.mul_params(graph, op).shift not in SHIFTS):
+    to_the_right = op.kind == "mul" or fast == "tqs_requant_s8_arm"
+    if fast is None or (to_the_right and _rescaling(graph, op).shift not in SHIFTS):
         return Kernel(name, (f"kernels/{name}.c",))
     return Kernel(fast, (f"kernels/arm/{fast}.c",))
+
+
+def _rescaling(graph: Graph, op: Op) -> integer.MulParams | integer.QuantizeParams:
+    return integer.mul_params(graph, op) if op.kind == "mul" else integer.quantize_params(graph, op)
+
+
+def _counts_from_one(kernel: str) -> bool:
+    """Whether an element-wise kernel rescales as tqs_arm.h does, which reads -1 - shift."""
+    return kernel.startswith(("tqs_mul", "tqs_requant")) and kernel.endswith(("_arm", "_dsp"))
 
 
 def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
@@ -147,13 +157,13 @@ class Tables:
         if op.kind in ("add", "sub"):
             return self._add_struct("tqs_add_t", name, self._sum(op))
         if op.kind == "mul":
-            return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
+            return self._add_struct("tqs_mul_t", name, self._product(op, fast=_counts_from_one(kernel)))
         if op.kind in LUT_KINDS:
             return self._add_struct("tqs_lut_t", name, self._lookup(op, name))
         if op.kind == "leaky_relu":
             return self._add_struct("tqs_leaky_relu_t", name, self._leaky_relu(op))
         if op.kind == "quantize":
-            return self._add_struct("tqs_requant_t", name, self._requant(op))
+            return self._add_struct("tqs_requant_t", name, self._requant(op, fast=_counts_from_one(kernel)))
         raise no_kernel(self.graph, op)
 
     def add_taps(self, op: Op) -> str:
@@ -281,11 +291,11 @@ class Tables:
             "size": self._size(op),
         }
 
-    def _requant(self, op: Op) -> dict[str, object]:
+    def _requant(self, op: Op, *, fast: bool) -> dict[str, object]:
         params = integer.quantize_params(self.graph, op)
         return {
             "multiplier": params.multiplier,
-            "shift": params.shift,
+            "shift": -1 - params.shift if fast else params.shift,
             "x_zero_point": params.input_zero_point,
             "y_zero_point": params.output_zero_point,
             "size": self._size(op),

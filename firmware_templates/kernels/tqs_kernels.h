@@ -120,8 +120,9 @@ typedef struct tqs_mul {
 
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_mul_s8(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
-/* For Cortex-M, where the layer's shift is -31 to -1; for tqs_mul_s8_arm the layer holds -1 - shift. */
+/* For Cortex-M, where the layer's shift is -31 to -1; for _arm and _dsp the layer holds -1 - shift. */
 void tqs_mul_s8_arm(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+void tqs_mul_s8_dsp(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_mul_s8_mve(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* y = f(x) for any function of one code: logistic, tanh, elu. */
@@ -132,6 +133,7 @@ typedef struct tqs_lut {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_lut_s8(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
+void tqs_lut_s8_arm(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 void tqs_lut_s8_mve(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 
 /* y = x where x is at least its zero point, else alpha * x. */
@@ -159,6 +161,8 @@ typedef struct tqs_requant {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_requant_s8(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
+/* Where the layer's shift is -31 to -1; the layer holds -1 - shift. */
+void tqs_requant_s8_arm(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 void tqs_requant_s8_mve(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 
 #endif

@@ -72,6 +72,37 @@ static inline int32_t tqs_rescale(int32_t doubled, int32_t multiplier, int32_t s
 #endif
 }
 
+/* The code of a sum that was scaled by 2^22. */
+static inline int32_t tqs_code_of_sum(int32_t sum) {
+#if defined(__ARM_FEATURE_SAT)
+    __asm__("ssat %0, #8, %0, asr #22" : "+r"(sum));
+    return sum;
+#else
+    return tqs_saturate_s8(sum >> 22);
+#endif
+}
+
+/* The code at *from, and *from moved on: in one instruction, which compilers do not find in an unrolled loop. */
+static inline int32_t tqs_take(const int8_t **from) {
+#if __ARM_ARCH >= 7
+    int32_t code;
+
+    __asm__ volatile("ldrsb %0, [%1], #1" : "=r"(code), "+r"(*from) : : "memory");
+    return code;
+#else
+    return *(*from)++;
+#endif
+}
+
+/* The low byte of code to *to, and *to moved on. */
+static inline void tqs_put(int8_t **to, int32_t code) {
+#if __ARM_ARCH >= 7
+    __asm__ volatile("strb %1, [%0], #1" : "+r"(*to) : "r"(code) : "memory");
+#else
+    *(*to)++ = (int8_t)code;
+#endif
+}
+
 /* Four outputs, or as many as are left, from their sums, doubled. y: [4], or [left]. */
 static inline void tqs_write_rows(const tqs_rows_t *rows, int32_t sum0, int32_t sum1, int32_t sum2, int32_t sum3,
                                   int32_t offset, int8_t *y, int32_t left) {
@@ -105,7 +136,7 @@ typedef struct tqs_leave {
 /* Into a loop of four steps at the one that leaves a multiple of four. */
 #define TQS_ENTER                                                                                                      \
     "tbb [pc, %[p]]\n"                                                                                                 \
-    "90: .byte (10f - 90b) / 2, (13f - 90b) / 2, (12f - 90b) / 2, (11f - 90b) / 2\n"
+    "90: .byte (9f - 90b) / 2, (13f - 90b) / 2, (12f - 90b) / 2, (11f - 90b) / 2\n"
 
 #define TQS_STEPS(step)                                                                                                \
     "9:\n\t" step "13:\n\t" step "12:\n\t" step "11:\n\t" step "10: cmp %[in], %[end]\n\t"                             \

@@ -94,6 +94,8 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
         leave.to = part;
         to_end = part + 4;
     }
-    memcpy(y + layer->outputs - rest, part, rest);
+    if (rest != 0u) {
+        memcpy(y + layer->outputs - rest, part, rest);
+    }
     tqs_clamp(y, layer->outputs, layer->low, layer->high);
 }
