@@ -92,11 +92,6 @@ def _rescaling(graph: Graph, op: Op) -> integer.MulParams | integer.QuantizePara
     return integer.mul_params(graph, op) if op.kind == "mul" else integer.quantize_params(graph, op)
 
 
-def _counts_from_one(kernel: str) -> bool:
-    """Whether an element-wise kernel rescales as tqs_arm.h does, which reads -1 - shift."""
-    return kernel.startswith(("tqs_mul", "tqs_requant")) and kernel.endswith(("_arm", "_dsp"))
-
-
 def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` with int16 activations."""
     if op.kind in COPIED:
@@ -156,14 +151,16 @@ class Tables:
             return self._add_struct("tqs_sum_t", name, self._one_step_sum(op))
         if op.kind in ("add", "sub"):
             return self._add_struct("tqs_add_t", name, self._sum(op))
+        if kernel == "tqs_mul_s8_dsp":
+            return self._add_struct("tqs_product_t", name, self._product_of_pairs(op))
         if op.kind == "mul":
-            return self._add_struct("tqs_mul_t", name, self._product(op, fast=_counts_from_one(kernel)))
+            return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
         if op.kind in LUT_KINDS:
             return self._add_struct("tqs_lut_t", name, self._lookup(op, name))
         if op.kind == "leaky_relu":
             return self._add_struct("tqs_leaky_relu_t", name, self._leaky_relu(op))
         if op.kind == "quantize":
-            return self._add_struct("tqs_requant_t", name, self._requant(op, fast=_counts_from_one(kernel)))
+            return self._add_struct("tqs_requant_t", name, self._requant(op, fast=kernel.endswith("_arm")))
         raise no_kernel(self.graph, op)
 
     def add_taps(self, op: Op) -> str:
@@ -272,6 +269,18 @@ class Tables:
             "b_zero_point": params.zero_point_2,
             "y_zero_point": params.output_zero_point,
             "size": self._size(op),
+        }
+
+    def _product_of_pairs(self, op: Op) -> dict[str, object]:
+        params = integer.mul_params(self.graph, op)
+        shift = min(-params.shift, 22)
+        return {
+            "multiplier": params.multiplier,
+            "offset": (2 * params.output_zero_point + 1) << shift - 1,
+            "a_zeros": f"0x{(-params.zero_point_1 & 0xFFFF) * 0x10001:08x}u",
+            "b_zeros": f"0x{(-params.zero_point_2 & 0xFFFF) * 0x10001:08x}u",
+            "size": self._size(op),
+            "shift": shift,
         }
 
     def _lookup(self, op: Op, name: str) -> dict[str, object]:

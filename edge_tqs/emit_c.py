@@ -13,6 +13,7 @@ import numpy as np
 from edge_tqs import c_tables16
 from edge_tqs.c_calls import Calls, loop_variable
 from edge_tqs.c_dense import PORTABLE
+from edge_tqs.c_fusion import fusions
 from edge_tqs.c_tables import Kernel, Tables, kernel_of
 from edge_tqs.c_text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
@@ -33,8 +34,8 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict
         ValueError: ``model_hash`` is not a SHA-256.
     """
     _check(graph)
-    kernels = {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if not is_view(graph, op)}
-    plan = plan_memory(graph, {i: WORD * (kernel.scratch + kernel.taps) for i, kernel in kernels.items()})
+    kernels = _kernels(graph, core)
+    plan = _plan(graph, kernels)
     source = _source(graph, plan, kernels, core, title := plain(name), model_hash)
     root = template_root()
     return {
@@ -45,8 +46,20 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict
 
 def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
     """The kernels that model.c calls on ``core``, as C files relative to the template root, sorted."""
-    kernels = [kernel_of(graph, op, core) for op in graph.ops if not is_view(graph, op)]
-    return tuple(sorted({source for kernel in kernels for source in kernel.sources}))
+    kernels = _kernels(graph, core)
+    fused = fusions(graph, _plan(graph, kernels), kernels)
+    apart = {i: kernel for i, kernel in kernels.items() if i not in {fusion.first for fusion in fused.values()}}
+    called = (apart | {i: fusion.kernel for i, fusion in fused.items()}).values()
+    return tuple(sorted({source for kernel in called for source in kernel.sources}))
+
+
+def _kernels(graph: Graph, core: str) -> dict[int, Kernel]:
+    """The kernel of each operator that is not a view, by its index."""
+    return {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if not is_view(graph, op)}
+
+
+def _plan(graph: Graph, kernels: Mapping[int, Kernel]) -> MemoryPlan:
+    return plan_memory(graph, {i: WORD * (kernel.scratch + kernel.taps) for i, kernel in kernels.items()})
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -120,7 +133,13 @@ def _source(
         raise ValueError(f"model_hash has {len(digest)} bytes, not 32")
     tables = Tables(graph, core)
     writer = Calls(graph, plan, tables)
-    calls = {i: writer.statement(i, kernel) for i, kernel in kernels.items()}
+    fused = fusions(graph, plan, kernels)
+    computed = {fusion.first for fusion in fused.values()}
+    calls = {
+        i: writer.fused(i, fused[i]) if i in fused else writer.statement(i, kernel)
+        for i, kernel in kernels.items()
+        if i not in computed
+    }
     return {
         "TITLE": title,
         "SUMMARY": "\n".join(_summary(graph, plan)),

@@ -125,26 +125,43 @@ static inline void tqs_write_rows(const tqs_rows_t *rows, int32_t sum0, int32_t 
  */
 typedef struct tqs_enter {
     const uint32_t *in; /* the first of the widened inputs */
-    uint32_t odd;       /* steps, modulo 4 */
+    uint32_t odd;       /* steps, modulo 8 */
 } tqs_enter_t;
 
 typedef struct tqs_leave {
-    int32_t offset; /* 2 * zero_point + 1 */
-    int8_t *to;     /* the next output */
+    uint32_t left_offset; /* blocks after this one in the upper halfword, 2 * zero_point + 1 in the lower */
+    int8_t *to;           /* the next output */
 } tqs_leave_t;
 
-/* Into a loop of four steps at the one that leaves a multiple of four. */
+/* The last size % 4 codes, which begin at x, as a word filled up with zeros: from a word that ends with them. */
+static inline uint32_t tqs_last_codes(const int8_t *x, uint32_t size) {
+    uint32_t rest = size & 3u;
+    uint32_t four = 0;
+
+    if (size >= 4u) {
+        memcpy(&four, x - (4u - rest), 4);
+        return four >> (8u * (4u - rest));
+    }
+    for (; rest > 0u; rest--) {
+        four = four << 8 | (uint8_t)x[rest - 1u];
+    }
+    return four;
+}
+
+/* Into a loop of eight steps at the one that leaves a multiple of eight. */
 #define TQS_ENTER                                                                                                      \
     "tbb [pc, %[p]]\n"                                                                                                 \
-    "90: .byte (9f - 90b) / 2, (13f - 90b) / 2, (12f - 90b) / 2, (11f - 90b) / 2\n"
+    "90: .byte (98f - 90b) / 2, (91f - 90b) / 2, (92f - 90b) / 2, (93f - 90b) / 2\n"                                   \
+    ".byte (94f - 90b) / 2, (95f - 90b) / 2, (96f - 90b) / 2, (97f - 90b) / 2\n"
 
 #define TQS_STEPS(step)                                                                                                \
-    "9:\n\t" step "13:\n\t" step "12:\n\t" step "11:\n\t" step "10: cmp %[in], %[end]\n\t"                             \
-    "bne 9b\n\t"
+    "98:\n\t" step "97:\n\t" step "96:\n\t" step "95:\n\t" step "94:\n\t" step "93:\n\t" step "92:\n\t" step           \
+    "91:\n\t" step "cmp %[in], %[end]\n\t"                                                                             \
+    "bne 98b\n\t"
 
 #define TQS_ROW(sum, next)                                                                                             \
     "add %[" sum "], %[" sum "], %[" sum "], asr #31\n\t"                                                              \
-    "asr %[" sum "], %[" sum "], r4\n\t" next "add %[" sum "], %[p]\n\t"                                               \
+    "asr %[" sum "], %[" sum "], r4\n\t" next "sxtah %[" sum "], %[" sum "], %[p]\n\t"                                 \
     "ssat %[" sum "], #8, %[" sum "], asr #1\n\t"                                                                      \
     "strb %[" sum "], [%[in]], #1\n\t"
 #define TQS_NEXT_SHIFT "lsr r4, #8\n\t" /* a shift by a register takes its low byte */
@@ -166,10 +183,9 @@ typedef struct tqs_leave {
     "smmulr %[" s3 "], %[" s3 "], r8\n\t"                                                                              \
     "ldr r4, [%[rows]], #4\n\t"                                                                                        \
     "ldrd %[p], %[in], %[leave]\n\t" TQS_ROW(s0, TQS_NEXT_SHIFT) TQS_ROW(s1, TQS_NEXT_SHIFT)                           \
-        TQS_ROW(s2, TQS_NEXT_SHIFT) TQS_ROW(s3, "") "ldr r4, %[to_end]\n\t"                                            \
+        TQS_ROW(s2, TQS_NEXT_SHIFT) TQS_ROW(s3, "") "subs %[p], #65536\n\t"                                            \
                                                     "strd %[p], %[in], %[leave]\n\t"                                   \
-                                                    "cmp %[in], r4\n\t"                                                \
-                                                    "bne 8b\n\t"
+                                                    "bcs 8b\n\t"
 #endif
 
 /* y within [low, high]; most layers need no more than what saturation does. */

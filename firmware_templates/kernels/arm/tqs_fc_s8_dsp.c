@@ -13,30 +13,29 @@
 #include "tqs_arm.h"
 #include "tqs_kernels.h"
 
-/* x: [size] to pairs (x0, x2), (x1, x3), filled up with zeros to a multiple of four. Returns the end of scratch. */
+/* Four codes to pairs (x0, x2), (x1, x3) at to. Returns what is behind them. */
+static inline uint32_t *widen_four(uint32_t four, uint32_t *to) {
+    uint32_t odd;
+
+    __asm__ volatile("sxtb16 %1, %0, ror #8\n\tsxtb16 %0, %0\n\tstrd %0, %1, [%2], #8"
+                     : "+r"(four), "=&r"(odd), "+r"(to)
+                     :
+                     : "memory");
+    return to;
+}
+
+/* x: [size] to pairs, filled up with zeros to a multiple of four. Returns the end of scratch. */
 static const uint32_t *widen(const int8_t *x, uint32_t size, uint32_t *scratch) {
     uint32_t k;
 
     for (k = size >> 2; k > 0u; k--) {
         uint32_t four;
-        uint32_t even;
-        uint32_t odd;
 
         memcpy(&four, x, 4);
         x += 4;
-        __asm__("sxtb16 %0, %2\n\tsxtb16 %1, %2, ror #8" : "=&r"(even), "=r"(odd) : "r"(four));
-        scratch[0] = even;
-        scratch[1] = odd;
-        scratch += 2;
+        scratch = widen_four(four, scratch);
     }
-    if ((size & 3u) != 0u) {
-        const int32_t rest = (int32_t)(size & 3u);
-
-        scratch[0] = (uint16_t)x[0] | (rest > 2 ? (uint32_t)(uint16_t)x[2] << 16 : 0u);
-        scratch[1] = rest > 1 ? (uint16_t)x[1] : 0u;
-        scratch += 2;
-    }
-    return scratch;
+    return (size & 3u) != 0u ? widen_four(tqs_last_codes(x, size), scratch) : scratch;
 }
 
 /* Four inputs, four rows. */
@@ -61,10 +60,11 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
     const tqs_rows_t *rows = layer->rows;
     const uint32_t *end = widen(x, layer->inputs, scratch);
     const uint32_t rest = layer->outputs & 3u;
+    const uint32_t offset = (uint32_t)(2 * layer->zero_point + 1) & 0xFFFFu;
+    uint32_t blocks = layer->outputs / 4u;
     int8_t part[4];
-    const tqs_enter_t enter = {scratch, ((uint32_t)(end - scratch) >> 1) & 3u};
-    tqs_leave_t leave = {2 * layer->zero_point + 1, y};
-    int8_t *to_end = y + layer->outputs - rest;
+    const tqs_enter_t enter = {scratch, ((uint32_t)(end - scratch) >> 1) & 7u};
+    tqs_leave_t leave = {0, y};
 
     for (;;) {
         int32_t a0;
@@ -75,7 +75,8 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
         uint32_t p;
         uint32_t q;
 
-        if (leave.to != to_end) {
+        if (blocks != 0u) {
+            leave.left_offset = ((blocks - 1u) << 16) | offset;
             __asm__ volatile("8: ldrd %[in], %[p], %[enter]\n\t"
                              "mov %[a0], #0\n\t"
                              "mov %[a1], #0\n\t"
@@ -85,14 +86,14 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
                                                                                "b0", "a0", "b1", "a1", "7")
                              : [a0] "=&r"(a0), [a1] "=&r"(a1), [b0] "=&r"(b0), [b1] "=&r"(b1), [in] "=&r"(in),
                                [p] "=&r"(p), [q] "=&r"(q), [w] "+r"(w), [rows] "+r"(rows), [leave] "+m"(leave)
-                             : [end] "r"(end), [enter] "m"(enter), [to_end] "m"(to_end)
+                             : [end] "r"(end), [enter] "m"(enter)
                              : "r4", "r5", "r6", "r8", "cc", "memory");
         }
-        if (rest == 0u || leave.to == part + 4) {
+        if (rest == 0u || leave.to == part + sizeof part) {
             break;
         }
         leave.to = part;
-        to_end = part + 4;
+        blocks = 1;
     }
     if (rest != 0u) {
         memcpy(y + layer->outputs - rest, part, rest);
