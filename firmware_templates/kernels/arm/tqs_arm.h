@@ -125,7 +125,7 @@ static inline void tqs_write_rows(const tqs_rows_t *rows, int32_t sum0, int32_t 
  */
 typedef struct tqs_enter {
     const uint32_t *in; /* the first of the widened inputs */
-    uint32_t odd;       /* steps, modulo 8 */
+    uint32_t odd;       /* steps, modulo those of the loop */
 } tqs_enter_t;
 
 typedef struct tqs_leave {
@@ -148,16 +148,18 @@ static inline uint32_t tqs_last_codes(const int8_t *x, uint32_t size) {
     return four;
 }
 
-/* Into a loop of eight steps at the one that leaves a multiple of eight. */
-#define TQS_ENTER                                                                                                      \
+/* A loop of four or eight steps, entered at the step that leaves a multiple of so many: after odd, which is in p. */
+#define TQS_FOUR_STEPS(step)                                                                                           \
+    "tbb [pc, %[p]]\n"                                                                                                 \
+    "90: .byte (94f - 90b) / 2, (91f - 90b) / 2, (92f - 90b) / 2, (93f - 90b) / 2\n"                                   \
+    "94:\n\t" step "93:\n\t" step "92:\n\t" step "91:\n\t" step "cmp %[in], %[end]\n\tbne 94b\n\t"
+
+#define TQS_EIGHT_STEPS(step)                                                                                          \
     "tbb [pc, %[p]]\n"                                                                                                 \
     "90: .byte (98f - 90b) / 2, (91f - 90b) / 2, (92f - 90b) / 2, (93f - 90b) / 2\n"                                   \
-    ".byte (94f - 90b) / 2, (95f - 90b) / 2, (96f - 90b) / 2, (97f - 90b) / 2\n"
-
-#define TQS_STEPS(step)                                                                                                \
+    ".byte (94f - 90b) / 2, (95f - 90b) / 2, (96f - 90b) / 2, (97f - 90b) / 2\n"                                       \
     "98:\n\t" step "97:\n\t" step "96:\n\t" step "95:\n\t" step "94:\n\t" step "93:\n\t" step "92:\n\t" step           \
-    "91:\n\t" step "cmp %[in], %[end]\n\t"                                                                             \
-    "bne 98b\n\t"
+    "91:\n\t" step "cmp %[in], %[end]\n\tbne 98b\n\t"
 
 #define TQS_ROW(sum, next)                                                                                             \
     "add %[" sum "], %[" sum "], %[" sum "], asr #31\n\t"                                                              \

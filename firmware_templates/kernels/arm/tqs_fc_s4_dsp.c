@@ -93,7 +93,7 @@ void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
             leave.left_offset = ((blocks - 1u) << 16) | offset;
             __asm__ volatile("8: ldrd %[in], %[p], %[enter]\n\t"
                              "ldrd %[a], %[b], %[ab]\n\t"
-                             "ldrd %[c], %[d], %[cd]\n\t" TQS_ENTER TQS_STEPS(
+                             "ldrd %[c], %[d], %[cd]\n\t" TQS_EIGHT_STEPS(
                                  STEP) "sub %[a], %[a], %[b]\n\t"
                                        "sub %[b], %[b], %[c]\n\t"
                                        "rsb %[a], %[d], %[a], asr #8\n\t" TQS_WRITE_ROWS("c", "b", "d", "a", "3")

@@ -63,7 +63,7 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
     const uint32_t offset = (uint32_t)(2 * layer->zero_point + 1) & 0xFFFFu;
     uint32_t blocks = layer->outputs / 4u;
     int8_t part[4];
-    const tqs_enter_t enter = {scratch, ((uint32_t)(end - scratch) >> 1) & 7u};
+    const tqs_enter_t enter = {scratch, ((uint32_t)(end - scratch) >> 1) & 3u};
     tqs_leave_t leave = {0, y};
 
     for (;;) {
@@ -81,9 +81,9 @@ void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
                              "mov %[a0], #0\n\t"
                              "mov %[a1], #0\n\t"
                              "mov %[b0], #0\n\t"
-                             "mov %[b1], #0\n\t" TQS_ENTER TQS_STEPS(STEP) "sub %[a0], %[a0], %[b0]\n\t"
-                                                                           "sub %[a1], %[a1], %[b1]\n\t" TQS_WRITE_ROWS(
-                                                                               "b0", "a0", "b1", "a1", "7")
+                             "mov %[b1], #0\n\t" TQS_FOUR_STEPS(STEP) "sub %[a0], %[a0], %[b0]\n\t"
+                                                                      "sub %[a1], %[a1], %[b1]\n\t" TQS_WRITE_ROWS(
+                                                                          "b0", "a0", "b1", "a1", "7")
                              : [a0] "=&r"(a0), [a1] "=&r"(a1), [b0] "=&r"(b0), [b1] "=&r"(b1), [in] "=&r"(in),
                                [p] "=&r"(p), [q] "=&r"(q), [w] "+r"(w), [rows] "+r"(rows), [leave] "+m"(leave)
                              : [end] "r"(end), [enter] "m"(enter)

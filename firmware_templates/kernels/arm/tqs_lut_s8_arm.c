@@ -5,14 +5,11 @@
 void tqs_lut_s8_arm(const tqs_lut_t *layer, const int8_t *x, int8_t *y) {
     const int8_t *table = layer->table + 128;
     const int8_t *end = x + layer->size;
-    uint32_t rest;
 
-    for (rest = layer->size & 3u; rest > 0u; rest--) {
+    if ((layer->size & 1u) != 0u) {
         tqs_put(&y, table[tqs_take(&x)]);
     }
     while (x != end) {
-        tqs_put(&y, table[tqs_take(&x)]);
-        tqs_put(&y, table[tqs_take(&x)]);
         tqs_put(&y, table[tqs_take(&x)]);
         tqs_put(&y, table[tqs_take(&x)]);
     }
