@@ -230,24 +230,30 @@ def quantised(graph: Graph, width: int, activations: Activations = "int8") -> Gr
     return quantize(graph, widths, calibrate(graph, seeds, 8), activations=activations)
 
 
-def expected_codes(graph: Graph) -> list[int]:
-    """y as kernels_main.c has it after its last run."""
+def expected_codes(graph: Graph, runs: int) -> list[int]:
+    """y as kernels_main.c has it after ``runs`` evaluations."""
     size = graph.tensors[graph.input].size
     x = ((np.arange(size) * 37) % 256 - 128).astype(graph.activations).reshape(graph.tensors[graph.input].shape)
     step = simulate.integer_step(graph)
     states = simulate.zero_states(graph, 1)
     y = x
-    for _ in range(RUNS):
+    for _ in range(runs):
         y, states = step(x, states)
     return [int(code) for code in y.reshape(-1).view(f"u{y.itemsize}")]
 
 
-def build(graph: Graph, core: Core, folder: Path) -> Path:
+def check_codes(graph: Graph, core: str, codes: list[int], runs: int) -> None:
+    if codes != (expected := expected_codes(graph, runs)):
+        sys.exit(f"{graph.name} on {core}: computes {codes}, not {expected}")
+
+
+def build(graph: Graph, core: Core, folder: Path, runs: int = RUNS) -> Path:
     root = template_root()
     for file, text in emit(graph, "0" * 64, graph.name, core.name).items():
         (folder / file).write_text(text, encoding="ascii")
     sources = [HERE / "kernels_main.c", folder / "model.c"]
-    return link(core, sources + [root / source for source in kernel_sources(graph, core.name)], folder, ["-std=c99"])
+    sources += [root / source for source in kernel_sources(graph, core.name)]
+    return link(core, sources, folder, ["-std=c99", f"-DRUNS={runs}u"])
 
 
 def link(core: Core, sources: list[Path], folder: Path, flags: list[str]) -> Path:
@@ -288,18 +294,18 @@ def sizes(elf: Path) -> tuple[int, int]:
     return flash, found.get(".data", 0) + found.get(".bss", 0)
 
 
-def measure(graph: Graph, core: Core) -> dict[str, int]:
+def measure(graph: Graph, core: Core, runs: int = RUNS) -> dict[str, int]:
+    """Over ``runs`` evaluations: SysTick has 24 bits, and counts 1 to 2 an instruction."""
     with tempfile.TemporaryDirectory() as name:
-        elf = build(graph, core, Path(name))
+        elf = build(graph, core, Path(name), runs)
         empty, full, *codes = run(core, elf)
-        if codes != expected_codes(graph):
-            sys.exit(f"{graph.name} on {core.name}: computes {codes}, not {expected_codes(graph)}")
+        check_codes(graph, core.name, codes, runs)
         flash, variables = sizes(elf)
-    instructions = (full - empty) * 10**9 / (NANOSECONDS * core.hz * RUNS)
+    instructions = (full - empty) * 10**9 / (NANOSECONDS * core.hz * runs)
     return {"instructions": round(instructions), "text_bytes": flash, "ram_bytes": variables}
 
 
-def measure_linux(graph: Graph, core: LinuxCore) -> dict[str, int]:
+def measure_linux(graph: Graph, core: LinuxCore, runs: int = RUNS) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as name:
         folder, root, kernels = Path(name), template_root(), core.kernels or core.name
         for file, text in emit(graph, "0" * 64, graph.name, kernels).items():
@@ -307,13 +313,20 @@ def measure_linux(graph: Graph, core: LinuxCore) -> dict[str, int]:
         sources = [HERE / "kernels_main.c", folder / "model.c"]
         sources += [root / source for source in kernel_sources(graph, kernels)]
         program = folder / "bench.elf"
-        command = ["aarch64-linux-gnu-gcc", f"-mcpu={core.name}", "-O2", "-std=c99", "-static", f"-I{folder}"]
+        command = [
+            "aarch64-linux-gnu-gcc",
+            f"-mcpu={core.name}",
+            "-O2",
+            "-std=c99",
+            "-static",
+            f"-DRUNS={runs}u",
+            f"-I{folder}",
+        ]
         command += [*(f"-I{root / part}" for part in ("core", "kernels")), *map(str, sources), "-o", str(program)]
         subprocess.run(command, check=True)
         (empty, _), (full, codes) = executed(core, [str(program)]), executed(core, [str(program), "run"])
-    if codes != expected_codes(graph):
-        sys.exit(f"{graph.name} on {core.name}: computes {codes}, not {expected_codes(graph)}")
-    return {"instructions": round((full - empty) / RUNS)}
+    check_codes(graph, core.name, codes, runs)
+    return {"instructions": round((full - empty) / runs)}
 
 
 def executed(core: LinuxCore, command: list[str]) -> tuple[int, list[int]]:

@@ -11,7 +11,9 @@
 
 #include "tqs_graph.h"
 
+#if !defined(RUNS)
 #define RUNS 16u
+#endif
 #define CODE_MASK (TQS_CODE_SIZE == 1u ? 0xFFu : 0xFFFFu)
 #if !defined(__linux__)
 #define SYST_CSR (*(volatile uint32_t *)0xE000E010u)

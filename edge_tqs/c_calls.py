@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from edge_tqs.c_fusion import Fusion
 from edge_tqs.c_tables import COPIED, Kernel, Tables, repeats
 from edge_tqs.c_text import plain
 from edge_tqs.errors import ModelError
@@ -53,6 +54,16 @@ class Calls:
         else:
             lines = self._kernel_call(index, op, kernel, operands)
         return "\n".join([f"    /* {remark} */", *lines])
+
+    def fused(self, index: int, fusion: Fusion) -> str:
+        """The statement for a lookup, operator ``index``, and the sum that it is fused with, with a comment."""
+        first, op = self.graph.ops[fusion.first], self.graph.ops[index]
+        shapes = " x ".join(str(size) for size in self.graph.tensors[op.outputs[0]].shape)
+        remark = f"{op.outputs[0]} ({shapes}): {op.kind} of {op.inputs[0]}, {first.kind} of {', '.join(first.inputs)}"
+        layers = [f"&{self.tables.add_layer(each)}" for each in (first, op)]
+        operands = [_plus(self._of(name), fusion.begin) for name in first.inputs]
+        arguments = ", ".join([*layers, *operands, self._of(op.outputs[0])])
+        return f"    /* {plain(remark)[:108]} */\n    {fusion.kernel.name}({arguments});"
 
     def _kernel_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
         layer, count = self.tables.add_layer(op), repeats(self.graph, op) if op.kind not in WEIGHTED else 1

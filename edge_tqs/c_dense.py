@@ -298,9 +298,21 @@ DENSE_KERNELS = (
     _portable("tqs_fc_s4", 4, pack_s4),
 )
 
+_ARM_ELEMENTWISE = {
+    "sum": ("v6m", "v7m", "dsp"),
+    "mul": ("v6m", "v7m"),
+    "lut": ("v7m", "dsp"),
+    "requant": ("v6m", "v7m", "dsp"),
+}
+
 #: (portable kernel of an element-wise operator, family) -> the one that computes the same bits there
 ELEMENTWISE_KERNELS = {
-    **{(name, cores): f"{name}_arm" for name in ("tqs_sum_s8", "tqs_mul_s8") for cores in ("v6m", "v7m", "dsp")},
+    **{
+        (f"tqs_{kind}_s8", cores): f"tqs_{kind}_s8_arm"
+        for kind, families in _ARM_ELEMENTWISE.items()
+        for cores in families
+    },
+    ("tqs_mul_s8", "dsp"): "tqs_mul_s8_dsp",
     **{(f"tqs_{kind}_s8", "mve"): f"tqs_{kind}_s8_mve" for kind in ("sum", "mul", "lut", "requant")},
 }
 

@@ -82,9 +82,14 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     else:
         name = _KERNELS[op.kind]
     fast = ELEMENTWISE_KERNELS.get((name, family(core)))
-    if fast is None or (op.kind == "mul" and integer.mul_params(graph, op).shift not in SHIFTS):
+    to_the_right = op.kind == "mul" or fast == "tqs_requant_s8_arm"
+    if fast is None or (to_the_right and _rescaling(graph, op).shift not in SHIFTS):
         return Kernel(name, (f"kernels/{name}.c",))
     return Kernel(fast, (f"kernels/arm/{fast}.c",))
+
+
+def _rescaling(graph: Graph, op: Op) -> integer.MulParams | integer.QuantizeParams:
+    return integer.mul_params(graph, op) if op.kind == "mul" else integer.quantize_params(graph, op)
 
 
 def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
@@ -146,6 +151,8 @@ class Tables:
             return self._add_struct("tqs_sum_t", name, self._one_step_sum(op))
         if op.kind in ("add", "sub"):
             return self._add_struct("tqs_add_t", name, self._sum(op))
+        if kernel == "tqs_mul_s8_dsp":
+            return self._add_struct("tqs_product_t", name, self._product_of_pairs(op))
         if op.kind == "mul":
             return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
         if op.kind in LUT_KINDS:
@@ -153,7 +160,7 @@ class Tables:
         if op.kind == "leaky_relu":
             return self._add_struct("tqs_leaky_relu_t", name, self._leaky_relu(op))
         if op.kind == "quantize":
-            return self._add_struct("tqs_requant_t", name, self._requant(op))
+            return self._add_struct("tqs_requant_t", name, self._requant(op, fast=kernel.endswith("_arm")))
         raise no_kernel(self.graph, op)
 
     def add_taps(self, op: Op) -> str:
@@ -264,6 +271,18 @@ class Tables:
             "size": self._size(op),
         }
 
+    def _product_of_pairs(self, op: Op) -> dict[str, object]:
+        params = integer.mul_params(self.graph, op)
+        shift = min(-params.shift, 22)
+        return {
+            "multiplier": params.multiplier,
+            "offset": (2 * params.output_zero_point + 1) << shift - 1,
+            "a_zeros": f"0x{(-params.zero_point_1 & 0xFFFF) * 0x10001:08x}u",
+            "b_zeros": f"0x{(-params.zero_point_2 & 0xFFFF) * 0x10001:08x}u",
+            "size": self._size(op),
+            "shift": shift,
+        }
+
     def _lookup(self, op: Op, name: str) -> dict[str, object]:
         values = integer.unary_table(self.graph, op)
         table = self._add_shared("int8_t", f"{name}_table", values, f"{op.kind} of the codes -128 to 127")
@@ -281,11 +300,11 @@ class Tables:
             "size": self._size(op),
         }
 
-    def _requant(self, op: Op) -> dict[str, object]:
+    def _requant(self, op: Op, *, fast: bool) -> dict[str, object]:
         params = integer.quantize_params(self.graph, op)
         return {
             "multiplier": params.multiplier,
-            "shift": params.shift,
+            "shift": -1 - params.shift if fast else params.shift,
             "x_zero_point": params.input_zero_point,
             "y_zero_point": params.output_zero_point,
             "size": self._size(op),

@@ -13,6 +13,7 @@ import numpy as np
 from edge_tqs import c_tables16
 from edge_tqs.c_calls import Calls, loop_variable
 from edge_tqs.c_dense import PORTABLE
+from edge_tqs.c_fusion import fusions
 from edge_tqs.c_tables import Kernel, Tables, kernel_of
 from edge_tqs.c_text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
@@ -50,10 +51,15 @@ def memory_plan(graph: Graph, core: str = PORTABLE) -> MemoryPlan:
 
 def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
     """The kernels that model.c calls on ``core``, as C files relative to the template root, sorted."""
-    return tuple(sorted({source for kernel in _kernels(graph, core).values() for source in kernel.sources}))
+    kernels = _kernels(graph, core)
+    fused = fusions(graph, _plan(graph, kernels), kernels)
+    apart = {i: kernel for i, kernel in kernels.items() if i not in {fusion.first for fusion in fused.values()}}
+    called = (apart | {i: fusion.kernel for i, fusion in fused.items()}).values()
+    return tuple(sorted({source for kernel in called for source in kernel.sources}))
 
 
 def _kernels(graph: Graph, core: str) -> dict[int, Kernel]:
+    """The kernel of each operator that is not a view, by its index."""
     return {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if not is_view(graph, op)}
 
 
@@ -142,9 +148,13 @@ def _source(
     tables = Tables(graph, core)
     writer = Calls(graph, plan, tables)
     points = {name: point for point, name in enumerate(probe_points(graph))}
+    fused = fusions(graph, plan, kernels)
+    computed = {fusion.first for fusion in fused.values()}
     calls = {
-        i: f"{writer.statement(i, kernel)}\n{writer.probe(points[name := graph.ops[i].outputs[0]], name)}"
+        i: (writer.fused(i, fused[i]) if i in fused else writer.statement(i, kernel))
+        + f"\n{writer.probe(points[name := graph.ops[i].outputs[0]], name)}"
         for i, kernel in kernels.items()
+        if i not in computed
     }
     return {
         "TITLE": title,

@@ -69,6 +69,7 @@ PARTS = {
     "tflite_views": "tflite_import",
     "c_calls": "emit_c",
     "c_dense": "emit_c",
+    "c_fusion": "emit_c",
     "c_tables": "emit_c",
     "c_text": "emit_c",
     "c_tables16": "emit_c",

@@ -260,6 +260,24 @@ static uint32_t wide_differs(const layer_t *layer) {
     return memcmp(out[0], out[1], sizeof out[0]) != 0 ? 1u : 0u;
 }
 
+#if @SUM_LUT@
+/* Whether the codes of a sum, which slow holds, are looked up as they should be: all of them, or up to three less. */
+static uint32_t looked_up_differs(const layer_t *layer, const int8_t *a, const int8_t *b, int8_t *fast, int8_t *slow) {
+    static int8_t table[256];
+    const tqs_lut_t lut = {table, (uint16_t)(layer->outputs - (draw() >> 30))};
+    uint32_t i;
+
+    for (i = 0; i < sizeof table; i++) {
+        table[i] = (int8_t)(draw() >> 24);
+    }
+    tqs_sum_lut_s8_arm(layer->fast, &lut, a, b, fast);
+    for (i = 0; i < lut.size; i++) {
+        slow[i] = table[slow[i] + 128];
+    }
+    return memcmp(y[0], y[1], sizeof y[0]) != 0 ? 1u : 0u;
+}
+#endif
+
 /* Whether the two kernels agree for new inputs at odd addresses, and nothing behind the output changes. */
 static uint32_t differs(const layer_t *layer) {
     const uint32_t x_from = draw() >> 30;
@@ -293,7 +311,15 @@ static uint32_t differs(const layer_t *layer) {
     for (i = 0; i < layer->outputs; i++) {
         inside += slow[i] > -128 && slow[i] < 127 ? 1u : 0u;
     }
-    return memcmp(y[0], y[1], sizeof y[0]) != 0 ? 1u : 0u;
+    if (memcmp(y[0], y[1], sizeof y[0]) != 0) {
+        return 1u;
+    }
+#if @SUM_LUT@
+    if (layer->kind == 1) {
+        return looked_up_differs(layer, x[0] + x_from, x[1] + x_from, fast, slow);
+    }
+#endif
+    return 0u;
 }
 
 static uint32_t rescaling_differs(void) {
@@ -414,10 +440,12 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     tables = "\n\n".join(text for layer in made for text in layer[4])
     root = template_root()
     values = {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)}
+    fused = own.get("tqs_lut_s8") == "tqs_lut_s8_arm"  # edge_tqs/c_fusion.py
+    values["SUM_LUT"] = str(int(fused))
     values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in KINDS[1:]}
     (folder / "main.c").write_text(fill(MAIN, values), encoding="ascii")
     kernels = {f"{name}.c" for layer in made for name in layer[:2]}
-    kernels |= {f"tqs_{kind}_s8.c" for kind in ("add", *KINDS[1:])}
+    kernels |= {f"tqs_{kind}_s8.c" for kind in ("add", *KINDS[1:])} | ({"tqs_sum_lut_s8_arm.c"} if fused else set())
     sources = [folder / "main.c"] + [path for name in sorted(kernels) for path in (root / "kernels").rglob(name)]
     answers = run(sources, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
     assert len(answers) == 2 * len(made) + 1

@@ -120,9 +120,21 @@ typedef struct tqs_mul {
 
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_mul_s8(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
-/* For Cortex-M, where the layer's shift is -31 to -1; for tqs_mul_s8_arm the layer holds -1 - shift. */
+/* For Cortex-M, where the layer's shift is -31 to -1; for _arm the layer holds -1 - shift. */
 void tqs_mul_s8_arm(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_mul_s8_mve(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+
+/* The same as tqs_mul_s8_dsp reads it. */
+typedef struct tqs_product {
+    int32_t multiplier;
+    int32_t offset;   /* half a code, and y's zero point, times 2^shift */
+    uint32_t a_zeros; /* less a's zero point, in both halfwords */
+    uint32_t b_zeros;
+    uint16_t size; /* n */
+    int8_t shift;  /* to the right, 1 to 22 */
+} tqs_product_t;
+
+void tqs_mul_s8_dsp(const tqs_product_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* y = f(x) for any function of one code: logistic, tanh, elu. */
 typedef struct tqs_lut {
@@ -132,7 +144,12 @@ typedef struct tqs_lut {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_lut_s8(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
+void tqs_lut_s8_arm(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 void tqs_lut_s8_mve(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
+
+/* y = table[a + b], the two of edge_tqs/c_fusion.py in one. [n] is the table's; y may be a or b, or not overlap them.
+ */
+void tqs_sum_lut_s8_arm(const tqs_sum_t *sum, const tqs_lut_t *lut, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* y = x where x is at least its zero point, else alpha * x. */
 typedef struct tqs_leaky_relu {
@@ -159,6 +176,8 @@ typedef struct tqs_requant {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_requant_s8(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
+/* Where the layer's shift is -31 to -1; the layer holds -1 - shift. */
+void tqs_requant_s8_arm(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 void tqs_requant_s8_mve(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 
 #endif

@@ -72,6 +72,37 @@ static inline int32_t tqs_rescale(int32_t doubled, int32_t multiplier, int32_t s
 #endif
 }
 
+/* The code of a sum that was scaled by 2^22. */
+static inline int32_t tqs_code_of_sum(int32_t sum) {
+#if defined(__ARM_FEATURE_SAT)
+    __asm__("ssat %0, #8, %0, asr #22" : "+r"(sum));
+    return sum;
+#else
+    return tqs_saturate_s8(sum >> 22);
+#endif
+}
+
+/* The code at *from, and *from moved on: in one instruction, which compilers do not find in an unrolled loop. */
+static inline int32_t tqs_take(const int8_t **from) {
+#if __ARM_ARCH >= 7
+    int32_t code;
+
+    __asm__ volatile("ldrsb %0, [%1], #1" : "=r"(code), "+r"(*from) : : "memory");
+    return code;
+#else
+    return *(*from)++;
+#endif
+}
+
+/* The low byte of code to *to, and *to moved on. */
+static inline void tqs_put(int8_t **to, int32_t code) {
+#if __ARM_ARCH >= 7
+    __asm__ volatile("strb %1, [%0], #1" : "+r"(*to) : "r"(code) : "memory");
+#else
+    *(*to)++ = (int8_t)code;
+#endif
+}
+
 /* Four outputs, or as many as are left, from their sums, doubled. y: [4], or [left]. */
 static inline void tqs_write_rows(const tqs_rows_t *rows, int32_t sum0, int32_t sum1, int32_t sum2, int32_t sum3,
                                   int32_t offset, int8_t *y, int32_t left) {
@@ -88,35 +119,75 @@ static inline void tqs_write_rows(const tqs_rows_t *rows, int32_t sum0, int32_t 
 }
 
 #if defined(__ARM_FEATURE_DSP)
-#define TQS_ROW(sum, next, to)                                                                                         \
+/*
+ * What tqs_fc_s8_dsp and tqs_fc_s4_dsp share: the loop over blocks of four rows is one piece of assembly, for all
+ * fourteen registers are in use and what a compiler spills costs as much as the products of a short row.
+ */
+typedef struct tqs_enter {
+    const uint32_t *in; /* the first of the widened inputs */
+    uint32_t odd;       /* steps, modulo those of the loop */
+} tqs_enter_t;
+
+typedef struct tqs_leave {
+    uint32_t left_offset; /* blocks after this one in the upper halfword, 2 * zero_point + 1 in the lower */
+    int8_t *to;           /* the next output */
+} tqs_leave_t;
+
+/* The last size % 4 codes, which begin at x, as a word filled up with zeros: from a word that ends with them. */
+static inline uint32_t tqs_last_codes(const int8_t *x, uint32_t size) {
+    uint32_t rest = size & 3u;
+    uint32_t four = 0;
+
+    if (size >= 4u) {
+        memcpy(&four, x - (4u - rest), 4);
+        return four >> (8u * (4u - rest));
+    }
+    for (; rest > 0u; rest--) {
+        four = four << 8 | (uint8_t)x[rest - 1u];
+    }
+    return four;
+}
+
+/* A loop of four or eight steps, entered at the step that leaves a multiple of so many: after odd, which is in p. */
+#define TQS_FOUR_STEPS(step)                                                                                           \
+    "tbb [pc, %[p]]\n"                                                                                                 \
+    "90: .byte (94f - 90b) / 2, (91f - 90b) / 2, (92f - 90b) / 2, (93f - 90b) / 2\n"                                   \
+    "94:\n\t" step "93:\n\t" step "92:\n\t" step "91:\n\t" step "cmp %[in], %[end]\n\tbne 94b\n\t"
+
+#define TQS_EIGHT_STEPS(step)                                                                                          \
+    "tbb [pc, %[p]]\n"                                                                                                 \
+    "90: .byte (98f - 90b) / 2, (91f - 90b) / 2, (92f - 90b) / 2, (93f - 90b) / 2\n"                                   \
+    ".byte (94f - 90b) / 2, (95f - 90b) / 2, (96f - 90b) / 2, (97f - 90b) / 2\n"                                       \
+    "98:\n\t" step "97:\n\t" step "96:\n\t" step "95:\n\t" step "94:\n\t" step "93:\n\t" step "92:\n\t" step           \
+    "91:\n\t" step "cmp %[in], %[end]\n\tbne 98b\n\t"
+
+#define TQS_ROW(sum, next)                                                                                             \
     "add %[" sum "], %[" sum "], %[" sum "], asr #31\n\t"                                                              \
-    "asr %[" sum "], %[" sum "], %[t]\n\t" next "add %[" sum "], %[offset]\n\t"                                        \
+    "asr %[" sum "], %[" sum "], r4\n\t" next "sxtah %[" sum "], %[" sum "], %[p]\n\t"                                 \
     "ssat %[" sum "], #8, %[" sum "], asr #1\n\t"                                                                      \
-    "strb %[" sum "], [%[to], #" to "]\n\t"
-#define TQS_NEXT_SHIFT "lsr %[t], #8\n\t" /* a shift by a register takes its low byte */
+    "strb %[" sum "], [%[in]], #1\n\t"
+#define TQS_NEXT_SHIFT "lsr r4, #8\n\t" /* a shift by a register takes its low byte */
 
 /*
- * tqs_write_rows in as few instructions as there are: two words a load, and the doubling in the addition of the bias.
- * The sums of rows 1 and 3 come times 2^4 (odd = "3") or 2^8 ("7").
+ * tqs_write_rows in as few instructions as there are: four words a load, and the doubling in the addition of the bias.
+ * The sums of rows 1 and 3 come times 2^4 (odd = "3") or 2^8 ("7"). Then the next block, from label 8 on.
  */
-#define TQS_WRITE_ROWS(odd)                                                                                            \
-    __asm__ volatile("ldrd %[t], %[u], [%[rows]]\n\t"                                                                  \
-                     "add %[s0], %[t], %[s0], lsl #1\n\t"                                                              \
-                     "add %[s1], %[u], %[s1], asr #" odd "\n\t"                                                        \
-                     "ldrd %[t], %[u], [%[rows], #8]\n\t"                                                              \
-                     "add %[s2], %[t], %[s2], lsl #1\n\t"                                                              \
-                     "add %[s3], %[u], %[s3], asr #" odd "\n\t"                                                        \
-                     "ldrd %[t], %[u], [%[rows], #16]\n\t"                                                             \
-                     "smmulr %[s0], %[s0], %[t]\n\t"                                                                   \
-                     "smmulr %[s1], %[s1], %[u]\n\t"                                                                   \
-                     "ldrd %[t], %[u], [%[rows], #24]\n\t"                                                             \
-                     "smmulr %[s2], %[s2], %[t]\n\t"                                                                   \
-                     "smmulr %[s3], %[s3], %[u]\n\t"                                                                   \
-                     "ldr %[t], [%[rows], #32]\n\t" TQS_ROW("s0", TQS_NEXT_SHIFT, "0")                                 \
-                         TQS_ROW("s1", TQS_NEXT_SHIFT, "1") TQS_ROW("s2", TQS_NEXT_SHIFT, "2") TQS_ROW("s3", "", "3")  \
-                     : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [t] "=&r"(t), [u] "=&r"(u)          \
-                     : [rows] "r"(rows), [offset] "r"(offset), [to] "r"(to)                                            \
-                     : "memory")
+#define TQS_WRITE_ROWS(s0, s1, s2, s3, odd)                                                                            \
+    "ldmia %[rows]!, {r4, r5, r6, r8}\n\t"                                                                             \
+    "add %[" s0 "], r4, %[" s0 "], lsl #1\n\t"                                                                         \
+    "add %[" s1 "], r5, %[" s1 "], asr #" odd "\n\t"                                                                   \
+    "add %[" s2 "], r6, %[" s2 "], lsl #1\n\t"                                                                         \
+    "add %[" s3 "], r8, %[" s3 "], asr #" odd "\n\t"                                                                   \
+    "ldmia %[rows]!, {r4, r5, r6, r8}\n\t"                                                                             \
+    "smmulr %[" s0 "], %[" s0 "], r4\n\t"                                                                              \
+    "smmulr %[" s1 "], %[" s1 "], r5\n\t"                                                                              \
+    "smmulr %[" s2 "], %[" s2 "], r6\n\t"                                                                              \
+    "smmulr %[" s3 "], %[" s3 "], r8\n\t"                                                                              \
+    "ldr r4, [%[rows]], #4\n\t"                                                                                        \
+    "ldrd %[p], %[in], %[leave]\n\t" TQS_ROW(s0, TQS_NEXT_SHIFT) TQS_ROW(s1, TQS_NEXT_SHIFT)                           \
+        TQS_ROW(s2, TQS_NEXT_SHIFT) TQS_ROW(s3, "") "subs %[p], #65536\n\t"                                            \
+                                                    "strd %[p], %[in], %[leave]\n\t"                                   \
+                                                    "bcs 8b\n\t"
 #endif
 
 /* y within [low, high]; most layers need no more than what saturation does. */

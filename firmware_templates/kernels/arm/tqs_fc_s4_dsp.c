@@ -19,110 +19,97 @@
 #include "tqs_arm.h"
 #include "tqs_kernels.h"
 
-/* x: [size] to pairs (x0, x2), (x1, x3), filled up with zeros to a multiple of four. Returns the sum of x. */
-static int32_t widen(const int8_t *x, uint32_t size, uint32_t *scratch) {
+/* Four codes to pairs (x0, x2), (x1, x3) at to. Returns sum and theirs. */
+static inline int32_t widen_four(uint32_t four, int32_t sum, uint32_t **to) {
     const uint32_t ones = 0x00010001u;
+    uint32_t odd;
+
+    __asm__ volatile("sxtb16 %1, %0, ror #8\n\tsxtb16 %0, %0\n\tsmlad %2, %0, %4, %2\n\tsmlad %2, %1, %4, %2\n\t"
+                     "strd %0, %1, [%3], #8"
+                     : "+r"(four), "=&r"(odd), "+r"(sum), "+r"(*to)
+                     : "r"(ones)
+                     : "memory");
+    return sum;
+}
+
+/* x: [size] to pairs, filled up with zeros to a multiple of four, at *to, which moves on. Returns the sum of x. */
+static int32_t widen(const int8_t *x, uint32_t size, uint32_t **to) {
     int32_t sum = 0;
     uint32_t k;
 
     for (k = size >> 2; k > 0u; k--) {
         uint32_t four;
-        uint32_t even;
-        uint32_t odd;
 
         memcpy(&four, x, 4);
         x += 4;
-        __asm__("sxtb16 %0, %3\n\tsxtb16 %1, %3, ror #8\n\tsmlad %2, %0, %4, %2\n\tsmlad %2, %1, %4, %2"
-                : "=&r"(even), "=&r"(odd), "+r"(sum)
-                : "r"(four), "r"(ones));
-        scratch[0] = even;
-        scratch[1] = odd;
-        scratch += 2;
+        sum = widen_four(four, sum, to);
     }
-    if ((size & 3u) != 0u) {
-        const int32_t rest = (int32_t)(size & 3u);
-
-        scratch[0] = (uint16_t)x[0] | (rest > 2 ? (uint32_t)(uint16_t)x[2] << 16 : 0u);
-        scratch[1] = rest > 1 ? (uint16_t)x[1] : 0u;
-        sum += x[0] + (rest > 1 ? x[1] : 0) + (rest > 2 ? x[2] : 0);
-    }
-    return sum;
+    return (size & 3u) != 0u ? widen_four(tqs_last_codes(x, size), sum, to) : sum;
 }
 
 /* Two inputs, four rows. */
 #define PAIR(word, pair)                                                                                               \
     "smlad %[a], " word ", " pair ", %[a]\n\t"                                                                         \
-    "uxtb16 %[t], " word "\n\t"                                                                                        \
-    "smlad %[b], %[t], " pair ", %[b]\n\t"                                                                             \
-    "and %[t], %[mask], " word ", lsr #8\n\t"                                                                          \
-    "smlad %[d], %[t], " pair ", %[d]\n\t"                                                                             \
-    "and %[t], %[mask], " word "\n\t"                                                                                  \
-    "smlad %[c], %[t], " pair ", %[c]\n\t"
+    "uxtb16 %[p], " word "\n\t"                                                                                        \
+    "smlad %[b], %[p], " pair ", %[b]\n\t"                                                                             \
+    "and %[p], %[mask], " word ", lsr #8\n\t"                                                                          \
+    "smlad %[d], %[p], " pair ", %[d]\n\t"                                                                             \
+    "and %[p], %[mask], " word "\n\t"                                                                                  \
+    "smlad %[c], %[p], " pair ", %[c]\n\t"
 
 #define STEP                                                                                                           \
-    __asm__ volatile("ldrd %[p], %[q], [%[in]], #8\n\t"                                                                \
-                     "ldrd %[u], %[v], [%[w]], #8\n\t" PAIR("%[u]", "%[p]") PAIR("%[v]", "%[q]")                       \
-                     : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [in] "+r"(in), [w] "+r"(w), [p] "=&r"(p),   \
-                       [q] "=&r"(q), [u] "=&r"(u), [v] "=&r"(v), [t] "=&r"(t)                                          \
-                     : [mask] "r"(mask)                                                                                \
-                     : "memory")
+    "ldrd r4, r5, [%[in]], #8\n\t"                                                                                     \
+    "ldrd r6, r8, [%[w]], #8\n\t" PAIR("r6", "r4") PAIR("r8", "r5")
+
+typedef struct sums {
+    int32_t first;
+    int32_t second;
+} sums_t;
 
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     const uint32_t *w = layer->weights;
     const tqs_rows_t *rows = layer->rows;
-    const int32_t offset = 2 * layer->zero_point + 1;
-    const uint32_t mask = 0x000F000Fu;
-    const int32_t added = -8 * widen(x, layer->inputs, scratch);
-    const uint32_t words = ((uint32_t)layer->inputs + 3u) / 4u * 2u;
-    const uint32_t odd = words & 6u;
-    const uint32_t *end = scratch + words;
-    int32_t left = layer->outputs;
-    int8_t *out = y;
+    uint32_t *end = scratch;
+    const int32_t added = -8 * widen(x, layer->inputs, &end);
+    const uint32_t rest = layer->outputs & 3u;
+    const uint32_t offset = (uint32_t)(2 * layer->zero_point + 1) & 0xFFFFu;
+    uint32_t blocks = layer->outputs / 4u;
+    int8_t part[4];
+    const tqs_enter_t enter = {scratch, ((uint32_t)(end - scratch) >> 1) & 7u};
+    tqs_leave_t leave = {0, y};
+    const int32_t added_b = 16 * added + added;
+    const sums_t ab = {256 * added + added_b, added_b};
+    const sums_t cd = {added, added};
 
-    do {
-        const uint32_t *in = scratch;
-        int32_t a = added * (256 + 16 + 1);
-        int32_t b = added * (16 + 1);
-        int32_t c = added;
-        int32_t d = added;
-        int32_t s0;
-        int32_t s1;
-        int32_t s2;
-        int32_t s3;
-        int8_t part[4];
-        int8_t *to = left >= 4 ? out : part;
+    for (;;) {
+        int32_t a;
+        int32_t b;
+        int32_t c;
+        int32_t d;
+        const uint32_t *in;
         uint32_t p;
-        uint32_t q;
-        int32_t t;
-        int32_t u;
-        uint32_t v;
 
-        if (odd != 0u) {
-            if ((odd & 2u) != 0u) {
-                STEP;
-            }
-            if ((odd & 4u) != 0u) {
-                STEP;
-                STEP;
-            }
+        if (blocks != 0u) {
+            leave.left_offset = ((blocks - 1u) << 16) | offset;
+            __asm__ volatile("8: ldrd %[in], %[p], %[enter]\n\t"
+                             "ldrd %[a], %[b], %[ab]\n\t"
+                             "ldrd %[c], %[d], %[cd]\n\t" TQS_EIGHT_STEPS(
+                                 STEP) "sub %[a], %[a], %[b]\n\t"
+                                       "sub %[b], %[b], %[c]\n\t"
+                                       "rsb %[a], %[d], %[a], asr #8\n\t" TQS_WRITE_ROWS("c", "b", "d", "a", "3")
+                             : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [in] "=&r"(in), [p] "=&r"(p),
+                               [w] "+r"(w), [rows] "+r"(rows), [leave] "+m"(leave)
+                             : [end] "r"(end), [mask] "r"(0x000F000Fu), [enter] "m"(enter), [ab] "m"(ab), [cd] "m"(cd)
+                             : "r4", "r5", "r6", "r8", "cc", "memory");
         }
-        while (in != end) {
-            STEP;
-            STEP;
-            STEP;
-            STEP;
+        if (rest == 0u || leave.to == part + sizeof part) {
+            break;
         }
-        s0 = c;
-        s1 = b - c;
-        s2 = d;
-        s3 = ((a - b) >> 8) - d;
-        TQS_WRITE_ROWS("3");
-        if (left < 4) {
-            memcpy(out, part, (uint32_t)left);
-        }
-        out += 4;
-        rows++;
-        left -= 4;
-    } while (left > 0);
+        leave.to = part;
+        blocks = 1;
+    }
+    if (rest != 0u) {
+        memcpy(y + layer->outputs - rest, part, rest);
+    }
     tqs_clamp(y, layer->outputs, layer->low, layer->high);
 }

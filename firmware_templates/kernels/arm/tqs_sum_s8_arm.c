@@ -3,14 +3,7 @@
 #include "tqs_kernels.h"
 
 static inline int32_t sum_of(const tqs_sum_t *layer, int32_t a, int32_t b) {
-    int32_t value = a * layer->a_factor + (b * layer->b_factor + layer->offset);
-
-#if defined(__ARM_FEATURE_SAT)
-    __asm__("ssat %0, #8, %0, asr #22" : "+r"(value));
-    return value;
-#else
-    return tqs_saturate_s8(value >> 22);
-#endif
+    return tqs_code_of_sum(a * layer->a_factor + (b * layer->b_factor + layer->offset));
 }
 
 void tqs_sum_s8_arm(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y) {
@@ -19,15 +12,12 @@ void tqs_sum_s8_arm(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, in
     uint32_t i;
 
     for (i = held.size & 3u; i > 0u; i--) {
-        *y++ = (int8_t)sum_of(&held, *a++, *b++);
+        tqs_put(&y, sum_of(&held, tqs_take(&a), tqs_take(&b)));
     }
     while (a != end) {
-        y[0] = (int8_t)sum_of(&held, a[0], b[0]);
-        y[1] = (int8_t)sum_of(&held, a[1], b[1]);
-        y[2] = (int8_t)sum_of(&held, a[2], b[2]);
-        y[3] = (int8_t)sum_of(&held, a[3], b[3]);
-        a += 4;
-        b += 4;
-        y += 4;
+        tqs_put(&y, sum_of(&held, tqs_take(&a), tqs_take(&b)));
+        tqs_put(&y, sum_of(&held, tqs_take(&a), tqs_take(&b)));
+        tqs_put(&y, sum_of(&held, tqs_take(&a), tqs_take(&b)));
+        tqs_put(&y, sum_of(&held, tqs_take(&a), tqs_take(&b)));
     }
 }
