@@ -31,6 +31,7 @@ FOUNDATION = (
     "loaded",
     "templates",
     "boards",
+    "booted_linux",
     "frames",
     "wire",
     "serial_port",
@@ -81,6 +82,7 @@ PARTS = {
     "divergence": "score",
     "calibration": "quantize",
     "device_rollout": "device",
+    "runners": "emulator",
 }
 
 #: The pipelines and what feeds and shows them: they compose the steps.
