@@ -1,9 +1,10 @@
-/* The RP2040's second boot stage (RP2040 Datasheet, 2.8.1.3): the boot ROM copies the first 256 bytes of the flash to the
- * end of the SRAM, checks them, and calls them. They let the flash be read as memory, with the command 03h that every
- * serial flash has (4.10, SSI), and start the image behind them.
+/* The RP2040's second boot stage (RP2040 Datasheet, 2.8.1.3): the boot ROM copies the first 256 bytes of the flash to
+ * the end of the SRAM, checks them, and calls them. They let the flash be read as memory, with the command 03h that
+ * every serial flash has (4.10, SSI), and start the image behind them.
  *
- * In assembler, because the last word is the CRC-32 (polynomial 0x04C11DB7, first value ~0, not reflected, not inverted)
- * of the 252 bytes before it: no other compiler may make other bytes of it. A test and the emulator compute it anew. */
+ * In assembler, because the last word is the CRC-32 (polynomial 0x04C11DB7, first value ~0, not reflected, not
+ * inverted) of the 252 bytes before it: no other compiler may make other bytes of it. A test and the emulator compute
+ * it anew. */
 
 __asm__(".syntax unified\n"
         ".cpu cortex-m0plus\n"
