@@ -23,6 +23,16 @@ _FLAG = r"-[A-Za-z0-9_=,.+/-]+"
 _WORD = r"[A-Za-z0-9_.,=:/+-]+"
 _TEXT = r"[ -!#-\[\]-~]+"  # printable ASCII without the double quote and the backslash
 
+#: emulator.kind -> which of the keys program and machine it has
+_EMULATOR_KEYS: dict[str, frozenset[str]] = {
+    "qemu-system": frozenset({"program", "machine"}),
+    "qemu-linux": frozenset({"program", "machine"}),
+    "qemu-user": frozenset({"program"}),
+    "process": frozenset(),
+    "rp2040js": frozenset(),
+    "labwired": frozenset({"machine"}),
+}
+
 
 @dataclass(frozen=True)
 class _Range:
@@ -105,13 +115,15 @@ class Upload:
 class Emulator:
     """What runs the image without the board.
 
-    kind: qemu-system (a whole machine; flashed through gdb), qemu-user (the program under another architecture) or
-    process (the program itself). program: what to start; None for a process. machine: QEMU's -M, qemu-system only.
-    icount_shift: QEMU's -icount shift, nanoseconds an instruction as a power of two, which makes ticks repeatable;
-    None leaves it off. args: further arguments.
+    kind: qemu-system (a whole machine; flashed through gdb), qemu-linux (a whole machine that boots Debian's kernel
+    with the program as its init), qemu-user (the program under another architecture), process (the program itself),
+    rp2040js (an RP2040 in Node, from the UF2 file) or labwired (a chip in the Python package of that name).
+    program: what to start, qemu kinds only. machine: QEMU's -M, or labwired's chip. icount_shift: QEMU's -icount shift,
+    nanoseconds an instruction as a power of two, which makes ticks repeatable; None leaves it off. args: further
+    arguments.
     """
 
-    kind: Annotated[str, _OneOf(("qemu-system", "qemu-user", "process"))]
+    kind: Annotated[str, _OneOf(tuple(_EMULATOR_KEYS))]
     program: Annotated[str | None, _Form(_WORD)] = None
     machine: Annotated[str | None, _Form(_WORD)] = None
     icount_shift: Annotated[int | None, _Range(0, 10)] = None
@@ -126,7 +138,8 @@ class Board:
     objcopy and objdump, empty for the host's; proven: how far this board was tried, "emulated" (its image ran in its
     emulator) or "compiled"; stack_bytes: RAM kept for the stack. flash, ram, uart and stack_bytes are a
     microcontroller's: present with the port cortexm, absent with linux. activations: of models that are built for it,
-    unless something else is asked for.
+    unless something else is asked for. boot: a file of firmware_templates/drivers/boot, what the chip's ROM starts
+    before the image; None where the core starts the image itself.
     """
 
     name: Annotated[str, _Form(r"[a-z0-9][a-z0-9-]{0,39}")]
@@ -146,6 +159,7 @@ class Board:
     uart: Uart | None = None
     usb: Usb | None = None
     lines: Lines = Lines()
+    boot: Annotated[str | None, _Form(r"[a-z0-9_]+")] = None
     emulator: Emulator | None = None
     activations: Annotated[Literal["int8", "int16"], _OneOf(("int8", "int16"))] = "int8"
     path: Path = dataclasses.field(default=Path(), compare=False, metadata={"key": False})
@@ -180,6 +194,11 @@ def list_boards() -> tuple[Board, ...]:
 def uart_drivers() -> tuple[str, ...]:
     """The names that ``uart.driver`` may have: the C files of firmware_templates/drivers/uart."""
     return tuple(sorted(path.stem for path in (template_root() / "drivers" / "uart").glob("*.c")))
+
+
+def boot_stages() -> tuple[str, ...]:
+    """The names that ``boot`` may have: the C files of firmware_templates/drivers/boot."""
+    return tuple(sorted(path.stem for path in (template_root() / "drivers" / "boot").glob("*.c")))
 
 
 def upload_methods() -> tuple[str, ...]:
@@ -305,6 +324,11 @@ def _check_together(board: Board) -> None:
         refuse(
             f"'uart.driver' is {board.uart.driver!r}, which does not exist", f"There is: {', '.join(uart_drivers())}."
         )
+    if board.boot is not None and (board.port != "cortexm" or board.boot not in boot_stages()):
+        refuse(
+            f"'boot' is {board.boot!r}, which port = {board.port!r} does not have",
+            f"For port = 'cortexm' there is: {', '.join(boot_stages())}.",
+        )
     if board.upload.method not in upload_methods():
         refuse(
             f"'upload.method' is {board.upload.method!r}, which does not exist",
@@ -315,15 +339,13 @@ def _check_together(board: Board) -> None:
 
 
 def _check_emulator(emulator: Emulator, refuse: Callable[[str, str], typing.NoReturn]) -> None:
-    if (emulator.program is None) != (emulator.kind == "process"):
-        refuse(
-            f"'emulator.program' does not go with emulator.kind = {emulator.kind!r}",
-            "qemu-system and qemu-user need a program; a process is the built program itself and has none.",
-        )
-    if (emulator.machine is None) != (emulator.kind != "qemu-system"):
-        refuse(
-            f"'emulator.machine' does not go with emulator.kind = {emulator.kind!r}",
-            "qemu-system needs a machine, the others have none.",
-        )
+    wanted = _EMULATOR_KEYS[emulator.kind]
+    for key in ("program", "machine"):
+        if (getattr(emulator, key) is not None) != (key in wanted):
+            having = ", ".join(kind for kind, keys in _EMULATOR_KEYS.items() if key in keys)
+            refuse(
+                f"'emulator.{key}' does not go with emulator.kind = {emulator.kind!r}",
+                f"These need it, and no others: {having}.",
+            )
     if emulator.icount_shift is not None and emulator.kind != "qemu-system":
         refuse("'emulator.icount_shift' needs emulator.kind = 'qemu-system'", "Leave it out.")

@@ -18,23 +18,37 @@ import subprocess
 import sys
 import tempfile
 import time
+import tty
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from edge_tqs import booted_linux
 from edge_tqs.boards import Board, Emulator
 from edge_tqs.bundle import AGENT, PROGRAM
 from edge_tqs.errors import DeviceError, ToolError, UsageError
-from edge_tqs.flash import FlashResult, gdb
-from edge_tqs.needs import Need, program
+from edge_tqs.flash import FlashResult, gdb, uf2
+from edge_tqs.needs import Need, program, python_package
+from edge_tqs.templates import emulator_root
 
 START_SECONDS = 20.0
+BOOT_SECONDS = 90.0
 #: From SIGTERM to SIGKILL.
 END_SECONDS = 2.0
 _PORT_LINE = re.compile(r"^(?:char device redirected to|pty) (/dev/\S+)", re.MULTILINE)
 #: emulator.program -> Debian package
-_PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-aarch64": "qemu-user", "qemu-arm": "qemu-user"}
+_PACKAGES = {
+    "qemu-system-arm": "qemu-system-arm",
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-aarch64": "qemu-user",
+    "qemu-arm": "qemu-user",
+    "node": "nodejs",
+}
+_RUNNERS = Path(__file__).parent / "runners"
+_RP2040JS = "node_modules/rp2040js"
+_SETUP = "tools/setup"
+_LABWIRED = "labwired==0.25.*"
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def start(board: Board, image: Path, *, flash: bool = True) -> Iterator[Emulated
     """Run ``image`` (ELF) on the board's emulator. Raises as `start_server`.
 
     A whole machine (qemu-system) starts empty and halted, and the image is loaded and verified through its gdb server
-    as into a board; with ``flash=False`` QEMU's own loader takes it.
+    as into a board; with ``flash=False`` QEMU's own loader takes it. rp2040js is given the UF2 file of the image.
     """
     emulator = board.emulator
     if emulator is None:
@@ -91,6 +105,14 @@ def start(board: Board, image: Path, *, flash: bool = True) -> Iterator[Emulated
     if emulator.kind == "qemu-system":
         with _qemu_machine(board, emulator, image, flash) as running:
             yield running
+        return
+    if emulator.kind == "qemu-linux":
+        with _booted(emulator, image) as port:
+            yield Emulated(port)
+        return
+    if emulator.kind in ("rp2040js", "labwired"):
+        with _runner(board, emulator, image) as port:
+            yield Emulated(port)
         return
     prefix = [_find(emulator.program), *emulator.args] if emulator.program is not None else [*emulator.args]
     with _running([*prefix, str(image.resolve()), "--pty"]) as child:
@@ -130,9 +152,66 @@ def _qemu_machine(board: Board, emulator: Emulator, image: Path, flash: bool) ->
             yield Emulated(port, gdb.flash(board, image, str(socket)))
 
 
+@contextlib.contextmanager
+def _booted(emulator: Emulator, image: Path) -> Iterator[str]:
+    """A machine that boots Linux, with the program as its init."""
+    assert emulator.program is not None
+    assert emulator.machine is not None
+    _check_file(booted_linux.kernel_file(), "Debian's kernel for 64-bit Arm")
+    command = [_find(emulator.program), "-M", emulator.machine, *emulator.args]
+    command += ["-display", "none", "-monitor", "none", "-serial", "pty"]
+    with tempfile.TemporaryDirectory(prefix="edge-tqs-") as folder:
+        initrd = Path(folder) / "initrd"
+        initrd.write_bytes(booted_linux.initrd_of(image.read_bytes()))
+        with _running([*command, *booted_linux.arguments(str(initrd))]) as child:
+            path = child.wait_for_port()
+            port = os.open(path, os.O_RDWR | os.O_NOCTTY)
+            try:
+                tty.setraw(port)
+                child.wait_until(lambda: booted_linux.answers(port), "did not boot", BOOT_SECONDS)
+                yield path
+            finally:
+                os.close(port)
+
+
+@contextlib.contextmanager
+def _runner(board: Board, emulator: Emulator, image: Path) -> Iterator[str]:
+    """A program of runners/ whose standard input and output are the UART: one end of a pseudo-terminal."""
+    with tempfile.TemporaryDirectory(prefix="edge-tqs-") as folder:
+        if emulator.kind == "rp2040js":
+            library, copied = emulator_root() / _RP2040JS, Path(folder) / f"{board.name}.uf2"
+            _check_file(str(library), "rp2040js")
+            copied.write_bytes(uf2.image_of(board, image))
+            command = [_find("node"), str(_RUNNERS / "rp2040js.cjs"), str(library), str(copied)]
+        else:
+            assert emulator.machine is not None
+            command = [sys.executable, str(_RUNNERS / "labwired_chip.py"), emulator.machine, str(image.resolve())]
+        stream, port = os.openpty()
+        try:
+            tty.setraw(port)
+            with _running(command, stream) as child:
+                child.wait_until(lambda: "running" in child.output(), "did not start the image")
+                yield os.ttyname(port)
+        finally:
+            os.close(stream)
+            os.close(port)
+
+
+def _check_file(path: str, what: str) -> None:
+    if not Path(path).exists():
+        raise ToolError(f"{path}: {what} is missing", hint=f"Run {_SETUP} in the checkout of edge-tqs.")
+
+
 def needs(board: Board) -> tuple[Need, ...]:
     """What running the board's image here needs: the emulator, and in it the machine."""
     emulator = board.emulator
+    if emulator is not None and emulator.kind == "labwired":
+        return (python_package("labwired", "runs the board's image", _LABWIRED),)
+    if emulator is not None and emulator.kind == "rp2040js":
+        return (
+            program(("node",), "runs the emulator of the board", _PACKAGES["node"]),
+            _file_need(str(emulator_root() / _RP2040JS), "runs the board's image"),
+        )
     if emulator is None or emulator.program is None:
         return ()
     name, machine = emulator.program, emulator.machine
@@ -146,7 +225,12 @@ def needs(board: Board) -> tuple[Need, ...]:
         lambda: f"{name} has it" if machine in _machines(shutil.which(name) or name) else None,
         package,
     )
-    return (*found, has_machine)
+    kernel = (_file_need(booted_linux.kernel_file(), "boots on the board"),) if emulator.kind == "qemu-linux" else ()
+    return (*found, has_machine, *kernel)
+
+
+def _file_need(path: str, purpose: str) -> Need:
+    return Need(path, purpose, lambda: path if Path(path).exists() else None, command=_SETUP)
 
 
 @functools.cache
@@ -171,15 +255,22 @@ def _find(program: str) -> str:
 
 
 class _Child:
-    """A process of its own session whose output goes to a file, which a pipe that nobody reads would not allow."""
+    """A process of its own session whose output goes to a file, which a pipe that nobody reads would not allow.
 
-    def __init__(self, command: Sequence[str], log: IO[bytes]) -> None:
+    stream: a descriptor that is its standard input and output instead; what it says then is its standard error.
+    """
+
+    def __init__(self, command: Sequence[str], log: IO[bytes], stream: int | None) -> None:
         self.command = command
         self.log = log
         guard = shutil.which("setpriv")  # of util-linux: the kernel kills the child when its parent dies
         guarded = [guard, "--pdeathsig", "KILL", "--", *command] if guard is not None else command
         self.process = subprocess.Popen(
-            guarded, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+            guarded,
+            stdin=subprocess.DEVNULL if stream is None else stream,
+            stdout=self.log if stream is None else stream,
+            stderr=self.log,
+            start_new_session=True,
         )
 
     def output(self) -> str:
@@ -192,14 +283,15 @@ class _Child:
         assert found is not None
         return found[1]
 
-    def wait_until(self, ready: Callable[[], bool], failure: str) -> None:
-        end = time.monotonic() + START_SECONDS
+    def wait_until(self, ready: Callable[[], bool], failure: str, seconds: float | None = None) -> None:
+        patience = START_SECONDS if seconds is None else seconds
+        end = time.monotonic() + patience
         while not ready():
             if self.process.poll() is not None:
                 raise ToolError(self.obituary(), hint=f"Try it by hand: {shlex.join(self.command)}")
             if time.monotonic() > end:
                 raise ToolError(
-                    f"{self.name} {failure} within {START_SECONDS:g} s{self._last_lines()}",
+                    f"{self.name} {failure} within {patience:g} s{self._last_lines()}",
                     hint=f"Try it by hand: {shlex.join(self.command)}",
                 )
             time.sleep(0.01)
@@ -233,9 +325,9 @@ class _Child:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str]) -> Iterator[_Child]:
+def _running(command: Sequence[str], stream: int | None = None) -> Iterator[_Child]:
     with tempfile.TemporaryFile(prefix="edge-tqs-") as log:
-        child = _Child(command, log)
+        child = _Child(command, log, stream)
         atexit.register(child.end)
         try:
             yield child

@@ -100,6 +100,8 @@ def assemble(
     if board.port == "cortexm":
         assert board.uart is not None
         sources.append(f"drivers/uart/{board.uart.driver}.c")
+        if board.boot is not None:
+            sources.append(f"drivers/boot/{board.boot}.c")
         headers.append("drivers/uart/tqs_uart.h")
         includes.append("-Idrivers/uart")
         values |= _bare_metal_values(board)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,14 @@ def template_root() -> Path:
 def boards_root() -> Path:
     """The directory ``boards`` of the checkout, or its copy in the installed package."""
     return _data("boards")
+
+
+def emulator_root() -> Path:
+    """Where tools/setup puts what emulators need and no package of the system has; it need not exist.
+
+    ``.emulators`` beside edge_tqs, or the directory that the environment's EDGE_TQS_EMULATORS names.
+    """
+    return Path(os.environ.get("EDGE_TQS_EMULATORS") or _PACKAGE.parent / ".emulators").absolute()
 
 
 def _data(name: str) -> Path:

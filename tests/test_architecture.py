@@ -31,6 +31,7 @@ FOUNDATION = (
     "loaded",
     "templates",
     "boards",
+    "booted_linux",
     "frames",
     "wire",
     "serial_port",
@@ -85,6 +86,7 @@ PARTS = {
     "calibration": "quantize",
     "device_line": "device",
     "device_rollout": "device",
+    "runners": "emulator",
 }
 
 #: The pipelines and what feeds and shows them: they compose the steps.

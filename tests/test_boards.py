@@ -32,9 +32,11 @@ def refused(tmp_path: Path, text: str | bytes) -> UsageError:
 def test_the_boards_that_are_promised() -> None:
     emulated = {"qemu-mps2-an386", "qemu-microbit", "mps2-an385", "mps2-an500", "mps2-an505", "mps3-an547"}
     emulated |= {"netduinoplus2", "stm32vldiscovery", "lm3s6965evb"}
-    linux = {"host", "rpi2", "rpi3", "rpi4", "rpi5", "rpi-zero2w"}
+    emulated |= {"pico", "bluepill"}
+    linux = {"host", "rpi2", "rpi3", "rpi4", "rpi5", "rpi-zero2w", "qemu-virt-aarch64"}
     assert emulated | linux <= set(SHIPPED)
     assert [board.name for board in list_boards()] == SHIPPED
+    assert {load_board(name).proven for name in emulated | linux} == {"emulated"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -141,6 +143,10 @@ def test_an_unknown_key_is_named_with_the_one_meant(tmp_path: Path, old: str, ne
         ('driver = "cmsdk"', 'driver = "ns16550"', "'uart.driver' is 'ns16550', which does not exist"),
         ("max_payload = 1024", "max_payload = 1024\nactivations = 'int4'", "must be one of int8, int16, not 'int4'"),
         ('machine = "mps2-an386"', "", "'emulator.machine' does not go"),
+        ("max_payload = 1024", "max_payload = 1024\nboot = 'rp2350'", "'boot' is 'rp2350', which port"),
+        ('kind = "qemu-system"', 'kind = "rp2040js"', "'emulator.program' does not go"),
+        ('kind = "qemu-system"', 'kind = "labwired"', "'emulator.program' does not go"),
+        ('kind = "qemu-system"', 'kind = "qemu-linux"', "'emulator.icount_shift' needs"),
         ('program = "qemu-system-arm"', "", "'emulator.program' does not go"),
     ],
 )

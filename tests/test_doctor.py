@@ -171,8 +171,30 @@ def test_without_a_board_all_shipped_ones_are_examined() -> None:
     body = json.loads(CliRunner().invoke(cli, ["doctor", "--json"]).output)
     named = {board for finding in body["findings"] for board in finding["boards"]}
     assert named == {board.name for board in list_boards()}
-    machines = [board.emulator.machine for board in list_boards() if board.emulator and board.emulator.machine]
-    assert {f"qemu-system-arm -M {machine}" for machine in machines} <= {item["name"] for item in body["findings"]}
+    emulators = [board.emulator for board in list_boards() if board.emulator and board.emulator.machine]
+    machines = {f"{emulator.program} -M {emulator.machine}" for emulator in emulators if emulator.program}
+    assert len(machines) > 9
+    assert machines <= {item["name"] for item in body["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "command"),
+    [
+        ("qemu-virt-aarch64", ["vmlinuz-arm64"], "tools/setup"),
+        ("pico", ["node_modules/rp2040js"], "tools/setup"),
+    ],
+)
+def test_what_only_the_setup_brings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: list[str], command: str
+) -> None:
+    monkeypatch.setenv("EDGE_TQS_EMULATORS", str(tmp_path))
+    diagnosis = examine([load_board(name)])
+    wanted = {str(tmp_path / file) for file in files}
+    assert wanted <= set(missing(diagnosis))
+    assert command in diagnosis.commands
+    for file in wanted:
+        Path(file).mkdir(parents=True)
+    assert not wanted & set(missing(examine([load_board(name)])))
 
 
 def test_a_board_that_does_not_exist() -> None:

@@ -47,6 +47,9 @@ def _tried(board: Board) -> str:
         "process": "as a process",
         "qemu-user": f"`{emulator.program}`",
         "qemu-system": f"`{emulator.program} -M {emulator.machine}`",
+        "qemu-linux": f"Debian's kernel in `{emulator.program} -M {emulator.machine}`",
+        "rp2040js": "`rp2040js`, from its UF2 file",
+        "labwired": f"`labwired`, {emulator.machine}",
     }[emulator.kind]
 
 

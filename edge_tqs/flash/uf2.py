@@ -37,14 +37,8 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
 
     ``upload.target``: the Board-ID that the drive must say. ``upload.family``: the part's UF2 family.
     """
-    family = board.upload.family
-    if family is None or board.flash is None:
-        raise UsageError(
-            f"{board.name}: its board file names no UF2 family", hint="Give it: family = 0xe48bff56 in [upload]."
-        )
-    binary = binary_of(image, board.name)
+    blocks = image_of(board, image)
     drive = _drive(board, port)
-    blocks = convert(binary.read_bytes(), board.flash.origin, family)
     target = drive / f"{board.name}.uf2"
     try:
         with target.open("wb") as file:
@@ -56,7 +50,17 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
             f"{drive}: {target.name} could not be copied: {error.strerror}",
             hint="Reset the board into its boot loader (on a Pico: hold BOOTSEL) and try again.",
         ) from error
-    return FlashResult(board.name, "uf2", str(drive), binary.stat().st_size, 0)
+    return FlashResult(board.name, "uf2", str(drive), binary_of(image, board.name).stat().st_size, 0)
+
+
+def image_of(board: Board, image: Path) -> bytes:
+    """The UF2 file of ``image``, the built ELF. UsageError: the board file names no family, or there is no binary."""
+    family = board.upload.family
+    if family is None or board.flash is None:
+        raise UsageError(
+            f"{board.name}: its board file names no UF2 family", hint="Give it: family = 0xe48bff56 in [upload]."
+        )
+    return convert(binary_of(image, board.name).read_bytes(), board.flash.origin, family)
 
 
 def convert(binary: bytes, origin: int, family: int) -> bytes:

@@ -1,6 +1,6 @@
 /* Arm's PrimeCell UART (PL011 TRM, DDI 0183) with the clocks and pins of the chip around it, which the board file's
- * cflags name: -DLM3S6965 (Stellaris LM3S6965 datasheet). 16 bytes are buffered each way. Polled: tqs_uart.h says why
- * that is enough. */
+ * cflags name: -DLM3S6965 (Stellaris LM3S6965 datasheet), -DRP2040 (RP2040 Datasheet). 16 or 32 bytes are buffered each
+ * way. Polled: tqs_uart.h says why that is enough. */
 #include "board.h"
 #include "tqs_uart.h"
 
@@ -81,8 +81,102 @@ static void connect_pins(void) {
     GPIO_A_DEN |= PINS_U0RX_U0TX;
 }
 
+#elif defined(RP2040)
+
+/* RP2040 Datasheet: 2.14 Resets, 2.15 Clocks, 2.16 Crystal Oscillator, 2.18 PLL, 2.19 GPIO. The oscillator that runs
+ * after a reset is nobody's 125 MHz and drifts, more than a UART bears; the PLL makes 12 MHz * 125 / (6 * 2). */
+#define RESETS_RESET REGISTER(0x4000C000u)
+#define RESETS_DONE REGISTER(0x4000C008u)
+#define CLK_REF_CTRL REGISTER(0x40008030u)
+#define CLK_REF_SELECTED REGISTER(0x40008038u)
+#define CLK_SYS_CTRL REGISTER(0x4000803Cu)
+#define CLK_SYS_DIV REGISTER(0x40008040u)
+#define CLK_SYS_SELECTED REGISTER(0x40008044u)
+#define CLK_PERI_CTRL REGISTER(0x40008048u)
+#define XOSC_CTRL REGISTER(0x40024000u)
+#define XOSC_STATUS REGISTER(0x40024004u)
+#define XOSC_STARTUP REGISTER(0x4002400Cu)
+#define PLL_CS REGISTER(0x40028000u)
+#define PLL_PWR REGISTER(0x40028004u)
+#define PLL_FBDIV REGISTER(0x40028008u)
+#define PLL_PRIM REGISTER(0x4002800Cu)
+#define GPIO_CTRL(pin) REGISTER(0x40014004u + 8u * (pin))
+#define PAD(pin) REGISTER(0x4001C004u + 4u * (pin))
+
+#define RESET_IO_BANK0 (1u << 5)
+#define RESET_PADS_BANK0 (1u << 8)
+#define RESET_PLL_SYS (1u << 12)
+#define RESET_UART0 (1u << 22)
+#define CLK_REF_XOSC 2u
+#define CLK_SYS_AUX 1u /* AUXSRC 0: the system's PLL */
+#define CLK_PERI_ENABLE (1u << 11)
+#define XOSC_ENABLE_1_TO_15_MHZ ((0xFABu << 12) | 0xAA0u)
+#define XOSC_STARTUP_1_MS 47u /* in 256 cycles of 12 MHz */
+#define READY (1u << 31)      /* of the crystal: stable; of the PLL: locked */
+#define PLL_ALL_DOWN 0x2Du
+#define PLL_POST_DIVIDER_DOWN 0x8u
+#define PLL_MODULATOR_DOWN 0x4u
+#define PLL_POST_DIVIDE_BY_6_AND_2 ((6u << 16) | (2u << 12))
+#define FUNCTION_UART 2u
+#define PAD_INPUT_PULLED_UP 0x5Au /* enabled, 4 mA, pulled up, with hysteresis */
+#define UART0_BASE 0x40034000u
+
+#if TQS_CLOCK_HZ != 125000000u
+#error "clock_hz: the driver runs the RP2040 at 125 MHz"
+#endif
+#if TQS_UART_BASE != UART0_BASE
+#error "uart.base: the driver knows the pins of the RP2040's UART0, 0x40034000"
+#endif
+#if (TQS_UART_TX_PIN != 0u && TQS_UART_TX_PIN != 12u && TQS_UART_TX_PIN != 16u && TQS_UART_TX_PIN != 28u) ||           \
+    TQS_UART_RX_PIN != TQS_UART_TX_PIN + 1u
+#error "uart.tx_pin, uart.rx_pin: the RP2040's UART0 has 0 and 1, 12 and 13, 16 and 17, 28 and 29"
+#endif
+
+static void release(uint32_t blocks) {
+    RESETS_RESET &= ~blocks;
+    while ((RESETS_DONE & blocks) != blocks) {
+    }
+}
+
+/* Nothing works without these clocks, so nothing is gained by giving up the wait for one. */
+static void start_clock(void) {
+    CLK_SYS_CTRL &= ~CLK_SYS_AUX; /* a debugger may have left the PLL in use */
+    while ((CLK_SYS_SELECTED & 1u) == 0u) {
+    }
+    XOSC_STARTUP = XOSC_STARTUP_1_MS;
+    XOSC_CTRL = XOSC_ENABLE_1_TO_15_MHZ;
+    while ((XOSC_STATUS & READY) == 0u) {
+    }
+    CLK_REF_CTRL = CLK_REF_XOSC;
+    while ((CLK_REF_SELECTED & (1u << CLK_REF_XOSC)) == 0u) {
+    }
+    RESETS_RESET |= RESET_PLL_SYS;
+    release(RESET_PLL_SYS);
+    PLL_PWR = PLL_ALL_DOWN;
+    PLL_CS = 1; /* the crystal undivided */
+    PLL_FBDIV = 125;
+    PLL_PWR = PLL_MODULATOR_DOWN | PLL_POST_DIVIDER_DOWN;
+    while ((PLL_CS & READY) == 0u) {
+    }
+    PLL_PRIM = PLL_POST_DIVIDE_BY_6_AND_2;
+    PLL_PWR = PLL_MODULATOR_DOWN;
+    CLK_SYS_DIV = 1u << 8;
+    CLK_SYS_CTRL = 0;
+    CLK_SYS_CTRL = CLK_SYS_AUX;
+    while ((CLK_SYS_SELECTED & (1u << CLK_SYS_AUX)) == 0u) {
+    }
+    CLK_PERI_CTRL = CLK_PERI_ENABLE; /* AUXSRC 0: the system's clock */
+}
+
+static void connect_pins(void) {
+    release(RESET_IO_BANK0 | RESET_PADS_BANK0 | RESET_UART0);
+    PAD(TQS_UART_RX_PIN) = PAD_INPUT_PULLED_UP;
+    GPIO_CTRL(TQS_UART_RX_PIN) = FUNCTION_UART;
+    GPIO_CTRL(TQS_UART_TX_PIN) = FUNCTION_UART;
+}
+
 #else
-#error "cflags: the driver pl011 needs the chip: -DLM3S6965"
+#error "cflags: the driver pl011 needs the chip: -DLM3S6965 or -DRP2040"
 #endif
 
 void tqs_uart_init(void) {
