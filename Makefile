@@ -5,6 +5,7 @@
 # make bench   count the kernels' instructions on emulated cores; writes benchmarks/kernels.json
 # make bench-diff  count them again and fail where they rose by more than 2 %
 # make evidence  train the zoo, measure TQS beside other methods; writes docs/evidence.md (about an hour)
+# make fuzz    feed 10 million hostile inputs each to two firmwares, 1 million to the host's parser, and damaged files
 # make clean   remove what was built; the environments stay
 
 BIN := .venv/bin
@@ -13,7 +14,7 @@ EXAMPLE := examples/machine-temperature
 C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
 JOBS := 2
 
-.PHONY: demo test check lint setup clean bench bench-diff evidence
+.PHONY: demo test check lint setup clean bench bench-diff evidence fuzz
 
 demo: setup
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
@@ -40,6 +41,9 @@ bench-diff: setup
 
 evidence: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m benchmarks.evidence
+
+fuzz: setup
+	PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m fuzz
 
 setup:
 	@tools/setup
