@@ -6,6 +6,7 @@
 # make bench-diff  count them again and fail where they rose by more than 2 %
 # make evidence  train the zoo, measure TQS beside other methods; writes docs/evidence.md (about an hour)
 # make faults  eleven kinds of faults, 50 runs each of 1,000 steps on an emulated board (half an hour)
+# make fuzz    feed 10 million hostile inputs each to two firmwares, 1 million to the host's parser, and damaged files
 # make clean   remove what was built; the environments stay
 
 BIN := .venv/bin
@@ -14,7 +15,7 @@ EXAMPLE := examples/machine-temperature
 C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
 JOBS := 2
 
-.PHONY: demo test check lint setup clean bench bench-diff evidence faults
+.PHONY: demo test check lint setup clean bench bench-diff evidence faults fuzz
 
 demo: setup
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
@@ -44,6 +45,9 @@ evidence: setup
 
 faults: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/faults.py
+
+fuzz: setup
+	PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m fuzz
 
 setup:
 	@tools/setup

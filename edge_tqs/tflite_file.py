@@ -103,6 +103,7 @@ def parse(model: bytes) -> FileModel:
         raise ModelError("is not a TensorFlow Lite model", hint="Name a .tflite file, or a .keras file.")
     try:
         root = schema.Model.GetRootAsModel(model, 0)
+        _check_counts(root, len(model))
         return _Parsing(schema, root, model).model()
     except DAMAGE as error:
         raise ModelError(f"is damaged ({type(error).__name__}: {error})", hint=DAMAGED_HINT) from error
@@ -125,6 +126,20 @@ def with_output(model: FileModel, wanted: str | None) -> FileModel:
             needed |= set(op.inputs)
     chosen = replace(graph, operators=tuple(reversed(kept)), outputs=(output,))
     return replace(model, graphs=(chosen, *model.graphs[1:]))
+
+
+def _check_counts(root: Any, size: int) -> None:
+    """ValueError for more tables than have room in the file: damaged offsets let many lists read the same bytes, and
+    unpacking them all would have no end.
+    """
+    total = root.SubgraphsLength() + root.BuffersLength() + root.OperatorCodesLength() + root.MetadataLength()
+    for index in range(min(root.SubgraphsLength(), size)):
+        graph = root.Subgraphs(index)
+        total += graph.TensorsLength() + graph.OperatorsLength()
+        if total > size // 4:
+            break
+    if total > size // 4:  # each is referred to by four bytes
+        raise ValueError(f"it claims more tables than its {size} bytes hold")
 
 
 class _Parsing:

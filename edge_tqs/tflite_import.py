@@ -15,7 +15,7 @@ from edge_tqs.interpret import float_step
 from edge_tqs.loaded import LoadedModel
 from edge_tqs.positions import only_needed
 from edge_tqs.system import System
-from edge_tqs.tflite_file import FileGraph, parse, with_output
+from edge_tqs.tflite_file import DAMAGE, DAMAGED_HINT, FileGraph, FileModel, parse, with_output
 from edge_tqs.tflite_operators import SHAPE_TYPES, TABLE, import_operator
 from edge_tqs.tflite_views import Growing
 from edge_tqs.tflite_weights import find_weights
@@ -56,28 +56,34 @@ def load_tflite(model: bytes, system: System, name: str, output: str | None = No
 
 def _import(model: bytes, system: System, output: str | None) -> Graph:
     parsed = with_output(parse(model), output)
-    file = parsed.graphs[0]
-    _check_kinds(file)
-    growing = Growing(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
-    try:
-        for op in file.operators:
-            import_operator(op, growing)
-        last = growing.views[file.outputs[0]]
-        last_name = growing.read(last, (1, system.steps * system.outputs))
-    except ModelError as error:
-        raise ModelError(error.message, hint=error.hint or SUPPORTED) from error
-    ops = growing.needed_operators(last_name)
-    used = {growing.input, last_name, *(name for op in ops for name in (*op.inputs, *op.outputs))}
+    growing, last = _grow(parsed, system.steps * system.outputs)
+    ops = growing.needed_operators(last)
+    used = {growing.input, last, *(name for op in ops for name in (*op.inputs, *op.outputs))}
     tensors = {name: tensor for name, tensor in growing.tensors.items() if name in used}
     forecast = Forecast(
         system.window, system.channels, "none", system.feedback, steps=system.steps, outputs=system.outputs
     )
     forecast.check(system.name, system.steps * system.outputs)
-    graph = only_needed(Graph(system.name, tensors, ops, growing.input, last_name, (), forecast).check())
+    graph = only_needed(Graph(system.name, tensors, ops, growing.input, last, (), forecast).check())
     missing = sorted(system.weights.keys() - graph.weights().keys())
     if missing:
         raise ModelError(f"its weights {', '.join(missing)} have no part in the forecast", hint=SUPPORTED)
     return graph
+
+
+def _grow(parsed: FileModel, size: int) -> tuple[Growing, str]:
+    """All operators of a file, and the tensor of the ``size`` values of its forecast. ModelError also for damage."""
+    file = parsed.graphs[0]
+    _check_kinds(file)
+    try:
+        growing = Growing(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
+        for op in file.operators:
+            import_operator(op, growing)
+        return growing, growing.read(growing.views[file.outputs[0]], (1, size))
+    except ModelError as error:
+        raise ModelError(error.message, hint=error.hint or SUPPORTED) from error
+    except DAMAGE as error:  # without operands or options that a kind of operator cannot do without
+        raise ModelError(f"is damaged ({type(error).__name__}: {error})", hint=DAMAGED_HINT) from error
 
 
 def _check_kinds(file: FileGraph) -> None:

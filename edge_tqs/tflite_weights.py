@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.system import Part
-from edge_tqs.tflite_file import CONVERT_HINT, FileGraph, FileModel, FileOperator, FileTensor
+from edge_tqs.tflite_file import CONVERT_HINT, DAMAGE, DAMAGED_HINT, FileGraph, FileModel, FileOperator, FileTensor
 
 #: Axes of the output channels of a weight, of which the operator and the weight's rank are given.
 Axes = Callable[[FileOperator, int], tuple[int, ...]]
@@ -89,10 +89,12 @@ def find_weights(model: FileModel) -> dict[str, tuple[Part, int]]:
     Constants that share a buffer are one weight. A name that two have is numbered. Raises ModelError for infinite ones.
     """
     found: dict[int, tuple[FileTensor, tuple[int, ...]]] = {}
-    for op, place, tensor in _operands(model):
-        axes = OPERANDS[op.kind][place]
-        if tensor.buffer not in found:
-            found[tensor.buffer] = tensor, axes(op, len(tensor.shape))
+    try:
+        for op, place, tensor in _operands(model):
+            if tensor.buffer not in found:
+                found[tensor.buffer] = tensor, OPERANDS[op.kind][place](op, len(tensor.shape))
+    except DAMAGE as error:  # without the options that its kind has
+        raise ModelError(f"is damaged ({type(error).__name__}: {error})", hint=DAMAGED_HINT) from error
     names = Counter(tensor.name for tensor, _ in found.values())
     weights: dict[str, tuple[Part, int]] = {}
     for buffer, (tensor, channel_axes) in found.items():
