@@ -27,7 +27,7 @@ STEPS = 200
 SEEDS = range(2)
 #: An emulator answers within milliseconds; a lost answer should not cost a test ten seconds. A stall is longer than one
 #: wait and shorter than all.
-TIMES = Times(hello=1.5, hello_repeat=0.1, answer=0.5, step=0.5, attempts=4)
+TIMES = Times(hello=3, hello_repeat=0.1, answer=0.5, step=0.5, attempts=4)
 STALL_SECONDS = 1.2
 
 pytestmark = pytest.mark.emulated
@@ -69,7 +69,7 @@ def test_each_run_is_exact_or_ends_with_one_error_and_goes_on_from_there(matrix:
 
 def test_a_line_that_goes_dead_ends_the_run_and_keeps_its_steps(setting: Setting, port: str) -> None:
     with Relay(port, (), [Fault(CUT, setting.bytes_to_host * 3 // 4)], 0) as line:
-        error, received = run(setting.build, line.path, STEPS, Times(hello=0.5, answer=0.5, step=0.5, attempts=2))
+        error, received = run(setting.build, line.path, STEPS, Times(hello=3, answer=0.5, step=0.5, attempts=2))
     assert error is not None
     check_error(error)
     assert 0 < received < STEPS
