@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Sequence
+from pathlib import Path
 
 from edge_tqs.templates import emulator_root
 
@@ -18,14 +19,14 @@ _KNOCK = b"\0\x05edge\0"
 _BETWEEN_KNOCKS_SECONDS = 0.3
 
 
-def kernel_file() -> str:
-    """Where tools/setup puts the kernel."""
-    return str(emulator_root() / "vmlinuz-arm64")
+def kernel_file() -> Path:
+    """Where runners/fetch.sh puts the kernel."""
+    return emulator_root() / "vmlinuz-arm64"
 
 
 def arguments(initrd: str) -> Sequence[str]:
     """Of QEMU: no network card, whose ROM is another package, and an end instead of a reboot after a crash."""
-    files = ("-kernel", kernel_file(), "-initrd", initrd, "-append", " ".join(_WORDS))
+    files = ("-kernel", str(kernel_file()), "-initrd", initrd, "-append", " ".join(_WORDS))
     return ("-m", "128M", "-nic", "none", "-no-reboot", *files)
 
 

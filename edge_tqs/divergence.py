@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.system import Part, Rollouts, System
+from edge_tqs.templates import cache_root
 
 Array = npt.NDArray[Any]
 Opener = Callable[[], System]
@@ -87,8 +88,8 @@ class Kept:
 
 
 def default_root() -> Path:
-    """The user's cache folder, as the XDG Base Directory Specification says."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-tqs" / "scores"
+    """Where scores are kept unless something else is said."""
+    return cache_root() / "scores"
 
 
 def measure(

@@ -47,7 +47,6 @@ _PACKAGES = {
 }
 _RUNNERS = Path(__file__).parent / "runners"
 _RP2040JS = "node_modules/rp2040js"
-_SETUP = "tools/setup"
 _LABWIRED = "labwired==0.25.*"
 
 
@@ -157,7 +156,7 @@ def _booted(emulator: Emulator, image: Path) -> Iterator[str]:
     """A machine that boots Linux, with the program as its init."""
     assert emulator.program is not None
     assert emulator.machine is not None
-    _check_file(booted_linux.kernel_file(), "Debian's kernel for 64-bit Arm")
+    _require(_kernel())
     command = [_find(emulator.program), "-M", emulator.machine, *emulator.args]
     command += ["-display", "none", "-monitor", "none", "-serial", "pty"]
     with tempfile.TemporaryDirectory(prefix="edge-tqs-") as folder:
@@ -180,7 +179,7 @@ def _runner(board: Board, emulator: Emulator, image: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="edge-tqs-") as folder:
         if emulator.kind == "rp2040js":
             library, copied = emulator_root() / _RP2040JS, Path(folder) / f"{board.name}.uf2"
-            _check_file(str(library), "rp2040js")
+            _require(_fetched(library, "rp2040js", "runs the board's image"))
             copied.write_bytes(uf2.image_of(board, image))
             command = [_find("node"), str(_RUNNERS / "rp2040js.cjs"), str(library), str(copied)]
         else:
@@ -197,9 +196,9 @@ def _runner(board: Board, emulator: Emulator, image: Path) -> Iterator[str]:
             os.close(port)
 
 
-def _check_file(path: str, what: str) -> None:
-    if not Path(path).exists():
-        raise ToolError(f"{path}: {what} is missing", hint=f"Run {_SETUP} in the checkout of edge-tqs.")
+def _require(need: Need) -> None:
+    if need.find() is None:
+        raise ToolError(f"{need.name} is missing; it {need.purpose}", hint=need.command)
 
 
 def needs(board: Board) -> tuple[Need, ...]:
@@ -210,7 +209,8 @@ def needs(board: Board) -> tuple[Need, ...]:
     if emulator is not None and emulator.kind == "rp2040js":
         return (
             program(("node",), "runs the emulator of the board", _PACKAGES["node"]),
-            _file_need(str(emulator_root() / _RP2040JS), "runs the board's image"),
+            program(("npm",), "fetches that emulator", "npm"),
+            _fetched(emulator_root() / _RP2040JS, "rp2040js", "runs the board's image"),
         )
     if emulator is None or emulator.program is None:
         return ()
@@ -225,12 +225,18 @@ def needs(board: Board) -> tuple[Need, ...]:
         lambda: f"{name} has it" if machine in _machines(shutil.which(name) or name) else None,
         package,
     )
-    kernel = (_file_need(booted_linux.kernel_file(), "boots on the board"),) if emulator.kind == "qemu-linux" else ()
+    kernel = (_kernel(),) if emulator.kind == "qemu-linux" else ()
     return (*found, has_machine, *kernel)
 
 
-def _file_need(path: str, purpose: str) -> Need:
-    return Need(path, purpose, lambda: path if Path(path).exists() else None, command=_SETUP)
+def _kernel() -> Need:
+    return _fetched(booted_linux.kernel_file(), "kernel", "boots on the board")
+
+
+def _fetched(path: Path, what: str, purpose: str) -> Need:
+    """A file that runners/fetch.sh gets."""
+    command = shlex.join([str(_RUNNERS / "fetch.sh"), what, str(emulator_root())])
+    return Need(str(path), purpose, lambda: str(path) if path.exists() else None, command=command)
 
 
 @functools.cache

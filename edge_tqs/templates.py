@@ -39,11 +39,21 @@ def boards_root() -> Path:
 
 
 def emulator_root() -> Path:
-    """Where tools/setup puts what emulators need and no package of the system has; it need not exist.
+    """Where runners/fetch.sh puts what emulators need and no package of the system has; it need not exist.
 
-    ``.emulators`` beside edge_tqs, or the directory that the environment's EDGE_TQS_EMULATORS names.
+    The directory that the environment's EDGE_TQS_EMULATORS names; else ``.emulators`` in a checkout, and a folder in
+    the user's cache for an installed package.
     """
-    return Path(os.environ.get("EDGE_TQS_EMULATORS") or _PACKAGE.parent / ".emulators").absolute()
+    if named := os.environ.get("EDGE_TQS_EMULATORS"):
+        return Path(named).absolute()
+    if (_PACKAGE / "_data").is_dir():
+        return cache_root() / "emulators"
+    return _PACKAGE.parent / ".emulators"
+
+
+def cache_root() -> Path:
+    """The user's cache folder for this tool, as the XDG Base Directory Specification says."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-tqs"
 
 
 def _data(name: str) -> Path:

@@ -180,18 +180,20 @@ def test_without_a_board_all_shipped_ones_are_examined() -> None:
 @pytest.mark.parametrize(
     ("name", "files", "command"),
     [
-        ("qemu-virt-aarch64", ["vmlinuz-arm64"], "tools/setup"),
-        ("pico", ["node_modules/rp2040js"], "tools/setup"),
+        ("qemu-virt-aarch64", ["vmlinuz-arm64"], "fetch.sh kernel"),
+        ("pico", ["node_modules/rp2040js"], "fetch.sh rp2040js"),
     ],
 )
-def test_what_only_the_setup_brings(
+def test_what_no_package_holds_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: list[str], command: str
 ) -> None:
     monkeypatch.setenv("EDGE_TQS_EMULATORS", str(tmp_path))
     diagnosis = examine([load_board(name)])
     wanted = {str(tmp_path / file) for file in files}
     assert wanted <= set(missing(diagnosis))
-    assert command in diagnosis.commands
+    (given,) = [text for text in diagnosis.commands if command in text]
+    assert given.endswith(f"{command} {tmp_path}")
+    assert os.access(given.split()[0], os.X_OK)
     for file in wanted:
         Path(file).mkdir(parents=True)
     assert not wanted & set(missing(examine([load_board(name)])))
