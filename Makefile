@@ -17,7 +17,8 @@ JOBS := 2
 
 .PHONY: demo test check lint setup clean bench bench-diff evidence faults fuzz
 
-demo: setup
+demo:
+	@tools/setup demo
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs validate build/$(BOARD) --rollouts 8 --horizon 96
 	@echo "open        $(EXAMPLE)/build/$(BOARD)/report.html"
