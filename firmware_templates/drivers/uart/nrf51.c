@@ -1,6 +1,7 @@
-/* The UART of Nordic's nRF51 (nRF51 Series Reference Manual 3.0, chapters UART, GPIO and CLOCK). Its
- * receiver holds six bytes, its transmitter one. Polled: tqs_uart.h says why that is enough. The baud rate comes from
- * the 16 MHz crystal, whatever TQS_CLOCK_HZ says. */
+/* The UART of Nordic's nRF51 (nRF51 Series Reference Manual 3.0, chapters UART, GPIO and CLOCK) and, with -DNRF52, of
+ * the nRF52840 (Product Specification 1.1, the same chapters), which has it still, and a second port of pins: P1.00 is
+ * 32. Its receiver holds six bytes, its transmitter one. Polled: tqs_uart.h says why that is enough. The baud rate
+ * comes from a clock of 16 MHz, whatever TQS_CLOCK_HZ says. */
 #include "board.h"
 #include "tqs_uart.h"
 #include <stdbool.h>
@@ -10,9 +11,11 @@
 #define CLOCK_HFCLKSTART REGISTER(0x40000000u)
 #define CLOCK_HFCLKSTARTED REGISTER(0x40000100u)
 
-#define GPIO_OUTSET REGISTER(0x50000508u)
-#define GPIO_DIRSET REGISTER(0x50000518u)
-#define GPIO_DIRCLR REGISTER(0x5000051Cu)
+#define GPIO(pin, offset) REGISTER(0x50000000u + 0x300u * ((pin) / 32u) + (offset))
+#define GPIO_OUTSET(pin) GPIO(pin, 0x508u)
+#define GPIO_DIRSET(pin) GPIO(pin, 0x518u)
+#define GPIO_PIN_CNF(pin) GPIO(pin, 0x700u + 4u * ((pin) % 32u))
+#define PIN_CNF_INPUT 0u /* its buffer connected, which it is not after a reset; no pull */
 
 #define STARTRX REGISTER(TQS_UART_BASE + 0x000u)
 #define STARTTX REGISTER(TQS_UART_BASE + 0x008u)
@@ -27,8 +30,13 @@
 
 #define ENABLE_UART 4u
 
-#if TQS_UART_TX_PIN > 31u || TQS_UART_RX_PIN > 31u
-#error "uart.tx_pin, uart.rx_pin: the nRF51 has the pins 0 to 31"
+#if defined(NRF52)
+#define LAST_PIN 47u
+#else
+#define LAST_PIN 31u
+#endif
+#if TQS_UART_TX_PIN > LAST_PIN || TQS_UART_RX_PIN > LAST_PIN
+#error "uart.tx_pin, uart.rx_pin: the nRF51 has the pins 0 to 31, the nRF52840 0 to 47"
 #endif
 #if TQS_UART_BAUD < 1200u || TQS_UART_BAUD > 1000000u
 #error "uart.baud: the nRF51 has 1200 to 1000000"
@@ -45,9 +53,9 @@ void tqs_uart_init(void) {
     CLOCK_HFCLKSTART = 1;
     while (CLOCK_HFCLKSTARTED == 0u) {
     }
-    GPIO_OUTSET = 1u << TQS_UART_TX_PIN; /* high is an idle line */
-    GPIO_DIRSET = 1u << TQS_UART_TX_PIN;
-    GPIO_DIRCLR = 1u << TQS_UART_RX_PIN;
+    GPIO_OUTSET(TQS_UART_TX_PIN) = 1u << (TQS_UART_TX_PIN % 32u); /* high is an idle line */
+    GPIO_DIRSET(TQS_UART_TX_PIN) = 1u << (TQS_UART_TX_PIN % 32u);
+    GPIO_PIN_CNF(TQS_UART_RX_PIN) = PIN_CNF_INPUT;
     PSELTXD = TQS_UART_TX_PIN;
     PSELRXD = TQS_UART_RX_PIN;
     BAUDRATE = BAUDRATE_VALUE;
