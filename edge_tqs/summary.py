@@ -292,7 +292,8 @@ def _variants(values: Mapping[str, float | None]) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.4g}"
+    whole = abs(value) >= 10_000 or (value == int(value) and abs(value) >= 1)
+    return f"{value:,.0f}" if whole else f"{value:.4g}"
 
 
 def _bytes(value: int | None) -> str:
