@@ -10,7 +10,11 @@ from edge_tqs.c_tables import Kernel, repeats
 from edge_tqs.graph import Graph
 from edge_tqs.memory import WORD, MemoryPlan, Place, is_view
 
-_SUM, _LOOKUP, _FUSED = "tqs_sum_s8_arm", "tqs_lut_s8_arm", "tqs_sum_lut_s8_arm"
+#: kernel of a sum -> (of a lookup, of both)
+FUSED_KERNELS = {
+    "tqs_sum_s8_arm": ("tqs_lut_s8_arm", "tqs_sum_lut_s8_arm"),
+    "tqs_sum_s8_mve": ("tqs_lut_s8_mve", "tqs_sum_lut_s8_mve"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,15 @@ def fusions(graph: Graph, plan: MemoryPlan, kernels: Mapping[int, Kernel]) -> di
     found: dict[int, Fusion] = {}
     kept = {graph.output, *(state.output for state in graph.states)}
     for first, kernel in kernels.items():
-        if kernel.name != _SUM or repeats(graph, graph.ops[first]) != 1:
+        if kernel.name not in FUSED_KERNELS or repeats(graph, graph.ops[first]) != 1:
             continue
+        lookup, name = FUSED_KERNELS[kernel.name]
         readers = _readers(graph, graph.ops[first].outputs[0], kept) or []
         if all(
-            kernels[reader.index].name == _LOOKUP and _operands_stay(graph, plan, kernels, first, reader)
+            kernels[reader.index].name == lookup and _operands_stay(graph, plan, kernels, first, reader)
             for reader in readers
         ):
-            fused = Kernel(_FUSED, (f"kernels/arm/{_FUSED}.c",))
+            fused = Kernel(name, (f"kernels/arm/{name}.c",))
             found |= {reader.index: Fusion(first, reader.begin, fused) for reader in readers}
     return found
 

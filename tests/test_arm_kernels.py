@@ -16,6 +16,7 @@ from c_library import WARNINGS
 
 from edge_tqs import c_tables16, integer
 from edge_tqs.c_dense import DENSE_KERNELS, ELEMENTWISE_KERNELS, PORTABLE, dense_kernel, family
+from edge_tqs.c_fusion import FUSED_KERNELS
 from edge_tqs.c_tables import Tables, kernel_of
 from edge_tqs.graph import Graph, Op, Quant, Tensor
 from edge_tqs.templates import fill, template_root
@@ -260,7 +261,7 @@ static uint32_t wide_differs(const layer_t *layer) {
     return memcmp(out[0], out[1], sizeof out[0]) != 0 ? 1u : 0u;
 }
 
-#if @SUM_LUT@
+#if @FUSED@
 /* Whether the codes of a sum, which slow holds, are looked up as they should be: all of them, or up to three less. */
 static uint32_t looked_up_differs(const layer_t *layer, const int8_t *a, const int8_t *b, int8_t *fast, int8_t *slow) {
     static int8_t table[256];
@@ -270,7 +271,7 @@ static uint32_t looked_up_differs(const layer_t *layer, const int8_t *a, const i
     for (i = 0; i < sizeof table; i++) {
         table[i] = (int8_t)(draw() >> 24);
     }
-    tqs_sum_lut_s8_arm(layer->fast, &lut, a, b, fast);
+    @SUM_LUT@(layer->fast, &lut, a, b, fast);
     for (i = 0; i < lut.size; i++) {
         slow[i] = table[slow[i] + 128];
     }
@@ -314,7 +315,7 @@ static uint32_t differs(const layer_t *layer) {
     if (memcmp(y[0], y[1], sizeof y[0]) != 0) {
         return 1u;
     }
-#if @SUM_LUT@
+#if @FUSED@
     if (layer->kind == 1) {
         return looked_up_differs(layer, x[0] + x_from, x[1] + x_from, fast, slow);
     }
@@ -440,12 +441,13 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     tables = "\n\n".join(text for layer in made for text in layer[4])
     root = template_root()
     values = {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)}
-    fused = own.get("tqs_lut_s8") == "tqs_lut_s8_arm"  # edge_tqs/c_fusion.py
-    values["SUM_LUT"] = str(int(fused))
+    lookup, fused = FUSED_KERNELS.get(own.get("tqs_sum_s8", ""), ("", ""))
+    has_fused = lookup == own.get("tqs_lut_s8")
+    values |= {"FUSED": str(int(has_fused)), "SUM_LUT": fused}
     values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in KINDS[1:]}
     (folder / "main.c").write_text(fill(MAIN, values), encoding="ascii")
     kernels = {f"{name}.c" for layer in made for name in layer[:2]}
-    kernels |= {f"tqs_{kind}_s8.c" for kind in ("add", *KINDS[1:])} | ({"tqs_sum_lut_s8_arm.c"} if fused else set())
+    kernels |= {f"tqs_{kind}_s8.c" for kind in ("add", *KINDS[1:])} | ({f"{fused}.c"} if has_fused else set())
     sources = [folder / "main.c"] + [path for name in sorted(kernels) for path in (root / "kernels").rglob(name)]
     answers = run(sources, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
     assert len(answers) == 2 * len(made) + 1

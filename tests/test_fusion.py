@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from edge_tqs.c_fusion import fusions
 from edge_tqs.c_tables import kernel_of
@@ -13,7 +14,6 @@ from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.memory import MemoryPlan, Place, is_view, plan_memory
 
 CORE = "cortex-m4"
-FUSED = "tqs_sum_lut_s8_arm"
 
 
 def cell(*, reads_sum: bool = False) -> Graph:
@@ -43,15 +43,16 @@ def planned(graph: Graph, core: str = CORE) -> tuple[MemoryPlan, dict]:
     return plan_memory(graph), kernels
 
 
-def test_the_halves_of_a_sum_are_fused_with_their_tables() -> None:
-    plan, kernels = planned(cell())
+@pytest.mark.parametrize(("core", "form"), [(CORE, "arm"), ("cortex-m55", "mve")])
+def test_the_halves_of_a_sum_are_fused_with_their_tables(core: str, form: str) -> None:
+    plan, kernels = planned(cell(), core)
     found = fusions(cell(), plan, kernels)
     assert {index: (fusion.first, fusion.begin, fusion.kernel.name) for index, fusion in found.items()} == {
-        4: (2, 0, FUSED),
-        5: (2, 2, FUSED),
+        4: (2, 0, f"tqs_sum_lut_s8_{form}"),
+        5: (2, 2, f"tqs_sum_lut_s8_{form}"),
     }
-    assert f"kernels/arm/{FUSED}.c" in kernel_sources(cell(), CORE)
-    assert "kernels/arm/tqs_sum_s8_arm.c" not in kernel_sources(cell(), CORE)
+    assert f"kernels/arm/tqs_sum_lut_s8_{form}.c" in kernel_sources(cell(), core)
+    assert f"kernels/arm/tqs_sum_s8_{form}.c" not in kernel_sources(cell(), core)
 
 
 def test_a_sum_that_anything_else_reads_is_computed_for_itself() -> None:
@@ -77,4 +78,4 @@ def test_a_sum_whose_operands_are_written_over_before_its_lookup_is_computed_for
 def test_the_portable_kernels_are_never_fused() -> None:
     plan, kernels = planned(cell(), "host")
     assert fusions(cell(), plan, kernels) == {}
-    assert FUSED not in emit(cell(), "0" * 64, "cell")["model.c"]
+    assert "sum_lut" not in emit(cell(), "0" * 64, "cell")["model.c"]

@@ -150,6 +150,7 @@ void tqs_lut_s8_mve(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 /* y = table[a + b], the two of edge_tqs/c_fusion.py in one. [n] is the table's; y may be a or b, or not overlap them.
  */
 void tqs_sum_lut_s8_arm(const tqs_sum_t *sum, const tqs_lut_t *lut, const int8_t *a, const int8_t *b, int8_t *y);
+void tqs_sum_lut_s8_mve(const tqs_sum_t *sum, const tqs_lut_t *lut, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* y = x where x is at least its zero point, else alpha * x. */
 typedef struct tqs_leaky_relu {

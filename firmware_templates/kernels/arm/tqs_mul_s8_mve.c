@@ -10,10 +10,8 @@
     "vmullt.s16 %q[p1], %q[a0], %q[b0]\n\t" /* of odd ones */                                                          \
     "vqrdmulh.s32 %q[p0], %q[p0], %[multiplier]\n\t"                                                                   \
     "vqrdmulh.s32 %q[p1], %q[p1], %[multiplier]\n\t"                                                                   \
-    "vshr.s32 %q[a0], %q[p0], #31\n\t"                                                                                 \
-    "vshr.s32 %q[b0], %q[p1], #31\n\t"                                                                                 \
-    "vadd.i32 %q[p0], %q[p0], %q[a0]\n\t"                                                                              \
-    "vadd.i32 %q[p1], %q[p1], %q[b0]\n\t"                                                                              \
+    "vqdmlah.s32 %q[p0], %q[p0], %[one]\n\t"                                                                           \
+    "vqdmlah.s32 %q[p1], %q[p1], %[one]\n\t"                                                                           \
     "vrshl.s32 %q[p0], %[shift]\n\t"                                                                                   \
     "vrshl.s32 %q[p1], %[shift]\n\t"                                                                                   \
     "vqmovnb.s32 %q[a0], %q[p0]\n\t"                                                                                   \
@@ -46,6 +44,6 @@ void tqs_mul_s8_mve(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, in
         : [eights] "r"((uint32_t)layer->size / 8u), [rest] "l"((uint32_t)layer->size % 8u),
           [a_zero] "r"(-layer->a_zero_point), [b_zero] "r"(-layer->b_zero_point),
           [y_zero] "r"((int32_t)layer->y_zero_point), [multiplier] "r"(layer->multiplier),
-          [shift] "r"((int32_t)layer->shift)
+          [shift] "r"((int32_t)layer->shift), [one] "r"(1)
         : "lr", "p0", "memory");
 }

@@ -33,6 +33,7 @@ typedef struct tqs_mve_layer {
     uint32_t count;  /* of them */
     uint32_t next;   /* the code after the half chunk; written there */
     int8_t *part; /* where the last block goes if it has fewer than four rows, once the whole ones are done; or NULL */
+    uint32_t blocks; /* that are left; written there while chunks are loaded anew */
 } tqs_mve_layer_t;
 
 /* x[0] to x[count - 1], and zeros; all sixteen where count is more. */
@@ -75,14 +76,14 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
  * CHUNK(x) multiplies the inputs x with the next weights in eight instructions; HALF does the half chunk, %q[twice],
  * under a predicate that is true for the first eight lanes. Both add to the sums %[a0] to %[a3], move %[w] on, and may
  * write over %q[t] and %q[u]; HALF also over %q[s]. SUMS_SCALAR makes of %[a0] to %[a3], and SUMS_VECTOR of the vector
- * %q[s] of them, the sums of the four rows.
+ * %q[s] of them, the sums of the four rows, whose registers are in the order that LDM wants.
  *
  * Rounded twice: VQRDMULH is SaturatingRoundingDoublingHighMul. RoundingDivideByPOT(h, e) for e > 0 is (h - (h < 0) +
- * 2^(e - 1)) >> e, that is VRSHL of h + (h >> 31).
+ * 2^(e - 1)) >> e, that is VRSHL of h + (h >> 31), which VQDMLAH computes: h * 2^32 + 2 * h, its high word.
  */
 #define TQS_MVE_HELD(CHUNK) CHUNK("%q[x0]") CHUNK("%q[x1]") CHUNK("%q[x2]") CHUNK("%q[x3]")
 #define TQS_MVE_BLOCKS(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR)                                                          \
-    __asm__ volatile("mov lr, %[blocks]\n\t"                                                                           \
+    __asm__ volatile("ldr lr, [%[layer], #16]\n\t"                                                                     \
                      "adr.w %[a0], 4f\n\t"                                                                             \
                      "add %[start], %[start], %[a0]\n\t"                                                               \
                      "ldr %[a0], [%[layer], #4]\n\t"                                                                   \
@@ -97,23 +98,21 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
                      "mov %[in], #8\n\t"                                                                               \
                      "vctp.8 %[in]\n\t"                                                                                \
                      "0:\n\t"                                                                                          \
-                     "ldrd %[a0], %[a1], [%[rows]], #8\n\t"                                                            \
-                     "ldrd %[a2], %[a3], [%[rows]], #8\n\t"                                                            \
+                     "ldm %[rows]!, {%[a0], %[a1], %[a2], %[a3]}\n\t"                                                  \
                      "bx %[start]\n\t"                                                                                 \
                      "1:\n\t" HALF "ldr pc, [%[layer], #8]\n\t"                                                        \
                      "2:\n\t"                                                                                          \
-                     "mov %[blocks], lr\n\t"                                                                           \
+                     "str lr, [%[layer], #16]\n\t"                                                                     \
                      "ldrd %[in], lr, [%[layer]]\n\t"                                                                  \
                      "3:\n\t"                                                                                          \
                      "vldrb.8 %q[s], [%[in]], #16\n\t" CHUNK("%q[s]") "le lr, 3b\n\t"                                  \
-                                                                      "mov lr, %[blocks]\n\t"                          \
+                                                                      "ldr lr, [%[layer], #16]\n\t"                    \
                                                                       "4:\n\t" TQS_MVE_HELD(CHUNK) SUMS_SCALAR         \
                      "vmov %q[s][2], %q[s][0], %[a0], %[a2]\n\t"                                                       \
                      "vmov %q[s][3], %q[s][1], %[a1], %[a3]\n\t"                                                       \
                      "vldrw.32 %q[t], [%[rows]], #16\n\t" SUMS_VECTOR "vqrdmulh.s32 %q[s], %q[s], %q[t]\n\t"           \
                      "vldrb.s32 %q[t], [%[rows]], #4\n\t"                                                              \
-                     "vshr.s32 %q[u], %q[s], #31\n\t"                                                                  \
-                     "vadd.i32 %q[s], %q[s], %q[u]\n\t"                                                                \
+                     "vqdmlah.s32 %q[s], %q[s], %[one]\n\t"                                                            \
                      "vrshl.s32 %q[s], %q[s], %q[t]\n\t"                                                               \
                      "vadd.i32 %q[s], %q[s], %[zero_point]\n\t"                                                        \
                      "vqmovnb.s32 %q[s], %q[s]\n\t"                                                                    \
@@ -128,11 +127,10 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
                      "mov lr, #1\n\t"                                                                                  \
                      "b.w 0b\n\t"                                                                                      \
                      "5:\n\t"                                                                                          \
-                     : [a0] "=&Te"(a0), [a1] "=&Te"(a1), [a2] "=&Te"(a2), [a3] "=&Te"(a3), [w] "+r"(w),                \
-                       [rows] "+l"(rows), [y] "+l"(to), [blocks] "+&r"(blocks), [start] "+&r"(start),                  \
-                       [in] "+&r"(half), [s] "=&w"(s), [t] "=&w"(t), [u] "=&w"(u)                                      \
-                     : [layer] "r"(&held), [zero_point] "r"(zero_point), [x0] "w"(x0), [x1] "w"(x1), [x2] "w"(x2),     \
-                       [x3] "w"(x3), [twice] "w"(twice)                                                                \
+                     : [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3), [w] "+r"(w), [rows] "+l"(rows), \
+                       [y] "+l"(to), [start] "+&r"(start), [in] "+&r"(half), [s] "=&w"(s), [t] "=&w"(t), [u] "=&w"(u)  \
+                     : [layer] "r"(&held), [zero_point] "r"(zero_point), [one] "r"(1), [x0] "w"(x0), [x1] "w"(x1),     \
+                       [x2] "w"(x2), [x3] "w"(x3), [twice] "w"(twice)                                                  \
                      : "lr", "p0", "cc", "memory")
 
 /* What a dense kernel does, whose parameters are layer, x and y; see TQS_MVE_BLOCKS. */
@@ -148,8 +146,7 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
         uint32_t half = rest <= 8u ? rest : 0u;                                                                        \
         const uint32_t chunks = (inputs - half + TQS_CHUNK_INPUTS - 1u) / TQS_CHUNK_INPUTS;                            \
         uint32_t start = 0; /* of the code of the chunks that are held, from that of four */                           \
-        uint32_t blocks = outputs / 4u;                                                                                \
-        tqs_mve_layer_t held = {x, chunks > TQS_HELD_CHUNKS ? chunks - TQS_HELD_CHUNKS : 0u, 0u, NULL};                \
+        tqs_mve_layer_t held = {x, chunks > TQS_HELD_CHUNKS ? chunks - TQS_HELD_CHUNKS : 0u, 0u, NULL, outputs / 4u};  \
         int8x16_t x0 = vuninitializedq_s8();                                                                           \
         int8x16_t x1 = x0;                                                                                             \
         int8x16_t x2 = x0;                                                                                             \
@@ -160,10 +157,10 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
         int8x16_t u;                                                                                                   \
         int8_t part[4];                                                                                                \
         int8_t *to = y;                                                                                                \
-        int32_t a0;                                                                                                    \
-        int32_t a1;                                                                                                    \
-        int32_t a2;                                                                                                    \
-        int32_t a3;                                                                                                    \
+        register int32_t a0 __asm__("r0"); /* VMLADAVA wants an even one */                                            \
+        register int32_t a1 __asm__("r2");                                                                             \
+        register int32_t a2 __asm__("r4");                                                                             \
+        register int32_t a3 __asm__("r6");                                                                             \
                                                                                                                        \
         if (half > 0u) {                                                                                               \
             twice = tqs_mve_twice(tqs_mve_load(x + (inputs - half), half));                                            \
@@ -186,11 +183,11 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
             start = (TQS_HELD_CHUNKS - chunks) * TQS_CHUNK_CODE;                                                       \
         }                                                                                                              \
         if (left > 0u) {                                                                                               \
-            if (blocks > 0u) {                                                                                         \
+            if (held.blocks > 0u) {                                                                                    \
                 held.part = part;                                                                                      \
             } else {                                                                                                   \
                 to = part;                                                                                             \
-                blocks = 1;                                                                                            \
+                held.blocks = 1;                                                                                       \
             }                                                                                                          \
         }                                                                                                              \
         TQS_MVE_BLOCKS(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR);                                                         \
