@@ -103,7 +103,7 @@ def parse(model: bytes) -> FileModel:
         raise ModelError("is not a TensorFlow Lite model", hint="Name a .tflite file, or a .keras file.")
     try:
         root = schema.Model.GetRootAsModel(model, 0)
-        _check_counts(root, len(model))
+        check_counts(root, len(model))
         return _Parsing(schema, root, model).model()
     except DAMAGE as error:
         raise ModelError(f"is damaged ({type(error).__name__}: {error})", hint=DAMAGED_HINT) from error
@@ -128,8 +128,10 @@ def with_output(model: FileModel, wanted: str | None) -> FileModel:
     return replace(model, graphs=(chosen, *model.graphs[1:]))
 
 
-def _check_counts(root: Any, size: int) -> None:
-    """ValueError for more tables than have room in the file: damaged offsets let many lists read the same bytes, and
+def check_counts(root: Any, size: int) -> None:
+    """For every reader of the schema's ``root``, before it unpacks a file of ``size`` bytes.
+
+    ValueError for more tables than have room in the file: damaged offsets let many lists read the same bytes, and
     unpacking them all would have no end.
     """
     total = root.SubgraphsLength() + root.BuffersLength() + root.OperatorCodesLength() + root.MetadataLength()
@@ -156,8 +158,8 @@ class _Parsing:
 
     def model(self) -> FileModel:
         graphs = tuple(self._graph(graph) for graph in self.parsed.subgraphs)
-        if not graphs:
-            raise ValueError("it holds no graph")
+        if not graphs or not graphs[0].outputs:
+            raise ValueError("it holds no graph with an output")
         return FileModel(graphs, self.places)
 
     def _place(self, buffer: Any) -> tuple[int, int] | None:

@@ -9,30 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 from edge_tqs import tflite_lower
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Scaling
+from edge_tqs.tflite_file import DAMAGE, FILE_IDENTIFIER, check_counts
 from edge_tqs.tflite_raise import raise_graph
 
 FORMAT_VERSION = 2
 #: Version 1 had neither steps nor outputs: one sample of all channels.
 READABLE = (1, 2)
-FILE_IDENTIFIER = b"TFL3"
 BUFFER_ALIGNMENT = 16
 NO_HASH = "0" * 64
 
 _HASH_FIELD = re.compile(rb'"model_hash":"([0-9a-f]{64})"')
 _GIVEN = frozenset({"generator", "plan", "source_hash"})
 _HINT = "Build it again with `edge-tqs build`."
-#: what the flatbuffers package and numpy raise on damaged files
-_DAMAGE = (
-    struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError,
-    RecursionError, AssertionError,
-)  # fmt: skip
 
 
 def write(graph: Graph, metadata: Mapping[str, Any]) -> bytes:
@@ -88,11 +82,13 @@ def read(model: bytes) -> tuple[Graph, dict[str, Any]]:
 def _read(model: bytes) -> tuple[Graph, dict[str, Any]]:
     schema = tflite_lower.schema()
     try:
-        parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
+        root = schema.Model.GetRootAsModel(model, 0)
+        check_counts(root, len(model))
+        parsed = schema.ModelT.InitFromObj(root)
         metadata = _metadata(parsed)
         sources = {str(name): str(source) for name, source in metadata.get("sources", {}).items()}
         return raise_graph(parsed, schema, _forecast(metadata), sources), metadata
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ModelError(f"The model is damaged: {type(error).__name__}: {error}", hint=_HINT) from error
 
 

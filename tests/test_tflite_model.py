@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,6 +285,14 @@ def test_a_newer_format_is_refused():
     with pytest.raises(ModelError, match="format version 3") as error:
         tflite_model.read(rehash(model))
     assert "build it again" in error.value.hint
+
+
+def test_more_tables_than_the_file_has_room_for_are_refused_before_they_are_read():
+    model = bytearray(tflite_model.write(drawn(0), METADATA))
+    tables = tflite_lower.schema().Model.GetRootAsModel(model, 0).Subgraphs(0)._tab
+    struct.pack_into("<I", model, tables.Vector(tables.Offset(4)) - 4, len(model) // 4 + 1)  # how many tensors it has
+    with pytest.raises(ModelError, match="claims more tables"):
+        tflite_model.read(rehash(bytes(model)))
 
 
 @pytest.mark.parametrize("scale", [float("nan"), 0.0, -1.0, float("inf")])

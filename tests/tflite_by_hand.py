@@ -82,13 +82,14 @@ def normal(*shape: int, scale: float = 0.5, seed: int = 0) -> Array:
     return np.random.default_rng([seed, *shape]).normal(0, scale, shape).astype(np.float32)
 
 
-def dense_model(window: int = 4, channels: int = 2) -> bytes:
-    """One dense layer over the flattened window."""
+def dense_model(window: int = 4, channels: int = 2, *, outputs: int = 1) -> bytes:
+    """One dense layer over the flattened window; or several, each of which is an output."""
     made = Maker()
     x = made.value("x", (1, window, channels))
     flat = made.reshape(x, "flat", (1, window * channels))
-    y = made.dense(flat, "head", normal(channels, window * channels, scale=0.3), normal(channels))
-    return made.file([x], [y])
+    names = ["head", *(f"head {n}" for n in range(1, outputs))]
+    weight = normal(channels, window * channels, scale=0.3)
+    return made.file([x], [made.dense(flat, name, weight, normal(channels)) for name in names])
 
 
 def lstm_model(window: int = 5, channels: int = 2, units: int = 3) -> bytes:

@@ -108,15 +108,22 @@ def read_board(data: bytes) -> None:
 
 
 def read_tflite(data: bytes) -> None:
-    """A file as each reader sees it: the tables, the weights, the float graph, and what this tool wrote itself."""
+    """A file as each reader sees it: what this tool wrote itself, its hash believed; then the tables, the outputs, the
+    weights and the float graph.
+    """
     _refused(tflite_model.read, data)
+    _refused(tflite_model._read, data)
     parsed = tflite_file.parse(data)
-    tflite_weights.check_float(parsed)
-    tflite_system._input(parsed)
-    tflite_weights.find_weights(parsed)
-    tflite_weights.find_output_bias(parsed)
-    forecast = parsed.graphs[0].tensors[parsed.graphs[0].outputs[0]]
-    tflite_import._grow(parsed, math.prod(forecast.shape))
+    for output in ("0", "1"):
+        _refused(tflite_file.with_output, parsed, output)
+    chosen = tflite_file.with_output(parsed, None if len(parsed.graphs[0].outputs) == 1 else "0")
+    tflite_weights.check_float(chosen)
+    tflite_system._input(chosen)
+    tflite_weights.find_weights(chosen)
+    tflite_weights.find_output_bias(chosen)
+    forecast = chosen.graphs[0].tensors[chosen.graphs[0].outputs[0]]
+    growing, last = tflite_import._grow(chosen, math.prod(forecast.shape))
+    growing.needed_operators(last)
 
 
 def good_frames() -> tuple[bytes, ...]:
@@ -150,7 +157,7 @@ def good_tflite() -> tuple[bytes, ...]:
     rng = np.random.default_rng(3)
     own = (tflite_model.write(quantized(rng, random_graph(rng, kind)), METADATA) for kind in ("mlp", "lstm", "tcn"))
     by_hand = (tflite_by_hand.dense_model(), tflite_by_hand.lstm_model(), tflite_by_hand.product_model())
-    return (*by_hand, tflite_by_hand.upsampling_model(), *own)
+    return (*by_hand, tflite_by_hand.upsampling_model(), tflite_by_hand.dense_model(outputs=2), *own)
 
 
 @dataclass(frozen=True)
