@@ -49,7 +49,7 @@ class Image:
     elf, bin, hex: the files, the last two None for a Linux program. text: code; rodata: constants and vectors; data:
     variables with a first value; bss: variables that start as zero; stack: what the linker script keeps for it, None
     for a Linux program. largest_frame: the deepest single stack frame of the sources, in largest_frame_function.
-    deepest: the stack at its deepest; None where code is not Arm's Thumb, and where a call graph has no bound.
+    deepest: the stack at its deepest; None for a Linux program, and where a call graph has no bound.
     """
 
     elf: Path
@@ -284,7 +284,7 @@ def _explain_failure(firmware: Firmware, log: str) -> None:
 
 def _read_image(firmware: Firmware) -> Image:
     build = firmware.folder / "build"
-    bare_metal, thumb = firmware.board.port != "linux", firmware.board.port == "cortexm"
+    bare_metal = firmware.board.port != "linux"
     elf = build / "firmware.elf"
     sizes = _section_sizes(firmware.board.toolchain, elf)
     frames = _frames(build)
@@ -300,7 +300,7 @@ def _read_image(firmware: Firmware) -> Image:
         stack=sizes["stack"] if bare_metal else None,
         largest_frame=frames[function],
         largest_frame_function=function,
-        deepest=deepest_stack(disassembly(firmware.board.toolchain, elf), frames) if thumb else None,
+        deepest=deepest_stack(disassembly(firmware.board.toolchain, elf), frames) if bare_metal else None,
     )
 
 

@@ -10,11 +10,13 @@ import struct
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from boot_loaders import EspRom
 
-from edge_tqs import direct_boot
+from edge_tqs import direct_boot, emulator
 from edge_tqs.boards import load_board
+from edge_tqs.device import Device, SilentError, Times, open_port
 from edge_tqs.errors import UsageError
 from edge_tqs.firmware import Image, assemble, compile_firmware
 from edge_tqs.flash import flash
@@ -28,7 +30,11 @@ FLASH_AS_CODE, FLASH_AS_DATA = 0x42000000, 0x3C000000
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return compile_firmware(assemble(BOARD, MODEL, (), tmp_path_factory.mktemp("esp32c3")), extra_cflags="-Werror")
+    """A model with a variable that has a first value."""
+    head, graph, rest = MODEL["model.c"].partition("void tqs_graph_run")
+    rest = rest.replace("(void)arena;", "(void)arena;\n    (void)first[0];", 1)
+    model = MODEL | {"model.c": f"{head}static volatile int8_t first[4] = {{1, 2, 3, 4}};\n\n{graph}{rest}"}
+    return compile_firmware(assemble(BOARD, model, (), tmp_path_factory.mktemp("esp32c3")), extra_cflags="-Werror")
 
 
 def binary_of(image: Image) -> bytes:
@@ -56,11 +62,15 @@ def test_constants_are_read_on_the_bus_of_data_where_the_flash_has_them(image: I
 
 
 @pytest.mark.emulated
-def test_the_image_is_mapped_twice_and_stops_the_watchdogs(image: Image, tmp_path: Path) -> None:
+def test_the_image_is_mapped_twice_and_stops_the_watchdogs_and_fills_its_variables(
+    image: Image, tmp_path: Path
+) -> None:
     """ESP32-C3 Technical Reference Manual, 12 and 6.2.4, as far as the emulator keeps the registers."""
     from labwired import Sim
 
     assert BOARD.emulator is not None
+    assert BOARD.ram is not None
+    assert BOARD.stack_bytes is not None
     elf = tmp_path / "mapped.elf"
     elf.write_bytes(direct_boot.mapped(binary_of(image)))
     boot_guard, feeds_itself, divided, update = 1 << 12, 1 << 31, 0xFFF, 1 << 22
@@ -71,9 +81,23 @@ def test_the_image_is_mapped_twice_and_stops_the_watchdogs(image: Image, tmp_pat
         before = {name: sim.read_u32(register) for name, register in registers.items()}
         sim.run_for("1ms")
         after = {name: sim.read_u32(register) for name, register in registers.items()}
+        assert sim.read_memory(BOARD.ram.origin + BOARD.stack_bytes, 4) == bytes((1, 2, 3, 4))
     assert (before["rtc"] & boot_guard, before["super"] & feeds_itself, before["clock"] & divided) == (boot_guard, 0, 1)
     assert (after["rtc"], after["super"] & feeds_itself, after["clock"] & divided) == (0, feeds_itself, 0)
     assert (before["timer"], after["timer"]) == (0, update)  # it has no boot guard here: that it was written is seen
+
+
+@pytest.mark.emulated
+def test_a_stack_overflow_silences_the_board(tmp_path: Path) -> None:
+    endless = "    if (x[0] == 99) {\n        tqs_graph_run(x, state, y, arena);\n        y[0]++;\n    }\n"
+    model = MODEL | {"model.c": MODEL["model.c"].replace("    (void)arena;\n", "    (void)arena;\n" + endless, 1)}
+    image = compile_firmware(assemble(BOARD, model, (), tmp_path))
+    times = Times(answer=1.0, attempts=1)
+    with emulator.start(BOARD, image.elf) as running, Device(open_port(running.port), times) as device:
+        device.push(np.array([[98, 0, 0]], np.int8))
+        for request in (lambda: device.push(np.array([[99, 0, 0]], np.int8)), device.status):
+            with pytest.raises(SilentError):
+                request()
 
 
 def test_another_binary_is_refused() -> None:
