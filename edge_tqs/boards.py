@@ -137,15 +137,15 @@ class Board:
     core: the processor, for reading (cortex-m4); port: a folder of firmware_templates/ports; toolchain: prefix of gcc,
     objcopy and objdump, empty for the host's; proven: how far this board was tried, "emulated" (its image ran in its
     emulator) or "compiled"; stack_bytes: RAM kept for the stack. flash, ram, uart and stack_bytes are a
-    microcontroller's: present with the port cortexm, absent with linux. activations: of models that are built for it,
-    unless something else is asked for. boot: a file of firmware_templates/drivers/boot, what the chip's ROM starts
+    microcontroller's: absent with the port linux, present with the others. activations: of models that are built for
+    it, unless something else is asked for. boot: a file of firmware_templates/drivers/boot, what the chip's ROM starts
     before the image; None where the core starts the image itself.
     """
 
     name: Annotated[str, _Form(r"[a-z0-9][a-z0-9-]{0,39}")]
     description: Annotated[str, _Form(_TEXT)]
     core: Annotated[str, _Form(r"[A-Za-z0-9 _.+/-]+")]
-    port: Annotated[str, _OneOf(("cortexm", "linux"))]
+    port: Annotated[str, _OneOf(("cortexm", "esp32c3", "linux"))]
     toolchain: Annotated[str, _Form(r"(?:[A-Za-z0-9_.]+-)*")]
     clock_hz: Annotated[int, _Range(1_000_000, _U32)]
     max_payload: Annotated[int, _Range(64, 0xFFFF)]
@@ -306,15 +306,20 @@ def _check_together(board: Board) -> None:
 
     bare_metal = {"flash": board.flash, "ram": board.ram, "uart": board.uart, "stack_bytes": board.stack_bytes}
     for key, value in bare_metal.items():
-        if board.port == "cortexm" and value is None:
+        if board.port != "linux" and value is None:
             refuse(
-                f"the key {key!r} is missing", 'A board with port = "cortexm" needs flash, ram, uart and stack_bytes.'
+                f"the key {key!r} is missing",
+                f'A board with port = "{board.port}" needs flash, ram, uart and stack_bytes.',
             )
         if board.port == "linux" and value is not None:
             refuse(f"{key!r} has no meaning with port = 'linux'", "Leave it out: the operating system owns it.")
     if board.stack_bytes is not None and board.ram is not None:
-        if board.stack_bytes % 8 != 0:
-            refuse(f"'stack_bytes' is {board.stack_bytes}", "Arm's procedure call standard wants a multiple of 8.")
+        core, multiple = ("RISC-V", 16) if board.port == "esp32c3" else ("Arm", 8)
+        if board.stack_bytes % multiple != 0:
+            refuse(
+                f"'stack_bytes' is {board.stack_bytes}",
+                f"{core}'s procedure call standard wants a multiple of {multiple}.",
+            )
         if board.stack_bytes >= board.ram.size_bytes:
             refuse(f"'stack_bytes' {board.stack_bytes} leaves nothing of ram.size_bytes", "Lower it.")
     for key, memory in (("flash", board.flash), ("ram", board.ram)):

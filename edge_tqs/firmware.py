@@ -22,9 +22,14 @@ _PACKAGES = {
     "arm-none-eabi-": ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
     "aarch64-linux-gnu-": ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
     "arm-linux-gnueabihf-": ("gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"),
+    "riscv64-unknown-elf-": ("gcc-riscv64-unknown-elf", ""),
 }
 _CORE = ("tqs_crc32.c", "tqs_model.c", "tqs_model_float.c", "tqs_server.c", "tqs_wire.c")
-_PORTS = {"cortexm": ("startup.c", "port.c", "main.c"), "linux": ("port.c", "main.c")}
+_PORTS = {
+    "cortexm": ("startup.c", "port.c", "main.c"),
+    "esp32c3": ("startup.c", "port.c", "main.c", "string.c"),
+    "linux": ("port.c", "main.c"),
+}
 _NO_PIN = 0xFFFFFFFF
 _LOG = "build.log"
 
@@ -97,7 +102,7 @@ def assemble(
     values = {"BOARD_NAME": board.name, "MAX_PAYLOAD": str(board.max_payload)}
     texts = dict(model_files)
     includes = [f"-I{port}"]
-    if board.port == "cortexm":
+    if board.port != "linux":
         assert board.uart is not None
         sources.append(f"drivers/uart/{board.uart.driver}.c")
         if board.boot is not None:
@@ -136,14 +141,19 @@ def assemble(
 
 
 def needs(board: Board) -> tuple[Need, ...]:
-    """What building the board's firmware needs: make, the tools of its toolchain, and a C library for its core."""
+    """What building the board's firmware needs: make, its toolchain, and a C library where its port has none."""
     compiler, library = _PACKAGES.get(board.toolchain, ("", ""))
     gcc, objcopy, objdump = (f"{board.toolchain}{tool}" for tool in ("gcc", "objcopy", "objdump"))
-    return (
+    tools = (
         program(("make",), "runs the firmware's Makefile", "make"),
         program((gcc,), "compiles the firmware", compiler),
         program((objcopy,), "makes the image's .bin and .hex", compiler),
         program((objdump,), "reads the image's sizes", compiler),
+    )
+    if board.port == "esp32c3":  # has what it needs of a C library
+        return tools
+    return (
+        *tools,
         Need(
             f"the C library of {gcc} for {board.core}",
             "is linked with the firmware",
@@ -274,7 +284,7 @@ def _explain_failure(firmware: Firmware, log: str) -> None:
 
 def _read_image(firmware: Firmware) -> Image:
     build = firmware.folder / "build"
-    bare_metal = firmware.board.port == "cortexm"
+    bare_metal = firmware.board.port != "linux"
     elf = build / "firmware.elf"
     sizes = _section_sizes(firmware.board.toolchain, elf)
     frames = _frames(build)

@@ -1,4 +1,4 @@
-"""How deep the stack of a linked image can get: its call graph and frames, read from the disassembly (Arm's Thumb).
+"""How deep the stack of a linked image can get: its call graph and frames, from the disassembly (Thumb, RISC-V).
 
 A frame is the larger of what its instructions push and what gcc says it is: gcc does not see what inline assembly
 pushes, and reading instructions does not see frames of computed sizes. memcpy and libgcc's arithmetic are functions of
@@ -23,13 +23,14 @@ _FUNCTION = re.compile(r"([0-9a-f]+) <([^>]+)>:")
 _INSTRUCTION = re.compile(r"\s*[0-9a-f]+:\s+(\S+)\s*([^;@]*)")
 _TARGET = re.compile(r"\b([0-9a-f]+) <")
 _CONDITION = "(?:eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?"
-_CALL = re.compile(rf"blx?{_CONDITION}(?:\.[nw])?")
-_BRANCH = re.compile(rf"(?:b{_CONDITION}|cbn?z)(?:\.[nw])?")
+_CALL = re.compile(rf"blx?{_CONDITION}(?:\.[nw])?|jalr?")
+_BRANCH = re.compile(rf"(?:b{_CONDITION}|cbn?z)(?:\.[nw])?|j")  # those of RISC-V with a condition stay in a function
 
 
 @dataclass(frozen=True)
 class StackUse:
-    """bytes: the deepest stack from reset on, one interrupt included; path: the functions that lead there."""
+    """bytes: the deepest stack from reset on, one interrupt included, of which the RISC-V firmware has none; path: the
+    functions that lead there."""
 
     bytes: int
     path: tuple[str, ...]
@@ -38,13 +39,14 @@ class StackUse:
 @dataclass
 class _Function:
     """pushed: bytes that its own instructions take. calls, jumps: the addresses that it calls, and that it leaves to
-    once its frame is gone. by_pointer: it calls what a register says."""
+    once its frame is gone. by_pointer, ends_by_pointer: it calls, or leaves to, what a register says."""
 
     name: str
     pushed: int = 0
     calls: set[int] = field(default_factory=set)
     jumps: set[int] = field(default_factory=set)
     by_pointer: bool = False
+    ends_by_pointer: bool = False
 
 
 def deepest_stack(disassembly: str, frames: Mapping[str, int]) -> StackUse | None:
@@ -73,7 +75,10 @@ def deepest_stack(disassembly: str, frames: Mapping[str, int]) -> StackUse | Non
         own = max(function.pushed, frames.get(function.name.split(".")[0], 0))
         options: list[tuple[int, tuple[str, ...]]] = [(own, ())]
         options += [(own + below, path) for below, path in map(depth, sorted(calls))]
-        options += [depth(jump) for jump in sorted(_owners(starts, function.jumps) - {start})]
+        jumps = _owners(starts, function.jumps) - {start}
+        if function.ends_by_pointer and function.name in _BY_POINTER:  # elsewhere it returns, or is a switch
+            jumps.add(named[_BY_POINTER[function.name]])
+        options += [depth(jump) for jump in sorted(jumps)]
         below, path = max(options, key=lambda option: option[0])
         open_.remove(start)
         known[start] = below, (function.name, *path)
@@ -85,6 +90,8 @@ def deepest_stack(disassembly: str, frames: Mapping[str, int]) -> StackUse | Non
         handled = max((depth(start)[0] for start in handlers), default=0)
     except (RecursionError, KeyError):
         return None
+    if "file format elf32-littleriscv" in disassembly:
+        return StackUse(below, path)
     fpu = re.search(r"^\s+[0-9a-f]+:\s+v", disassembly, re.MULTILINE) is not None
     return StackUse(below + handled + (_INTERRUPT_BYTES_FPU if fpu else _INTERRUPT_BYTES), path)
 
@@ -112,6 +119,8 @@ def _functions(disassembly: str) -> dict[int, _Function]:
                     current.calls.add(int(target[1], 16))
             elif _BRANCH.fullmatch(mnemonic) and target is not None:
                 current.jumps.add(int(target[1], 16))
+            elif mnemonic in ("bx", "jr") and operands not in ("lr", "ra"):
+                current.ends_by_pointer = True
     return functions
 
 
@@ -122,8 +131,8 @@ def _pushed(mnemonic: str, operands: str) -> int:
         return (8 if wide else 4) * _registers(operands[operands.index("{") + 1 : operands.index("}")])
     if mnemonic.startswith("sub") and (taken := re.match(r"sp, (?:sp, )?#(\d+)", operands)) is not None:
         return int(taken[1])
-    stored = re.search(r"\[sp, #-(\d+)\]!", operands)
-    return int(stored[1]) if stored is not None else 0
+    taken = re.search(r"\[sp, #-(\d+)\]!|^sp,sp,-(\d+)", operands)  # str of Thumb, add of RISC-V
+    return int(taken[1] or taken[2]) if taken is not None else 0
 
 
 def _registers(listed: str) -> int:

@@ -272,7 +272,13 @@ def _latency(
     evaluation = None
     if forecast.steps > 1 and forecast.recurrence != "stateful":  # a stateful model is evaluated at every step
         evaluation = float(np.percentile(measured.ticks[:, :: forecast.steps], 50, method="nearest"))
-    units = {Counter.CYCCNT: "cycles", Counter.SYSTICK: "ticks", Counter.MONOTONIC: "ns", Counter.NONE: "none"}
+    units = {
+        Counter.CYCCNT: "cycles",
+        Counter.SYSTICK: "ticks",
+        Counter.MONOTONIC: "ns",
+        Counter.MPCCR: "cycles",
+        Counter.NONE: "none",
+    }
     return report.Latency(
         counter="clock_monotonic" if hello.counter == Counter.MONOTONIC else hello.counter.name.lower(),
         unit=units[hello.counter],

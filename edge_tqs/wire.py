@@ -57,6 +57,7 @@ class Counter(IntEnum):
     CYCCNT = 1
     SYSTICK = 2
     MONOTONIC = 3
+    MPCCR = 4
 
 
 def _unpack(layout: struct.Struct, payload: bytes, name: str) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ FOUNDATION = (
     "templates",
     "boards",
     "booted_linux",
+    "direct_boot",
     "frames",
     "wire",
     "serial_port",

@@ -34,7 +34,13 @@ enum tqs_nak {
     TQS_NAK_OUT_OF_ORDER = 6
 };
 
-enum tqs_counter { TQS_COUNTER_NONE = 0, TQS_COUNTER_CYCCNT = 1, TQS_COUNTER_SYSTICK = 2, TQS_COUNTER_MONOTONIC = 3 };
+enum tqs_counter {
+    TQS_COUNTER_NONE = 0,
+    TQS_COUNTER_CYCCNT = 1,
+    TQS_COUNTER_SYSTICK = 2,
+    TQS_COUNTER_MONOTONIC = 3,
+    TQS_COUNTER_MPCCR = 4
+};
 
 #define TQS_FRAME_HEADER 4u                        /* type, sequence, length */
 #define TQS_FRAME_OVERHEAD (TQS_FRAME_HEADER + 4u) /* and the CRC */

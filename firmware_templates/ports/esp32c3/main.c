@@ -1,0 +1,12 @@
+#include "esp32c3.h"
+#include "tqs_server.h"
+#include "tqs_uart.h"
+
+int main(void) {
+    tqs_uart_init();
+    tqs_esp32c3_start_counter();
+    tqs_server_init();
+    for (;;) {
+        (void)tqs_server_poll();
+    }
+}

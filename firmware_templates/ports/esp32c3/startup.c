@@ -1,0 +1,88 @@
+/* From the boot ROM to main, on an ESP32-C3 of silicon revision 0.3 or later, without Espressif's second-stage loader.
+ *
+ * "Direct boot": where the flash begins with the word 0xAEDB041D twice instead of an image in Espressif's format, the
+ * ROM maps the first 4 MB of the flash to 0x42000000, for instructions, and to 0x3C000000, for data, and jumps to the
+ * instruction behind the two words (esp32c3-direct-boot-example, Espressif; TRM 7 and 3.3.3: chip boot control,
+ * external memory). So what esptool writes to address 0 of the flash is the plain binary of this image. */
+#include "board.h"
+#include "esp32c3.h"
+
+/* The linker script defines these; their addresses are their values. */
+extern uint32_t tqs_data_load[];
+extern uint32_t tqs_data_start[];
+extern uint32_t tqs_data_end[];
+extern uint32_t tqs_bss_start[];
+extern uint32_t tqs_bss_end[];
+
+int main(void);
+void Reset_Handler(void);
+void Fault_Handler(void);
+
+#if TQS_CLOCK_HZ != 40000000u
+#error "clock_hz: the ESP32-C3 runs from its crystal here, 40 MHz"
+#endif
+
+#define WDT_KEY 0x50D83AA1u
+#define TIMG_WDT_CONF_UPDATE (1u << 22)
+#define SWD_KEY 0x8F1D312Au
+#define SWD_AUTO_FEED (1u << 31)
+
+/* The stack lies at the bottom of the RAM, so that an overflow leaves the RAM and faults instead of changing data. */
+__asm__(".section .boot, \"ax\"\n"
+        ".global tqs_boot\n"
+        "    .word 0xAEDB041D\n"
+        "    .word 0xAEDB041D\n"
+        "tqs_boot:\n"
+        "    csrci mstatus, 8\n" /* MIE: this firmware has no interrupts */
+        "    la sp, tqs_stack_top\n"
+        "    j Reset_Handler\n"
+        ".text\n");
+
+static void paint_stack(void) {
+    uint32_t *stack_pointer;
+    __asm volatile("mv %0, sp" : "=r"(stack_pointer));
+    /* volatile: else the compiler may call memset, whose frame lies in what it paints */
+    for (volatile uint32_t *word = tqs_stack_bottom; word < stack_pointer; word++) {
+        *word = TQS_STACK_PAINT;
+    }
+}
+
+/* TRM 12.2.2, 12.3: two watchdogs guard the boot and start with it, a third always runs; each is behind a key. */
+static void stop_watchdogs(void) {
+    TIMG0_WDTWPROTECT = WDT_KEY;
+    TIMG0_WDTCONFIG0 = 0;
+    TIMG0_WDTCONFIG0 = TIMG_WDT_CONF_UPDATE;
+    TIMG0_WDTWPROTECT = 0;
+    RTC_WDTWPROTECT = WDT_KEY;
+    RTC_WDTCONFIG0 = 0;
+    RTC_WDTWPROTECT = 0;
+    RTC_SWD_WPROTECT = SWD_KEY;
+    RTC_SWD_CONF |= SWD_AUTO_FEED; /* it cannot be stopped; so it feeds itself */
+    RTC_SWD_WPROTECT = 0;
+}
+
+void Reset_Handler(void) {
+    /* The core takes the address of a table of 256 bytes here and bit 0 as set (TRM 1.4, mtvec); an exception jumps to
+     * its start. */
+    __asm volatile("csrw mtvec, %0" : : "r"(Fault_Handler));
+    paint_stack();
+    stop_watchdogs();
+    /* TRM 6.2.4: the CPU's clock is the crystal's, undivided (it is halved after a reset). The PLL is left alone: how
+     * to start it is in no manual. */
+    SYSTEM_SYSCLK_CONF &= ~0xFFFu; /* SOC_CLK_SEL, PRE_DIV_CNT */
+    const uint32_t *from = tqs_data_load;
+    for (uint32_t *to = tqs_data_start; to < tqs_data_end; to++) {
+        *to = *from++;
+    }
+    for (uint32_t *to = tqs_bss_start; to < tqs_bss_end; to++) {
+        *to = 0;
+    }
+    (void)main();
+    Fault_Handler();
+}
+
+/* A fault stops here, where a debugger finds it. The host sees a silent board. */
+__attribute__((aligned(256))) void Fault_Handler(void) {
+    for (;;) {
+    }
+}
