@@ -47,7 +47,7 @@ static void paint_stack(void) {
     }
 }
 
-/* TRM 12.2.2, 12.3: two watchdogs guard the boot and start with it, a third always runs; each is behind a key. */
+/* TRM 12.2.2, 12.3: two watchdogs guard the boot and start with it, a third runs from power-up; each has a key. */
 static void stop_watchdogs(void) {
     TIMG0_WDTWPROTECT = WDT_KEY;
     TIMG0_WDTCONFIG0 = 0;
@@ -57,7 +57,7 @@ static void stop_watchdogs(void) {
     RTC_WDTCONFIG0 = 0;
     RTC_WDTWPROTECT = 0;
     RTC_SWD_WPROTECT = SWD_KEY;
-    RTC_SWD_CONF |= SWD_AUTO_FEED; /* it cannot be stopped; so it feeds itself */
+    RTC_SWD_CONF |= SWD_AUTO_FEED; /* the hardware feeds it */
     RTC_SWD_WPROTECT = 0;
 }
 
@@ -68,7 +68,7 @@ void Reset_Handler(void) {
     paint_stack();
     stop_watchdogs();
     /* TRM 6.2.4: the CPU's clock is the crystal's, undivided (it is halved after a reset). The PLL is left alone: how
-     * to start it is in no manual. */
+     * to start it is not in the TRM. */
     SYSTEM_SYSCLK_CONF &= ~0xFFFu; /* SOC_CLK_SEL, PRE_DIV_CNT */
     const uint32_t *from = tqs_data_load;
     for (uint32_t *to = tqs_data_start; to < tqs_data_end; to++) {
