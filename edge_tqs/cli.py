@@ -189,6 +189,7 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 @click.option("--rollouts", type=click.IntRange(1), help="Seed windows to roll out.  [default: 8]")
 @click.option("--horizon", type=click.IntRange(1, 65535), help="Steps of each.  [default: the build's]")
 @click.option("--data", type=click.Path(path_type=Path), help="CSV to take windows and truth from.")
+@click.option("--teacher-forced", is_flag=True, help="Feed each step what really followed, not the board's own output.")
 @click.option(
     "--server",
     type=click.Choice(["program", "agent"]),
@@ -200,7 +201,7 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Also write the outcome as JUnit XML.")
 @as_json
 def validate(build: Path, as_json: bool, junit_file: Path | None, **settings: Any) -> None:
-    """Run closed-loop rollouts of BUILD on its board and compare every step with the host.
+    """Run rollouts of BUILD on its board, in closed loop or teacher-forced, and compare every step with the host.
 
     Exit code 0: passed. 1: a step differs or the board failed. 2: wrong use.
     """

@@ -34,10 +34,19 @@ class Measured:
 
 
 def measure(
-    build: Path, device: Device, forecast: Forecast, codes: Array, horizon: int, *, resume: bool, progress: Progress
+    build: Path,
+    device: Device,
+    forecast: Forecast,
+    codes: Array,
+    horizon: int,
+    *,
+    mode: report.Mode,
+    resume: bool,
+    progress: Progress,
 ) -> Measured:
     """Roll out each of ``codes`` (N, W, F), or (N, W + T, F) with inputs known ahead, by ``horizon`` steps.
 
+    A teacher-forced run takes (N, W + T, F): after the window, the samples that really followed (`true_samples`).
     With ``resume`` the steps that ``build``'s trace holds already are taken from there, after the board has computed
     the ones of the rollout in hand again and alike.
 
@@ -55,6 +64,7 @@ def measure(
         seeds=hashlib.sha256(codes.astype(code_type).tobytes()).hexdigest(),
         rollouts=count,
         horizon=horizon,
+        mode=mode,
     )
     (build / report.VALIDATION_JSON).unlink(missing_ok=True)  # a run is finished when it is there
     with TraceFile(path, header, resume=resume) as trace:
@@ -71,9 +81,16 @@ def measure(
                         steps.append(step)
                         progress("rollouts on the board", index * horizon + step.step + 1, count * horizon)
 
-                    seed = codes[index, : forecast.window]
-                    ahead = codes[index, forecast.window :, forecast.exogenous] if forecast.exogenous else None
-                    run_rollout(device, seed, horizon, on_step=on_step, ahead=ahead, earlier=tuple(steps))
+                    seed, following = np.split(codes[index], [forecast.window])
+                    run_rollout(
+                        device,
+                        seed,
+                        horizon,
+                        on_step=on_step,
+                        ahead=following[:, forecast.exogenous] if forecast.exogenous else None,
+                        earlier=tuple(steps),
+                        truth=following if mode == "teacher-forced" else None,
+                    )
                     trace.sync()
                 complete += 1
             status = _status(device, hello)

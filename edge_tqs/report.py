@@ -14,7 +14,7 @@ from edge_tqs import report_json
 from edge_tqs.errors import UsageError
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 3
+FORMAT = 4
 
 REPORT_JSON = "report.json"
 VALIDATION_JSON = "validation.json"
@@ -23,6 +23,8 @@ REPORT_HTML = "report.html"
 #: A measured figure; None (JSON null) where it is not finite or was not measured.
 Figure = float | None
 Series = tuple[Figure, ...]
+#: What a rollout is fed: its own predictions, or what really followed.
+Mode = Literal["free-running", "teacher-forced"]
 T = TypeVar("T", "BuildReport", "ValidationReport")
 
 
@@ -306,12 +308,23 @@ class DeviceCurves:
 
 
 @dataclass(frozen=True)
+class ClosedLoop:
+    """What the host's rollouts from the same windows are when they run free: RMSE against the free-running float
+    rollout, MSE against the truth. Beside the one-step errors of a teacher-forced run: how much the loop amplifies."""
+
+    rmse_vs_float: Figure
+    mse_vs_truth: Figure
+
+
+@dataclass(frozen=True)
 class ValidationReport:
     """validation.json. ``steps`` is rollouts times horizon; ``bit_exact`` says that every one of them agreed.
 
     ``engine``: what computes on the board: "c" (the generated C) or the name of a runtime. ``passed``: bit-exact, or,
     for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too.
     ``diagnosis``: what is likely wrong, where the generated C diverged. ``operators``: of a probe build; else None.
+    ``mode``: in a teacher-forced run all errors are those of one step ahead of true samples, against a float rollout
+    that is forced alike, and ``closed_loop`` has those of the loop; it is None in a free-running one.
     """
 
     board: str
@@ -332,6 +345,8 @@ class ValidationReport:
     line: Line = Line()
     diagnosis: str | None = None
     operators: tuple[OperatorTime, ...] | None = None
+    mode: Mode = "free-running"
+    closed_loop: ClosedLoop | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:

@@ -216,9 +216,14 @@ def _causes(build: BuildReport) -> str:
 
 
 def _board_label(build: BuildReport, validation: ValidationReport) -> str:
-    """Over other rollouts than the host's, the board's curve lies elsewhere though it is bit-exact: say so."""
-    same = validation.rollouts == build.host.rollouts
-    return "on the board" if same else f"on the board, {validation.rollouts} rollouts"
+    """Over other rollouts than the host's, or fed the truth, the board's curve lies elsewhere though it is bit-exact:
+    say so."""
+    words = ["on the board"]
+    if validation.rollouts != build.host.rollouts:
+        words.append(f"{validation.rollouts} rollouts")
+    if validation.mode != "free-running":
+        words.append(validation.mode)
+    return ", ".join(words)
 
 
 def _truth(build: BuildReport, validation: ValidationReport | None) -> str:
@@ -260,7 +265,8 @@ def _example(build: BuildReport, validation: ValidationReport | None) -> str:
         Line("mixed", "mixed", example.mixed, 1),
     ]
     if validation is not None and validation.curves.example is not None:
-        lines.append(Line("on the board", "device", validation.curves.example, 1, marks=8))
+        forced = "" if validation.mode == "free-running" else f", {validation.mode}"
+        lines.append(Line(f"on the board{forced}", "device", validation.curves.example, 1, marks=8))
     unit = "" if example.unit == "physical" else " (normalised)"
     svg = line_plot(
         lines,
@@ -301,12 +307,18 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
         note = '<p class="soft">Emulated: the counter follows instructions, not milliseconds.</p>'
     run = [
         ("port", validation.port),
-        (f"rollouts {TIMES} steps", f"{validation.rollouts} {TIMES} {validation.horizon}"),
+        (f"rollouts {TIMES} steps", f"{validation.rollouts} {TIMES} {validation.horizon}, {validation.mode}"),
         ("line", validation.line.sentence()),
         ("computed by", "the generated C" if validation.engine == "c" else validation.engine),
         ("RMSE against float", _figure(validation.rmse_vs_float)),
         ("MSE against truth", _figure(validation.mse_vs_truth)),
     ]
+    if validation.closed_loop is not None:
+        loop = validation.closed_loop
+        run += [
+            ("RMSE against float in closed loop, on the host", _figure(loop.rmse_vs_float)),
+            ("MSE against truth in closed loop, on the host", _figure(loop.mse_vs_truth)),
+        ]
     tables = _table(("run", ""), run) + _table(("memory", ""), rows) + _table(("time", ""), ticks)
     return _section(f"On the board: {validation.board}", tables + note + _operators(validation))
 

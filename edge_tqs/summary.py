@@ -146,11 +146,12 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
     lines = [
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
         *_cause(result),
-        f"rollouts    {result.rollouts} of {result.horizon} steps, model {result.model_hash[:12]}, "
+        f"rollouts    {result.rollouts} of {result.horizon} steps, {result.mode}, model {result.model_hash[:12]}, "
         f"engine {result.engine}",
         f"line        {result.line.sentence()}",
         f"error       RMSE {_number(result.rmse_vs_float)} from float"
         + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
+        *_amplification(result),
         f"latency     {_number(latency.p50)} {latency.unit} a step (p95 {_number(latency.p95)}, "
         f"max {_number(latency.max)}; {latency.counter}, {latency.hz:,} Hz)"
         + ("" if latency.instructions is None else f" = {_number(latency.instructions)} guest instructions")
@@ -162,6 +163,18 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"report      {build / 'report.html'}",
     ]
     return "\n".join(lines)
+
+
+def _amplification(result: ValidationReport) -> list[str]:
+    """The loop's errors beside those of one step, where the run was teacher-forced."""
+    loop, one = result.closed_loop, result.mse_vs_truth
+    if loop is None or loop.mse_vs_truth is None or one is None:
+        return []
+    times = f", {loop.mse_vs_truth / one:.3g} times" if one > 0 else ""
+    return [
+        f"one step    RMSE {_number(one**0.5)}, MSE {_number(one)} against the truth; in closed loop, on the host, "
+        f"RMSE {_number(loop.mse_vs_truth**0.5)}, MSE {_number(loop.mse_vs_truth)}{times}"
+    ]
 
 
 def _cause(result: ValidationReport) -> list[str]:

@@ -1,4 +1,4 @@
-"""`edge-tqs validate`: closed-loop rollouts on the board, step by step against the host."""
+"""`edge-tqs validate`: rollouts on the board, closed-loop or teacher-forced, step by step against the host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.measure import Measured, measure
 from edge_tqs.progress import Progress
-from edge_tqs.rollout import Rollout
+from edge_tqs.rollout import Rollout, true_samples
 from edge_tqs.serial_port import DEFAULT_BAUD, Port, open_port, pulse_reset, reopen_port, usb_device
 from edge_tqs.simulate import decode, encode, integer_rollout
 from edge_tqs.trace_file import TRACE
@@ -43,6 +43,7 @@ class ValidateRequest:
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
     data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
     max_rmse_vs_float: fail above this RMSE against the float model, in the model's units; None: no limit.
+    mode: "teacher-forced" feeds what really followed instead of the predictions.
     """
 
     build: Path
@@ -55,20 +56,19 @@ class ValidateRequest:
     resume: bool = False
     server: str = "program"
     max_rmse_vs_float: float | None = None
+    mode: report.Mode = "free-running"
 
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What the host says of the same seeds: seeds and truth in the model's units, integer codes, float outputs.
+    """What the host says of the same seeds: truth in the model's units, the codes that the board is sent (as `measure`
+    takes them), the integer rollout, the float outputs, and how far the closed loop is off in a teacher-forced run."""
 
-    Seeds and codes hold, after the window, what is known ahead where there is such an input.
-    """
-
-    seeds: Array
     truth: Array | None
     codes: Array
     rollout: Rollout
     floats: Array
+    closed_loop: report.ClosedLoop | None
 
 
 def validate(request: ValidateRequest, progress: Progress) -> report.ValidationReport:
@@ -95,17 +95,20 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
         device.require_model(built.model_hash)
         engine = _engine(hello)
         progress("computing the expected rollouts on the host", 0, 1)
-        expected = _expect(built, engine, seeds, truth, horizon)
+        expected = _expect(built, engine, seeds, truth, horizon, request.mode)
         measured = measure(
             request.build,
             device,
             built.graph.forecast,
             expected.codes,
             horizon,
+            mode=request.mode,
             resume=request.resume,
             progress=progress,
         )
-        findings = probe_findings(device, built.graph, expected.codes, expected.rollout, measured.rollout, engine)
+        findings = probe_findings(
+            device, built.graph, expected.codes, expected.rollout, measured.rollout, engine, request.mode
+        )
     result = _report(built, request, port, hello, engine, expected, measured, findings)
     _save(result, request.build)
     return result
@@ -125,7 +128,7 @@ def _save(result: report.ValidationReport, build: Path) -> None:
 
 
 def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Array, Array | None]:
-    """(seeds, truth) for this run: of the given CSV, else those saved by the build."""
+    """(seeds, truth) for this run: of the given CSV, else those saved by the build. A teacher-forced run has truth."""
     if request.data is not None:
         return build_dir.windows_of(request.data, built.graph.forecast, request.rollouts, horizon)
     if request.rollouts > len(built.seeds):
@@ -144,6 +147,12 @@ def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Arr
     truth = built.truth
     if truth is not None and truth.shape[1] < horizon:
         truth = None
+    if truth is None and request.mode == "teacher-forced":
+        there = "no data" if built.truth is None else f"{built.truth.shape[1]} steps of what followed"
+        raise UsageError(
+            f"--teacher-forced feeds what really followed for {horizon} steps, and {built.path} was built with {there}",
+            hint="Give a CSV with --data" + (", or a shorter --horizon." if built.truth is not None else "."),
+        )
     chosen = np.linspace(0, len(built.seeds) - 1, request.rollouts).round().astype(int)
     return built.seeds[chosen, :length], None if truth is None else truth[chosen, :horizon]
 
@@ -191,15 +200,30 @@ def _engine(hello: HelloReply) -> str:
     return engine or "c"
 
 
-def _expect(built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int) -> Expected:
-    codes = encode(built.graph, seeds)
-    if engine == "c":
-        rollout = integer_rollout(built.graph, codes, horizon)
-    else:  # another runtime's arithmetic: the same runtime on this host says what it should be
-        from edge_tqs.runtimes import rollout_in
+def _expect(
+    built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int, mode: report.Mode
+) -> Expected:
+    graph, codes = built.graph, encode(built.graph, seeds)
 
-        rollout = rollout_in("litert", built.model, built.graph, codes, horizon)
-    return Expected(seeds, truth, codes, rollout, float_rollout(built.float_graph, seeds, horizon).outputs)
+    def host(forced: Array | None) -> tuple[Rollout, Array]:
+        """(integer rollout, float outputs), fed with ``forced`` (N, T, outputs), or running free with None."""
+        true_codes = None if forced is None else encode(graph, forced)
+        if engine == "c":
+            rollout = integer_rollout(graph, codes, horizon, true_codes)
+        else:  # another runtime's arithmetic: the same runtime on this host says what it should be
+            from edge_tqs.runtimes import rollout_in
+
+            rollout = rollout_in("litert", built.model, graph, codes, horizon, true_codes)
+        return rollout, float_rollout(built.float_graph, seeds, horizon, forced).outputs
+
+    free, floats = host(None)
+    if mode == "free-running":
+        return Expected(truth, codes, free, floats, None)
+    assert truth is not None  # _seeds
+    outputs = decode(graph, free.outputs)
+    loop = report.ClosedLoop(evaluate.rmse(outputs, floats), evaluate.mse(outputs, truth))
+    samples = true_samples(graph.forecast, codes, encode(graph, truth))
+    return Expected(truth, samples, *host(truth), loop)
 
 
 def _report(
@@ -250,6 +274,8 @@ def _report(
         ),
         diagnosis=findings.diagnosis,
         operators=_operators(built.board, hello, findings, emulated=request.port is None),
+        mode=request.mode,
+        closed_loop=expected.closed_loop,
     )
 
 

@@ -1,0 +1,133 @@
+"""What a validation does beside closed-loop rollouts of one board, on the host board from the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_tqs import build_dir, report
+from edge_tqs.interpret import float_rollout
+from edge_tqs.simulate import decode, encode, integer_rollout
+from edge_tqs.trace_file import read_trace
+
+Run = Callable[..., tuple[int, str, str]]
+HORIZON = 10
+pytestmark = pytest.mark.emulated
+
+
+@pytest.fixture(scope="module")
+def folder(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Builds of a small GRU for the host, "windowed" and "stateful", of a CSV of two columns."""
+    place = tmp_path_factory.mktemp("validation")
+    keras.utils.set_random_seed(6)
+    keras.Sequential([keras.Input((5, 2)), keras.layers.GRU(6), keras.layers.Dense(2)]).save(place / "model.keras")
+    time = np.arange(400)
+    table = np.stack([np.sin(time / 7), np.cos(time / 5) + time / 400], axis=1)
+    (place / "data.csv").write_text("a,b\n" + "".join(f"{a:.6f},{b:.6f}\n" for a, b in table))
+    for recurrence in ("windowed", "stateful"):
+        command = [sys.executable, "-m", "edge_tqs", "build", place / "model.keras", "--board", "host"]
+        command += ["--data", place / "data.csv", "--horizon", HORIZON, "--draws", 2, "--bits", 8]
+        command += ["--recurrence", recurrence, "--out", place / recurrence]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture
+def build(folder: Path, tmp_path: Path) -> Path:
+    """The windowed build, unvalidated."""
+    shutil.copytree(folder / "windowed", tmp_path / "build")
+    return tmp_path / "build"
+
+
+# --- teacher-forced -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recurrence", ["windowed", "stateful"])
+def test_a_teacher_forced_run_is_exact_and_tells_the_errors_of_one_step(
+    run: Run, folder: Path, recurrence: str
+) -> None:
+    path = folder / recurrence
+    code, out, err = run("validate", path, "--teacher-forced", "--rollouts", 8, "--json")
+    assert code == 0, err
+    body = json.loads(out)
+    assert (body["mode"], body["bit_exact"], body["steps"]) == ("teacher-forced", True, 8 * HORIZON)
+    built = build_dir.load(path)
+    seeds, truth = built.seeds, built.truth
+    assert truth is not None
+    chosen = np.linspace(0, len(seeds) - 1, 8).round().astype(int)
+    seeds, truth = seeds[chosen], truth[chosen]
+    # Each step by itself: a rollout of one step from the true samples before it.
+    outputs, floats = [], []
+    for step in range(HORIZON):
+        seen = np.concatenate([seeds, truth[:, :step]], axis=1)
+        graph, float_graph = built.graph, built.float_graph
+        if recurrence == "windowed":
+            seen = seen[:, -5:]
+        else:
+            graph, float_graph = (_longer(each, seen.shape[1]) for each in (graph, float_graph))
+        outputs.append(decode(graph, integer_rollout(graph, encode(graph, seen), 1).outputs[:, 0]))
+        floats.append(float_rollout(float_graph, seen, 1).outputs[:, 0])
+    by_step = [float(np.mean((y - truth[:, step]) ** 2)) for step, y in enumerate(outputs)]
+    assert body["curves"]["mse_vs_truth"] == pytest.approx(by_step, rel=1e-5)
+    assert body["mse_vs_truth"] == pytest.approx(np.mean(by_step), rel=1e-5)
+    apart = np.sqrt(np.mean((np.array(outputs) - np.array(floats)) ** 2))
+    assert body["rmse_vs_float"] == pytest.approx(apart, rel=1e-4)
+    code, out, err = run("validate", path, "--rollouts", 8, "--json")
+    assert code == 0, err
+    free = json.loads(out)
+    assert (free["mode"], free["closed_loop"]) == ("free-running", None)
+    assert body["closed_loop"] == {name: free[name] for name in ("rmse_vs_float", "mse_vs_truth")}
+    assert body["mse_vs_truth"] != free["mse_vs_truth"]
+
+
+def _longer(graph: Any, window: int) -> Any:
+    """A stateful model that has seen more samples is one of a longer window."""
+    return replace(graph, forecast=replace(graph.forecast, window=window))
+
+
+def test_a_teacher_forced_run_is_resumed_as_what_it_was(run: Run, build: Path) -> None:
+    asked = ("validate", build, "--teacher-forced", "--rollouts", 3)
+    code, whole, err = run(*asked, "--json")
+    assert code == 0, err
+    trace = build / "trace.jsonl"
+    assert read_trace(trace).header.mode == "teacher-forced"
+    lines = trace.read_text().splitlines(keepends=True)
+    trace.write_text("".join(lines[: 1 + HORIZON + 4]))
+    (build / report.VALIDATION_JSON).unlink()
+    code, _, err = run(*asked[:2], "--rollouts", 3, "--resume")
+    assert (code, "mode teacher-forced, now free-running" in err) == (2, True)
+    code, out, err = run(*asked, "--resume", "--json")
+    assert code == 0, err
+    before, after = json.loads(whole), json.loads(out)
+    assert (after["curves"], after["line"]["resumes"], after["bit_exact"]) == (before["curves"], 1, True)
+
+
+def test_the_summary_and_the_page_say_how_much_the_loop_amplifies(run: Run, build: Path) -> None:
+    code, out, err = run("validate", build, "--teacher-forced", "--data", build.parent / "none.csv")
+    assert (code, "does not exist" in err) == (2, True)
+    code, out, err = run("validate", build, "--teacher-forced", "--rollouts", 2)
+    assert code == 0, err
+    assert "against the truth; in closed loop, on the host, RMSE" in out
+    page = (build / report.REPORT_HTML).read_text()
+    assert "on the board, 2 rollouts, teacher-forced" in page
+    assert "MSE against truth in closed loop, on the host" in page
+
+
+def test_without_what_followed_nothing_is_forced(run: Run, build: Path) -> None:
+    built = build_dir.load(build)
+    np.savez(build / "seeds.npz", seeds=built.seeds)
+    code, _, err = run("validate", build, "--teacher-forced")
+    assert (code, "was built with no data" in err, "--data" in err) == (2, True, True)
+    np.savez(build / "seeds.npz", seeds=built.seeds, truth=built.truth)
+    code, _, err = run("validate", build, "--teacher-forced", "--horizon", HORIZON + 1)
+    assert (code, f"was built with {HORIZON} steps of what followed" in err) == (2, True)
