@@ -8,13 +8,15 @@ from edge_tqs.report import ValidationReport
 
 
 def junit(run: ValidationReport, max_rmse_vs_float: float | None = None) -> str:
-    """The XML text. Cases: the board passed; every step is bit-exact (the generated C); the error from float is within
+    """The XML text. Cases: the board passed; every step is bit-exact (the generated C); it keeps each
+    promise of its protocol; the error from float is within
     its limit, where there is one."""
     cases: list[tuple[str, str | None]] = [
         ("passed", None if run.passed else f"{run.board} did not pass: see validation.json"),
     ]
     if run.engine == "c":
         cases.append(("bit-exact", None if run.bit_exact else _divergence(run)))
+    cases += [(check.name, None if check.passed else check.detail) for check in run.checks]
     if max_rmse_vs_float is not None:
         within = run.rmse_vs_float is not None and run.rmse_vs_float <= max_rmse_vs_float
         said = f"RMSE from float {run.rmse_vs_float}, {max_rmse_vs_float} is allowed"

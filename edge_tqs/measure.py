@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import report
+from edge_tqs.checks import check_protocol
 from edge_tqs.device import CODE_TYPES, Device, as_arrays
 from edge_tqs.device_rollout import run_rollout, survive
 from edge_tqs.errors import DeviceError, StorageError, TqsError
@@ -22,13 +23,16 @@ from edge_tqs.trace_file import TRACE, TraceFile, TraceHeader, TraceStep
 from edge_tqs.wire import HelloReply, StatusReply, Step
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What the board did: its rollouts in codes, its memory at the end, and what was mended on the way."""
+    """What the board did: its rollouts in codes, how it kept its protocol (`check_protocol`), its memory at the end,
+    and what was mended on the way."""
 
     rollout: Rollout
+    checks: tuple[report.Check, ...]
     status: StatusReply
     line: report.Line
 
@@ -72,6 +76,8 @@ def measure(
         received = [_steps_of(index, trace.earlier, code_type) for index in range(count)]
         complete = 0
         try:
+            progress("checking the board's protocol", 0, 1)
+            checks = _survived(device, hello, lambda: check_protocol(device, forecast, codes[0]))
             for index, steps in enumerate(received):
                 if len(steps) < horizon:
 
@@ -93,7 +99,7 @@ def measure(
                     )
                     trace.sync()
                 complete += 1
-            status = _status(device, hello)
+            status = _survived(device, hello, device.status)
         except TqsError as error:
             kind = StorageError if isinstance(error, StorageError) else DeviceError
             raise kind(
@@ -102,12 +108,13 @@ def measure(
                 hint=f"{error.hint} Then `edge-tqs validate {build} --resume` goes on from there.".lstrip(),
             ) from error
         line = _line(trace, status)
-    return Measured(_rollout(received, hello), status, line)
+    return Measured(_rollout(received, hello), checks, status, line)
 
 
-def _status(device: Device, hello: HelloReply) -> StatusReply:
-    answers: list[StatusReply] = []
-    survive(device, hello, lambda: answers.append(device.status()))
+def _survived(device: Device, hello: HelloReply, ask: Callable[[], T]) -> T:
+    """What ``ask`` gives once no fault comes between."""
+    answers: list[T] = []
+    survive(device, hello, lambda: answers.append(ask()))
     return answers[0]
 
 

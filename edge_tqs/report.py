@@ -308,6 +308,15 @@ class DeviceCurves:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Something that the board's protocol promises: its name, whether the board keeps it, and what was seen."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
 class ClosedLoop:
     """What the host's rollouts from the same windows are when they run free: RMSE against the free-running float
     rollout, MSE against the truth. Beside the one-step errors of a teacher-forced run: how much the loop amplifies."""
@@ -321,7 +330,8 @@ class ValidationReport:
     """validation.json. ``steps`` is rollouts times horizon; ``bit_exact`` says that every one of them agreed.
 
     ``engine``: what computes on the board: "c" (the generated C) or the name of a runtime. ``passed``: bit-exact, or,
-    for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too.
+    for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too; and every
+    one of ``checks`` holds.
     ``diagnosis``: what is likely wrong, where the generated C diverged. ``operators``: of a probe build; else None.
     ``mode``: in a teacher-forced run all errors are those of one step ahead of true samples, against a float rollout
     that is forced alike, and ``closed_loop`` has those of the loop; it is None in a free-running one.
@@ -347,6 +357,7 @@ class ValidationReport:
     operators: tuple[OperatorTime, ...] | None = None
     mode: Mode = "free-running"
     closed_loop: ClosedLoop | None = None
+    checks: tuple[Check, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> str:

@@ -74,6 +74,8 @@ def _head(build: BuildReport, validation: ValidationReport | None) -> str:
         state, words = "good", f"✓ {validation.board} is within the tolerance of its runtime ({validation.engine})"
     else:
         state, words = "bad", f"✗ {validation.board} differs from the host's integer rollout"
+    if validation is not None and (failed := [check.name for check in validation.checks if not check.passed]):
+        state, words = "bad", f"✗ {validation.board} does not keep its protocol: {', '.join(failed)}"
     return (
         f"<header>\n<h1>{escape(model.name)} on {escape(build.board)}</h1>\n"
         f'<p class="soft">{_count(model.parameters)} parameters, {model.channels} '
@@ -320,6 +322,8 @@ def _board(build: BuildReport, validation: ValidationReport | None) -> str:
             ("MSE against truth in closed loop, on the host", _figure(loop.mse_vs_truth)),
         ]
     tables = _table(("run", ""), run) + _table(("memory", ""), rows) + _table(("time", ""), ticks)
+    checks = [(check.name, "yes" if check.passed else "NO", check.detail) for check in validation.checks]
+    tables += _table(("the board keeps its protocol", "", ""), checks) if checks else ""
     return _section(f"On the board: {validation.board}", tables + note + _operators(validation))
 
 

@@ -146,6 +146,7 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
     lines = [
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
         *_cause(result),
+        *(f"check       {check.name} FAILED: {check.detail}" for check in result.checks if not check.passed),
         f"rollouts    {result.rollouts} of {result.horizon} steps, {result.mode}, model {result.model_hash[:12]}, "
         f"engine {result.engine}",
         f"line        {result.line.sentence()}",

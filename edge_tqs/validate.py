@@ -247,6 +247,7 @@ def _report(
         passed = error <= OTHER_ENGINE_TOLERANCE * host + _output_scale(graph)
     if request.max_rmse_vs_float is not None:
         passed = passed and error <= request.max_rmse_vs_float
+    passed = passed and all(check.passed for check in run.checks)
     scaling = graph.forecast.scaling
     shown = built.report.host.curves.example
     return report.ValidationReport(
@@ -276,6 +277,7 @@ def _report(
         operators=_operators(built.board, hello, findings, emulated=request.port is None),
         mode=request.mode,
         closed_loop=expected.closed_loop,
+        checks=run.checks,
     )
 
 

@@ -96,6 +96,7 @@ COMPOSERS = {
     "frontier",
     "inspection",
     "build",
+    "checks",
     "measure",
     "validate",
     "operator_probe",

@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from device.fake import FakeDevice
 
-from edge_tqs import build_dir, report
+from edge_tqs import build_dir, report, wire
+from edge_tqs.checks import check_protocol
+from edge_tqs.device import Device, open_port
+from edge_tqs.graph import Forecast
 from edge_tqs.interpret import float_rollout
 from edge_tqs.simulate import decode, encode, integer_rollout
 from edge_tqs.trace_file import read_trace
+from edge_tqs.wire import MessageType
 
 Run = Callable[..., tuple[int, str, str]]
 HORIZON = 10
@@ -121,6 +126,7 @@ def test_the_summary_and_the_page_say_how_much_the_loop_amplifies(run: Run, buil
     page = (build / report.REPORT_HTML).read_text()
     assert "on the board, 2 rollouts, teacher-forced" in page
     assert "MSE against truth in closed loop, on the host" in page
+    assert all(name in page for name in CHECKS)
 
 
 def test_without_what_followed_nothing_is_forced(run: Run, build: Path) -> None:
@@ -131,3 +137,58 @@ def test_without_what_followed_nothing_is_forced(run: Run, build: Path) -> None:
     np.savez(build / "seeds.npz", seeds=built.seeds, truth=built.truth)
     code, _, err = run("validate", build, "--teacher-forced", "--horizon", HORIZON + 1)
     assert (code, f"was built with {HORIZON} steps of what followed" in err) == (2, True)
+
+
+# --- what a board promises ------------------------------------------------------------------------------------------
+
+CHECKS = ("reset", "persistence", "forecast in pieces", "push in pieces")
+
+
+def spoils(name: str) -> Callable[[FakeDevice, wire.Forecast], bool]:
+    """A board that breaks one promise: its forecast is another one then."""
+
+    def spoil(device: FakeDevice, request: wire.Forecast) -> bool:
+        types = [frame.type for frame in device.requests]
+        last_push = next(frame for frame in reversed(device.requests) if frame.type == MessageType.PUSH)
+        return {
+            "reset": types.count(MessageType.RESET) == 3,
+            "persistence": request.steps > 1 and types[-2] == MessageType.FORECAST,
+            "forecast in pieces": request.first > 0,
+            "push in pieces": last_push.payload[0] == 1,
+        }[name]
+
+    return spoil
+
+
+@pytest.mark.parametrize("broken", [*CHECKS, None])
+def test_a_board_that_breaks_a_promise_is_named(broken: str | None) -> None:
+    forecast = Forecast(4, 3, "none", (0, 1, 2), outputs=3)
+    codes = np.arange(-9, 3, dtype=np.int8).reshape(4, 3)
+    with FakeDevice(spoils=lambda *_: False) if broken is None else FakeDevice(spoils=spoils(broken)) as fake:
+        with Device(open_port(fake.path)) as device:
+            checks = check_protocol(device, forecast, codes)
+        steps = sum(frame.payload[2] for frame in fake.requests if frame.type == MessageType.FORECAST)
+    assert tuple(check.name for check in checks) == CHECKS
+    assert [check.name for check in checks if not check.passed] == ([] if broken is None else [broken])
+    assert all("step" in check.detail for check in checks)
+    assert steps == 40
+
+
+def test_a_broken_promise_fails_a_run_that_is_bit_exact(run: Run, build: Path, tmp_path: Path) -> None:
+    """A firmware that counts one step too few where a forecast goes on: no undisturbed rollout asks for that."""
+    wrong = build / "firmware"
+    source = wrong / "core" / "tqs_server.c"
+    text = source.read_text()
+    assert text.count("uint32_t step = 0;") == 1
+    source.write_text(text.replace("uint32_t step = 0;", "uint32_t step = first == 0u ? 0u : 1u;"))
+    subprocess.run(["make", "-s", "-C", str(wrong)], check=True)
+    shutil.copy(build / build_dir.IMAGE, build / "bundle" / "forecaster")
+    code, out, err = run("validate", build, "--rollouts", 2, "--junit", tmp_path / "run.xml")
+    assert code == 1, err
+    assert "FAILED" in out
+    assert "check       forecast in pieces FAILED" in out
+    body = json.loads((build / report.VALIDATION_JSON).read_text())
+    assert (body["bit_exact"], body["passed"]) == (True, False)
+    assert [check["passed"] for check in body["checks"]] == [True, True, False, True]
+    assert "does not keep its protocol: forecast in pieces" in (build / report.REPORT_HTML).read_text()
+    assert '<testcase classname="edge-tqs.host" name="forecast in pieces">' in (tmp_path / "run.xml").read_text()
