@@ -16,6 +16,9 @@ from edge_tqs.errors import UsageError
 #: Raised by one whenever a field changes its meaning.
 FORMAT = 4
 
+#: Values in a curve of a validation: more would show nothing, and make files that no browser opens.
+MOST_POINTS = 1000
+
 REPORT_JSON = "report.json"
 VALIDATION_JSON = "validation.json"
 REPORT_HTML = "report.html"
@@ -299,12 +302,14 @@ class Line:
 
 @dataclass(frozen=True)
 class DeviceCurves:
-    """The board's rollouts step by step: RMSE against float, MSE against the truth (None without data), and the
-    rollout that ``BuildReport.host.curves.example`` shows (None where it was not run), in that example's unit."""
+    """The board's rollouts step by step: RMSE against float, MSE against the truth (None without data), each value over
+    ``every`` steps; and the rollout that ``BuildReport.host.curves.example`` shows (None where it was not run), no
+    longer than it and in its unit."""
 
     rmse_vs_float: Series
     mse_vs_truth: Series | None = None
     example: Series | None = None
+    every: int = 1
 
 
 @dataclass(frozen=True)

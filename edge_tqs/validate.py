@@ -250,6 +250,7 @@ def _report(
     passed = passed and all(check.passed for check in run.checks)
     scaling = graph.forecast.scaling
     shown = built.report.host.curves.example
+    every = -(-horizon // report.MOST_POINTS)
     return report.ValidationReport(
         board=hello.board,
         port=port,
@@ -267,11 +268,12 @@ def _report(
         memory=_memory(built, engine, run.status),
         line=run.line,
         curves=report.DeviceCurves(
-            rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats),
-            mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth),
+            rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats, every),
+            mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth, every),
             example=None
             if shown is None or request.data
-            else evaluate.physical(outputs[0, :, 0], scaling, graph.forecast.output_channels[0]),
+            else evaluate.physical(outputs[0, : len(shown.mixed), 0], scaling, graph.forecast.output_channels[0]),
+            every=every,
         ),
         diagnosis=findings.diagnosis,
         operators=_operators(built.board, hello, findings, emulated=request.port is None),

@@ -75,6 +75,8 @@ PARTS = {
     "memory": "emit_c",
     "report_json": "report",
     "report_page": "report",
+    "report_board": "report",
+    "report_html": "report",
     "plot": "report",
     "png": "report",
     "plan_file": "plan",
