@@ -4,11 +4,36 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from edge_tqs.board_runs import BoardRuns
 from edge_tqs.report import ValidationReport
 
 
 def junit(run: ValidationReport, max_rmse_vs_float: float | None = None) -> str:
-    """The XML text. Cases: the board passed; every step is bit-exact (the generated C); it keeps each
+    """The XML text of one board's validation."""
+    return _text(_suite(run, max_rmse_vs_float))
+
+
+def junit_boards(runs: BoardRuns, max_rmse_vs_float: float | None = None) -> str:
+    """Several boards: a suite each. One without a report has the case that failed."""
+    suites = ElementTree.Element("testsuites")
+    for run in runs.boards:
+        if run.report is not None:
+            suites.append(_suite(run.report, max_rmse_vs_float))
+        else:
+            name = f"edge-tqs validate {run.port}"
+            suite = ElementTree.SubElement(suites, "testsuite", name=name, tests="1", failures="1")
+            case = ElementTree.SubElement(suite, "testcase", classname=f"edge-tqs.{run.port}", name="passed")
+            ElementTree.SubElement(case, "failure", message=run.error or "")
+    return _text(suites)
+
+
+def _text(root: ElementTree.Element) -> str:
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(run: ValidationReport, max_rmse_vs_float: float | None) -> ElementTree.Element:
+    """Cases: the board passed; every step is bit-exact (the generated C); it keeps each
     promise of its protocol; the error from float is within
     its limit, where there is one."""
     cases: list[tuple[str, str | None]] = [
@@ -39,8 +64,7 @@ def junit(run: ValidationReport, max_rmse_vs_float: float | None = None) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname=f"edge-tqs.{run.board}", name=name)
         if failure is not None:
             ElementTree.SubElement(case, "failure", message=failure)
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+    return suite
 
 
 def _divergence(run: ValidationReport) -> str:

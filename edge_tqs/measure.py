@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import report
+from edge_tqs.board_runs import numbered
 from edge_tqs.checks import check_protocol
 from edge_tqs.device import CODE_TYPES, Device, as_arrays
 from edge_tqs.device_rollout import run_rollout, survive
@@ -24,6 +25,8 @@ from edge_tqs.wire import HelloReply, StatusReply, Step
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
+#: What progress calls the rollouts.
+STAGE = "rollouts on the board"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +48,13 @@ def measure(
     horizon: int,
     *,
     mode: report.Mode,
+    number: int | None = None,
     resume: bool,
     progress: Progress,
 ) -> Measured:
     """Roll out each of ``codes`` (N, W, F), or (N, W + T, F) with inputs known ahead, by ``horizon`` steps.
 
+    ``number``: of the board, where several are measured at once; its files are `numbered` then.
     A teacher-forced run takes (N, W + T, F): after the window, the samples that really followed (`true_samples`).
     With ``resume`` the steps that ``build``'s trace holds already are taken from there, after the board has computed
     the ones of the rollout in hand again and alike.
@@ -58,7 +63,7 @@ def measure(
         UsageError: ``resume``, and the trace is not of this run or damaged.
         DeviceError, StorageError: The board or the disk failed; the steps received so far are in the trace.
     """
-    hello, path, count = device.info, build / TRACE, len(codes)
+    hello, path, count = device.info, build / numbered(TRACE, number), len(codes)
     code_type = CODE_TYPES[hello.code_size]
     header = TraceHeader(
         model_hash=hello.model_hash,
@@ -70,7 +75,8 @@ def measure(
         horizon=horizon,
         mode=mode,
     )
-    (build / report.VALIDATION_JSON).unlink(missing_ok=True)  # a run is finished when it is there
+    finished = build / numbered(report.VALIDATION_JSON, number)
+    finished.unlink(missing_ok=True)  # a run is finished when it is there
     with TraceFile(path, header, resume=resume) as trace:
         device.on_event = trace.event
         received = [_steps_of(index, trace.earlier, code_type) for index in range(count)]
@@ -85,7 +91,7 @@ def measure(
                         values = tuple(np.frombuffer(step.codes, code_type).tolist())
                         trace.step(TraceStep(index, step.step, values, step.ticks, step.state_hash))
                         steps.append(step)
-                        progress("rollouts on the board", index * horizon + step.step + 1, count * horizon)
+                        progress(STAGE, index * horizon + step.step + 1, count * horizon)
 
                     seed, following = np.split(codes[index], [forecast.window])
                     run_rollout(

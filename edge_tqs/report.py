@@ -21,6 +21,8 @@ MOST_POINTS = 1000
 
 REPORT_JSON = "report.json"
 VALIDATION_JSON = "validation.json"
+#: Of several boards at once (`board_runs`).
+VALIDATIONS_JSON = "validations.json"
 REPORT_HTML = "report.html"
 
 #: A measured figure; None (JSON null) where it is not finite or was not measured.
@@ -374,10 +376,12 @@ class ValidationReport:
 
 
 def write_report(build_dir: Path) -> Path:
-    """Draw report.html from report.json and, where it is there, validation.json; return its path.
+    """Draw report.html from report.json and, where they are there, validations.json or else validation.json; return its
+    path.
 
     Raises UsageError when report.json is missing or either file is not of this version's schema.
     """
+    from edge_tqs.board_runs import load_runs
     from edge_tqs.report_page import page
 
     source = build_dir / REPORT_JSON
@@ -389,7 +393,7 @@ def write_report(build_dir: Path) -> Path:
     if measured.is_file():
         validation = ValidationReport.from_json(measured.read_text(encoding="utf-8"), str(measured))
     target = build_dir / REPORT_HTML
-    target.write_text(page(build, validation), encoding="utf-8", newline="\n")
+    target.write_text(page(build, validation, load_runs(build_dir)), encoding="utf-8", newline="\n")
     return target
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from edge_tqs.board_runs import BoardRun, BoardRuns
 from edge_tqs.report import BuildReport, ValidationReport
 from edge_tqs.report_html import TIMES, count, figure, section, share, size, table
 
@@ -69,3 +70,27 @@ def _operators(validation: ValidationReport) -> str:
     head = ("operator's output", "kind", unit, "share") + (("guest instructions",) if counted else ())
     note = f"One evaluation of the graph, counted with {validation.latency.counter}, the telling of it included."
     return f'<p class="soft">{escape(note)}</p>\n{table(head, rows)}'
+
+
+def boards_section(runs: BoardRuns) -> str:
+    """Several boards side by side, and why those without a report have none."""
+    head = ("port", "board", "passed", "bit-exact", "RMSE against float", "one step, median", "RAM", "stack", "line")
+    why = [f"<p>{escape(run.why)}</p>" for run in runs.boards if run.why]
+    return section("Boards side by side", table(head, map(_side, runs.boards)) + "\n".join(why))
+
+
+def _side(run: BoardRun) -> tuple[str, ...]:
+    found = run.report
+    if found is None:
+        return (run.port, "-", "NO", *("-" * 6))
+    return (
+        run.port,
+        found.board,
+        "yes" if found.passed else "NO",
+        "yes" if found.bit_exact else "NO",
+        figure(found.rmse_vs_float),
+        f"{figure(found.latency.p50)} {found.latency.unit}",
+        count(found.memory.ram),
+        count(found.memory.stack_peak),
+        found.line.sentence(),
+    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from edge_tqs.board_runs import BoardRuns
 from edge_tqs.plot import STYLE, Bar, Line, bar_plot, line_plot
 from edge_tqs.report import BuildReport, Series, ValidationReport
-from edge_tqs.report_board import board_section
+from edge_tqs.report_board import board_section, boards_section
 from edge_tqs.report_html import TIMES, count, figure, section, share, table
 
 _CSS = """
@@ -36,13 +37,20 @@ details{margin-top:6px}summary{cursor:pointer;font-size:14px}
 """
 
 
-def page(build: BuildReport, validation: ValidationReport | None) -> str:
-    """The whole page; the same reports give the same bytes."""
+def page(build: BuildReport, validation: ValidationReport | None, runs: BoardRuns | None = None) -> str:
+    """The whole page; the same reports give the same bytes.
+
+    With ``runs``, of several boards, the curves are those of the first board that did not pass, else of the first.
+    """
+    if runs is not None:
+        reports = [run.report for run in runs.boards if run.report is not None]
+        validation = next((item for item in reports if not item.passed), reports[0] if reports else None)
     title = f"{build.model.name} on {build.board}"
     sections = [
-        _head(build, validation),
+        _head(build, validation, runs),
         _warnings(build.warnings),
         _cards(build, validation),
+        "" if runs is None else boards_section(runs),
         _widths(build),
         _divergence(build, validation),
         _truth(build, validation),
@@ -59,7 +67,7 @@ def page(build: BuildReport, validation: ValidationReport | None) -> str:
     )
 
 
-def _head(build: BuildReport, validation: ValidationReport | None) -> str:
+def _head(build: BuildReport, validation: ValidationReport | None, runs: BoardRuns | None) -> str:
     model = build.model
     loop = {
         "none": f"the window of {model.window} samples is the input of every step",
@@ -76,6 +84,11 @@ def _head(build: BuildReport, validation: ValidationReport | None) -> str:
         state, words = "bad", f"✗ {validation.board} differs from the host's integer rollout"
     if validation is not None and (failed := [check.name for check in validation.checks if not check.passed]):
         state, words = "bad", f"✗ {validation.board} does not keep its protocol: {', '.join(failed)}"
+    if runs is not None:
+        failed = [run.port for run in runs.boards if not run.passed]
+        state, words = "good", f"✓ All {len(runs.boards)} boards passed"
+        if failed:
+            state, words = "bad", f"✗ {len(failed)} of {len(runs.boards)} boards failed: {', '.join(failed)}"
     return (
         f"<header>\n<h1>{escape(model.name)} on {escape(build.board)}</h1>\n"
         f'<p class="soft">{count(model.parameters)} parameters, {model.channels} '

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge_tqs.board_runs import BoardRuns
     from edge_tqs.boards import Board
     from edge_tqs.doctor import Diagnosis
     from edge_tqs.flash import FlashResult
@@ -164,6 +165,33 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"report      {build / 'report.html'}",
     ]
     return "\n".join(lines)
+
+
+def boards_summary(runs: BoardRuns, build: Path) -> str:
+    """Several boards side by side, then what went wrong, a line a board."""
+    rows, wrong = [], []
+    for run in runs.boards:
+        found = run.report
+        if found is None:
+            rows.append(["FAILED", run.port, *("-" * 5)])
+            wrong.append(run.why)
+            continue
+        verdict, *lines = validation_summary(found, build).splitlines()
+        rows.append(
+            [
+                "passed" if found.passed else "FAILED",
+                run.port,
+                found.board,
+                f"{found.steps:,}",
+                _number(found.rmse_vs_float),
+                f"{_number(found.latency.p50)} {found.latency.unit}",
+                found.line.sentence(),
+            ]
+        )
+        if not found.passed:
+            wrong += [verdict, *(line for line in lines if line.startswith(("operator ", "likely ", "check ")))]
+    head = ["", "port", "board", "steps", "RMSE from float", "a step", "line"]
+    return "\n".join([table(head, rows), *wrong, f"report      {build / 'report.html'}"])
 
 
 def _amplification(result: ValidationReport) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import build_dir, evaluate, report
+from edge_tqs.board_runs import numbered
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
 from edge_tqs.device import Device
@@ -44,6 +45,7 @@ class ValidateRequest:
     data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
     max_rmse_vs_float: fail above this RMSE against the float model, in the model's units; None: no limit.
     mode: "teacher-forced" feeds what really followed instead of the predictions.
+    number: of the board, where several are validated at once (`validate_boards`).
     """
 
     build: Path
@@ -57,6 +59,7 @@ class ValidateRequest:
     server: str = "program"
     max_rmse_vs_float: float | None = None
     mode: report.Mode = "free-running"
+    number: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,10 @@ class Expected:
     closed_loop: report.ClosedLoop | None
 
 
+#: What the host expects, by the runtime behind the board.
+Expect = Callable[[str], Expected]
+
+
 def validate(request: ValidateRequest, progress: Progress) -> report.ValidationReport:
     """Run the rollouts and return the report; also writes validation.json, trace.jsonl and report.html.
 
@@ -79,30 +86,54 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
         DeviceError, StorageError: the board is silent, runs another model or fails; the disk takes no more. The steps
             received so far are in trace.jsonl.
     """
-    built = build_dir.load(request.build)
-    horizon = request.horizon or built.report.host.horizon
-    if request.rollouts < 1 or horizon < 1:
-        raise UsageError("--rollouts and --horizon must be at least 1")
-    seeds, truth = _seeds(built, request, horizon)
+    built, expect = prepare(request)
     if request.resume and (request.build / report.VALIDATION_JSON).exists():
         raise UsageError(
             f"the last run in {request.build} is finished: there is nothing to resume",
             hint="Leave --resume out to run again.",
         )
+    result = validate_on(built, request, expect, progress)
+    try:
+        (request.build / report.VALIDATIONS_JSON).unlink(missing_ok=True)  # the page shows the last run
+        report.write_report(request.build)
+    except OSError as error:
+        raise _unwritten(error, request) from error
+    return result
+
+
+def prepare(request: ValidateRequest) -> tuple[BuildDir, Expect]:
+    """The build, and how to compute what the host expects of a runtime; no board is looked for yet.
+
+    Raises UsageError.
+    """
+    built = build_dir.load(request.build)
+    horizon = request.horizon or built.report.host.horizon
+    if request.rollouts < 1 or horizon < 1:
+        raise UsageError("--rollouts and --horizon must be at least 1")
+    seeds, truth = _seeds(built, request, horizon)
+    expect = _expect if request.mode == "free-running" else _expect_forced
+    return built, lambda engine: expect(built, engine, seeds, truth, horizon)
+
+
+def validate_on(
+    built: BuildDir, request: ValidateRequest, expect: Expect, progress: Progress
+) -> report.ValidationReport:
+    """Run the rollouts on one board and write its trace and validation.json. Raises as `validate`."""
     with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
         progress(f"waiting for {built.board.name} at {port}", 0, 1)
         hello = device.hello()
         device.require_model(built.model_hash)
         engine = _engine(hello)
         progress("computing the expected rollouts on the host", 0, 1)
-        expected = _expect(built, engine, seeds, truth, horizon, request.mode)
+        expected = expect(engine)
         measured = measure(
             request.build,
             device,
             built.graph.forecast,
             expected.codes,
-            horizon,
+            expected.floats.shape[1],
             mode=request.mode,
+            number=request.number,
             resume=request.resume,
             progress=progress,
         )
@@ -110,21 +141,23 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
             device, built.graph, expected.codes, expected.rollout, measured.rollout, engine, request.mode
         )
     result = _report(built, request, port, hello, engine, expected, measured, findings)
-    _save(result, request.build)
+    path = request.build / numbered(report.VALIDATION_JSON, request.number)
+    try:
+        path.write_text(result.to_json(), encoding="utf-8")
+    except OSError as error:
+        raise _unwritten(error, request) from error
     return result
 
 
-def _save(result: report.ValidationReport, build: Path) -> None:
-    path = build / report.VALIDATION_JSON
-    try:
-        path.write_text(result.to_json(), encoding="utf-8")
-        report.write_report(build)
-    except OSError as error:
-        path.unlink(missing_ok=True)  # it may be torn; without it the run can be resumed
-        raise StorageError(
-            f"the report cannot be written to {build}: {error.strerror}. Every step received is in {build / TRACE}.",
-            hint=f"Make room on its disk. Then `edge-tqs validate {build} --resume` writes the report.",
-        ) from error
+def _unwritten(error: OSError, request: ValidateRequest) -> StorageError:
+    """The report may be torn; without it the run can be resumed."""
+    build = request.build
+    (build / numbered(report.VALIDATION_JSON, request.number)).unlink(missing_ok=True)
+    trace = build / numbered(TRACE, request.number)
+    return StorageError(
+        f"the report cannot be written to {build}: {error.strerror}. Every step received is in {trace}.",
+        hint=f"Make room on its disk. Then `edge-tqs validate {build} --resume` writes the report.",
+    )
 
 
 def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Array, Array | None]:
@@ -200,30 +233,30 @@ def _engine(hello: HelloReply) -> str:
     return engine or "c"
 
 
-def _expect(
-    built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int, mode: report.Mode
-) -> Expected:
-    graph, codes = built.graph, encode(built.graph, seeds)
+def _expect(built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int) -> Expected:
+    codes = encode(built.graph, seeds)
+    rollout = _host_rollout(built, engine, codes, horizon)
+    return Expected(truth, codes, rollout, float_rollout(built.float_graph, seeds, horizon).outputs, None)
 
-    def host(forced: Array | None) -> tuple[Rollout, Array]:
-        """(integer rollout, float outputs), fed with ``forced`` (N, T, outputs), or running free with None."""
-        true_codes = None if forced is None else encode(graph, forced)
-        if engine == "c":
-            rollout = integer_rollout(graph, codes, horizon, true_codes)
-        else:  # another runtime's arithmetic: the same runtime on this host says what it should be
-            from edge_tqs.runtimes import rollout_in
 
-            rollout = rollout_in("litert", built.model, graph, codes, horizon, true_codes)
-        return rollout, float_rollout(built.float_graph, seeds, horizon, forced).outputs
-
-    free, floats = host(None)
-    if mode == "free-running":
-        return Expected(truth, codes, free, floats, None)
+def _expect_forced(built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int) -> Expected:
     assert truth is not None  # _seeds
-    outputs = decode(graph, free.outputs)
-    loop = report.ClosedLoop(evaluate.rmse(outputs, floats), evaluate.mse(outputs, truth))
-    samples = true_samples(graph.forecast, codes, encode(graph, truth))
-    return Expected(truth, samples, *host(truth), loop)
+    graph, free = built.graph, _expect(built, engine, seeds, truth, horizon)
+    outputs = decode(graph, free.rollout.outputs)
+    loop = report.ClosedLoop(evaluate.rmse(outputs, free.floats), evaluate.mse(outputs, truth))
+    true_codes = encode(graph, truth)
+    rollout = _host_rollout(built, engine, free.codes, horizon, true_codes)
+    floats = float_rollout(built.float_graph, seeds, horizon, truth).outputs
+    return Expected(truth, true_samples(graph.forecast, free.codes, true_codes), rollout, floats, loop)
+
+
+def _host_rollout(built: BuildDir, engine: str, codes: Array, horizon: int, truth: Array | None = None) -> Rollout:
+    if engine == "c":
+        return integer_rollout(built.graph, codes, horizon, truth)
+    # another runtime's arithmetic: the same runtime on this host says what it should be
+    from edge_tqs.runtimes import rollout_in
+
+    return rollout_in("litert", built.model, built.graph, codes, horizon, truth)
 
 
 def _report(
@@ -265,7 +298,7 @@ def _report(
         rmse_vs_float=error,
         mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
         latency=_latency(built.board, hello, measured, emulated=request.port is None),
-        memory=_memory(built, engine, run.status),
+        memory=_memory(built, hello, engine, run.status),
         line=run.line,
         curves=report.DeviceCurves(
             rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats, every),
@@ -328,11 +361,12 @@ def _operators(
     )
 
 
-def _memory(built: BuildDir, engine: str, status: StatusReply) -> report.Memory:
-    """Flash from the image, RAM and stack from the board itself; None where it cannot know."""
-    image = built.report.image
+def _memory(built: BuildDir, hello: HelloReply, engine: str, status: StatusReply) -> report.Memory:
+    """Flash from the build's image, where it is the one that runs; RAM and stack from the board itself; None where it
+    cannot know."""
+    image = built.report.image if (hello.board, engine) == (built.board.name, "c") else None
     return report.Memory(
-        flash=image.text + image.rodata + image.data if image is not None and engine == "c" else None,
+        flash=image.text + image.rodata + image.data if image is not None else None,
         ram=None if status.ram_static == UNKNOWN_SIZE else status.ram_static,
         stack_peak=None if status.stack_peak == UNKNOWN_SIZE else status.stack_peak,
     )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from device.fake import FakeDevice
 
-from edge_tqs import build_dir, report, wire
+from edge_tqs import build_dir, emulator, report, wire
+from edge_tqs.boards import load_board
 from edge_tqs.checks import check_protocol
 from edge_tqs.device import Device, open_port
 from edge_tqs.graph import Forecast
@@ -50,7 +54,8 @@ def folder(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def build(folder: Path, tmp_path: Path) -> Path:
     """The windowed build, unvalidated."""
-    shutil.copytree(folder / "windowed", tmp_path / "build")
+    unvalidated = shutil.ignore_patterns("trace*", "validation*")
+    shutil.copytree(folder / "windowed", tmp_path / "build", ignore=unvalidated)
     return tmp_path / "build"
 
 
@@ -192,3 +197,87 @@ def test_a_broken_promise_fails_a_run_that_is_bit_exact(run: Run, build: Path, t
     assert [check["passed"] for check in body["checks"]] == [True, True, False, True]
     assert "does not keep its protocol: forecast in pieces" in (build / report.REPORT_HTML).read_text()
     assert '<testcase classname="edge-tqs.host" name="forecast in pieces">' in (tmp_path / "run.xml").read_text()
+
+
+# --- several boards at once -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A port at which nobody answers."""
+    ours, theirs = os.openpty()
+    yield os.ttyname(theirs)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_several_boards_are_validated_side_by_side(run: Run, build: Path, tmp_path: Path) -> None:
+    """The generated C and the Python agent: boards of two kinds, each against what the host expects of its runtime."""
+    board = load_board("host")
+    with emulator.start_server(board, build) as one, emulator.start_agent(board, build / "bundle") as two:
+        ports = ("--port", one, "--port", two.port)
+        code, out, err = run("validate", build, *ports, "--rollouts", 3, "--json", "--junit", tmp_path / "runs.xml")
+        assert code == 0, err
+        body = json.loads(out)
+        assert [each["port"] for each in body["boards"]] == [one, two.port]
+        names = [each["report"]["board"] for each in body["boards"]]
+        assert names == ["host", "host+litert"]
+        for number, each in enumerate(body["boards"], 1):
+            assert json.loads((build / f"validation-{number}.json").read_text()) == each["report"]
+            header = read_trace(build / f"trace-{number}.jsonl").header
+            assert (header.board, header.rollouts) == (names[number - 1], 3)
+            assert each["report"]["bit_exact"]
+        # Its image is not what the agent runs.
+        assert [each["report"]["memory"]["flash"] is None for each in body["boards"]] == [False, True]
+        assert not (build / "trace.jsonl").exists()
+        assert json.loads((build / report.VALIDATIONS_JSON).read_text()) == body
+        page = (build / report.REPORT_HTML).read_text()
+        assert "All 2 boards passed" in page
+        assert all(
+            f'<th scope="row">{port}</th><td>{name}</td>' in page for port, name in zip(ports[1::2], names, strict=True)
+        )
+        suites = ElementTree.parse(tmp_path / "runs.xml").getroot()
+        assert [suite.get("name") for suite in suites] == [f"edge-tqs validate {name}" for name in names]
+        code, _, err = run("validate", build, *ports, "--rollouts", 3, "--resume")
+        assert (code, "is finished" in err) == (2, True)
+        code, _, err = run("validate", build, "--port", one, "--rollouts", 2)
+        assert code == 0, err
+    assert not (build / report.VALIDATIONS_JSON).exists()
+    assert "Boards side by side" not in (build / report.REPORT_HTML).read_text()
+
+
+def test_a_board_that_fails_neither_stops_nor_hides_the_others(
+    run: Run, build: Path, tmp_path: Path, silent: str
+) -> None:
+    asked = ("validate", build, "--rollouts", 2)
+    board = load_board("host")
+    with emulator.start_server(board, build) as one, emulator.start_server(board, build) as two:
+        ports = ("--port", one, "--port", silent, "--port", tmp_path / "none")
+        code, out, err = run(*asked, *ports, "--junit", tmp_path / "runs.xml")
+        assert (code, "Traceback" in out + err) == (1, False)
+        assert re.search(rf"^passed +{one} +host", out, re.M)
+        assert re.search(rf"^FAILED +{silent} ", out, re.M)
+        assert re.search(rf"^{silent}: .*no answer.*Check", out, re.M)
+        assert re.search(rf"^{tmp_path}/none: .*no such port", out, re.M)
+        suites = ElementTree.parse(tmp_path / "runs.xml").getroot()
+        assert [suite.get("failures") for suite in suites] == ["0", "1", "1"]
+        page = (build / report.REPORT_HTML).read_text()
+        assert f"2 of 3 boards failed: {silent}, {tmp_path}/none" in page
+        assert "no answer" in page
+        finished = (build / "validation-1.json").read_bytes()
+        assert not (build / "validation-2.json").exists()
+        # Another board in the place of the silent one: only what is missing runs.
+        code, out, err = run(*asked, "--resume", "--port", one, "--port", two)
+        assert code == 0, err
+        assert (build / "validation-1.json").read_bytes() == finished
+        assert (build / "validation-2.json").exists()
+        (build / "validation-2.json").unlink()
+        code, out, err = run(*asked, "--resume", "--port", two, "--port", one)
+        assert (code, f"is of the board at {one}, not of {two}" in out) == (1, True)
+
+
+def test_a_port_is_named_once_and_resumed_where_there_is_a_run(run: Run, build: Path) -> None:
+    code, _, err = run("validate", build, "--port", "a", "--port", "b", "--port", "a")
+    assert (code, "--port a is given twice" in err) == (2, True)
+    code, _, err = run("validate", build, "--port", "a", "--port", "b", "--resume")
+    assert (code, "no run of several boards" in err) == (2, True)
