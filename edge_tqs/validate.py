@@ -119,10 +119,8 @@ def validate_on(
     built: BuildDir, request: ValidateRequest, expect: Expect, progress: Progress
 ) -> report.ValidationReport:
     """Run the rollouts on one board and write its trace and validation.json. Raises as `validate`."""
-    with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
-        progress(f"waiting for {built.board.name} at {port}", 0, 1)
-        hello = device.hello()
-        device.require_model(built.model_hash)
+    with connect(built, request, progress) as device:
+        port, hello = device.name, device.info
         engine = _engine(hello)
         progress("computing the expected rollouts on the host", 0, 1)
         expected = expect(engine)
@@ -188,6 +186,18 @@ def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Arr
         )
     chosen = np.linspace(0, len(built.seeds) - 1, request.rollouts).round().astype(int)
     return built.seeds[chosen, :length], None if truth is None else truth[chosen, :horizon]
+
+
+@contextmanager
+def connect(built: BuildDir, request: ValidateRequest, progress: Progress) -> Iterator[Device]:
+    """The board at the request's port, else an emulated one; greeted, and known to run the build's model.
+
+    Raises as `validate`.
+    """
+    with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
+        progress(f"waiting for {built.board.name} at {port}", 0, 1)
+        device.require_model(built.model_hash)
+        yield device
 
 
 @contextmanager

@@ -111,6 +111,7 @@ COMPOSERS = {
     "doctor",
     "compare",
     "junit",
+    "pytest_plugin",
     "cli_options",
     "cli",
     "__main__",

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from edge_tqs.wire import MessageType
 Run = Callable[..., tuple[int, str, str]]
 HORIZON = 10
 pytestmark = pytest.mark.emulated
+pytest_plugins = ["pytester"]
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +283,43 @@ def test_a_port_is_named_once_and_resumed_where_there_is_a_run(run: Run, build: 
     assert (code, "--port a is given twice" in err) == (2, True)
     code, _, err = run("validate", build, "--port", "a", "--port", "b", "--resume")
     assert (code, "no run of several boards" in err) == (2, True)
+
+
+# --- hardware tests of one's own ------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parent.parent / "docs" / "hardware-tests.md"
+
+
+def documented_tests(build: Path) -> str:
+    """The example of the documentation, for ``build``."""
+    code = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert code.count('"build/qemu-mps2-an386"') == 1
+    return code.replace('"build/qemu-mps2-an386"', repr(str(build)))
+
+
+PLUGIN = ("-p", "edge_tqs.pytest_plugin")
+
+
+def test_the_documented_hardware_tests_pass_emulated_and_at_a_port(pytester: pytest.Pytester, build: Path) -> None:
+    pytester.makepyfile(documented_tests(build))
+    pytester.runpytest_inprocess(*PLUGIN).assert_outcomes(passed=2)
+    with emulator.start_server(load_board("host"), build) as port:
+        options = (f"--edge-tqs-port={port}", "--edge-tqs-baud=9600")
+        pytester.runpytest_inprocess(*PLUGIN, *options).assert_outcomes(passed=2)
+        saved = json.loads((build / report.VALIDATION_JSON).read_text())
+        assert (saved["port"], saved["rollouts"]) == (port, 4)
+
+
+def test_a_hardware_test_fails_where_its_board_does(pytester: pytest.Pytester, build: Path, silent: str) -> None:
+    pytester.makepyfile(documented_tests(build))
+    done = pytester.runpytest_inprocess(*PLUGIN, f"--edge-tqs-port={silent}")
+    done.assert_outcomes(failed=2)
+    done.stdout.fnmatch_lines(["*no answer*"])
+
+
+def test_loading_the_plugin_loads_nothing_else() -> None:
+    code = "import sys\nimport edge_tqs.pytest_plugin\nprint({'numpy', 'serial', 'click'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    project = tomllib.loads((DOCS.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["entry-points"]["pytest11"] == {PLUGIN[1]: PLUGIN[1]}
