@@ -6,6 +6,7 @@
 # make bench-diff  count them again and fail where they rose by more than 2 %
 # make evidence  train the zoo, measure TQS beside other methods; writes docs/evidence.md (about an hour)
 # make faults  eleven kinds of faults, 50 runs each of 1,000 steps on an emulated board (half an hour)
+# make soak    a million steps on an emulated board, each compared with the host
 # make clean   remove what was built; the environments stay
 
 BIN := .venv/bin
@@ -14,7 +15,7 @@ EXAMPLE := examples/machine-temperature
 C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
 JOBS := 2
 
-.PHONY: demo test check lint setup clean bench bench-diff evidence faults
+.PHONY: demo test check lint setup clean bench bench-diff evidence faults soak
 
 demo: setup
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
@@ -44,6 +45,9 @@ evidence: setup
 
 faults: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/faults.py
+
+soak: setup
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/soak.py
 
 setup:
 	@tools/setup

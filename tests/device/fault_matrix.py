@@ -144,7 +144,7 @@ def check_trace(build: Path, expected: Rollout) -> int:
     assert expected.state_hashes is not None
     steps = read_trace(build / TRACE).steps
     assert [step.step for step in steps] == list(range(len(steps)))
-    codes = np.array([step.codes for step in steps]).reshape(len(steps), -1)
+    codes = np.array([step.codes for step in steps]).reshape(len(steps), expected.outputs.shape[2])
     np.testing.assert_array_equal(codes, expected.outputs[0, : len(steps)])
     assert [step.state for step in steps] == expected.state_hashes[0, : len(steps)].tolist()
     return len(steps)
