@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tqs import report_json
-from edge_tqs.errors import UsageError
-from edge_tqs.report import FORMAT, VALIDATIONS_JSON, ValidationReport
+from edge_tqs.report import FORMAT, VALIDATIONS_JSON, ValidationReport, load
 
 
 @dataclass(frozen=True)
@@ -52,15 +51,7 @@ def load_runs(build: Path) -> BoardRuns | None:
     path = build / VALIDATIONS_JSON
     if not path.is_file():
         return None
-    try:
-        runs = report_json.load(BoardRuns, path.read_text(encoding="utf-8"))
-        if runs.format != FORMAT:
-            raise ValueError(f"its format is {runs.format}, this version reads {FORMAT}")
-    except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"{path} is not what this version of edge-tqs writes: {error}", hint="Run `edge-tqs validate` again."
-        ) from error
-    return runs
+    return load(BoardRuns, path.read_text(encoding="utf-8"), str(path))
 
 
 def numbered(name: str, number: int | None) -> str:

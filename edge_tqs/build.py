@@ -30,6 +30,7 @@ from edge_tqs.output_bias import shift_output
 from edge_tqs.plan import Plan
 from edge_tqs.quantize import SCHEMES, Activations, quantize
 from edge_tqs.refine import SEEDS as REFINE_SEEDS
+from edge_tqs.report_files import write_report
 from edge_tqs.score import SEEDS, Sensitivity, score
 from edge_tqs.seeds import zero_data_seeds
 from edge_tqs.simulate import decode, encode
@@ -266,7 +267,7 @@ def build(
     )
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
-    report.write_report(out)
+    write_report(out)
     return result
 
 

@@ -75,9 +75,9 @@ def measure(
         horizon=horizon,
         mode=mode,
     )
-    finished = build / numbered(report.VALIDATION_JSON, number)
-    finished.unlink(missing_ok=True)  # a run is finished when it is there
     with TraceFile(path, header, resume=resume) as trace:
+        finished = build / numbered(report.VALIDATION_JSON, number)
+        finished.unlink(missing_ok=True)  # a run is finished when it is there
         device.on_event = trace.event
         received = [_steps_of(index, trace.earlier, code_type) for index in range(count)]
         complete = 0

@@ -7,8 +7,7 @@ an unknown or missing key is refused, so that a report of another version is nev
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from edge_tqs import report_json
 from edge_tqs.errors import UsageError
@@ -30,7 +29,14 @@ Figure = float | None
 Series = tuple[Figure, ...]
 #: What a rollout is fed: its own predictions, or what really followed.
 Mode = Literal["free-running", "teacher-forced"]
-T = TypeVar("T", "BuildReport", "ValidationReport")
+T = TypeVar("T", bound="Formatted")
+
+
+class Formatted(Protocol):
+    """What says of which format it is."""
+
+    @property
+    def format(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ class BuildReport:
 
     @staticmethod
     def from_json(text: str, where: str = REPORT_JSON) -> BuildReport:
-        return _load(BuildReport, text, where)
+        return load(BuildReport, text, where)
 
 
 @dataclass(frozen=True)
@@ -372,32 +378,11 @@ class ValidationReport:
 
     @staticmethod
     def from_json(text: str, where: str = VALIDATION_JSON) -> ValidationReport:
-        return _load(ValidationReport, text, where)
+        return load(ValidationReport, text, where)
 
 
-def write_report(build_dir: Path) -> Path:
-    """Draw report.html from report.json and, where they are there, validations.json or else validation.json; return its
-    path.
-
-    Raises UsageError when report.json is missing or either file is not of this version's schema.
-    """
-    from edge_tqs.board_runs import load_runs
-    from edge_tqs.report_page import page
-
-    source = build_dir / REPORT_JSON
-    if not source.is_file():
-        raise UsageError(f"{build_dir} holds no {REPORT_JSON}", hint="Name a directory that `edge-tqs build` wrote.")
-    build = BuildReport.from_json(source.read_text(encoding="utf-8"), str(source))
-    measured = build_dir / VALIDATION_JSON
-    validation = None
-    if measured.is_file():
-        validation = ValidationReport.from_json(measured.read_text(encoding="utf-8"), str(measured))
-    target = build_dir / REPORT_HTML
-    target.write_text(page(build, validation, load_runs(build_dir)), encoding="utf-8", newline="\n")
-    return target
-
-
-def _load(kind: type[T], text: str, where: str) -> T:
+def load(kind: type[T], text: str, where: str) -> T:
+    """A report of ``kind`` from its JSON; ``where`` names the file. Raises UsageError when it is of another schema."""
     try:
         loaded = report_json.load(kind, text)
         if loaded.format != FORMAT:

@@ -22,6 +22,7 @@ from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.measure import Measured, measure
 from edge_tqs.progress import Progress
+from edge_tqs.report_files import write_report
 from edge_tqs.rollout import Rollout, true_samples
 from edge_tqs.serial_port import DEFAULT_BAUD, Port, open_port, pulse_reset, reopen_port, usb_device
 from edge_tqs.simulate import decode, encode, integer_rollout
@@ -95,7 +96,7 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
     result = validate_on(built, request, expect, progress)
     try:
         (request.build / report.VALIDATIONS_JSON).unlink(missing_ok=True)  # the page shows the last run
-        report.write_report(request.build)
+        write_report(request.build)
     except OSError as error:
         raise _unwritten(error, request) from error
     return result
@@ -141,16 +142,20 @@ def validate_on(
     result = _report(built, request, port, hello, engine, expected, measured, findings)
     path = request.build / numbered(report.VALIDATION_JSON, request.number)
     try:
-        path.write_text(result.to_json(), encoding="utf-8")
+        part = path.with_suffix(".part")
+        part.write_text(result.to_json(), encoding="utf-8")
+        part.replace(path)
     except OSError as error:
         raise _unwritten(error, request) from error
     return result
 
 
 def _unwritten(error: OSError, request: ValidateRequest) -> StorageError:
-    """The report may be torn; without it the run can be resumed."""
+    """The message. Without validation.json the run can be resumed."""
     build = request.build
-    (build / numbered(report.VALIDATION_JSON, request.number)).unlink(missing_ok=True)
+    path = build / numbered(report.VALIDATION_JSON, request.number)
+    for file in (path.with_suffix(".part"), path):
+        file.unlink(missing_ok=True)
     trace = build / numbered(TRACE, request.number)
     return StorageError(
         f"the report cannot be written to {build}: {error.strerror}. Every step received is in {trace}.",

@@ -12,6 +12,7 @@ from edge_tqs.board_runs import BoardRun, BoardRuns, numbered
 from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.measure import STAGE
 from edge_tqs.progress import Progress
+from edge_tqs.report_files import write_report
 from edge_tqs.trace_file import TRACE
 from edge_tqs.validate import Expect, Expected, ValidateRequest, prepare, validate_on
 
@@ -77,7 +78,7 @@ def validate_boards(request: ValidateRequest, ports: Sequence[str], progress: Pr
     result = BoardRuns(tuple(outcome for outcome in runs if isinstance(outcome, BoardRun)))
     try:
         (build / report.VALIDATIONS_JSON).write_text(result.to_json(), encoding="utf-8")
-        report.write_report(build)
+        write_report(build)
     except OSError as error:
         (build / report.VALIDATIONS_JSON).unlink(missing_ok=True)
         raise StorageError(

@@ -77,6 +77,7 @@ PARTS = {
     "report_page": "report",
     "report_board": "report",
     "board_runs": "report",
+    "report_files": "report",
     "report_html": "report",
     "plot": "report",
     "png": "report",

@@ -19,7 +19,8 @@ import pytest
 from edge_tqs import evaluate, report
 from edge_tqs.errors import UsageError
 from edge_tqs.plot import Bar, Line, bar_plot, line_plot
-from edge_tqs.report import BuildReport, ValidationReport, write_report
+from edge_tqs.report import BuildReport, ValidationReport
+from edge_tqs.report_files import write_report
 from edge_tqs.report_page import page
 
 HORIZON = 24
