@@ -19,6 +19,7 @@ from edge_tqs.firmware import Image, assemble, compile_firmware
 from edge_tqs.graph import Graph
 from edge_tqs.prepare import ModelRequest, Prepared, prepare
 from edge_tqs.progress import Progress
+from edge_tqs.report_files import write_report
 
 Array = npt.NDArray[Any]
 
@@ -65,7 +66,7 @@ def build(
     result = _report(prepared, model_request, board, evaluation, image, agreement)
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
-    report.write_report(out)
+    write_report(out)
     return result
 
 

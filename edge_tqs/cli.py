@@ -20,6 +20,7 @@ from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
 if TYPE_CHECKING:
+    from edge_tqs.board_runs import BoardRuns
     from edge_tqs.boards import Board
     from edge_tqs.choose import PlanRequest
     from edge_tqs.prepare import ModelRequest, Scored
@@ -192,12 +193,18 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 
 @cli.command()
 @click.argument("build", type=click.Path(path_type=Path))
-@click.option("--port", help="A board that is running: /dev/ttyACM0, socket://host:port, ...  [default: emulate it]")
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    help="A board that is running: /dev/ttyACM0, socket://host:port, ...; may be repeated.  [default: emulate it]",
+)
 @click.option("--baud", type=click.IntRange(1), help="Baud rate of the port.  [default: the board's]")
 @click.option("--reset", is_flag=True, help="Reset the board first, by the line of its port that its board file names.")
 @click.option("--rollouts", type=click.IntRange(1), help="Seed windows to roll out.  [default: 8]")
 @click.option("--horizon", type=click.IntRange(1, 65535), help="Steps of each.  [default: the build's]")
 @click.option("--data", type=click.Path(path_type=Path), help="CSV to take windows and truth from.")
+@click.option("--teacher-forced", is_flag=True, help="Feed each step what really followed, not the board's own output.")
 @click.option(
     "--server",
     type=click.Choice(["program", "agent"]),
@@ -208,23 +215,31 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted in BUILD.")
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Also write the outcome as JUnit XML.")
 @as_json
-def validate(build: Path, as_json: bool, junit_file: Path | None, **settings: Any) -> None:
-    """Run closed-loop rollouts of BUILD on its board and compare every step with the host.
+def validate(build: Path, as_json: bool, junit_file: Path | None, ports: tuple[str, ...], **settings: Any) -> None:
+    """Run rollouts of BUILD on its board, in closed loop or teacher-forced, and compare every step with the host.
 
-    Exit code 0: passed. 1: a step differs or the board failed. 2: wrong use.
+    With several --port each board has its own files, and one that fails stops no other.
+    Exit code 0: passed. 1: a step differs or a board failed. 2: wrong use.
     """
+    from edge_tqs.junit import junit, junit_boards
     from edge_tqs.request import find_project, validate_request
-    from edge_tqs.summary import validation_summary
+    from edge_tqs.summary import boards_summary, validation_summary
     from edge_tqs.validate import validate as run
+    from edge_tqs.validate_boards import validate_boards
 
-    request = validate_request(build, find_project(Path.cwd()), **settings)
+    port = ports[0] if len(ports) == 1 else None
+    request = validate_request(build, find_project(Path.cwd()), port=port, **settings)
+    result: ValidationReport | BoardRuns
     with show() as progress:
-        result: ValidationReport = run(request, progress)
+        if len(ports) > 1:
+            result = validate_boards(request, ports, progress)
+            xml, text = junit_boards(result, request.max_rmse_vs_float), boards_summary(result, build)
+        else:
+            result = run(request, progress)
+            xml, text = junit(result, request.max_rmse_vs_float), validation_summary(result, build)
     if junit_file is not None:
-        from edge_tqs.junit import junit
-
-        _write(junit_file, junit(result, request.max_rmse_vs_float), "--junit")
-    _print(as_json, json.loads(result.to_json()), validation_summary(result, build))
+        _write(junit_file, xml, "--junit")
+    _print(as_json, json.loads(result.to_json()), text)
     if not result.passed:
         sys.exit(1)
 

@@ -49,12 +49,14 @@ class Difference:
 class Comparison:
     """The runs, their figures, and what makes the second one fail: sentences, none where it passes.
 
-    same_model: both ran the same flatbuffer. same_counter: their latencies count the same thing at the same rate.
+    same_model: both ran the same flatbuffer. same_mode: both ran free, or both teacher-forced.
+    same_counter: their latencies count the same thing at the same rate.
     """
 
     before: str
     after: str
     same_model: bool
+    same_mode: bool
     same_counter: bool
     differences: tuple[Difference, ...]
     failures: tuple[str, ...]
@@ -113,8 +115,8 @@ def compare(before: Path, after: Path, limits: Mapping[str, float]) -> Compariso
         failures.insert(0, f"{after} did not pass its own validation")
     if one.bit_exact and not two.bit_exact:
         failures.insert(0, f"{after} is not bit-exact, {before} is")
-    same_model = one.model_hash == two.model_hash
-    return Comparison(str(before), str(after), same_model, same_counter, tuple(differences), tuple(failures))
+    same_model, same_mode = one.model_hash == two.model_hash, one.mode == two.mode
+    return Comparison(str(before), str(after), same_model, same_mode, same_counter, tuple(differences), tuple(failures))
 
 
 def _beyond(change: float | None, limit: float | None) -> bool:
@@ -133,6 +135,10 @@ def table(comparison: Comparison) -> str:
     lines = [f"before      {comparison.before}", f"after       {comparison.after}"]
     if not comparison.same_model:
         lines.append("note        the runs are of different models")
+    if not comparison.same_mode:
+        lines.append(
+            "note        one run is teacher-forced and one in closed loop: their errors are of different things"
+        )
     if not comparison.same_counter:
         lines.append("note        their latencies are of different counters, and not compared")
     for each in comparison.differences:

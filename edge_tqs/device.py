@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 Codes = npt.NDArray[Any]
+OnStep = Callable[[Step], None] | None
 #: (outputs (T, F) codes, ticks (T,) uint32, state hashes (T,) uint32)
 Steps = tuple[Codes, npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
 
@@ -165,13 +166,14 @@ class Device:
             expected = None if self._pushed is None else self._pushed + len(chunk)
             self._count_pushed(self.acknowledge(Push(len(chunk), chunk.tobytes())), expected)
 
-    def forecast(self, steps: int, on_step: Callable[[Step], None] | None = None, ahead: Codes | None = None) -> Steps:
+    def forecast(self, steps: int, on_step: OnStep = None, ahead: Codes | None = None, at_once: int = 0xFFFF) -> Steps:
         """Roll forward by ``steps`` from the pushed history, which stays as it is.
 
         Args:
             steps: 1 to 65535.
             on_step: Called for each step as it arrives, in order, each once.
             ahead: (steps, exogenous) codes of what is known ahead, where the model has such inputs.
+            at_once: The most steps that a request asks for.
 
         A step that is lost on the way is asked for again, from there on.
         """
@@ -185,14 +187,14 @@ class Device:
                 f"not {given}"
             )
         if ahead is not None:
-            return self._forecast_ahead(steps, on_step, ahead)
+            return self._forecast_ahead(steps, on_step, ahead, at_once)
         received: list[Step] = []
         failures, spent = 0, 0.0
         while len(received) < steps:
             before, start = len(received), time.monotonic()
             # To resume, the board first computes again, in silence, what it has sent already.
             patience = self._times.step + 2 * spent
-            for step in self._stream(Forecast(before, steps - before), info.output_size, patience):
+            for step in self._stream(Forecast(before, min(steps - before, at_once)), info.output_size, patience):
                 received.append(step)
                 if on_step is not None:
                     on_step(step)
@@ -200,18 +202,18 @@ class Device:
                 failures, spent = 0, spent + time.monotonic() - start
             else:
                 failures = self._failed(before, failures, patience)
-            if len(received) < steps:
+            if len(received) < min(steps, before + at_once):
                 self.on_event("retry")
         return as_arrays(received, info)
 
-    def _forecast_ahead(self, steps: int, on_step: Callable[[Step], None] | None, ahead: Codes) -> Steps:
+    def _forecast_ahead(self, steps: int, on_step: OnStep, ahead: Codes, at_once: int) -> Steps:
         """The same, sending what is known ahead piece by piece.
 
         The board keeps none of it, so after a step that is lost on the way the forecast begins anew; of what comes
         again only the rest counts.
         """
         info = self.info
-        most = min(steps, (info.max_payload - 4) // info.ahead_size)
+        most = min(steps, at_once, (info.max_payload - 4) // info.ahead_size)
         received: list[Step] = []
         failures, at = 0, 0
         while at < steps:

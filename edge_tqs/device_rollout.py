@@ -1,8 +1,9 @@
-"""A rollout on a board that survives the board's restarts, and its port's coming and going."""
+"""A rollout on a board, fed its own predictions or what really followed; it survives restarts and absent ports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from edge_tqs.device import Codes, Device, Steps, as_arrays
 from edge_tqs.errors import DeviceError, GoneError, RestartedError, SilentError, UsageError
@@ -21,6 +22,7 @@ def run_rollout(
     restarts: int = 3,
     ahead: Codes | None = None,
     earlier: Sequence[Step] = (),
+    truth: Codes | None = None,
 ) -> Steps:
     """Reset, push ``seed`` ((n, F), at least a window), forecast ``horizon`` steps; survive ``restarts`` faults.
 
@@ -29,6 +31,8 @@ def run_rollout(
     start; what was received before is kept, and what comes again must equal it (ticks excepted). ``on_step`` sees each
     step once. ``ahead``: (horizon, exogenous) codes of what is known ahead, where the model has such inputs.
     ``earlier``: the first steps, received by a run that was interrupted; they count as received before.
+    ``truth``: (horizon, F) codes of the samples that really followed. With it each step is a forecast of one step, and
+    the true sample is pushed after it.
 
     Raises:
         UsageError: The seed is shorter than the board's window.
@@ -55,7 +59,13 @@ def run_rollout(
     def roll() -> None:
         device.reset()
         device.push(seed)
-        device.forecast(horizon, keep, ahead)
+        if truth is None:
+            device.forecast(horizon, keep, ahead)
+            return
+        for number in range(horizon):
+            known = None if ahead is None else ahead[number : number + 1]
+            device.forecast(1, lambda step, number=number: keep(replace(step, step=number)), known)  # type: ignore[misc]
+            device.push(truth[number : number + 1])
 
     survive(device, info, roll, restarts)
     return as_arrays(received, info)

@@ -67,14 +67,16 @@ def mse(a: Array, b: Array) -> float:
     return float(np.mean(np.square(a.astype(np.float64) - b)))
 
 
-def mse_by_step(a: Array, b: Array) -> tuple[float, ...]:
-    """Mean squared difference at each step: ``a``, ``b`` (N, T, outputs) -> T values."""
-    return tuple(float(v) for v in np.mean(np.square(a.astype(np.float64) - b), axis=(0, 2)))
+def mse_by_step(a: Array, b: Array, every: int = 1) -> tuple[float, ...]:
+    """Mean squared difference over each ``every`` steps: ``a``, ``b`` (N, T, outputs) -> T / every values, rounded up:
+    the last may be of fewer steps."""
+    by_step = np.mean(np.square(a.astype(np.float64) - b), axis=(0, 2))
+    return tuple(float(by_step[start : start + every].mean()) for start in range(0, len(by_step), every))
 
 
-def rmse_by_step(a: Array, b: Array) -> tuple[float, ...]:
-    """Root mean squared difference at each step: ``a``, ``b`` (N, T, outputs) -> T values."""
-    return tuple(v**0.5 for v in mse_by_step(a, b))
+def rmse_by_step(a: Array, b: Array, every: int = 1) -> tuple[float, ...]:
+    """Root of what `mse_by_step` gives."""
+    return tuple(v**0.5 for v in mse_by_step(a, b, every))
 
 
 def physical(values: Array, scaling: Scaling | None, channel: int) -> tuple[float, ...]:

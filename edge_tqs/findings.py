@@ -11,7 +11,7 @@ from edge_tqs.diagnosis import diagnose, wrong_codes
 from edge_tqs.errors import DeviceError, UnknownRequestError
 from edge_tqs.graph import Array, Graph
 from edge_tqs.operator_probe import OperatorProbe, OperatorTicks, ProbedEvaluation
-from edge_tqs.report import FirstDivergence, OperatorDivergence
+from edge_tqs.report import FirstDivergence, Mode, OperatorDivergence
 from edge_tqs.rollout import Rollout
 
 
@@ -25,28 +25,40 @@ class Findings:
 
 
 def probe_findings(
-    device: Device, graph: Graph, seeds: Array, expected: Rollout, measured: Rollout, engine: str
+    device: Device, graph: Graph, seeds: Array, expected: Rollout, measured: Rollout, engine: str, mode: Mode
 ) -> Findings:
-    """Compare the rollouts from ``seeds`` (codes), and ask the board about its operators where it can tell.
+    """Compare the rollouts from ``seeds`` (codes, as `measure` takes them), and ask the board about its operators where
+    it can tell.
 
     engine: only the generated C ("c") has operators to ask for. Raises DeviceError when the board fails meanwhile.
     """
     diverged = first_divergence(expected, measured)
     if engine != "c":
         return Findings(diverged)
-    probe = OperatorProbe(device, graph, seeds)
     try:
-        times = probe.times()
+        times = OperatorProbe(device, graph, seeds).times()
     except UnknownRequestError:
         return Findings(diverged, None if diverged is None else diagnose(graph, expected, measured, None))
     if diverged is None:
         return Findings(None, None, times)
     try:
-        probed = probe.locate(diverged.rollout, diverged.step)
+        probed = _locate(device, graph, seeds, diverged, mode)
     except DeviceError as error:  # the rollouts are worth their report all the same
         return Findings(diverged, f"not known, for the probe failed: {error.message}", times)
     diagnosis = diagnose(graph, expected, measured, probed)
     return Findings(replace(diverged, operator=_operator(probed)), diagnosis, times)
+
+
+def _locate(device: Device, graph: Graph, seeds: Array, diverged: FirstDivergence, mode: Mode) -> ProbedEvaluation:
+    """A step of a teacher-forced run is looked at as the first one of a rollout from the true samples before it."""
+    if mode == "free-running":
+        return OperatorProbe(device, graph, seeds).locate(diverged.rollout, diverged.step)
+    forecast = graph.forecast
+    end = forecast.window + diverged.step
+    if forecast.recurrence == "stateful":  # the state has seen all of them
+        forecast = replace(forecast, window=end)
+    history = seeds[:, end - forecast.window : end - forecast.window + forecast.seed_length(1)]
+    return OperatorProbe(device, replace(graph, forecast=forecast), history).locate(diverged.rollout, 0)
 
 
 def first_divergence(expected: Rollout, measured: Rollout) -> FirstDivergence | None:

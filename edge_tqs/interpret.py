@@ -79,11 +79,15 @@ def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
     return tuple(np.zeros((count, *graph.tensors[state.input].shape[1:]), np.float32) for state in graph.states)
 
 
-def float_rollout(graph: Graph, seeds: Array, horizon: int) -> Rollout:
-    """Roll the float graph from ``seeds`` (N, W, F; float32, the model's units) ``horizon`` steps forward."""
+def float_rollout(graph: Graph, seeds: Array, horizon: int, truth: Array | None = None) -> Rollout:
+    """Roll the float graph from ``seeds`` (N, W, F; float32, the model's units) ``horizon`` steps forward.
+
+    With ``truth`` (N, horizon, outputs) teacher-forced, as `closed_loop` says.
+    """
     seeds = np.asarray(seeds, np.float32)
     step, states = float_step(graph), zero_states(graph, seeds.shape[0])
-    return closed_loop(step, graph.forecast, seeds, horizon, states, "float")
+    forced = None if truth is None else np.asarray(truth, np.float32)
+    return closed_loop(step, graph.forecast, seeds, horizon, states, "float", forced)
 
 
 def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:

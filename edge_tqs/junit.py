@@ -4,17 +4,44 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from edge_tqs.board_runs import BoardRuns
 from edge_tqs.report import ValidationReport
 
 
 def junit(run: ValidationReport, max_rmse_vs_float: float | None = None) -> str:
-    """The XML text. Cases: the board passed; every step is bit-exact (the generated C); the error from float is within
+    """The XML text of one board's validation."""
+    return _text(_suite(run, max_rmse_vs_float))
+
+
+def junit_boards(runs: BoardRuns, max_rmse_vs_float: float | None = None) -> str:
+    """Several boards: a suite each. One without a report has the case that failed."""
+    suites = ElementTree.Element("testsuites")
+    for run in runs.boards:
+        if run.report is not None:
+            suites.append(_suite(run.report, max_rmse_vs_float))
+        else:
+            name = f"edge-tqs validate {run.port}"
+            suite = ElementTree.SubElement(suites, "testsuite", name=name, tests="1", failures="1")
+            case = ElementTree.SubElement(suite, "testcase", classname=f"edge-tqs.{run.port}", name="passed")
+            ElementTree.SubElement(case, "failure", message=run.error or "")
+    return _text(suites)
+
+
+def _text(root: ElementTree.Element) -> str:
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(run: ValidationReport, max_rmse_vs_float: float | None) -> ElementTree.Element:
+    """Cases: the board passed; every step is bit-exact (the generated C); it keeps each
+    promise of its protocol; the error from float is within
     its limit, where there is one."""
     cases: list[tuple[str, str | None]] = [
         ("passed", None if run.passed else f"{run.board} did not pass: see validation.json"),
     ]
     if run.engine == "c":
         cases.append(("bit-exact", None if run.bit_exact else _divergence(run)))
+    cases += [(check.name, None if check.passed else check.detail) for check in run.checks]
     if max_rmse_vs_float is not None:
         within = run.rmse_vs_float is not None and run.rmse_vs_float <= max_rmse_vs_float
         said = f"RMSE from float {run.rmse_vs_float}, {max_rmse_vs_float} is allowed"
@@ -40,8 +67,7 @@ def junit(run: ValidationReport, max_rmse_vs_float: float | None = None) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname=f"edge-tqs.{run.board}", name=name)
         if failure is not None:
             ElementTree.SubElement(case, "failure", message=failure)
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+    return suite
 
 
 def _divergence(run: ValidationReport) -> str:

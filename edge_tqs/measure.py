@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import report
+from edge_tqs.board_runs import numbered
+from edge_tqs.checks import check_protocol
 from edge_tqs.device import CODE_TYPES, Device, as_arrays, ignore
 from edge_tqs.device_rollout import run_rollout, survive
 from edge_tqs.errors import DeviceError, StorageError, TqsError
@@ -22,22 +24,38 @@ from edge_tqs.trace_file import TRACE, TraceFile, TraceHeader, TraceStep
 from edge_tqs.wire import HelloReply, StatusReply, Step
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
+#: What progress calls the rollouts.
+STAGE = "rollouts on the board"
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What the board did: its rollouts in codes, its memory at the end, and what was mended on the way."""
+    """What the board did: its rollouts in codes, how it kept its protocol (`check_protocol`), its memory at the end,
+    and what was mended on the way."""
 
     rollout: Rollout
+    checks: tuple[report.Check, ...]
     status: StatusReply
     line: report.Line
 
 
 def measure(
-    build: Path, device: Device, forecast: Forecast, codes: Array, horizon: int, *, resume: bool, progress: Progress
+    build: Path,
+    device: Device,
+    forecast: Forecast,
+    codes: Array,
+    horizon: int,
+    *,
+    mode: report.Mode,
+    number: int | None = None,
+    resume: bool,
+    progress: Progress,
 ) -> Measured:
     """Roll out each of ``codes`` (N, W, F), or (N, W + T, F) with inputs known ahead, by ``horizon`` steps.
 
+    ``number``: of the board, where several are measured at once; its files are `numbered` then.
+    A teacher-forced run takes (N, W + T, F): after the window, the samples that really followed (`true_samples`).
     With ``resume`` the steps that ``build``'s trace holds already are taken from there, after the board has computed
     the ones of the rollout in hand again and alike.
 
@@ -45,7 +63,7 @@ def measure(
         UsageError: ``resume``, and the trace is not of this run or damaged.
         DeviceError, StorageError: The board or the disk failed; the steps received so far are in the trace.
     """
-    hello, path, count = device.info, build / TRACE, len(codes)
+    hello, path, count = device.info, build / numbered(TRACE, number), len(codes)
     code_type = CODE_TYPES[hello.code_size]
     header = TraceHeader(
         model_hash=hello.model_hash,
@@ -55,13 +73,17 @@ def measure(
         seeds=hashlib.sha256(codes.astype(code_type).tobytes()).hexdigest(),
         rollouts=count,
         horizon=horizon,
+        mode=mode,
     )
     with TraceFile(path, header, resume=resume) as trace:
-        (build / report.VALIDATION_JSON).unlink(missing_ok=True)  # a run is finished when it is there
+        finished = build / numbered(report.VALIDATION_JSON, number)
+        finished.unlink(missing_ok=True)  # a run is finished when it is there
         device.on_event = trace.event
         received = [_steps_of(index, trace.earlier, code_type) for index in range(count)]
         complete = 0
         try:
+            progress("checking the board's protocol", 0, 1)
+            checks = _survived(device, hello, lambda: check_protocol(device, forecast, codes[0]))
             for index, steps in enumerate(received):
                 if len(steps) < horizon:
 
@@ -69,14 +91,21 @@ def measure(
                         values = tuple(np.frombuffer(step.codes, code_type).tolist())
                         trace.step(TraceStep(index, step.step, values, step.ticks, step.state_hash))
                         steps.append(step)
-                        progress("rollouts on the board", index * horizon + step.step + 1, count * horizon)
+                        progress(STAGE, index * horizon + step.step + 1, count * horizon)
 
-                    seed = codes[index, : forecast.window]
-                    ahead = codes[index, forecast.window :, forecast.exogenous] if forecast.exogenous else None
-                    run_rollout(device, seed, horizon, on_step=on_step, ahead=ahead, earlier=tuple(steps))
+                    seed, following = np.split(codes[index], [forecast.window])
+                    run_rollout(
+                        device,
+                        seed,
+                        horizon,
+                        on_step=on_step,
+                        ahead=following[:, forecast.exogenous] if forecast.exogenous else None,
+                        earlier=tuple(steps),
+                        truth=following if mode == "teacher-forced" else None,
+                    )
                     trace.sync()
                 complete += 1
-            status = _status(device, hello)
+            status = _survived(device, hello, device.status)
         except TqsError as error:
             kind = StorageError if isinstance(error, StorageError) else DeviceError
             raise kind(
@@ -87,12 +116,13 @@ def measure(
         finally:
             device.on_event = ignore
         line = _line(trace, status)
-    return Measured(_rollout(received, hello), status, line)
+    return Measured(_rollout(received, hello), checks, status, line)
 
 
-def _status(device: Device, hello: HelloReply) -> StatusReply:
-    answers: list[StatusReply] = []
-    survive(device, hello, lambda: answers.append(device.status()))
+def _survived(device: Device, hello: HelloReply, ask: Callable[[], T]) -> T:
+    """What ``ask`` gives once no fault comes between."""
+    answers: list[T] = []
+    survive(device, hello, lambda: answers.append(ask()))
     return answers[0]
 
 

@@ -55,7 +55,8 @@ STYLE = (
 class Line:
     """One curve. ``colour`` is a key of the palette; None in ``values`` leaves a gap.
 
-    ``start`` is the x of the first value. ``dash`` is an SVG dash pattern; ``marks`` draws a circle every so many
+    ``start`` is the x of the first value, ``every`` the distance to the next.
+    ``dash`` is an SVG dash pattern; ``marks`` draws a circle every so many
     values instead of a line, for a curve that is expected to lie on another one.
     """
 
@@ -65,6 +66,7 @@ class Line:
     start: int = 0
     dash: str = ""
     marks: int = 0
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def line_plot(
     axis = _LogAxis.over(low, high) if log else _LinearAxis.over(0.0 if from_zero else low, high)
     left, right, top, bottom = 64, WIDTH - 16, 64, height - 48
     first = min((line.start for line in lines), default=0)
-    last = max((line.start + len(line.values) - 1 for line in lines), default=1)
+    last = max((line.start + (len(line.values) - 1) * line.every for line in lines), default=1)
     span = max(1, last - first)
 
     def x(step: float) -> float:
@@ -186,7 +188,8 @@ def line_plot(
     parts.append(_sideways((top + bottom) / 2, y_label))
     for line in lines:
         points = [
-            None if v is None or (log and v <= 0) else (x(line.start + i), y(v)) for i, v in enumerate(line.values)
+            None if v is None or (log and v <= 0) else (x(line.start + i * line.every), y(v))
+            for i, v in enumerate(line.values)
         ]
         parts += _circles(line, points) if line.marks else _paths(line, points)
     return _svg(parts, height, ident, title, description, standalone)

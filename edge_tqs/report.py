@@ -7,24 +7,37 @@ an unknown or missing key is refused, so that a report of another version is nev
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from edge_tqs import report_json
 from edge_tqs.errors import UsageError
 from edge_tqs.targets import Centre, Target
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 3
+FORMAT = 4
+
+#: Values in a curve of a validation: more would show nothing, and make files that no browser opens.
+MOST_POINTS = 1000
 
 REPORT_JSON = "report.json"
 VALIDATION_JSON = "validation.json"
+#: Of several boards at once (`board_runs`).
+VALIDATIONS_JSON = "validations.json"
 REPORT_HTML = "report.html"
 
 #: A measured figure; None (JSON null) where it is not finite or was not measured.
 Figure = float | None
 Series = tuple[Figure, ...]
-T = TypeVar("T", "BuildReport", "ValidationReport")
+#: What a rollout is fed: its own predictions, or what really followed.
+Mode = Literal["free-running", "teacher-forced"]
+T = TypeVar("T", bound="Formatted")
+
+
+class Formatted(Protocol):
+    """What says of which format it is."""
+
+    @property
+    def format(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -208,7 +221,7 @@ class BuildReport:
 
     @staticmethod
     def from_json(text: str, where: str = REPORT_JSON) -> BuildReport:
-        return _load(BuildReport, text, where)
+        return load(BuildReport, text, where)
 
 
 @dataclass(frozen=True)
@@ -323,12 +336,32 @@ class Line:
 
 @dataclass(frozen=True)
 class DeviceCurves:
-    """The board's rollouts step by step: RMSE against float, MSE against the truth (None without data), and the
-    rollout that ``BuildReport.host.curves.example`` shows (None where it was not run), in that example's unit."""
+    """The board's rollouts step by step: RMSE against float, MSE against the truth (None without data), each value over
+    ``every`` steps; and the rollout that ``BuildReport.host.curves.example`` shows (None where it was not run), no
+    longer than it and in its unit."""
 
     rmse_vs_float: Series
     mse_vs_truth: Series | None = None
     example: Series | None = None
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that the board's protocol promises: its name, whether the board keeps it, and what was seen."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class ClosedLoop:
+    """What the host's rollouts from the same windows are when they run free: RMSE against the free-running float
+    rollout, MSE against the truth. Beside the one-step errors of a teacher-forced run: how much the loop amplifies."""
+
+    rmse_vs_float: Figure
+    mse_vs_truth: Figure
 
 
 @dataclass(frozen=True)
@@ -336,8 +369,11 @@ class ValidationReport:
     """validation.json. ``steps`` is rollouts times horizon; ``bit_exact`` says that every one of them agreed.
 
     ``engine``: what computes on the board: "c" (the generated C) or the name of a runtime. ``passed``: bit-exact, or,
-    for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too.
+    for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too; and every
+    one of ``checks`` holds.
     ``diagnosis``: what is likely wrong, where the generated C diverged. ``operators``: of a probe build; else None.
+    ``mode``: in a teacher-forced run all errors are those of one step ahead of true samples, against a float rollout
+    that is forced alike, and ``closed_loop`` has those of the loop; it is None in a free-running one.
     """
 
     board: str
@@ -358,6 +394,9 @@ class ValidationReport:
     line: Line = Line()
     diagnosis: str | None = None
     operators: tuple[OperatorTime, ...] | None = None
+    mode: Mode = "free-running"
+    closed_loop: ClosedLoop | None = None
+    checks: tuple[Check, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -365,30 +404,11 @@ class ValidationReport:
 
     @staticmethod
     def from_json(text: str, where: str = VALIDATION_JSON) -> ValidationReport:
-        return _load(ValidationReport, text, where)
+        return load(ValidationReport, text, where)
 
 
-def write_report(build_dir: Path) -> Path:
-    """Draw report.html from report.json and, where it is there, validation.json; return its path.
-
-    Raises UsageError when report.json is missing or either file is not of this version's schema.
-    """
-    from edge_tqs.report_page import page
-
-    source = build_dir / REPORT_JSON
-    if not source.is_file():
-        raise UsageError(f"{build_dir} holds no {REPORT_JSON}", hint="Name a directory that `edge-tqs build` wrote.")
-    build = BuildReport.from_json(source.read_text(encoding="utf-8"), str(source))
-    measured = build_dir / VALIDATION_JSON
-    validation = None
-    if measured.is_file():
-        validation = ValidationReport.from_json(measured.read_text(encoding="utf-8"), str(measured))
-    target = build_dir / REPORT_HTML
-    target.write_text(page(build, validation), encoding="utf-8", newline="\n")
-    return target
-
-
-def _load(kind: type[T], text: str, where: str) -> T:
+def load(kind: type[T], text: str, where: str) -> T:
+    """A report of ``kind`` from its JSON; ``where`` names the file. Raises UsageError when it is of another schema."""
     try:
         loaded = report_json.load(kind, text)
         if loaded.format != FORMAT:

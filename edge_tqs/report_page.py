@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
+from edge_tqs.board_runs import BoardRuns
 from edge_tqs.plot import STYLE, Bar, Line, bar_plot, line_plot
-from edge_tqs.report import BuildReport, Figure, Series, ValidationReport
-
-TIMES = "\N{MULTIPLICATION SIGN}"
+from edge_tqs.report import BuildReport, Series, ValidationReport
+from edge_tqs.report_board import board_section, boards_section
+from edge_tqs.report_html import TIMES, count, figure, section, share, table
 
 _CSS = """
 *{box-sizing:border-box}
@@ -36,18 +37,25 @@ details{margin-top:6px}summary{cursor:pointer;font-size:14px}
 """
 
 
-def page(build: BuildReport, validation: ValidationReport | None) -> str:
-    """The whole page; the same reports give the same bytes."""
+def page(build: BuildReport, validation: ValidationReport | None, runs: BoardRuns | None = None) -> str:
+    """The whole page; the same reports give the same bytes.
+
+    With ``runs``, of several boards, the curves are those of the first board that did not pass, else of the first.
+    """
+    if runs is not None:
+        reports = [run.report for run in runs.boards if run.report is not None]
+        validation = next((item for item in reports if not item.passed), reports[0] if reports else None)
     title = f"{build.model.name} on {build.board}"
     sections = [
-        _head(build, validation),
+        _head(build, validation, runs),
         _warnings(build.warnings),
         _cards(build, validation),
+        "" if runs is None else boards_section(runs),
         _widths(build),
         _divergence(build, validation),
         _truth(build, validation),
         _example(build, validation),
-        _board(build, validation),
+        board_section(build, validation),
         _checks(build),
     ]
     return (
@@ -59,7 +67,7 @@ def page(build: BuildReport, validation: ValidationReport | None) -> str:
     )
 
 
-def _head(build: BuildReport, validation: ValidationReport | None) -> str:
+def _head(build: BuildReport, validation: ValidationReport | None, runs: BoardRuns | None) -> str:
     model = build.model
     loop = {
         "none": f"the window of {model.window} samples is the input of every step",
@@ -78,14 +86,21 @@ def _head(build: BuildReport, validation: ValidationReport | None) -> str:
     if validation is None:
         state, words = "open", "Not validated on the board yet: run edge-tqs validate"
     elif validation.bit_exact:
-        state, words = "good", f"✓ Bit-exact on {validation.board}: all {_count(validation.steps)} steps agree"
+        state, words = "good", f"✓ Bit-exact on {validation.board}: all {count(validation.steps)} steps agree"
     elif validation.passed:
         state, words = "good", f"✓ {validation.board} is within the tolerance of its runtime ({validation.engine})"
     else:
         state, words = "bad", f"✗ {validation.board} differs from the host's integer rollout"
+    if validation is not None and (failed := [check.name for check in validation.checks if not check.passed]):
+        state, words = "bad", f"✗ {validation.board} does not keep its protocol: {', '.join(failed)}"
+    if runs is not None:
+        failed = [run.port for run in runs.boards if not run.passed]
+        state, words = "good", f"✓ All {len(runs.boards)} boards passed"
+        if failed:
+            state, words = "bad", f"✗ {len(failed)} of {len(runs.boards)} boards failed: {', '.join(failed)}"
     return (
         f"<header>\n<h1>{escape(model.name)} on {escape(build.board)}</h1>\n"
-        f'<p class="soft">{_count(model.parameters)} parameters, {model.channels} '
+        f'<p class="soft">{count(model.parameters)} parameters, {model.channels} '
         f"channel{'s' if model.channels != 1 else ''}"
         f"{' (' + escape(', '.join(model.columns)) + ')' if model.columns else ''}; {escape(loop)}. "
         f"Closed loop over {build.host.horizon} steps, {build.host.rollouts} rollouts on the host.</p>\n"
@@ -113,7 +128,7 @@ def _cause(validation: ValidationReport) -> str:
         where = (
             f"<p>It comes from evaluation {at.evaluation} of that step: {at.operator or 'input'} "
             f"<code>{escape(at.tensor)}</code>, channel {at.channel}: expected <code>{at.expected}</code>, got "
-            f"<code>{at.got}</code>; {_count(at.wrong)} of {_count(at.codes)} codes differ.</p>\n"
+            f"<code>{at.got}</code>; {count(at.wrong)} of {count(at.codes)} codes differ.</p>\n"
         )
     return where + ("" if validation.diagnosis is None else f"<p>Likely: {escape(validation.diagnosis)}.</p>\n")
 
@@ -127,29 +142,29 @@ def _warnings(warnings: Sequence[str]) -> str:
 
 def _cards(build: BuildReport, validation: ValidationReport | None) -> str:
     size, divergence = build.bytes, build.host.divergence
-    budget = f"budget {_count(size.budget)} B" if size.budget is not None else "no budget"
+    budget = f"budget {count(size.budget)} B" if size.budget is not None else "no budget"
     cards = [
-        ("Weights", f"{_count(size.mixed)} B", f"{_share(size.mixed, size.int8)} of all-int8; {budget}"),
-        ("model.tflite", f"{_count(size.tflite)} B", f"float32 weights alone: {_count(size.float32)} B"),
+        ("Weights", f"{count(size.mixed)} B", f"{share(size.mixed, size.int8)} of all-int8; {budget}"),
+        ("model.tflite", f"{count(size.tflite)} B", f"float32 weights alone: {count(size.float32)} B"),
         (
             "RMSE against float",
-            _figure(divergence.mixed),
-            f"all-int8 {_figure(divergence.int8)}, all-int4 {_figure(divergence.int4)}",
+            figure(divergence.mixed),
+            f"all-int8 {figure(divergence.int8)}, all-int4 {figure(divergence.int4)}",
         ),
     ]
     if build.host.mse_vs_truth is not None:
         truth = build.host.mse_vs_truth
         cards.append(
-            ("MSE against truth", _figure(truth.mixed), f"float {_figure(truth.float)}, all-int4 {_figure(truth.int4)}")
+            ("MSE against truth", figure(truth.mixed), f"float {figure(truth.float)}, all-int4 {figure(truth.int4)}")
         )
     if validation is not None and validation.latency.p50 is not None:
         latency = validation.latency
-        block = "" if latency.evaluation is None else f"one evaluation: {_figure(latency.evaluation)}, "
+        block = "" if latency.evaluation is None else f"one evaluation: {figure(latency.evaluation)}, "
         cards.append(
             (
                 "One step, median",
-                f"{_figure(latency.p50)} {latency.unit}",
-                f"{block}95 %: {_figure(latency.p95)}, most: {_figure(latency.max)}",
+                f"{figure(latency.p50)} {latency.unit}",
+                f"{block}95 %: {figure(latency.p95)}, most: {figure(latency.max)}",
             )
         )
     items = "\n".join(
@@ -161,7 +176,7 @@ def _cards(build: BuildReport, validation: ValidationReport | None) -> str:
 
 def _widths(build: BuildReport) -> str:
     bars = [
-        Bar(tensor.name, f"int{tensor.width}", tensor.tqs, f"{tensor.width} bits, {_count(tensor.bytes)} B")
+        Bar(tensor.name, f"int{tensor.width}", tensor.tqs, f"{tensor.width} bits, {count(tensor.bytes)} B")
         for tensor in build.tensors
     ]
     wide = [tensor.name for tensor in build.tensors if tensor.width == max(t.width for t in build.tensors)]
@@ -174,17 +189,15 @@ def _widths(build: BuildReport) -> str:
         x_label="TQS: mean squared rollout error under noise of 6 bits (logarithmic)",
         legend=[(f"{width} bits", f"int{width}") for width in (8, 4)],
     )
-    rows = [
-        (t.name, TIMES.join(map(str, t.shape)), str(t.width), _count(t.bytes), _figure(t.tqs)) for t in build.tensors
-    ]
-    table = _table(("weight", "shape", "bits", "bytes", "TQS"), rows)
+    rows = [(t.name, TIMES.join(map(str, t.shape)), str(t.width), count(t.bytes), figure(t.tqs)) for t in build.tensors]
+    weights = table(("weight", "shape", "bits", "bytes", "TQS"), rows)
     size = build.bytes
-    sizes = _table(
+    sizes = table(
         ("", "float32", "int8", "int4", "mixed", "budget"),
-        [("bytes of all weights", *(_count(v) for v in (size.float32, size.int8, size.int4, size.mixed, size.budget)))],
+        [("bytes of all weights", *(count(v) for v in (size.float32, size.int8, size.int4, size.mixed, size.budget)))],
     )
     caption = "The longer the bar, the more noise in this weight moves the closed loop."
-    return _section("Weights", _plot(svg, caption, table, is_open=True) + sizes)
+    return section("Weights", _plot(svg, caption, weights, is_open=True) + sizes)
 
 
 def _divergence(build: BuildReport, validation: ValidationReport | None) -> str:
@@ -195,20 +208,20 @@ def _divergence(build: BuildReport, validation: ValidationReport | None) -> str:
         Line("mixed", "mixed", curves.mixed, 1),
     ]
     if validation is not None:
-        lines.append(Line(_board_label(build, validation), "device", validation.curves.rmse_vs_float, 1, marks=8))
+        lines.append(_board_line(build, validation, validation.curves.rmse_vs_float))
     figures = build.host.divergence
     svg = line_plot(
         lines,
         ident="divergence",
         title="How far the closed loop drifts from the float model",
-        description=f"RMSE at each of {build.host.horizon} steps; over all steps int8 {_figure(figures.int8)}, "
-        f"int4 {_figure(figures.int4)}, mixed {_figure(figures.mixed)}.",
+        description=f"RMSE at each of {build.host.horizon} steps; over all steps int8 {figure(figures.int8)}, "
+        f"int4 {figure(figures.int4)}, mixed {figure(figures.mixed)}.",
         x_label="step of the rollout",
         y_label="RMSE against float",
         from_zero=True,
     )
     caption = f"Model's units, over channels and {build.host.rollouts} rollouts on the host."
-    return _section("Rollout error", _plot(svg, caption, _step_table(lines)) + _causes(build))
+    return section("Rollout error", _plot(svg, caption, _step_table(lines)) + _causes(build))
 
 
 def _causes(build: BuildReport) -> str:
@@ -220,15 +233,27 @@ def _causes(build: BuildReport) -> str:
         (f"activations {build.model.activations} as well: from that", causes.activations),
         ("both: from float", divergence),
     ]
-    shown = [(what, *(_figure(v) for v in (figures.int8, figures.int4, figures.mixed))) for what, figures in rows]
+    shown = [(what, *(figure(v) for v in (figures.int8, figures.int4, figures.mixed))) for what, figures in rows]
     note = "<p>RMSE over all steps. The parts do not add up: the loop amplifies each along with the other.</p>\n"
-    return _table(("what is rounded", "int8", "int4", "mixed"), shown) + note
+    return table(("what is rounded", "int8", "int4", "mixed"), shown) + note
 
 
 def _board_label(build: BuildReport, validation: ValidationReport) -> str:
-    """Over other rollouts than the host's, the board's curve lies elsewhere though it is bit-exact: say so."""
-    same = validation.rollouts == build.host.rollouts
-    return "on the board" if same else f"on the board, {validation.rollouts} rollouts"
+    """Over other rollouts than the host's, or fed the truth, the board's curve lies elsewhere though it is bit-exact:
+    say so."""
+    words = ["on the board"]
+    if validation.rollouts != build.host.rollouts:
+        words.append(f"{validation.rollouts} rollouts")
+    if validation.mode != "free-running":
+        words.append(validation.mode)
+    if validation.curves.every > 1:
+        words.append(f"over {validation.curves.every} steps each")
+    return ", ".join(words)
+
+
+def _board_line(build: BuildReport, validation: ValidationReport, values: Series) -> Line:
+    every = validation.curves.every
+    return Line(_board_label(build, validation), "device", values, every, marks=8, every=every)
 
 
 def _truth(build: BuildReport, validation: ValidationReport | None) -> str:
@@ -242,13 +267,13 @@ def _truth(build: BuildReport, validation: ValidationReport | None) -> str:
         Line("mixed", "mixed", curves.mixed, 1),
     ]
     if validation is not None and validation.curves.mse_vs_truth is not None:
-        lines.append(Line(_board_label(build, validation), "device", validation.curves.mse_vs_truth, 1, marks=8))
+        lines.append(_board_line(build, validation, validation.curves.mse_vs_truth))
     svg = line_plot(
         lines,
         ident="truth",
         title="Error against what really followed",
-        description=f"MSE at each of {build.host.horizon} steps; over all steps float {_figure(figures.float)}, "
-        f"int8 {_figure(figures.int8)}, int4 {_figure(figures.int4)}, mixed {_figure(figures.mixed)}.",
+        description=f"MSE at each of {build.host.horizon} steps; over all steps float {figure(figures.float)}, "
+        f"int8 {figure(figures.int8)}, int4 {figure(figures.int4)}, mixed {figure(figures.mixed)}.",
         x_label="step of the rollout",
         y_label="MSE against truth",
         from_zero=True,
@@ -270,7 +295,8 @@ def _example(build: BuildReport, validation: ValidationReport | None) -> str:
         Line("mixed", "mixed", example.mixed, 1),
     ]
     if validation is not None and validation.curves.example is not None:
-        lines.append(Line("on the board", "device", validation.curves.example, 1, marks=8))
+        forced = "" if validation.mode == "free-running" else f", {validation.mode}"
+        lines.append(Line(f"on the board{forced}", "device", validation.curves.example, 1, marks=8))
     unit = "" if example.unit == "physical" else " (normalised)"
     svg = line_plot(
         lines,
@@ -283,86 +309,18 @@ def _example(build: BuildReport, validation: ValidationReport | None) -> str:
     return _plot(svg, "Left of the dotted line: the window that the rollout starts from.", _step_table(lines[1:]))
 
 
-def _board(build: BuildReport, validation: ValidationReport | None) -> str:
-    rows: list[tuple[str, str]] = []
-    if build.image is not None:
-        image = build.image
-        rows += [
-            ("image: text + rodata", f"{_count(image.text)} + {_count(image.rodata)} B"),
-            ("image: data + bss", f"{_count(image.data)} + {_count(image.bss)} B"),
-            ("largest stack frame", f"{_count(image.largest_frame)} B, {image.largest_frame_function}"),
-        ]
-        if image.stack_bound is not None:
-            path = " > ".join(image.stack_path)
-            rows.append(("stack, at most", f"{_count(image.stack_bound)} of {_count(image.stack or 0)} B: {path}"))
-    if validation is None:
-        return _section("On the board", _table(("memory", ""), rows)) if rows else ""
-    memory, latency = validation.memory, validation.latency
-    rows += [
-        ("flash", _bytes(memory.flash)),
-        ("RAM, static", _bytes(memory.ram)),
-        ("stack, deepest seen", _bytes(memory.stack_peak)),
-    ]
-    ticks = [
-        ("counter", f"{latency.counter}, {_count(latency.hz)} Hz" + (" (emulated)" if latency.emulated else "")),
-        ("one step: median", f"{_figure(latency.p50)} {latency.unit}"),
-        ("one step: mean", f"{_figure(latency.mean)} {latency.unit}"),
-        ("95 % of steps within", f"{_figure(latency.p95)} {latency.unit}"),
-        ("99 % of steps within", f"{_figure(latency.p99)} {latency.unit}"),
-        ("slowest step", f"{_figure(latency.max)} {latency.unit}"),
-    ]
-    if latency.evaluation is not None:
-        ticks.append(("one evaluation (a block of steps): median", f"{_figure(latency.evaluation)} {latency.unit}"))
-    note = ""
-    if latency.instructions is not None:
-        ticks.append(("instructions of one step, median", _figure(latency.instructions)))
-        if latency.evaluation_instructions is not None:
-            ticks.append(("instructions of one evaluation, median", _figure(latency.evaluation_instructions)))
-        note = '<p class="soft">Emulated: the counter follows instructions, not milliseconds.</p>'
-    run = [
-        ("port", validation.port),
-        (f"rollouts {TIMES} steps", f"{validation.rollouts} {TIMES} {validation.horizon}"),
-        ("line", validation.line.sentence()),
-        ("computed by", "the generated C" if validation.engine == "c" else validation.engine),
-        ("RMSE against float", _figure(validation.rmse_vs_float)),
-        ("MSE against truth", _figure(validation.mse_vs_truth)),
-    ]
-    tables = _table(("run", ""), run) + _table(("memory", ""), rows) + _table(("time", ""), ticks)
-    return _section(f"On the board: {validation.board}", tables + note + _operators(validation))
-
-
-def _operators(validation: ValidationReport) -> str:
-    """What each operator of a probe build took."""
-    if not validation.operators:
-        return ""
-    unit, total = validation.latency.unit, sum(item.ticks for item in validation.operators)
-    counted = any(item.instructions is not None for item in validation.operators)
-    rows = [
-        (item.tensor, item.operator, _count(item.ticks), _share(item.ticks, total))
-        + ((_figure(item.instructions),) if counted else ())
-        for item in validation.operators
-    ]
-    head = ("operator's output", "kind", unit, "share") + (("guest instructions",) if counted else ())
-    note = f"One evaluation of the graph, counted with {validation.latency.counter}, the telling of it included."
-    return f'<p class="soft">{escape(note)}</p>\n{_table(head, rows)}'
-
-
 def _checks(build: BuildReport) -> str:
     host = build.host
     exact = {True: "yes", False: "NO", None: "not compared"}[host.tflm_bit_exact]
     rows = [
-        ("float graph against the model file, largest difference", _figure(host.float_vs_keras_max_abs)),
+        ("float graph against the model file, largest difference", figure(host.float_vs_keras_max_abs)),
         ("integer reference equals tflite-micro bit for bit", exact),
         (
             "RMSE of ai-edge-litert against it",
-            "not installed" if host.litert_rmse is None else _figure(host.litert_rmse),
+            "not installed" if host.litert_rmse is None else figure(host.litert_rmse),
         ),
     ]
-    return _section("Checks on the host", _table(("check", "result"), rows))
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
+    return section("Checks on the host", table(("check", "result"), rows))
 
 
 def _plot(svg: str, caption: str, table: str, *, is_open: bool = False) -> str:
@@ -374,44 +332,15 @@ def _plot(svg: str, caption: str, table: str, *, is_open: bool = False) -> str:
 
 
 def _step_table(lines: Sequence[Line]) -> str:
-    """Every eighth step and the last."""
-    length = max(len(line.values) for line in lines)
-    shown = [step for step in range(length) if (step + 1) % 8 == 0 or step in (0, length - 1)]
-    rows = [(str(step + 1), *(_at(tuple(line.values), step) for line in lines)) for step in shown]
-    return _table(("step", *(line.label for line in lines)), rows)
+    """Every eighth value of each line, its first and its last."""
+    shown: set[int] = set()
+    for line in lines:
+        last = len(line.values)
+        shown.update(number * line.every for number in range(1, last + 1) if number % 8 == 0 or number in (1, last))
+    rows = [(str(step), *(_at(line, step) for line in lines)) for step in sorted(shown)]
+    return table(("step", *(line.label for line in lines)), rows)
 
 
-def _at(values: Series, step: int) -> str:
-    return _figure(values[step]) if step < len(values) else "-"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = "\n".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n'
-
-
-def _figure(value: Figure) -> str:
-    """Four significant digits; plain where that is readable."""
-    if value is None:
-        return "-"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) >= 1e-4 else f"{value:.2e}"
-
-
-def _count(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
-
-
-def _bytes(value: int | None) -> str:
-    return "not known on this port" if value is None else f"{value:,} B"
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "-"
+def _at(line: Line, step: int) -> str:
+    number, rest = divmod(step, line.every)
+    return figure(line.values[number - 1]) if rest == 0 and 0 < number <= len(line.values) else "-"

@@ -170,6 +170,7 @@ def validate_request(
     data: Path | None,
     resume: bool,
     server: str,
+    teacher_forced: bool = False,
 ) -> ValidateRequest:
     """What to run on the board; the project's [validate] counts for builds inside its folder."""
     inside = project is not None and build.resolve().is_relative_to(project.path.resolve().parent)
@@ -185,6 +186,7 @@ def validate_request(
         resume=resume,
         server=server,
         max_rmse_vs_float=settings.max_rmse_vs_float,
+        mode="teacher-forced" if teacher_forced else "free-running",
     )
 
 

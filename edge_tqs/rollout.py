@@ -1,4 +1,4 @@
-"""Closed-loop rollouts: the one place that says how a forecaster is fed its own predictions.
+"""Rollouts: the one place that says how a forecaster is fed its own predictions, or what really followed.
 
 The same loop drives the float graph, the integer reference, tflite-micro and LiteRT: each brings a ``Step``. The
 firmware and the Python agent implement the same semantics (docs/format.md specifies them).
@@ -25,7 +25,7 @@ Step = Callable[[Array, tuple[Array, ...]], tuple[Array, tuple[Array, ...]]]
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """N closed-loop rollouts of T steps.
+    """N rollouts of T steps.
 
     source: who computed it ("keras", "float", "integer", "tflm", "litert", "device:<board>").
     outputs: (N, T, outputs), float32 in the model's units or codes. ticks: (N, T) uint32 per step, or None.
@@ -47,7 +47,13 @@ def hash_states(states: tuple[Array, ...]) -> npt.NDArray[np.uint32]:
 
 
 def closed_loop(
-    step: Step, forecast: Forecast, seeds: Array, horizon: int, zero_states: tuple[Array, ...], source: str
+    step: Step,
+    forecast: Forecast,
+    seeds: Array,
+    horizon: int,
+    zero_states: tuple[Array, ...],
+    source: str,
+    truth: Array | None = None,
 ) -> Rollout:
     """Roll ``seeds`` (N, W, F; oldest sample first) forward by ``horizon`` steps.
 
@@ -61,18 +67,23 @@ def closed_loop(
     first block is what the graph says after the W seed samples; then each sample that comes out is fed, one a step, and
     what the graph says meanwhile counts once the block is used up.
 
-    Raises ValueError for seeds of another shape.
+    With ``truth`` (N, T, outputs) the rollout is teacher-forced: each sample that is fed is the true one instead of the
+    predicted one, and every step is the first of a new block, one step ahead of samples that are all true.
+
+    Raises ValueError for seeds or truth of another shape.
     """
     count, window_size = seeds.shape[0], forecast.window
     if seeds.shape[1:] != (forecast.seed_length(horizon), forecast.channels):
         raise ValueError(f"seeds {seeds.shape}, not (N, {forecast.seed_length(horizon)}, {forecast.channels})")
+    if truth is not None and truth.shape != (count, horizon, forecast.outputs):
+        raise ValueError(f"truth {truth.shape}, not {(count, horizon, forecast.outputs)}")
     window, ahead = seeds[:, :window_size].copy(), seeds[:, window_size:]
     feeds = _feeder(forecast)
     states = zero_states
     outputs: list[Array] = []
     hashes: list[Array] = []
     for t in range(horizon):
-        place = t % forecast.steps
+        place = t % forecast.steps if truth is None else 0
         if forecast.recurrence == "stateful" and t > 0:
             y, states = step(window[:, -1], states)
         elif place == 0 and forecast.recurrence == "none":
@@ -85,8 +96,19 @@ def closed_loop(
             block = y.reshape(count, forecast.steps, forecast.outputs)
         outputs.append(block[:, place])
         hashes.append(hash_states(states) if states else np.zeros(count, np.uint32))
-        window = np.concatenate([window[:, 1:], feeds(block[:, place], ahead[:, t : t + 1])], axis=1)
+        following = block[:, place] if truth is None else truth[:, t]
+        window = np.concatenate([window[:, 1:], feeds(following, ahead[:, t : t + 1])], axis=1)
     return Rollout(source, np.stack(outputs, axis=1), state_hashes=np.stack(hashes, axis=1))
+
+
+def true_samples(forecast: Forecast, seeds: Array, truth: Array) -> Array:
+    """(N, W + T, F): the windows of ``seeds``, then what a rollout forced with ``truth`` (N, T, outputs) is fed.
+
+    Where there are exogenous inputs, ``seeds`` are (N, W + T, F) as in `closed_loop`.
+    """
+    feeds, known = _feeder(forecast), seeds[:, forecast.window :]
+    following = [feeds(truth[:, t], known[:, t : t + 1]) for t in range(truth.shape[1])]
+    return np.concatenate([seeds[:, : forecast.window], *following], axis=1)
 
 
 def _feeder(forecast: Forecast) -> Callable[[Array, Array], Array]:

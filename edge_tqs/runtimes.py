@@ -85,12 +85,15 @@ def litert_step(model: bytes) -> Step:
 
 
 def rollout_in(
-    runtime: Runtime, model: bytes, graph: Graph, seeds_codes: npt.NDArray[np.int8], horizon: int
+    runtime: Runtime, model: bytes, graph: Graph, seeds_codes: Array, horizon: int, truth: Array | None = None
 ) -> Rollout:
-    """Roll ``model``, the flatbuffer of ``graph``, in "tflm" or "litert" from ``seeds_codes`` (N, W, F)."""
+    """Roll ``model``, the flatbuffer of ``graph``, in "tflm" or "litert" from ``seeds_codes`` (N, W, F).
+
+    With ``truth`` (N, horizon, outputs codes) teacher-forced, as `closed_loop` says.
+    """
     step = tflm_step(model) if runtime == "tflm" else litert_step(model)
     states = simulate.zero_states(graph, seeds_codes.shape[0])
-    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, runtime)
+    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, runtime, truth)
 
 
 def rollout_in_environment(

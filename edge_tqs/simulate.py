@@ -97,10 +97,13 @@ def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
     )
 
 
-def integer_rollout(graph: Graph, seeds_codes: Array, horizon: int) -> Rollout:
-    """Roll ``seeds_codes`` (N, W, F codes) forward by ``horizon`` steps; outputs are codes."""
+def integer_rollout(graph: Graph, seeds_codes: Array, horizon: int, truth: Array | None = None) -> Rollout:
+    """Roll ``seeds_codes`` (N, W, F codes) forward by ``horizon`` steps; outputs are codes.
+
+    With ``truth`` (N, horizon, outputs codes) teacher-forced, as `closed_loop` says.
+    """
     step, states = integer_step(graph), zero_states(graph, seeds_codes.shape[0])
-    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, "integer")
+    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, "integer", truth)
 
 
 def encode(graph: Graph, values: Array) -> Array:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge_tqs.board_runs import BoardRuns
     from edge_tqs.boards import Board
     from edge_tqs.doctor import Diagnosis
     from edge_tqs.dry_run import Prediction
@@ -169,11 +170,13 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
     lines = [
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
         *_cause(result),
-        f"rollouts    {result.rollouts} of {result.horizon} steps, model {result.model_hash[:12]}, "
+        *(f"check       {check.name} FAILED: {check.detail}" for check in result.checks if not check.passed),
+        f"rollouts    {result.rollouts} of {result.horizon} steps, {result.mode}, model {result.model_hash[:12]}, "
         f"engine {result.engine}",
         f"line        {result.line.sentence()}",
         f"error       RMSE {_number(result.rmse_vs_float)} from float"
         + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
+        *_amplification(result),
         f"latency     {_number(latency.p50)} {latency.unit} a step (mean {_number(latency.mean)}, "
         f"p95 {_number(latency.p95)}, p99 {_number(latency.p99)}, max {_number(latency.max)}; "
         f"{latency.counter}, {latency.hz:,} Hz)"
@@ -187,6 +190,45 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"report      {build / 'report.html'}",
     ]
     return "\n".join(lines)
+
+
+def boards_summary(runs: BoardRuns, build: Path) -> str:
+    """Several boards side by side, then what went wrong, a line a board."""
+    rows, wrong = [], []
+    for run in runs.boards:
+        found = run.report
+        if found is None:
+            rows.append(["FAILED", run.port, *("-" * 5)])
+            wrong.append(run.why)
+            continue
+        verdict, *lines = validation_summary(found, build).splitlines()
+        rows.append(
+            [
+                "passed" if found.passed else "FAILED",
+                run.port,
+                found.board,
+                f"{found.steps:,}",
+                _number(found.rmse_vs_float),
+                f"{_number(found.latency.p50)} {found.latency.unit}",
+                found.line.sentence(),
+            ]
+        )
+        if not found.passed:
+            wrong += [verdict, *(line for line in lines if line.startswith(("operator ", "likely ", "check ")))]
+    head = ["", "port", "board", "steps", "RMSE from float", "a step", "line"]
+    return "\n".join([table(head, rows), *wrong, f"report      {build / 'report.html'}"])
+
+
+def _amplification(result: ValidationReport) -> list[str]:
+    """The loop's errors beside those of one step, where the run was teacher-forced."""
+    loop, one = result.closed_loop, result.mse_vs_truth
+    if loop is None or loop.mse_vs_truth is None or one is None:
+        return []
+    times = f", {loop.mse_vs_truth / one:.3g} times" if one > 0 else ""
+    return [
+        f"one step    RMSE {_number(one**0.5)}, MSE {_number(one)} against the truth; in closed loop, on the host, "
+        f"RMSE {_number(loop.mse_vs_truth**0.5)}, MSE {_number(loop.mse_vs_truth)}{times}"
+    ]
 
 
 def _cause(result: ValidationReport) -> list[str]:

@@ -27,7 +27,7 @@ from edge_tqs.errors import StorageError, UsageError
 
 TRACE = "trace.jsonl"
 #: Raised by one whenever a line changes its form.
-FORMAT = 2
+FORMAT = 3
 BEGIN_ANEW = "Leave --resume out to begin anew."
 
 
@@ -36,7 +36,7 @@ class TraceHeader:
     """What a run is; runs of the same header give the same steps.
 
     board: as it names itself. counter, counter_hz: what ticks count (PROTOCOL.md). seeds: SHA-256 of the seeds' codes,
-    and of what is known ahead.
+    of what is known ahead and, in a teacher-forced run, of what really followed. mode: as in `report.ValidationReport`.
     """
 
     model_hash: str
@@ -46,6 +46,7 @@ class TraceHeader:
     seeds: str
     rollouts: int
     horizon: int
+    mode: str = "free-running"
     format: int = FORMAT
 
 

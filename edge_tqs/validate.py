@@ -1,8 +1,8 @@
-"""`edge-tqs validate`: closed-loop rollouts on the board, step by step against the host."""
+"""`edge-tqs validate`: rollouts on the board, closed-loop or teacher-forced, step by step against the host."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs import build_dir, evaluate, report
+from edge_tqs.board_runs import numbered
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
 from edge_tqs.device import Device
@@ -21,7 +22,8 @@ from edge_tqs.graph import Forecast, Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.measure import Measured, measure
 from edge_tqs.progress import Progress
-from edge_tqs.rollout import Rollout
+from edge_tqs.report_files import write_report
+from edge_tqs.rollout import Rollout, true_samples
 from edge_tqs.serial_port import DEFAULT_BAUD, Port, open_port, pulse_reset, reopen_port, usb_device
 from edge_tqs.simulate import decode, encode, integer_rollout
 from edge_tqs.trace_file import TRACE
@@ -43,6 +45,8 @@ class ValidateRequest:
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
     data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
     max_rmse_vs_float: fail above this RMSE against the float model, in the model's units; None: no limit.
+    mode: "teacher-forced" feeds what really followed instead of the predictions.
+    number: of the board, where several are validated at once (`validate_boards`).
     """
 
     build: Path
@@ -55,20 +59,24 @@ class ValidateRequest:
     resume: bool = False
     server: str = "program"
     max_rmse_vs_float: float | None = None
+    mode: report.Mode = "free-running"
+    number: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What the host says of the same seeds: seeds and truth in the model's units, integer codes, float outputs.
+    """What the host says of the same seeds: truth in the model's units, the codes that the board is sent (as `measure`
+    takes them), the integer rollout, the float outputs, and how far the closed loop is off in a teacher-forced run."""
 
-    Seeds and codes hold, after the window, what is known ahead where there is such an input.
-    """
-
-    seeds: Array
     truth: Array | None
     codes: Array
     rollout: Rollout
     floats: Array
+    closed_loop: report.ClosedLoop | None
+
+
+#: What the host expects, by the runtime behind the board.
+Expect = Callable[[str], Expected]
 
 
 def validate(request: ValidateRequest, progress: Progress) -> report.ValidationReport:
@@ -79,56 +87,84 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
         DeviceError, StorageError: the board is silent, runs another model or fails; the disk takes no more. The steps
             received so far are in trace.jsonl.
     """
-    built = build_dir.load(request.build)
-    horizon = request.horizon or built.report.host.horizon
-    if request.rollouts < 1 or horizon < 1:
-        raise UsageError("--rollouts and --horizon must be at least 1")
-    seeds, truth = _seeds(built, request, horizon)
+    built, expect = prepare(request)
     if request.resume and (request.build / report.VALIDATION_JSON).exists():
         raise UsageError(
             f"the last run in {request.build} is finished: there is nothing to resume",
             hint="Leave --resume out to run again.",
         )
-    with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
-        progress(f"waiting for {built.board.name} at {port}", 0, 1)
-        hello = device.hello()
-        device.require_model(built.model_hash)
+    result = validate_on(built, request, expect, progress)
+    try:
+        (request.build / report.VALIDATIONS_JSON).unlink(missing_ok=True)  # the page shows the last run
+        write_report(request.build)
+    except OSError as error:
+        raise _unwritten(error, request) from error
+    return result
+
+
+def prepare(request: ValidateRequest) -> tuple[BuildDir, Expect]:
+    """The build, and how to compute what the host expects of a runtime; no board is looked for yet.
+
+    Raises UsageError.
+    """
+    built = build_dir.load(request.build)
+    horizon = request.horizon or built.report.host.horizon
+    if request.rollouts < 1 or horizon < 1:
+        raise UsageError("--rollouts and --horizon must be at least 1")
+    seeds, truth = _seeds(built, request, horizon)
+    expect = _expect if request.mode == "free-running" else _expect_forced
+    return built, lambda engine: expect(built, engine, seeds, truth, horizon)
+
+
+def validate_on(
+    built: BuildDir, request: ValidateRequest, expect: Expect, progress: Progress
+) -> report.ValidationReport:
+    """Run the rollouts on one board and write its trace and validation.json. Raises as `validate`."""
+    with connect(built, request, progress) as device:
+        port, hello = device.name, device.info
         engine = _engine(hello)
         progress("computing the expected rollouts on the host", 0, 1)
-        expected = _expect(built, engine, seeds, truth, horizon)
+        expected = expect(engine)
         measured = measure(
             request.build,
             device,
             built.graph.forecast,
             expected.codes,
-            horizon,
+            expected.floats.shape[1],
+            mode=request.mode,
+            number=request.number,
             resume=request.resume,
             progress=progress,
         )
-        findings = probe_findings(device, built.graph, expected.codes, expected.rollout, measured.rollout, engine)
+        findings = probe_findings(
+            device, built.graph, expected.codes, expected.rollout, measured.rollout, engine, request.mode
+        )
     result = _report(built, request, port, hello, engine, expected, measured, findings)
-    _save(result, request.build)
+    path = request.build / numbered(report.VALIDATION_JSON, request.number)
+    try:
+        part = path.with_suffix(".part")
+        part.write_text(result.to_json(), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise _unwritten(error, request) from error
     return result
 
 
-def _save(result: report.ValidationReport, build: Path) -> None:
-    path = build / report.VALIDATION_JSON
-    part = path.with_suffix(".part")
-    try:
-        part.write_text(result.to_json(), encoding="utf-8")
-        part.replace(path)
-        report.write_report(build)
-    except OSError as error:
-        for file in (part, path):  # without it the run can be resumed
-            file.unlink(missing_ok=True)
-        raise StorageError(
-            f"the report cannot be written to {build}: {error.strerror}. Every step received is in {build / TRACE}.",
-            hint=f"Make room on its disk. Then `edge-tqs validate {build} --resume` writes the report.",
-        ) from error
+def _unwritten(error: OSError, request: ValidateRequest) -> StorageError:
+    """The message. Without validation.json the run can be resumed."""
+    build = request.build
+    path = build / numbered(report.VALIDATION_JSON, request.number)
+    for file in (path.with_suffix(".part"), path):
+        file.unlink(missing_ok=True)
+    trace = build / numbered(TRACE, request.number)
+    return StorageError(
+        f"the report cannot be written to {build}: {error.strerror}. Every step received is in {trace}.",
+        hint=f"Make room on its disk. Then `edge-tqs validate {build} --resume` writes the report.",
+    )
 
 
 def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Array, Array | None]:
-    """(seeds, truth) for this run: of the given CSV, else those saved by the build."""
+    """(seeds, truth) for this run: of the given CSV, else those saved by the build. A teacher-forced run has truth."""
     if request.data is not None:
         return build_dir.windows_of(request.data, built.graph.forecast, request.rollouts, horizon)
     if request.rollouts > len(built.seeds):
@@ -147,8 +183,26 @@ def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Arr
     truth = built.truth
     if truth is not None and truth.shape[1] < horizon:
         truth = None
+    if truth is None and request.mode == "teacher-forced":
+        there = "no data" if built.truth is None else f"{built.truth.shape[1]} steps of what followed"
+        raise UsageError(
+            f"--teacher-forced feeds what really followed for {horizon} steps, and {built.path} was built with {there}",
+            hint="Give a CSV with --data" + (", or a shorter --horizon." if built.truth is not None else "."),
+        )
     chosen = np.linspace(0, len(built.seeds) - 1, request.rollouts).round().astype(int)
     return built.seeds[chosen, :length], None if truth is None else truth[chosen, :horizon]
+
+
+@contextmanager
+def connect(built: BuildDir, request: ValidateRequest, progress: Progress) -> Iterator[Device]:
+    """The board at the request's port, else an emulated one; greeted, and known to run the build's model.
+
+    Raises as `validate`.
+    """
+    with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
+        progress(f"waiting for {built.board.name} at {port}", 0, 1)
+        device.require_model(built.model_hash)
+        yield device
 
 
 @contextmanager
@@ -196,13 +250,28 @@ def _engine(hello: HelloReply) -> str:
 
 def _expect(built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int) -> Expected:
     codes = encode(built.graph, seeds)
-    if engine == "c":
-        rollout = integer_rollout(built.graph, codes, horizon)
-    else:  # another runtime's arithmetic: the same runtime on this host says what it should be
-        from edge_tqs.runtimes import rollout_in
+    rollout = _host_rollout(built, engine, codes, horizon)
+    return Expected(truth, codes, rollout, float_rollout(built.float_graph, seeds, horizon).outputs, None)
 
-        rollout = rollout_in("litert", built.model, built.graph, codes, horizon)
-    return Expected(seeds, truth, codes, rollout, float_rollout(built.float_graph, seeds, horizon).outputs)
+
+def _expect_forced(built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int) -> Expected:
+    assert truth is not None  # _seeds
+    graph, free = built.graph, _expect(built, engine, seeds, truth, horizon)
+    outputs = decode(graph, free.rollout.outputs)
+    loop = report.ClosedLoop(evaluate.rmse(outputs, free.floats), evaluate.mse(outputs, truth))
+    true_codes = encode(graph, truth)
+    rollout = _host_rollout(built, engine, free.codes, horizon, true_codes)
+    floats = float_rollout(built.float_graph, seeds, horizon, truth).outputs
+    return Expected(truth, true_samples(graph.forecast, free.codes, true_codes), rollout, floats, loop)
+
+
+def _host_rollout(built: BuildDir, engine: str, codes: Array, horizon: int, truth: Array | None = None) -> Rollout:
+    if engine == "c":
+        return integer_rollout(built.graph, codes, horizon, truth)
+    # another runtime's arithmetic: the same runtime on this host says what it should be
+    from edge_tqs.runtimes import rollout_in
+
+    return rollout_in("litert", built.model, built.graph, codes, horizon, truth)
 
 
 def _report(
@@ -226,8 +295,10 @@ def _report(
         passed = error <= OTHER_ENGINE_TOLERANCE * host + _output_scale(graph)
     if request.max_rmse_vs_float is not None:
         passed = passed and error <= request.max_rmse_vs_float
+    passed = passed and all(check.passed for check in run.checks)
     scaling = graph.forecast.scaling
     shown = built.report.host.curves.example
+    every = -(-horizon // report.MOST_POINTS)
     return report.ValidationReport(
         board=hello.board,
         port=port,
@@ -242,17 +313,21 @@ def _report(
         rmse_vs_float=error,
         mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
         latency=_latency(built.board, hello, measured, graph.forecast, emulated=request.port is None),
-        memory=_memory(built, engine, run.status),
+        memory=_memory(built, hello, engine, run.status),
         line=run.line,
         curves=report.DeviceCurves(
-            rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats),
-            mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth),
+            rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats, every),
+            mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth, every),
             example=None
             if shown is None or request.data
-            else evaluate.physical(outputs[0, :, 0], scaling, graph.forecast.output_channels[0]),
+            else evaluate.physical(outputs[0, : len(shown.mixed), 0], scaling, graph.forecast.output_channels[0]),
+            every=every,
         ),
         diagnosis=findings.diagnosis,
         operators=_operators(built.board, hello, findings, emulated=request.port is None),
+        mode=request.mode,
+        closed_loop=expected.closed_loop,
+        checks=run.checks,
     )
 
 
@@ -318,11 +393,12 @@ def _operators(
     )
 
 
-def _memory(built: BuildDir, engine: str, status: StatusReply) -> report.Memory:
-    """Flash from the image, RAM and stack from the board itself; None where it cannot know."""
-    image = built.report.image
+def _memory(built: BuildDir, hello: HelloReply, engine: str, status: StatusReply) -> report.Memory:
+    """Flash from the build's image, where it is the one that runs; RAM and stack from the board itself; None where it
+    cannot know."""
+    image = built.report.image if (hello.board, engine) == (built.board.name, "c") else None
     return report.Memory(
-        flash=image.text + image.rodata + image.data if image is not None and engine == "c" else None,
+        flash=image.text + image.rodata + image.data if image is not None else None,
         ram=None if status.ram_static == UNKNOWN_SIZE else status.ram_static,
         stack_peak=None if status.stack_peak == UNKNOWN_SIZE else status.stack_peak,
     )

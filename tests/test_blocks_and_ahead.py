@@ -28,7 +28,7 @@ from edge_tqs.graph import Array, Forecast, Graph, Scaling
 from edge_tqs.graph_file import load_graph, save_graph
 from edge_tqs.interpret import float_rollout, float_step, zero_states
 from edge_tqs.quantize import quantize
-from edge_tqs.rollout import Rollout
+from edge_tqs.rollout import Rollout, true_samples
 from edge_tqs.runtimes import rollout_in
 from edge_tqs.system import read_block
 
@@ -103,6 +103,37 @@ def test_the_loop_is_what_the_words_say(
     seeds = seeds_of(graph)
     expected = np.stack([by_hand(graph, seed) for seed in seeds])
     np.testing.assert_allclose(float_rollout(graph, seeds, HORIZON).outputs, expected, atol=1e-5)
+
+
+def forced_by_hand(graph: Graph, samples: Array) -> Array:
+    """One step ahead of each true sample after the window (W + T, F): the first sample of what the model then says."""
+    forecast, step, outputs = graph.forecast, float_step(graph), []
+    for end in range(forecast.window, len(samples)):
+        seen, states = samples[:end] if forecast.recurrence == "stateful" else samples[end - forecast.window : end], ()
+        if forecast.recurrence == "none":
+            y, _ = step(seen[None], ())
+        else:
+            states = zero_states(graph, 1)
+            for sample in seen:
+                y, states = step(sample[None], states)
+        outputs.append(y.reshape(forecast.steps, forecast.outputs)[0])
+    return np.array(outputs)
+
+
+@pytest.mark.parametrize(("recurrence", "steps", "outputs", "feedback"), CASES)
+def test_a_teacher_forced_rollout_is_one_step_ahead_of_true_samples(
+    recurrence: str, steps: int, outputs: int, feedback: tuple[int | None, ...]
+) -> None:
+    graph = drawn(recurrence, steps, outputs, feedback)
+    seeds, truth = seeds_of(graph), np.random.default_rng(2).normal(size=(ROLLOUTS, HORIZON, outputs)).astype("f4")
+    samples = true_samples(graph.forecast, seeds, truth)
+    for channel, source in enumerate(feedback):  # what is known ahead is in the seeds, the rest is what followed
+        known = seeds[:, graph.forecast.window :, channel] if source is None else truth[:, :, source]
+        np.testing.assert_array_equal(samples[:, graph.forecast.window :, channel], known)
+    expected = np.stack([forced_by_hand(graph, rows) for rows in samples])
+    np.testing.assert_allclose(float_rollout(graph, seeds, HORIZON, truth).outputs, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="truth"):
+        float_rollout(graph, seeds, HORIZON, truth[:, 1:])
 
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
@@ -260,6 +291,25 @@ def test_a_board_is_sent_what_is_known_ahead_piece_by_piece(name: str, recurrenc
         check_device(device, graph, codes, expected)
         with pytest.raises(UsageError, match="2 values known ahead of each of 3 steps"):
             device.forecast(3)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize("recurrence", ["none", "windowed", "stateful"])
+def test_a_board_is_teacher_forced(recurrence: str, activations: str, tmp_path: Path) -> None:
+    """In blocks and with inputs known ahead: bit for bit as the reference, and other than in closed loop."""
+    graph, codes, free = integer(drawn(recurrence, 4, 2, (0, None, 1)), activations)
+    values = np.random.default_rng(2).normal(size=(ROLLOUTS, HORIZON, 2))
+    truth = simulate.encode(graph, values)
+    expected = simulate.integer_rollout(graph, codes, HORIZON, truth)
+    assert not np.array_equal(expected.outputs, free.outputs)
+    samples, window = true_samples(graph.forecast, codes, truth), graph.forecast.window
+    with on_board("host", graph, tmp_path, 256) as device:
+        for n in range(ROLLOUTS):
+            fed = samples[n, window:]
+            outputs, _, hashes = run_rollout(device, samples[n, :window], HORIZON, ahead=fed[:, [1]], truth=fed)
+            np.testing.assert_array_equal(outputs, expected.outputs[n])
+            np.testing.assert_array_equal(hashes, expected.state_hashes[n])
 
 
 @pytest.mark.emulated

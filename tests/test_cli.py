@@ -21,22 +21,9 @@ import numpy as np
 import pytest
 
 from edge_tqs import build_dir, emulator
-from edge_tqs.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
 HORIZON = 12
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*args: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["edge-tqs", *map(str, args)])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        out, err = capsys.readouterr()
-        return int(leaving.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="session")

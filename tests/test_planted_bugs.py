@@ -8,19 +8,26 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edge_tqs import build_dir, emulator
+from edge_tqs.boards import load_board
 from edge_tqs.cli import cli, main
+from edge_tqs.device import Device, open_port
+from edge_tqs.findings import probe_findings
+from edge_tqs.simulate import integer_rollout
 
 pytestmark = pytest.mark.emulated
 
 BOARD = "qemu-microbit"
 HORIZON, ROLLOUTS = 6, 8
-Run = Callable[[Path], tuple[int, dict[str, Any], str]]
+Run = Callable[..., tuple[int, dict[str, Any], str]]
 Plant = Callable[[Path], None]
 
 
@@ -51,8 +58,8 @@ def builds(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def validate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """(exit code, validation.json's content or nothing, what was printed)."""
 
-    def call(path: Path) -> tuple[int, dict[str, Any], str]:
-        monkeypatch.setattr(sys, "argv", ["edge-tqs", "validate", str(path), "--rollouts", str(ROLLOUTS)])
+    def call(path: Path, *options: str) -> tuple[int, dict[str, Any], str]:
+        monkeypatch.setattr(sys, "argv", ["edge-tqs", "validate", str(path), "--rollouts", str(ROLLOUTS), *options])
         with pytest.raises(SystemExit) as leaving:
             main()
         out, err = capsys.readouterr()
@@ -163,6 +170,43 @@ def test_a_planted_bug_is_caught_and_named(bug: str, builds: Path, tmp_path: Pat
     assert body["diagnosis"] in said
     assert f"step {first['step']}" in said
     assert tensor in (tmp_path / name / "report.html").read_text()
+
+
+@pytest.mark.parametrize("bug", ["one wrong weight nibble", "swapped gate", "delay line read one sample late"])
+def test_a_teacher_forced_run_names_the_bug_too(bug: str, builds: Path, tmp_path: Path, validate: Run) -> None:
+    name, plant, diagnosis, tensor = BUGS[bug]
+    data = tmp_path / "data.csv"
+    rows = np.random.default_rng(3).normal(size=(200, 2))
+    data.write_text("a,b\n" + "".join(f"{a:.4f},{b:.4f}\n" for a, b in rows))
+    code, body, said = validate(planted(builds, name, tmp_path, plant), "--teacher-forced", "--data", str(data))
+    assert code == 1, said
+    assert re.search(diagnosis, body["diagnosis"]), body["diagnosis"]
+    assert body["first_divergence"]["operator"]["tensor"] == tensor
+
+
+@pytest.mark.parametrize("name", ["mlp", "gru", "tcn"])
+def test_a_teacher_forced_step_is_probed_after_the_true_samples_before_it(
+    name: str, builds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 3 of rollout 1 is said to differ: every operator is asked there, and computes what it should."""
+    graph = build_dir.load(builds / name).graph
+    window = graph.forecast.window
+    samples = np.random.default_rng(4).integers(-90, 90, (3, window + HORIZON, 2)).astype(np.int8)
+    expected = integer_rollout(graph, samples[:, :window], HORIZON, samples[:, window:])
+    outputs = expected.outputs.copy()
+    outputs[1, 3, 0] ^= 1
+    pushed: list[np.ndarray] = []
+    push = Device.push
+    monkeypatch.setattr(Device, "push", lambda device, codes: (pushed.append(codes), push(device, codes))[1])
+    with emulator.start_server(load_board(BOARD), builds / name) as port, Device(open_port(port)) as device:
+        measured = replace(expected, outputs=outputs)
+        found = probe_findings(device, graph, samples, expected, measured, "c", "teacher-forced")
+    assert found.diverged is not None
+    assert (found.diverged.rollout, found.diverged.step, found.diverged.operator) == (1, 3, None)
+    assert "every operator computes what it should" in (found.diagnosis or "")
+    first = 0 if graph.forecast.recurrence == "stateful" else 3
+    assert [rows.tolist() for rows in pushed[1:]] == [samples[1, first : window + 3].tolist()] * len(pushed[1:])
+    assert len(pushed) > 1
 
 
 def test_stale_firmware_is_caught_and_named(builds: Path, tmp_path: Path, validate: Run) -> None:

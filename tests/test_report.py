@@ -13,12 +13,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from edge_tqs import report
+from edge_tqs import evaluate, report
 from edge_tqs.errors import UsageError
 from edge_tqs.plot import Bar, Line, bar_plot, line_plot
-from edge_tqs.report import BuildReport, ValidationReport, write_report
+from edge_tqs.report import BuildReport, ValidationReport
+from edge_tqs.report_files import write_report
 from edge_tqs.report_page import page
 
 HORIZON = 24
@@ -181,7 +183,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "the file is not an object"),
-        (changed(lambda b: b.update(format=4)), "its format is 4"),
+        (changed(lambda b: b.update(format=5)), "its format is 5"),
         (changed(lambda b: b.update(extra=1)), "extra"),
         (changed(lambda b: b["host"].pop("horizon")), "host lacks or should not have horizon"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "bytes.mixed is '7', not int"),
@@ -378,3 +380,19 @@ def test_the_readme_picture_is_drawn_from_a_report(tmp_path):
     sizes = build_report().bytes
     assert {f"float32, {sizes.float32:,} B", f"int4, {sizes.int4:,} B", f"mixed, {sizes.mixed:,} B"} <= set(words)
     assert "temperature" in words
+
+
+def test_a_long_run_is_drawn_over_blocks_of_steps():
+    """A curve of 3 values over 10 steps each, the last over fewer, beside the host's of 24 steps."""
+    a, b = np.zeros((2, 24, 1)), np.arange(24.0)[None, :, None].repeat(2, axis=0)
+    blocks = evaluate.mse_by_step(a, b, 10)
+    by_step = np.arange(24.0) ** 2
+    assert blocks == pytest.approx((by_step[:10].mean(), by_step[10:20].mean(), by_step[20:].mean()))
+    assert evaluate.rmse_by_step(a, b, 10) == pytest.approx(np.sqrt(blocks))
+    curves = report.DeviceCurves((0.111, 0.222, 0.333), None, None, 10)
+    text = page(build_report(), validation_report(curves=curves))
+    assert "on the board, over 10 steps each" in text
+    rows = dict(re.findall(r'<tr><th scope="row">(\d+)</th>(.*?)</tr>', text.split('id="divergence')[-1]))
+    assert "0.111" in rows["10"]
+    assert "0.333" in rows["30"]
+    assert "0.222" not in "".join(rows.values())  # the table has each eighth value, the first and the last

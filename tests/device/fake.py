@@ -65,6 +65,7 @@ class FakeDevice:
     hear, say: (number of the frame, its bytes) -> the pieces that arrive; [] loses it.
     restart_before_step: numbers of steps, counted over all forecasts, before which the device restarts: it forgets
     everything and what it was about to say. ``unsound``: after a restart it computes something else.
+    spoils: (the device, a request for a forecast) -> whether it answers that one with other codes than it should.
     silent: it takes everything and answers nothing. greeting: what it says unasked, once, when first spoken to.
     """
 
@@ -77,6 +78,7 @@ class FakeDevice:
     say: Callable[[int, bytes], list[bytes]] = unaltered
     restart_before_step: frozenset[int] = frozenset()
     unsound: bool = False
+    spoils: Callable[[FakeDevice, wire.Forecast], bool] = lambda device, request: False
     silent: bool = False
     greeting: bytes = b""
 
@@ -183,7 +185,8 @@ class FakeDevice:
                 self._restart()
                 return
             self._steps += 1
-            codes = outputs[step] ^ self.model.code_type.type(1) if self.unsound and self.restarts else outputs[step]
+            wrong = (self.unsound and self.restarts) or self.spoils(self, request)
+            codes = outputs[step] ^ self.model.code_type.type(1) if wrong else outputs[step]
             self._send(wire.Step(step, 1000 + step, int(hashes[step]), codes.tobytes()), sequence)
             sent += 1
             if select.select([self._master], [], [], 0)[0]:
