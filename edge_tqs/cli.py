@@ -201,6 +201,12 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 )
 @click.option("--baud", type=click.IntRange(1), help="Baud rate of the port.  [default: the board's]")
 @click.option("--reset", is_flag=True, help="Reset the board first, by the line of its port that its board file names.")
+@click.option(
+    "--step-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Longest that a step may take.  [default: 10]",
+)
 @click.option("--rollouts", type=click.IntRange(1), help="Seed windows to roll out.  [default: 8]")
 @click.option("--horizon", type=click.IntRange(1, 65535), help="Steps of each.  [default: the build's]")
 @click.option("--data", type=click.Path(path_type=Path), help="CSV to take windows and truth from.")

@@ -72,6 +72,11 @@ class Times:
     step: float = 10.0
     attempts: int = 3
 
+    @classmethod
+    def slow(cls, step: float) -> Self:
+        """For a board whose step takes up to ``step`` seconds: one that is busy answers nothing else meanwhile."""
+        return cls(hello=max(cls.hello, step), answer=max(cls.answer, step), step=step)
+
 
 class Device:
     """A board at an open port. Closes the port at the end of a ``with`` block.
@@ -239,7 +244,7 @@ class Device:
             raise SilentError(
                 f"{self.name}: no step {step} of the forecast came, asked for {self._times.attempts} times, "
                 f"{patience:g} s each",
-                hint="Is the board still powered, and the model so slow? Lengthen the wait for a step if it is.",
+                hint="Is the board still powered, and the model so slow? If it is, give --step-timeout.",
             )
         return failures + 1
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import build_dir, evaluate, report
+from edge_tqs import board_figures, build_dir, evaluate, report
 from edge_tqs.board_runs import numbered
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
-from edge_tqs.device import Device
+from edge_tqs.device import Device, Times
 from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.findings import Findings, probe_findings
-from edge_tqs.graph import Forecast, Graph
+from edge_tqs.graph import Graph
 from edge_tqs.interpret import float_rollout
 from edge_tqs.measure import Measured, measure
 from edge_tqs.progress import Progress
@@ -27,7 +27,7 @@ from edge_tqs.rollout import Rollout, true_samples
 from edge_tqs.serial_port import DEFAULT_BAUD, Port, open_port, pulse_reset, reopen_port, usb_device
 from edge_tqs.simulate import decode, encode, integer_rollout
 from edge_tqs.trace_file import TRACE
-from edge_tqs.wire import UNKNOWN_SIZE, Counter, HelloReply, StatusReply
+from edge_tqs.wire import HelloReply
 
 Array = npt.NDArray[Any]
 
@@ -41,6 +41,7 @@ class ValidateRequest:
     """build: a directory that `edge-tqs build` wrote. port: None starts the board's emulator.
 
     baud: None takes the board's. reset: pulse the line of the port that resets the board, first.
+    step_timeout: seconds that a step of the board may take; None for the usual wait.
     resume: go on with the run that was interrupted in the directory.
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
     data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
@@ -53,6 +54,7 @@ class ValidateRequest:
     port: str | None = None
     baud: int | None = None
     reset: bool = False
+    step_timeout: float | None = None
     rollouts: int = 8
     horizon: int | None = None
     data: Path | None = None
@@ -226,7 +228,8 @@ def _connect(board: Board, url: str, request: ValidateRequest, progress: Progres
         progress(f"{url} went away; waiting for it", 0, 1)
         return reopen_port(url, port.baudrate, board.lines, usb)
 
-    with Device(port, reopen=None if request.port is None else reopen) as device:
+    times = None if request.step_timeout is None else Times.slow(request.step_timeout)
+    with Device(port, times, reopen=None if request.port is None else reopen) as device:
         yield device
 
 
@@ -312,8 +315,8 @@ def _report(
         first_divergence=diverged,
         rmse_vs_float=error,
         mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
-        latency=_latency(built.board, hello, measured, graph.forecast, emulated=request.port is None),
-        memory=_memory(built, hello, engine, run.status),
+        latency=board_figures.latency(built.board, hello, measured, graph.forecast, emulated=request.port is None),
+        memory=board_figures.memory(built, hello, engine, run.status),
         line=run.line,
         curves=report.DeviceCurves(
             rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats, every),
@@ -324,7 +327,7 @@ def _report(
             every=every,
         ),
         diagnosis=findings.diagnosis,
-        operators=_operators(built.board, hello, findings, emulated=request.port is None),
+        operators=board_figures.operators(built.board, hello, findings, emulated=request.port is None),
         mode=request.mode,
         closed_loop=expected.closed_loop,
         checks=run.checks,
@@ -335,70 +338,3 @@ def _output_scale(graph: Graph) -> float:
     quant = graph.tensors[graph.output].quant
     assert quant is not None
     return float(quant.scale[0])
-
-
-def _latency(
-    board: Board, hello: HelloReply, measured: Rollout, forecast: Forecast, *, emulated: bool
-) -> report.Latency:
-    """Computing time a step; in guest instructions too where the emulator makes its clock count them."""
-    assert measured.ticks is not None
-    ticks = measured.ticks.reshape(-1).astype(np.float64)
-    p50, p95, p99 = (float(v) for v in np.percentile(ticks, (50, 95, 99), method="nearest"))
-    evaluation = None
-    if forecast.steps > 1 and forecast.recurrence != "stateful":  # a stateful model is evaluated at every step
-        evaluation = float(np.percentile(measured.ticks[:, :: forecast.steps], 50, method="nearest"))
-    units = {
-        Counter.CYCCNT: "cycles",
-        Counter.SYSTICK: "ticks",
-        Counter.MONOTONIC: "ns",
-        Counter.MPCCR: "cycles",
-        Counter.NONE: "none",
-    }
-    return report.Latency(
-        counter="clock_monotonic" if hello.counter == Counter.MONOTONIC else hello.counter.name.lower(),
-        unit=units[hello.counter],
-        hz=hello.counter_hz,
-        p50=p50,
-        p95=p95,
-        max=float(ticks.max()),
-        instructions=_instructions(board, hello, p50, emulated=emulated),
-        emulated=emulated,
-        mean=float(ticks.mean()),
-        p99=p99,
-        evaluation=evaluation,
-        evaluation_instructions=None
-        if evaluation is None
-        else _instructions(board, hello, evaluation, emulated=emulated),
-    )
-
-
-def _instructions(board: Board, hello: HelloReply, ticks: float, *, emulated: bool) -> int | None:
-    """Guest instructions, where an emulator of ours makes the counter follow them."""
-    if not emulated or board.emulator is None or board.emulator.icount_shift is None or not hello.counter_hz:
-        return None
-    nanoseconds = ticks / hello.counter_hz * 1e9
-    return round(nanoseconds / (1 << board.emulator.icount_shift))
-
-
-def _operators(
-    board: Board, hello: HelloReply, findings: Findings, *, emulated: bool
-) -> tuple[report.OperatorTime, ...] | None:
-    if findings.times is None:
-        return None
-    return tuple(
-        report.OperatorTime(
-            time.tensor, time.kind, time.ticks, _instructions(board, hello, time.ticks, emulated=emulated)
-        )
-        for time in findings.times
-    )
-
-
-def _memory(built: BuildDir, hello: HelloReply, engine: str, status: StatusReply) -> report.Memory:
-    """Flash from the build's image, where it is the one that runs; RAM and stack from the board itself; None where it
-    cannot know."""
-    image = built.report.image if (hello.board, engine) == (built.board.name, "c") else None
-    return report.Memory(
-        flash=image.text + image.rodata + image.data if image is not None else None,
-        ram=None if status.ram_static == UNKNOWN_SIZE else status.ram_static,
-        stack_peak=None if status.stack_peak == UNKNOWN_SIZE else status.stack_peak,
-    )

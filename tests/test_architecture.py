@@ -109,6 +109,7 @@ COMPOSERS = {
     "build",
     "checks",
     "measure",
+    "board_figures",
     "validate",
     "validate_boards",
     "operator_probe",

@@ -62,6 +62,11 @@ def test_a_rollout_on_a_quiet_line() -> None:
     assert sequences == list(range(1, len(sequences) + 1))
 
 
+def test_a_slow_board_is_waited_for_in_every_answer() -> None:
+    assert Times.slow(60) == Times(hello=60, answer=60, step=60)
+    assert Times.slow(3) == Times(hello=5, answer=3, step=3)
+
+
 def test_codes_of_two_bytes() -> None:
     seed = np.random.default_rng(4).integers(-32768, 32768, (50, 3)).astype(np.int16)
     fake = FakeDevice(model=FakeModel(code_size=2))
