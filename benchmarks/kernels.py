@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,7 +103,7 @@ class Builder:
     def dense(self, x: str, units: int, name: str, activation: str = "none", bias: bool = True) -> str:
         inputs = self.tensors[x].shape[1]
         weight = (self.rng.normal(size=(units, inputs)) * 1.2 / np.sqrt(inputs)).astype(np.float32)
-        operands = (x, self.tensor(f"{name}/kernel", weight.shape, weight))
+        operands: tuple[str, ...] = (x, self.tensor(f"{name}/kernel", weight.shape, weight))
         if bias:
             data = (self.rng.normal(size=units) * 0.3).astype(np.float32)
             operands += (self.tensor(f"{name}/bias", data.shape, data),)
@@ -331,14 +332,15 @@ def measure_linux(graph: Graph, core: LinuxCore, runs: int = RUNS) -> dict[str, 
 
 def executed(core: LinuxCore, command: list[str]) -> tuple[int, list[int]]:
     """(instructions, numbers told) of a program: QEMU translates each instruction alone, and logs it when it runs."""
-    emulator = ["qemu-aarch64", "-cpu", core.name, "-singlestep", "-d", "exec,nochain", *command]
-    with subprocess.Popen(emulator, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    emulator = [shutil.which("qemu-aarch64") or "qemu-aarch64", "-cpu", core.name, "-singlestep", "-d", "exec,nochain"]
+    # No environment: libc's startup takes some instructions more or less by where it ends on the stack.
+    with subprocess.Popen([*emulator, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         count = sum(line.startswith(b"Trace ") for line in process.stderr)
         told = process.stdout.read()
     if process.returncode != 0:
-        sys.exit(f"{' '.join(emulator)} failed")
+        sys.exit(f"{' '.join([*emulator, *command])} failed")
     return count, [int(line) for line in told.split()]
 
 
