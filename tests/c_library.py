@@ -1,10 +1,19 @@
-"""Compiles the shipped C on the host and calls it through ctypes."""
+"""Compiles the shipped C on the host and calls it through ctypes.
+
+tests/sanitize.py sets the variables EDGE_TQS_SANITIZED_* for the tests of the kernels: then every library is built with
+sanitizers, each test draws as many cases as are asked for, and what each kernel ran is written down.
+"""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import json
+import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +32,22 @@ TRAPS = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 HASH = bytes(range(32)).hex()
 
+#: how many cases each kernel runs under the sanitizers; 0: no sanitizers, and what the tests say
+CASES = int(os.environ.get("EDGE_TQS_SANITIZED_CASES", "0"))
+#: where the C files of the kernels are
+KERNELS = Path(os.environ.get("EDGE_TQS_SANITIZED_KERNELS", template_root() / "kernels"))
+BUILDS = {"sanitized": ["-O1", *SANITIZERS]} if CASES else {"plain": ["-O2"], "trapping": ["-O1", *TRAPS]}
+#: inputs a layer, of kernels that compute sums
+BATCH = 20
+#: A case of these is a code; of all others, a call.
+ELEMENTWISE = re.compile("tqs_(add|sum|mul|lut|leaky_relu|requant|sigmoid|curve)_s")
+GUARD = 85
+
+_ran: Counter[str] = Counter()
+if CASES:
+    os.environ.pop("LD_PRELOAD")  # the compiler needs no sanitizers
+    atexit.register(lambda: Path(os.environ["EDGE_TQS_SANITIZED_REPORT"]).write_text(json.dumps(_ran)))
+
 
 def include_flags(*folders: Path) -> list[str]:
     root = template_root()
@@ -35,6 +60,41 @@ def compile_c(sources: Sequence[Path], output: Path, flags: Sequence[str], compi
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return output
+
+
+def kernel_library(names: Sequence[str], folder: Path, flags: Sequence[str]) -> ctypes.CDLL:
+    sources = [KERNELS / f"{name}.c" for name in names]
+    return ctypes.CDLL(str(compile_c(sources, folder / "kernels.so", ["-shared", "-fPIC", *flags, *include_flags()])))
+
+
+def layers(few: int, cases: int) -> range:
+    """One turn a random layer: ``few``, or as many as a sanitised run wants, each of so many ``cases``."""
+    return range(-(-CASES // cases) if CASES else few)
+
+
+def call(kernel: Callable[..., None], layer: ctypes.Structure, *inputs: np.ndarray, size: int) -> np.ndarray:
+    """Run ``kernel`` into a new array of ``size`` codes.
+
+    Behind it lies a guard; under the sanitizers there is none, and each input is a buffer of its own, so that the first
+    byte beyond any of them ends the process.
+    """
+    guard = 0 if CASES else 8
+    inputs = tuple(np.array(x, order="C") for x in inputs)
+    y = np.full(size + guard, GUARD, inputs[0].dtype)
+    kernel(ctypes.byref(layer), *(values.ctypes.data_as(ctypes.c_void_p) for values in (*inputs, y)))
+    assert (y[size:] == GUARD).all(), "the kernel wrote past its output"
+    count(kernel, size)
+    return y[:size]
+
+
+def calls(kernel: Callable[..., None], layer: ctypes.Structure, *inputs: np.ndarray, size: int) -> np.ndarray:
+    """(n, size): as call, for each of the n that the ``inputs`` hold."""
+    return np.stack([call(kernel, layer, *each, size=size) for each in zip(*inputs, strict=True)])
+
+
+def count(kernel: Callable[..., None], size: int) -> None:
+    """Note that ``kernel`` computed ``size`` codes in a call."""
+    _ran[kernel.__name__] += size if ELEMENTWISE.match(kernel.__name__) else 1
 
 
 def model_sources(graph: Graph, folder: Path, name: str = "test model") -> list[Path]:

@@ -223,6 +223,20 @@ def random_graph(rng: np.random.Generator, kind: str | None = None) -> Graph:
     return Graph(f"random_{kind}", b.tensors, tuple(b.ops), x, y, tuple(b.states), forecast).check()
 
 
+def attention_graph(rng: np.random.Generator) -> Graph:
+    """A float Graph: a window weighs its own samples, and a dense layer reads what comes of it."""
+    window, channels = 6, 3
+    b = Builder(rng)
+    x = b.tensor("x", (1, window, channels))
+    scores = shaped(b, "batch_matmul", (x, x), "scores", (1, window, window), transposed=True)
+    weights = shaped(b, "softmax", (scores,), "weights", (1, window, window), beta=0.5)
+    mixed = shaped(b, "batch_matmul", (weights, x), "mixed", (1, window, channels), transposed=False)
+    flat = shaped(b, "reshape", (mixed,), "flat", (1, window * channels))
+    y = dense_layer(b, "head", flat, channels, "none")
+    forecast = Forecast(window, channels, "none", tuple(range(channels)))
+    return Graph("attention", b.tensors, tuple(b.ops), x, y, (), forecast).check()
+
+
 def random_seeds(rng: np.random.Generator, graph: Graph, count: int) -> Array:
     """(count, W, F) float32, about standard normal."""
     return rng.normal(size=(count, graph.forecast.window, graph.forecast.channels)).astype(np.float32)

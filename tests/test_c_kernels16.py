@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from c_library import TRAPS, compile_c, include_flags
+from c_library import BATCH, BUILDS, KERNELS, call, calls, kernel_library, layers
 from graphs import quant, single_op
 
 from edge_tqs import integer, integer16, reduction
 from edge_tqs.c_dense import pack_s4, pack_s8, pad_rows
 from edge_tqs.c_tables16 import layer, pack_rows
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.templates import template_root
 
-KERNELS = sorted((template_root() / "kernels").glob("*_s16*.c"))
-GUARD = 21845
+NAMES = sorted(path.stem for path in KERNELS.glob("*_s16*.c"))
 ALL_CODES = np.arange(-32768, 32768).astype(np.int16)
 
 Pointer = ctypes.c_void_p
@@ -72,18 +69,9 @@ class LeakyRelu(ctypes.Structure):
     ]
 
 
-@pytest.fixture(scope="module", params=[["-O2"], ["-O1", *TRAPS]], ids=["plain", "trapping"])
+@pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS.keys())
 def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    output = tmp_path_factory.mktemp("kernels16") / "kernels.so"
-    return ctypes.CDLL(str(compile_c(KERNELS, output, ["-shared", "-fPIC", *request.param, *include_flags()])))
-
-
-def call(kernel: Callable[..., None], struct: ctypes.Structure, *inputs: np.ndarray, size: int) -> np.ndarray:
-    """Run ``kernel`` with guard values behind y; y is a new array."""
-    y = np.full(size + 8, GUARD, np.int16)
-    kernel(ctypes.byref(struct), *(x.ctypes.data_as(Pointer) for x in inputs), y.ctypes.data_as(Pointer))
-    assert (y[size:] == GUARD).all(), "the kernel wrote past its output"
-    return y[:size]
+    return kernel_library(NAMES, tmp_path_factory.mktemp("kernels16"), request.param)
 
 
 def codes_of(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -97,13 +85,17 @@ def codes_of(rng: np.random.Generator, size: int) -> np.ndarray:
     return rng.integers(-32768, 32768, size).astype(np.int16)
 
 
+def batch_of(rng: np.random.Generator, size: int) -> np.ndarray:
+    return np.stack([codes_of(rng, size) for _ in range(BATCH)])
+
+
 @pytest.mark.parametrize("width", [8, 4])
 def test_dense(kernels: ctypes.CDLL, width: int) -> None:
     """Any weights, biases and factors; up to 1,300 inputs, which are three blocks of 32-bit sums."""
     rng = np.random.default_rng(width)
     kernel = kernels.tqs_fc_s16w8 if width == 8 else kernels.tqs_fc_s16w4
     limit = integer.WEIGHT_LIMIT[width]
-    for number in range(200):
+    for number in layers(200, BATCH):
         rows, inputs = int(rng.integers(1, 14)), int(rng.choice([rng.integers(1, 40), rng.integers(500, 1300)]))
         weight = rng.integers(-limit, limit + 1, (rows, inputs)).astype(np.int8)
         if number % 4 == 0:
@@ -113,13 +105,32 @@ def test_dense(kernels: ctypes.CDLL, width: int) -> None:
         params = integer16.FullyConnectedParams(
             rng.integers(0, 1 << 15, rows), rng.choice([8, 15, 24, 30, 46], rows).astype(np.int64), low, high
         )
-        x = codes_of(rng, inputs)
+        x = batch_of(rng, inputs)
         packed = (pack_s8 if width == 8 else pack_s4)(pad_rows(weight.astype(np.int64)))
         table = pack_rows(bias, params.multiplier, params.shift)
         struct = Fc(packed.ctypes.data, table.ctypes.data, inputs, rows, low, high)
         accumulators = x.astype(np.int64) @ weight.astype(np.int64).T + bias
-        expected = integer16.rescale_accumulators(params, accumulators[None])[0]
-        np.testing.assert_array_equal(call(kernel, struct, x, size=rows), expected)
+        expected = integer16.rescale_accumulators(params, accumulators)
+        np.testing.assert_array_equal(calls(kernel, struct, x, size=rows), expected)
+
+
+@pytest.mark.parametrize("width", [8, 4])
+def test_dense_at_the_edge_of_the_accumulator(kernels: ctypes.CDLL, width: int) -> None:
+    """65535 inputs at the limits with the largest bias, signs all the same."""
+    inputs, limit = 65535, integer.WEIGHT_LIMIT[width]
+    kernel = kernels.tqs_fc_s16w8 if width == 8 else kernels.tqs_fc_s16w4
+    for sign, code in ((1, 32767), (1, -32768), (-1, 32767), (-1, -32768)):
+        weight = np.full((1, inputs), sign * limit, np.int64)
+        bias = np.array([integer.BIAS_LIMIT * (sign if code > 0 else -sign)])
+        sum_ = bias + inputs * limit * sign * code
+        for multiplier, shift in ((32767, 8), (32767, 46), (16384, 24)):
+            params = integer16.FullyConnectedParams(np.array([multiplier]), np.array([shift]), -32768, 32767)
+            packed = (pack_s8 if width == 8 else pack_s4)(pad_rows(weight))
+            table = pack_rows(bias, params.multiplier, params.shift)
+            struct = Fc(packed.ctypes.data, table.ctypes.data, inputs, 1, -32768, 32767)
+            expected = integer16.rescale_accumulators(params, sum_[None])[0]
+            found = call(kernel, struct, np.full(inputs, code, np.int16), size=1)
+            np.testing.assert_array_equal(found, expected)
 
 
 def ratio(rng: np.random.Generator) -> float:
@@ -129,7 +140,7 @@ def ratio(rng: np.random.Generator) -> float:
 @pytest.mark.parametrize("kind", ["add", "sub"])
 def test_add(kernels: ctypes.CDLL, kind: str) -> None:
     rng = np.random.default_rng(3)
-    for _ in range(60):
+    for _ in layers(60, 400):
         a, b = codes_of(rng, 400), codes_of(rng, 400)
         scales = 1e-4 * ratio(rng), 1e-4 * ratio(rng)
         graph = single_op(
@@ -144,7 +155,7 @@ def test_add(kernels: ctypes.CDLL, kind: str) -> None:
 
 def test_mul(kernels: ctypes.CDLL) -> None:
     rng = np.random.default_rng(4)
-    for _ in range(60):
+    for _ in layers(60, 300):
         a, b = codes_of(rng, 300), codes_of(rng, 300)
         inputs = quant(1e-4 * ratio(rng), 0), quant(1e-3 * ratio(rng), 0)
         graph = single_op("mul", inputs, quant(1e-4 * ratio(rng), 0), size=300, dtype="int16")
@@ -177,9 +188,10 @@ def test_every_code_of_one_input(kernels: ctypes.CDLL, kind: str) -> None:
 def test_every_kernel_is_named_after_its_file_and_tested_here() -> None:
     beside = Path(__file__).with_name("test_c_operators.py")
     tested = Path(__file__).read_text(encoding="utf-8") + beside.read_text(encoding="utf-8")
-    for path in KERNELS:
-        assert re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE) == [path.stem]
-        assert f"kernels.{path.stem}" in tested
+    for name in NAMES:
+        text = (KERNELS / f"{name}.c").read_text(encoding="ascii")
+        assert re.findall(r"^void (\w+)\(", text, re.MULTILINE) == [name]
+        assert f"kernels.{name}" in tested
 
 
 def test_a_bias_beyond_32_bits_has_no_kernel() -> None:
@@ -197,7 +209,7 @@ def test_a_bias_beyond_32_bits_has_no_kernel() -> None:
 
 def test_mean(kernels: ctypes.CDLL) -> None:
     rng = np.random.default_rng(12)
-    for _ in range(100):
+    for _ in layers(100, BATCH):
         samples, channels = (int(n) for n in rng.integers(1, 70, 2))
         quants = {"x": quant(1e-4 * ratio(rng), 0), "y": quant(1e-4 * ratio(rng), 0)}
         shapes = {"x": (1, samples, channels), "y": (1, 1, channels)}
@@ -206,6 +218,6 @@ def test_mean(kernels: ctypes.CDLL) -> None:
         graph = Graph("mean", tensors, (Op("mean", ("x",), ("y",)),), "x", "y", (), forecast).check()
         params = reduction.mean_params(graph, graph.ops[0])
         struct = Mean(**layer(graph, graph.ops[0], channels).fields)
-        x = codes_of(rng, samples * channels)
-        expected = reduction.mean(params, x.reshape(1, samples, channels))[0, 0]
-        np.testing.assert_array_equal(call(kernels.tqs_mean_s16, struct, x, size=channels), expected)
+        x = batch_of(rng, samples * channels)
+        expected = reduction.mean(params, x.reshape(BATCH, samples, channels))[:, 0]
+        np.testing.assert_array_equal(calls(kernels.tqs_mean_s16, struct, x, size=channels), expected)

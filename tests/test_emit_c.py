@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_library import HASH, SANITIZERS, TRAPS, Forecaster, compile_c, include_flags, model_sources
-from graphs import KINDS, quantized, quantized16, random_codes, random_graph
+from graphs import KINDS, attention_graph, quantized, quantized16, random_codes, random_graph
 
 from edge_tqs import simulate
 from edge_tqs.emit_c import emit, kernel_sources
@@ -166,13 +166,14 @@ def test_instances_are_independent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
-@pytest.mark.parametrize(("seed", "kind"), [(20, "mlp"), (21, "lstm"), (22, "gru"), (23, "tcn"), (24, "tcn")])
+@pytest.mark.parametrize(
+    ("seed", "kind"), [(20, "mlp"), (21, "lstm"), (22, "gru"), (23, "tcn"), (24, "tcn"), (25, "attention")]
+)
 def test_nothing_is_read_or_written_out_of_bounds(seed: int, kind: str, activations: str, tmp_path: Path) -> None:
     """The whole model, float functions included, as a program under AddressSanitizer and UBSan."""
-    graph = model(seed, kind)
-    if activations == "int16":
-        rng = np.random.default_rng(seed)
-        graph = quantized16(rng, random_graph(rng, kind))
+    rng = np.random.default_rng(seed)
+    graph = attention_graph(rng) if kind == "attention" else random_graph(rng, kind)
+    graph = (quantized16 if activations == "int16" else quantized)(rng, graph)
     driver = tmp_path / "driver.c"
     driver.write_text(DRIVER, encoding="ascii")
     program = compile_c(
