@@ -7,6 +7,7 @@
 # make evidence  train the zoo, measure TQS beside other methods; writes docs/evidence.md (about an hour)
 # make faults  eleven kinds of faults, 50 runs each of 1,000 steps on an emulated board (half an hour)
 # make fuzz    feed 10 million hostile inputs each to two firmwares, 1 million to the host's parser, and damaged files
+# make sanitize  run each portable kernel 100,000 times and more under ASan and UBSan
 # make clean   remove what was built; the environments stay
 
 BIN := .venv/bin
@@ -15,7 +16,7 @@ EXAMPLE := examples/machine-temperature
 C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
 JOBS := 2
 
-.PHONY: demo test check lint setup clean bench bench-diff evidence faults fuzz
+.PHONY: demo test check lint setup clean bench bench-diff evidence faults fuzz sanitize
 
 demo: setup
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
@@ -48,6 +49,9 @@ faults: setup
 
 fuzz: setup
 	PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m fuzz
+
+sanitize: setup
+	PYTHONPATH=$(CURDIR) $(BIN)/python tests/sanitize.py
 
 setup:
 	@tools/setup
