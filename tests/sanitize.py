@@ -1,7 +1,7 @@
 """`make sanitize`: each portable kernel equals its reference on many cases, called through ctypes under ASan and UBSan.
 
-The tests of the kernels run in a process into which the sanitizers are loaded, see c_library. Tables, inputs and outputs
-are blocks of exact size, and the first byte beyond one ends the run.
+The tests of the kernels run in a process into which the sanitizers are loaded, see c_library. Tables, inputs and
+outputs are blocks of exact size, and the first byte beyond one ends the run.
 """
 
 from __future__ import annotations
