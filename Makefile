@@ -8,6 +8,7 @@
 # make faults  eleven kinds of faults, 50 runs each of 1,000 steps on an emulated board (half an hour)
 # make fuzz    feed 10 million hostile inputs each to two firmwares, 1 million to the host's parser, and damaged files
 # make soak    a million steps on an emulated board, each compared with the host
+# make sanitize  run each portable kernel 100,000 times and more under ASan and UBSan
 # make clean   remove what was built; the environments stay
 
 BIN := .venv/bin
@@ -16,7 +17,7 @@ EXAMPLE := examples/machine-temperature
 C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
 JOBS := 2
 
-.PHONY: demo test check lint setup clean bench bench-diff evidence faults fuzz soak
+.PHONY: demo test check lint setup clean bench bench-diff evidence faults fuzz soak sanitize
 
 demo:
 	@tools/setup demo
@@ -53,6 +54,9 @@ fuzz: setup
 
 soak: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/soak.py
+
+sanitize: setup
+	PYTHONPATH=$(CURDIR) $(BIN)/python tests/sanitize.py
 
 setup:
 	@tools/setup

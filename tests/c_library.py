@@ -38,7 +38,7 @@ CASES = int(os.environ.get("EDGE_TQS_SANITIZED_CASES", "0"))
 KERNELS = Path(os.environ.get("EDGE_TQS_SANITIZED_KERNELS", template_root() / "kernels"))
 BUILDS = {"sanitized": ["-O1", *SANITIZERS]} if CASES else {"plain": ["-O2"], "trapping": ["-O1", *TRAPS]}
 #: inputs a layer, of kernels that compute sums
-BATCH = 20
+BATCH = 50 if CASES else 5
 #: A case of these is a code; of all others, a call.
 ELEMENTWISE = re.compile("tqs_(add|sum|mul|lut|leaky_relu|requant|sigmoid|curve)_s")
 GUARD = 85

@@ -1,7 +1,7 @@
 """`make sanitize`: each portable kernel equals its reference on many cases, called through ctypes under ASan and UBSan.
 
-The tests of the kernels run in a process into which the sanitizers are loaded, see c_library. Python's own allocator is
-off, so that structs, tables, inputs and outputs are blocks of exact size, and the first byte beyond one ends the run.
+The tests of the kernels run in a process into which the sanitizers are loaded, see c_library. Tables, inputs and
+outputs are blocks of exact size, and the first byte beyond one ends the run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ def run(cases: int, kernels: Path | None = None, only: str = "") -> Outcome:
         report = Path(folder) / "report.json"
         variables = {
             "LD_PRELOAD": library.strip(),
-            "PYTHONMALLOC": "malloc",
             "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=16",  # Python keeps blocks until the process ends
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "EDGE_TQS_SANITIZED_CASES": str(cases),

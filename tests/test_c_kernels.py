@@ -377,7 +377,7 @@ def test_softmax(kernels: ctypes.CDLL) -> None:
         quants = (quant(float(10 ** rng.uniform(-4, 1)), zero_point_of(rng)), quant(*softmax.OUTPUT))
         shape = (1, rows, columns)
         graph, op = one_operator("softmax", (shape, shape), quants, beta=float(np.float32(rng.uniform(0.1, 2))))
-        x = np.zeros((1, rows * columns), np.int8) if number < 3 else batch_of(rng, rows * columns)
+        x = np.zeros((BATCH, rows * columns), np.int8) if number < 3 else batch_of(rng, rows * columns)
         expected = OPERATORS["softmax"].integer(graph, op)(x.reshape(-1, rows, columns)).reshape(x.shape)
         values = OPERATORS["softmax"].call(graph, op)  # its table must outlive the call
         table = values.fields["table"].values.astype(np.int32)

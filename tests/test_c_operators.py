@@ -199,28 +199,35 @@ def test_matmul_of_int16_codes(kernels: ctypes.CDLL, transposed: bool) -> None:
         assert np.abs(exact - expected).max() <= 1 + 2**-15 * np.abs(exact).max()  # a multiplier has 15 bits
 
 
+def softmax16(rng: np.random.Generator, columns: int, scale: float) -> Graph:
+    shape = (1, int(rng.integers(1, 5)), columns)
+    return graph_of(
+        Op("softmax", ("x",), ("y",), {"beta": float(np.float32(rng.uniform(0.1, 1)))}),
+        Tensor("x", shape, "int16", None, quant(scale, 0)),
+        Tensor("y", shape, "int16", None, quant(*softmax.OUTPUT_16)),
+    )
+
+
 def test_softmax_of_int16_codes(kernels: ctypes.CDLL) -> None:
-    """kernels.tqs_softmax_s16: rows all alike, at the limits and drawn; scales from flat to one-hot; in place too."""
+    """kernels.tqs_softmax_s16: rows all alike, at the limits and drawn; scales from flat to one-hot."""
     rng = np.random.default_rng(6)
     for number in layers(300, BATCH):
         columns = (1, 2, 3000)[number] if number < 3 else int(rng.integers(1, 60))
-        shape = (1, int(rng.integers(1, 5)), columns)
-        scale = 10.0 if number == 5 else float(10 ** rng.uniform(-7, 0))
-        graph = graph_of(
-            Op("softmax", ("x",), ("y",), {"beta": float(np.float32(rng.uniform(0.1, 1)))}),
-            Tensor("x", shape, "int16", None, quant(scale, 0)),
-            Tensor("y", shape, "int16", None, quant(*softmax.OUTPUT_16)),
-        )
-        if number == 5:
-            with pytest.raises(ModelError, match="too far"):
-                OPERATORS["softmax"].call(graph, graph.ops[0])
-            continue
-        x = np.zeros(shape, np.int16) if number < 3 else batch_of(rng, graph.tensors["x"])
+        graph = softmax16(rng, columns, float(10 ** rng.uniform(-7, 0)))
+        x = batch_of(rng, graph.tensors["x"])
+        if number < 3:
+            x[:] = 0
         expected = OPERATORS["softmax"].integer(graph, graph.ops[0])(x)
         np.testing.assert_array_equal(run(kernels, graph, Softmax16, x), expected)
         real = OPERATORS["softmax"].compute(graph, graph.ops[0])(x * np.float64(graph.tensors["x"].quant.scale[0]))
         # exp(-10), two codes in the table, stands for all that is less, in each of the columns
         assert np.abs(expected / 32768 - real).max() < 1e-4 + columns * 2 / 32768
+
+
+def test_a_softmax_of_int16_codes_that_lie_too_far_apart_is_refused() -> None:
+    graph = softmax16(np.random.default_rng(6), 9, 10.0)
+    with pytest.raises(ModelError, match="too far"):
+        OPERATORS["softmax"].call(graph, graph.ops[0])
 
 
 class Curve(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""The portable kernels under ASan and UBSan: a share of the cases of `make sanitize`, and that it finds what it is for."""
+"""The portable kernels under ASan and UBSan: a share of the cases of `make sanitize`, and that it finds defects."""
 
 from __future__ import annotations
 
