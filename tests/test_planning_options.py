@@ -14,24 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_tqs.cli import main
 from edge_tqs.errors import UsageError
 from edge_tqs.request import plan_request
 
 Plan = Callable[..., dict]
 QUICK = ("--horizon", "8", "--draws", "2")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def call(*args: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["edge-tqs", *map(str, args)])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        out, err = capsys.readouterr()
-        return int(leaving.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="session")
