@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.choose import PlanRequest
+from edge_tqs.device import Times
 from edge_tqs.divergence import default_root
 from edge_tqs.errors import UsageError
 from edge_tqs.graph import Scaling
@@ -181,7 +182,7 @@ def validate_request(
         port=port,
         baud=baud,
         reset=reset,
-        step_timeout=step_timeout,
+        times=Times() if step_timeout is None else Times.slow(step_timeout),
         rollouts=rollouts or settings.rollouts,
         horizon=horizon or settings.horizon,
         data=data,

@@ -155,9 +155,12 @@ class Growing:
         return True
 
     def _layer(self, view: View) -> int | None:
-        """The operator with a weight that made ``view``, if nothing else reads it and it has no activation yet."""
+        """The operator with a weight that made ``view``, if nothing else reads it and it has no activation yet.
+
+        Not of a padded view: what comes next also applies to the zeros.
+        """
         made = self._made.get(view.name)
-        if made is None or self._readers[self._roots.get(view.name, -1)] != 1:
+        if made is None or view.left or view.right or self._readers[self._roots.get(view.name, -1)] != 1:
             return None
         op = self.ops[made]
         return made if op.kind in WEIGHTED and op.attrs["activation"] == "none" else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class ValidateRequest:
     """build: a directory that `edge-tqs build` wrote. port: None starts the board's emulator.
 
     baud: None takes the board's. reset: pulse the line of the port that resets the board, first.
-    step_timeout: seconds that a step of the board may take; None for the usual wait.
+    times: how long the board is waited for.
     resume: go on with the run that was interrupted in the directory.
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
     data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
@@ -54,7 +54,7 @@ class ValidateRequest:
     port: str | None = None
     baud: int | None = None
     reset: bool = False
-    step_timeout: float | None = None
+    times: Times = field(default_factory=Times)
     rollouts: int = 8
     horizon: int | None = None
     data: Path | None = None
@@ -228,8 +228,7 @@ def _connect(board: Board, url: str, request: ValidateRequest, progress: Progres
         progress(f"{url} went away; waiting for it", 0, 1)
         return reopen_port(url, port.baudrate, board.lines, usb)
 
-    times = None if request.step_timeout is None else Times.slow(request.step_timeout)
-    with Device(port, times, reopen=None if request.port is None else reopen) as device:
+    with Device(port, request.times, reopen=None if request.port is None else reopen) as device:
         yield device
 
 

@@ -205,8 +205,3 @@ def test_scores_are_kept_apart_by_what_makes_another_system_of_a_file(option: st
     changed = {"output": "near", "steps": 2, "feedback": (1, 0), "recurrence": "stateful"}
     assert plain.variant == ""
     assert replace(plain, **{option: changed[option]}).variant not in ("", plain.variant)
-
-
-def test_outputs_of_other_files_are_not_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="in files of Keras only"):
-        open_model(tmp_path / "m.tflite", output="y")

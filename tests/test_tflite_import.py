@@ -226,6 +226,21 @@ def test_any_chain_of_operators_means_what_litert_computes(data: st.DataObject) 
     assert read.graph.ops
 
 
+def test_what_is_added_after_padding_is_added_to_the_zeros_too() -> None:
+    """A bias of the layer before them would leave them zeros."""
+    made = by_hand.Maker()
+    x, pads = made.value("x", (1, 6, 4)), made.constant("pads", np.array([[0, 0], [0, 1], [0, 0]], np.int32))
+    weight, bias = made.constant("w", by_hand.normal(3, 4)), made.constant("b", by_hand.normal(3))
+    layer = made.op(
+        "FULLY_CONNECTED", [x, weight, -1], [made.value("h", (1, 6, 3))], "FullyConnectedOptions", keepNumDims=True
+    )
+    padded = made.op("PAD", [layer, pads], [made.value("p", (1, 7, 3))], "PadOptions")
+    added = made.op("ADD", [padded, bias], [made.value("a", (1, 7, 3))], "AddOptions")
+    flat = made.reshape(added, "flat", (1, 21))
+    y = made.dense(flat, "head", by_hand.normal(4, 21, scale=0.3), by_hand.normal(4))
+    assert [op.kind for op in loaded(made.file([x], [y])).graph.ops].count("add") == 1  # and equals LiteRT
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     taps=st.integers(1, 4),

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,7 +26,7 @@ from device.relay import BYTE_KINDS, CALL, GONE, RESTART, SWITCH, Fault, Relay, 
 
 from edge_tqs import build_dir, emulator, validate
 from edge_tqs.boards import load_board
-from edge_tqs.device import Device, Times
+from edge_tqs.device import Times
 from edge_tqs.errors import TqsError
 from edge_tqs.rollout import Rollout
 from edge_tqs.simulate import encode, integer_rollout
@@ -147,8 +146,8 @@ def run(build: Path, port: str, steps: int, times: Times, *, resume: bool = Fals
 
     if not resume:
         (build / TRACE).unlink(missing_ok=True)
-    request = ValidateRequest(build, port=port, rollouts=1, horizon=steps, resume=resume)
-    with mock.patch.object(validate, "Device", partial(Device, times=times)), expecting_once():
+    request = ValidateRequest(build, port=port, times=times, rollouts=1, horizon=steps, resume=resume)
+    with expecting_once():
         try:
             report = validate.validate(request, count)
         except TqsError as error:
