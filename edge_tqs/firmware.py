@@ -26,10 +26,12 @@ _PACKAGES = {
 }
 _CORE = ("tqs_crc32.c", "tqs_model.c", "tqs_model_float.c", "tqs_server.c", "tqs_wire.c")
 _PORTS = {
-    "cortexm": ("startup.c", "port.c", "main.c"),
-    "esp32c3": ("startup.c", "port.c", "main.c", "string.c"),
+    "cortexm": ("startup.c", "port.c"),
+    "esp32c3": ("startup.c", "port.c", "string.c"),
     "linux": ("port.c", "main.c"),
 }
+_BARE = "ports/bare"  # what the ports without an operating system share
+_BARE_SOURCES = ("bare.c", "main.c")
 _NO_PIN = 0xFFFFFFFF
 _LOG = "build.log"
 
@@ -107,11 +109,12 @@ def assemble(
         sources.append(f"drivers/uart/{board.uart.driver}.c")
         if board.boot is not None:
             sources.append(f"drivers/boot/{board.boot}.c")
-        headers.append("drivers/uart/tqs_uart.h")
-        includes.append("-Idrivers/uart")
+        sources += [f"{_BARE}/{name}" for name in _BARE_SOURCES]
+        headers += [f"{_BARE}/tqs_bare.h", "drivers/uart/tqs_uart.h"]
+        includes += [f"-I{_BARE}", "-Idrivers/uart"]
         values |= _bare_metal_values(board)
         texts["link.ld"] = fill(_template(root, f"{port}/link.ld.in"), _linker_values(board))
-    texts["board.h"] = fill(_template(root, f"{port}/board.h.in"), values)
+    texts["board.h"] = fill(_template(root, f"{port if board.port == 'linux' else _BARE}/board.h.in"), values)
     model_sources = sorted(name for name in model_files if name.endswith(".c"))
     texts["Makefile"] = fill(
         _template(root, "Makefile.in"),

@@ -19,7 +19,7 @@ from edge_tqs.quantize import quantize
 from edge_tqs.stack_bound import StackUse, deepest_stack
 
 #: All that the firmware may take from the C library, moves of bytes, and from libgcc, arithmetic and switches.
-LIBRARY = r"mem(cpy|move|set)|__aeabi_\w+|__gnu_thumb1_\w+|__u?(div|mod|mul|ashl|lshr|ashr)\w+"
+LIBRARY = r"mem(cpy|move|set)|__aeabi_\w+|__gnu_thumb1_\w+|(__|[.])u?(div|mod|mul|ashl|lshr|ashr)\w+"
 #: board, model: the kernels of each family, with weights of both widths
 CASES = [(board.name, "lstm-7-32") for board in list_boards()]
 CASES += [(name, "tcn-7-16") for name in ("qemu-microbit", "mps2-an385", "qemu-mps2-an386", "mps3-an547", "rpi4")]

@@ -21,6 +21,13 @@ void tqs_port_tx(uint8_t byte);
 /* Called after each frame: what tqs_port_tx was given leaves now. */
 void tqs_port_flush(void);
 
+/* The rate, in bits a second, that the wire can have nearest to this one (above 0); 0: none, or a wire without a rate.
+ */
+uint32_t tqs_port_nearest_baud(uint32_t baud);
+
+/* Waits until the last bit was sent, then changes the rate. baud: one that tqs_port_nearest_baud has something for. */
+void tqs_port_set_baud(uint32_t baud);
+
 /* A counter that runs up, modulo 2^32; 0 if there is none. Which one (enum tqs_counter), and its rate. */
 uint32_t tqs_port_ticks(void);
 uint8_t tqs_port_counter(void);

@@ -14,14 +14,31 @@
 #define CTRL_TX_ENABLE 1u
 #define CTRL_RX_ENABLE 2u
 
-#define DIVISOR ((TQS_CLOCK_HZ + TQS_UART_BAUD / 2u) / TQS_UART_BAUD)
-#if DIVISOR < 16u || DIVISOR > 0xFFFFFu
+#define DIVISOR(baud) ((TQS_CLOCK_HZ + (baud) / 2u) / (baud))
+#define DIVISOR_MIN 16u
+#define DIVISOR_MAX 0xFFFFFu
+#if DIVISOR(TQS_UART_BAUD) < DIVISOR_MIN || DIVISOR(TQS_UART_BAUD) > DIVISOR_MAX
 #error "uart.baud: the CMSDK UART divides clock_hz by 16 to 1048575"
 #endif
 
 void tqs_uart_init(void) {
-    BAUDDIV = DIVISOR;
+    BAUDDIV = DIVISOR(TQS_UART_BAUD);
     CTRL = CTRL_TX_ENABLE | CTRL_RX_ENABLE;
+}
+
+uint32_t tqs_uart_nearest_baud(uint32_t baud) {
+    const uint32_t divisor = DIVISOR(baud);
+    return divisor < DIVISOR_MIN || divisor > DIVISOR_MAX ? 0u : TQS_CLOCK_HZ / divisor;
+}
+
+void tqs_uart_set_baud(uint32_t baud) {
+    while ((STATE & STATE_TX_FULL) != 0u) {
+    }
+    /* Nothing tells when the byte that is being sent is out: its 10 bits last 10 times BAUDDIV cycles, a turn of this
+     * loop at least one. */
+    for (volatile uint32_t i = 10u * BAUDDIV; i > 0u; i--) {
+    }
+    BAUDDIV = DIVISOR(baud);
 }
 
 int tqs_uart_rx(void) {

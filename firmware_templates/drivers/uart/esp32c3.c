@@ -10,12 +10,14 @@
 #define UART_CLKDIV REGISTER(TQS_UART_BASE + 0x14u)
 #define UART_STATUS REGISTER(TQS_UART_BASE + 0x1Cu)
 #define UART_CONF0 REGISTER(TQS_UART_BASE + 0x20u)
+#define UART_FSM_STATUS REGISTER(TQS_UART_BASE + 0x6Cu)
 #define UART_CLK_CONF REGISTER(TQS_UART_BASE + 0x78u)
 #define UART_ID REGISTER(TQS_UART_BASE + 0x80u)
 
 #define RX_COUNT(status) ((status) & 0x3FFu)
 #define TX_COUNT(status) (((status) >> 16) & 0x3FFu)
 #define FIFO_BYTES 128u
+#define FSM_TX_MASK (0xFu << 4)                        /* 0: idle */
 #define CONF0_8N1 ((1u << 28) | (3u << 2) | (1u << 4)) /* and the clock of the FIFOs' memory */
 #define CLK_CONF_XTAL (3u << 20)
 #define CLK_CONF_ENABLE ((1u << 22) | (1u << 24) | (1u << 25)) /* SCLK_EN, TX_SCLK_EN, RX_SCLK_EN */
@@ -42,10 +44,23 @@
 
 /* TRM 26, Baud Rate Generation: crystal / baud, in sixteenths */
 #define XTAL_HZ 40000000u
-#define DIVISOR_16 ((XTAL_HZ * 16u + TQS_UART_BAUD / 2u) / TQS_UART_BAUD)
-#if DIVISOR_16 < 256u || DIVISOR_16 > 0xFFFFu
+#define DIVISOR_16(baud) ((XTAL_HZ * 16u + (baud) / 2u) / (baud))
+#define DIVISOR_16_MIN 256u
+#define DIVISOR_16_MAX 0xFFFFu
+#if DIVISOR_16(TQS_UART_BAUD) < DIVISOR_16_MIN || DIVISOR_16(TQS_UART_BAUD) > DIVISOR_16_MAX
 #error "uart.baud: UART0 divides 40 MHz by 16 to 4095"
 #endif
+
+/* The registers' values go over to the UART's own clock. */
+static void update(void) {
+    UART_ID |= ID_UPDATE;
+    for (uint32_t i = 0; i < UPDATE_TRIES && (UART_ID & ID_UPDATE) != 0u; i++) {
+    }
+}
+
+static void write_divisor(uint32_t sixteenths) {
+    UART_CLKDIV = (sixteenths >> 4) | ((sixteenths & 0xFu) << 20);
+}
 
 /* In the order of TRM 26, Programming Procedures. */
 void tqs_uart_init(void) {
@@ -56,13 +71,23 @@ void tqs_uart_init(void) {
     SYSTEM_PERIP_RST_EN0 &= ~PERIP_UART0;
     UART_CLK_CONF = CLK_CONF_XTAL | CLK_CONF_ENABLE; /* divided by 1, out of reset */
     UART_ID &= ~ID_AUTO_UPDATE;
-    UART_CLKDIV = (DIVISOR_16 >> 4) | ((DIVISOR_16 & 0xFu) << 20);
+    write_divisor(DIVISOR_16(TQS_UART_BAUD));
     UART_CONF0 = CONF0_8N1;
-    UART_ID |= ID_UPDATE; /* the UART's own clock takes them over */
-    for (uint32_t i = 0; i < UPDATE_TRIES && (UART_ID & ID_UPDATE) != 0u; i++) {
-    }
+    update();
     IO_MUX_GPIO21 = PAD_OWN_FUNCTION;
     IO_MUX_GPIO20 = PAD_OWN_FUNCTION;
+}
+
+uint32_t tqs_uart_nearest_baud(uint32_t baud) {
+    const uint32_t sixteenths = DIVISOR_16(baud);
+    return sixteenths < DIVISOR_16_MIN || sixteenths > DIVISOR_16_MAX ? 0u : XTAL_HZ * 16u / sixteenths;
+}
+
+void tqs_uart_set_baud(uint32_t baud) {
+    while (TX_COUNT(UART_STATUS) > 0u || (UART_FSM_STATUS & FSM_TX_MASK) != 0u) {
+    }
+    write_divisor(DIVISOR_16(baud));
+    update();
 }
 
 int tqs_uart_rx(void) {

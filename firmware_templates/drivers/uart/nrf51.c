@@ -38,14 +38,22 @@
 #if TQS_UART_TX_PIN > LAST_PIN || TQS_UART_RX_PIN > LAST_PIN
 #error "uart.tx_pin, uart.rx_pin: the nRF51 has the pins 0 to 31, the nRF52840 0 to 47"
 #endif
-#if TQS_UART_BAUD < 1200u || TQS_UART_BAUD > 1000000u
+#define BAUD_MIN 1200u
+#define BAUD_MAX 1000000u
+#if TQS_UART_BAUD < BAUD_MIN || TQS_UART_BAUD > BAUD_MAX
 #error "uart.baud: the nRF51 has 1200 to 1000000"
 #endif
 
-/* baud * 2^32 / 16 MHz to the nearest 4096; gives the manual's table of values (115200: 0x01D7E000). */
-#define BAUDRATE_VALUE ((uint32_t)((((uint64_t)TQS_UART_BAUD << 32) / 16000000u + 0x800u) & 0xFFFFF000u))
+/* baud * 2^32 / 16 MHz to the nearest 4096; gives the manual's table of values (115200: 0x01D7E000). In 4096ths, since
+ * 2^32 / 16 MHz / 4096 is 1024 / 15625. */
+#define BAUDRATE_VALUE(baud) ((((baud) * 1024u + 7812u) / 15625u) << 12)
 
 static bool transmitting;
+
+static void wait_until_sent(void) {
+    while (transmitting && TXDRDY == 0u) {
+    }
+}
 
 void tqs_uart_init(void) {
     /* The RC oscillator that runs after a reset may be off by more than a UART bears. */
@@ -58,13 +66,22 @@ void tqs_uart_init(void) {
     GPIO_PIN_CNF(TQS_UART_RX_PIN) = PIN_CNF_INPUT;
     PSELTXD = TQS_UART_TX_PIN;
     PSELRXD = TQS_UART_RX_PIN;
-    BAUDRATE = BAUDRATE_VALUE;
+    BAUDRATE = BAUDRATE_VALUE(TQS_UART_BAUD);
     ENABLE = ENABLE_UART;
     RXDRDY = 0;
     TXDRDY = 0;
     STARTTX = 1;
     STARTRX = 1;
     transmitting = false;
+}
+
+uint32_t tqs_uart_nearest_baud(uint32_t baud) {
+    return baud < BAUD_MIN || baud > BAUD_MAX ? 0u : baud;
+}
+
+void tqs_uart_set_baud(uint32_t baud) {
+    wait_until_sent();
+    BAUDRATE = BAUDRATE_VALUE(baud);
 }
 
 int tqs_uart_rx(void) {
@@ -76,8 +93,7 @@ int tqs_uart_rx(void) {
 }
 
 void tqs_uart_tx(uint8_t byte) {
-    while (transmitting && TXDRDY == 0u) {
-    }
+    wait_until_sent();
     TXDRDY = 0;
     TXD = byte;
     transmitting = true;

@@ -13,14 +13,17 @@
 #define UARTLCR_H REGISTER(TQS_UART_BASE + 0x2Cu)
 #define UARTCR REGISTER(TQS_UART_BASE + 0x30u)
 
+#define FR_BUSY (1u << 3) /* sending, or with bytes to send */
 #define FR_RX_EMPTY (1u << 4)
 #define FR_TX_FULL (1u << 5)
 #define LCR_H_8_BITS_FIFO 0x70u
 #define CR_ENABLE_TX_RX 0x301u
 
 /* The divisor in 64ths, to the nearest. */
-#define DIVISOR ((TQS_CLOCK_HZ * 4u + TQS_UART_BAUD / 2u) / TQS_UART_BAUD)
-#if DIVISOR < 64u || DIVISOR > 0x3FFFFFu
+#define DIVISOR(baud) ((TQS_CLOCK_HZ * 4u + (baud) / 2u) / (baud))
+#define DIVISOR_MIN 64u
+#define DIVISOR_MAX 0x3FFFFFu
+#if DIVISOR(TQS_UART_BAUD) < DIVISOR_MIN || DIVISOR(TQS_UART_BAUD) > DIVISOR_MAX
 #error "uart.baud: the PL011 divides clock_hz by 16 to 1048575"
 #endif
 
@@ -179,14 +182,26 @@ static void connect_pins(void) {
 #error "cflags: the driver pl011 needs the chip: -DLM3S6965 or -DRP2040"
 #endif
 
+uint32_t tqs_uart_nearest_baud(uint32_t baud) {
+    const uint32_t divisor = DIVISOR(baud);
+    return divisor < DIVISOR_MIN || divisor > DIVISOR_MAX ? 0u : TQS_CLOCK_HZ * 4u / divisor;
+}
+
+void tqs_uart_set_baud(uint32_t baud) {
+    const uint32_t divisor = DIVISOR(baud);
+    while ((UARTFR & FR_BUSY) != 0u) {
+    }
+    UARTCR = 0;
+    UARTIBRD = divisor / 64u;
+    UARTFBRD = divisor % 64u;
+    UARTLCR_H = LCR_H_8_BITS_FIFO; /* after the divisors, which it makes valid */
+    UARTCR = CR_ENABLE_TX_RX;
+}
+
 void tqs_uart_init(void) {
     start_clock();
     connect_pins();
-    UARTCR = 0;
-    UARTIBRD = DIVISOR / 64u;
-    UARTFBRD = DIVISOR % 64u;
-    UARTLCR_H = LCR_H_8_BITS_FIFO; /* after the divisors, which it makes valid */
-    UARTCR = CR_ENABLE_TX_RX;
+    tqs_uart_set_baud(TQS_UART_BAUD);
 }
 
 int tqs_uart_rx(void) {

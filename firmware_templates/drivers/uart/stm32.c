@@ -16,6 +16,7 @@
 #define USART_CR1 REGISTER(TQS_UART_BASE + 0x0Cu)
 
 #define SR_RXNE (1u << 5)
+#define SR_TC (1u << 6)
 #define SR_TXE (1u << 7)
 #define CR1_RE (1u << 2)
 #define CR1_TE (1u << 3)
@@ -144,8 +145,10 @@ static void connect_pins(void) {
 #error "uart.base: no USART1, 2 or 3 of this STM32"
 #endif
 
-#define BRR_VALUE ((UART_CLOCK_HZ + TQS_UART_BAUD / 2u) / TQS_UART_BAUD)
-#if BRR_VALUE < 16u || BRR_VALUE > 0xFFFFu
+#define DIVISOR(baud) ((UART_CLOCK_HZ + (baud) / 2u) / (baud))
+#define DIVISOR_MIN 16u
+#define DIVISOR_MAX 0xFFFFu
+#if DIVISOR(TQS_UART_BAUD) < DIVISOR_MIN || DIVISOR(TQS_UART_BAUD) > DIVISOR_MAX
 #error "uart.baud: a USART divides the clock of its bus by 16 to 65535"
 #endif
 
@@ -181,9 +184,20 @@ void tqs_uart_init(void) {
     RCC_APB1ENR |= TQS_UART_BASE == USART2_BASE ? APB1ENR_USART2 : APB1ENR_USART3;
     (void)RCC_APB1ENR;
 #endif
-    USART_BRR = BRR_VALUE;
+    USART_BRR = DIVISOR(TQS_UART_BAUD);
     USART_CR1 = CR1_UE | CR1_TE | CR1_RE;
     connect_pins(); /* last: the line stays idle until the transmitter drives it */
+}
+
+uint32_t tqs_uart_nearest_baud(uint32_t baud) {
+    const uint32_t divisor = DIVISOR(baud);
+    return divisor < DIVISOR_MIN || divisor > DIVISOR_MAX ? 0u : UART_CLOCK_HZ / divisor;
+}
+
+void tqs_uart_set_baud(uint32_t baud) {
+    while ((USART_SR & SR_TC) == 0u) {
+    }
+    USART_BRR = DIVISOR(baud);
 }
 
 int tqs_uart_rx(void) {

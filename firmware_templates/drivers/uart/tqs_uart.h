@@ -10,7 +10,14 @@
 
 #include <stdint.h>
 
+/* With the clocks and pins that the UART needs; its rate is then TQS_UART_BAUD. */
 void tqs_uart_init(void);
+
+/* The rate, in bits a second, that the hardware makes nearest to this one (above 0); 0: none in its range. */
+uint32_t tqs_uart_nearest_baud(uint32_t baud);
+
+/* Waits until the last bit was sent, then changes the rate. baud: one that tqs_uart_nearest_baud has something for. */
+void tqs_uart_set_baud(uint32_t baud);
 
 /* The next byte, or -1: never waits. */
 int tqs_uart_rx(void);

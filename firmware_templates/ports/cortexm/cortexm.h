@@ -1,11 +1,9 @@
 /* What startup.c and port.c share: system registers (Armv7-M Architecture Reference Manual, DDI 0403E, B3.2, B3.3,
- * C1.8) and the stack as link.ld lays it out. */
+ * C1.8). */
 #ifndef TQS_CORTEXM_H
 #define TQS_CORTEXM_H
 
-#include <stdint.h>
-
-#define TQS_REGISTER(address) (*(volatile uint32_t *)(address))
+#include "tqs_bare.h"
 
 #define SYST_CSR TQS_REGISTER(0xE000E010u)
 #define SYST_RVR TQS_REGISTER(0xE000E014u)
@@ -18,14 +16,6 @@
 #define DWT_CYCCNT TQS_REGISTER(0xE0001004u)
 #define DWT_LAR TQS_REGISTER(0xE0001FB0u)
 
-#define TQS_STACK_PAINT 0xA5A5A5A5u
-
-extern uint32_t tqs_stack_bottom[];
-extern uint32_t tqs_stack_top[];
-extern uint32_t tqs_static_start[]; /* .data and .bss */
-extern uint32_t tqs_static_end[];
-
 void SysTick_Handler(void);
-void tqs_cortexm_start_counter(void);
 
 #endif

@@ -1,7 +1,6 @@
 #include "board.h"
 #include "cortexm.h"
 #include "tqs_port.h"
-#include "tqs_uart.h"
 #include "tqs_wire.h"
 #include <stdbool.h>
 
@@ -72,7 +71,7 @@ static bool cyccnt_starts(void) {
 #endif
 }
 
-void tqs_cortexm_start_counter(void) {
+void tqs_start_counter(void) {
     if (cyccnt_starts()) {
         counter = TQS_COUNTER_CYCCNT;
     } else if (systick_starts()) {
@@ -99,26 +98,4 @@ uint8_t tqs_port_counter(void) {
 
 uint32_t tqs_port_counter_hz(void) {
     return counter == TQS_COUNTER_NONE ? 0u : TQS_CLOCK_HZ;
-}
-
-int tqs_port_rx(void) {
-    return tqs_uart_rx();
-}
-
-void tqs_port_tx(uint8_t byte) {
-    tqs_uart_tx(byte);
-}
-
-void tqs_port_flush(void) {
-    /* The UART holds nothing back. */
-}
-
-void tqs_port_memory(tqs_port_memory_t *memory) {
-    const uint32_t *word = tqs_stack_bottom;
-    while (word < tqs_stack_top && *word == TQS_STACK_PAINT) {
-        word++;
-    }
-    memory->stack_size = (uint32_t)(tqs_stack_top - tqs_stack_bottom) * 4u;
-    memory->stack_peak = (uint32_t)(tqs_stack_top - word) * 4u;
-    memory->ram_static = (uint32_t)(tqs_static_end - tqs_static_start) * 4u;
 }

@@ -2,14 +2,6 @@
  * Manual (DDI 0403E), B3.2. */
 #include "cortexm.h"
 
-/* The linker script defines these; their addresses are their values. */
-extern uint32_t tqs_data_load[];
-extern uint32_t tqs_data_start[];
-extern uint32_t tqs_data_end[];
-extern uint32_t tqs_bss_start[];
-extern uint32_t tqs_bss_end[];
-
-int main(void);
 void Reset_Handler(void);
 void Fault_Handler(void);
 
@@ -54,13 +46,7 @@ void Reset_Handler(void) {
     SCB_VTOR = (uint32_t)(uintptr_t)tqs_vectors; /* after a boot loader or a debugger; ARMv6-M has it fixed */
 #endif
     paint_stack();
-    const uint32_t *from = tqs_data_load;
-    for (uint32_t *to = tqs_data_start; to < tqs_data_end; to++) {
-        *to = *from++;
-    }
-    for (uint32_t *to = tqs_bss_start; to < tqs_bss_end; to++) {
-        *to = 0;
-    }
+    tqs_bare_init_variables();
     (void)main();
     Fault_Handler();
 }

@@ -7,14 +7,6 @@
 #include "board.h"
 #include "esp32c3.h"
 
-/* The linker script defines these; their addresses are their values. */
-extern uint32_t tqs_data_load[];
-extern uint32_t tqs_data_start[];
-extern uint32_t tqs_data_end[];
-extern uint32_t tqs_bss_start[];
-extern uint32_t tqs_bss_end[];
-
-int main(void);
 void Reset_Handler(void);
 void Fault_Handler(void);
 
@@ -70,13 +62,7 @@ void Reset_Handler(void) {
     /* TRM 6.2.4: the CPU's clock is the crystal's, undivided (it is halved after a reset). The PLL is left alone: how
      * to start it is not in the TRM. */
     SYSTEM_SYSCLK_CONF &= ~0xFFFu; /* SOC_CLK_SEL, PRE_DIV_CNT */
-    const uint32_t *from = tqs_data_load;
-    for (uint32_t *to = tqs_data_start; to < tqs_data_end; to++) {
-        *to = *from++;
-    }
-    for (uint32_t *to = tqs_bss_start; to < tqs_bss_end; to++) {
-        *to = 0;
-    }
+    tqs_bare_init_variables();
     (void)main();
     Fault_Handler();
 }

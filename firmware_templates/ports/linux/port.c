@@ -157,6 +157,17 @@ void tqs_port_tx(uint8_t byte) {
     output[output_count++] = byte;
 }
 
+uint32_t tqs_port_nearest_baud(uint32_t baud) {
+    const bool has_rate = pty_other_end < 0;
+    return has_rate && tqs_linux_knows_baud((long)baud) ? baud : 0u;
+}
+
+void tqs_port_set_baud(uint32_t baud) {
+    if (tcdrain(stream) != 0 || !make_raw(stream, (long)baud)) {
+        lost(strerror(errno));
+    }
+}
+
 uint32_t tqs_port_ticks(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now); /* it worked at the start */
