@@ -143,7 +143,7 @@ def test_an_unknown_key_is_named_with_the_one_meant(tmp_path: Path, old: str, ne
         ('driver = "cmsdk"', 'driver = "ns16550"', "'uart.driver' is 'ns16550', which does not exist"),
         ("max_payload = 1024", "max_payload = 1024\nactivations = 'int4'", "must be one of int8, int16, not 'int4'"),
         ('machine = "mps2-an386"', "", "'emulator.machine' does not go"),
-        ("max_payload = 1024", "max_payload = 1024\nboot = 'rp2350'", "'boot' is 'rp2350', which port"),
+        ("max_payload = 1024", "max_payload = 1024\nboot = 'rp2299'", "'boot' is 'rp2299', which port"),
         ('kind = "qemu-system"', 'kind = "rp2040js"', "'emulator.program' does not go"),
         ('kind = "qemu-system"', 'kind = "labwired"', "'emulator.program' does not go"),
         ('kind = "qemu-system"', 'kind = "qemu-linux"', "'emulator.icount_shift' needs"),

@@ -123,7 +123,7 @@ def test_every_board_computes_what_the_host_computes(builds: dict[str, Build], n
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("name", ["host", "qemu-microbit", "qemu-mps2-an386", "rpi4"])
+@pytest.mark.parametrize("name", ["host", "qemu-microbit", "qemu-mps2-an386", "bluepill", "rpi4"])
 def test_int16_codes_go_through_a_whole_board(name: str, tmp_path: Path) -> None:
     """Samples, states and outputs of two bytes, both kinds of weights: from the wire to the kernels and back."""
     rng = np.random.default_rng(16)

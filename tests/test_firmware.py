@@ -180,10 +180,25 @@ def test_sizes_are_those_of_the_files(images: dict[str, Image], name: str) -> No
         [f"{board.toolchain}size", "-A", image.elf], capture_output=True, text=True, check=True
     ).stdout
     sizes = {name: int(size) for name, size in re.findall(r"^\.(\w+)\s+(\d+)", sections, re.MULTILINE)}
-    assert (board.boot is not None) == ("boot" in sizes)
+    assert (board.boot == "rp2040") == ("boot" in sizes)
     text = sizes["text"] + sizes.get("boot", 0)
     assert (image.text, image.rodata) == (text, sizes["rodata"] + sizes.get("isr_vector", 0))
     assert (image.data, image.bss, image.stack) == (sizes["data"], sizes["bss"], sizes["stack"])
+
+
+def test_the_rom_of_an_rp2350_finds_its_block_behind_the_vectors(images: dict[str, Image]) -> None:
+    """RP2350 Datasheet, 5.9.5.1: the minimum Arm IMAGE_DEF, a loop of one block, in the first 4 KB."""
+    path = images["pico2"].bin
+    assert path is not None
+    words = struct.unpack("<1024I", path.read_bytes()[:4096].ljust(4096, b"\0"))
+    board = load_board("pico2")
+    assert board.flash is not None
+    assert board.ram is not None
+    assert words[0] == board.ram.origin + 8192
+    assert words[1] & 1 == 1
+    assert 0 < words[1] - board.flash.origin < path.stat().st_size
+    assert words.index(0xFFFFDED3) == 16
+    assert words[16:21] == (0xFFFFDED3, 0x10210142, 0x000001FF, 0, 0xAB123579)
 
 
 def test_the_second_stage_of_an_rp2040_has_the_crc_that_its_rom_wants(images: dict[str, Image]) -> None:
@@ -327,6 +342,8 @@ def test_a_driver_builds_for_other_clocks_and_uarts(tmp_path: Path, name: str, c
         ("lm3s6965evb", {"clock_hz": 12_500_000}, "clock_hz: the driver runs the LM3S6965 at 50 MHz"),
         ("pico", {"clock_hz": 133_000_000}, "clock_hz: the driver runs the RP2040 at 125 MHz"),
         ("pico", {"uart": Uart("pl011", 0x40034000, 115200, 4, 5)}, "uart.tx_pin, uart.rx_pin: the RP2040's UART0 has"),
+        ("pico2", {"clock_hz": 125_000_000}, "clock_hz: .* the RP2350 at 150 MHz"),
+        ("pico2", {"uart": Uart("pl011", 0x40034000, 115200, 0, 1)}, "uart.base: .* 0x40070000 on the RP2350"),
         ("netduinoplus2", {"uart": Uart("stm32", 0x40013800, 115200, 9, 10)}, "uart.base: no USART1, 2 or 3"),
         ("netduinoplus2", {"uart": Uart("stm32", 0x40011000, 1200, 9, 10)}, "uart.baud: a USART divides"),
         ("netduinoplus2", {"uart": Uart("stm32", 0x40011000, 115200)}, "uart.tx_pin, uart.rx_pin: a USART has"),

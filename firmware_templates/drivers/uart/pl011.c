@@ -1,6 +1,6 @@
 /* Arm's PrimeCell UART (PL011 TRM, DDI 0183) with the clocks and pins of the chip around it, which the board file's
- * cflags name: -DLM3S6965 (Stellaris LM3S6965 datasheet), -DRP2040 (RP2040 Datasheet). 16 or 32 bytes are buffered each
- * way. Polled: tqs_uart.h says why that is enough. */
+ * cflags name: -DLM3S6965 (Stellaris LM3S6965 datasheet), -DRP2040, -DRP2350 (RP2040 Datasheet, RP2350 Datasheet). 16
+ * or 32 bytes are buffered each way. Polled: tqs_uart.h says why that is enough. */
 #include "board.h"
 #include "tqs_uart.h"
 
@@ -84,32 +84,61 @@ static void connect_pins(void) {
     GPIO_A_DEN |= PINS_U0RX_U0TX;
 }
 
-#elif defined(RP2040)
+#elif defined(RP2040) || defined(RP2350)
 
-/* RP2040 Datasheet: 2.14 Resets, 2.15 Clocks, 2.16 Crystal Oscillator, 2.18 PLL, 2.19 GPIO. The oscillator that runs
- * after a reset is nobody's 125 MHz and drifts, more than a UART bears; the PLL makes 12 MHz * 125 / (6 * 2). */
-#define RESETS_RESET REGISTER(0x4000C000u)
-#define RESETS_DONE REGISTER(0x4000C008u)
-#define CLK_REF_CTRL REGISTER(0x40008030u)
-#define CLK_REF_SELECTED REGISTER(0x40008038u)
-#define CLK_SYS_CTRL REGISTER(0x4000803Cu)
-#define CLK_SYS_DIV REGISTER(0x40008040u)
-#define CLK_SYS_SELECTED REGISTER(0x40008044u)
-#define CLK_PERI_CTRL REGISTER(0x40008048u)
-#define XOSC_CTRL REGISTER(0x40024000u)
-#define XOSC_STATUS REGISTER(0x40024004u)
-#define XOSC_STARTUP REGISTER(0x4002400Cu)
-#define PLL_CS REGISTER(0x40028000u)
-#define PLL_PWR REGISTER(0x40028004u)
-#define PLL_FBDIV REGISTER(0x40028008u)
-#define PLL_PRIM REGISTER(0x4002800Cu)
-#define GPIO_CTRL(pin) REGISTER(0x40014004u + 8u * (pin))
-#define PAD(pin) REGISTER(0x4001C004u + 4u * (pin))
-
+/* RP2040 Datasheet: 2.14 Resets, 2.15 Clocks, 2.16 Crystal Oscillator, 2.18 PLL, 2.19 GPIO. RP2350 Datasheet: 7.5
+ * Resets, 8.1 Clocks, 8.2 Crystal oscillator, 8.6 PLL, 9 GPIO. The blocks of both have the same registers at other
+ * addresses. The oscillator that runs after a reset is nobody's clock_hz and drifts, more than a UART bears. */
+#if defined(RP2040)
+#define PLL_HZ 125000000u /* 12 MHz * 125 / (6 * 2) */
+#define PLL_POST_DIVIDERS ((6u << 16) | (2u << 12))
+#define CLK_SYS_UNDIVIDED (1u << 8)
+#define CLOCKS_BASE 0x40008000u
+#define RESETS_BASE 0x4000C000u
+#define IO_BANK0_BASE 0x40014000u
+#define PADS_BANK0_BASE 0x4001C000u
+#define XOSC_BASE 0x40024000u
+#define PLL_SYS_BASE 0x40028000u
+#define UART0_BASE 0x40034000u
 #define RESET_IO_BANK0 (1u << 5)
 #define RESET_PADS_BANK0 (1u << 8)
 #define RESET_PLL_SYS (1u << 12)
 #define RESET_UART0 (1u << 22)
+#else
+#define PLL_HZ 150000000u /* 12 MHz * 125 / (5 * 2) */
+#define PLL_POST_DIVIDERS ((5u << 16) | (2u << 12))
+#define CLK_SYS_UNDIVIDED (1u << 16)
+#define CLOCKS_BASE 0x40010000u
+#define RESETS_BASE 0x40020000u
+#define IO_BANK0_BASE 0x40028000u
+#define PADS_BANK0_BASE 0x40038000u
+#define XOSC_BASE 0x40048000u
+#define PLL_SYS_BASE 0x40050000u
+#define UART0_BASE 0x40070000u
+#define RESET_IO_BANK0 (1u << 6)
+#define RESET_PADS_BANK0 (1u << 9)
+#define RESET_PLL_SYS (1u << 14)
+#define RESET_UART0 (1u << 26)
+#endif
+
+#define RESETS_RESET REGISTER(RESETS_BASE + 0x00u)
+#define RESETS_DONE REGISTER(RESETS_BASE + 0x08u)
+#define CLK_REF_CTRL REGISTER(CLOCKS_BASE + 0x30u)
+#define CLK_REF_SELECTED REGISTER(CLOCKS_BASE + 0x38u)
+#define CLK_SYS_CTRL REGISTER(CLOCKS_BASE + 0x3Cu)
+#define CLK_SYS_DIV REGISTER(CLOCKS_BASE + 0x40u)
+#define CLK_SYS_SELECTED REGISTER(CLOCKS_BASE + 0x44u)
+#define CLK_PERI_CTRL REGISTER(CLOCKS_BASE + 0x48u)
+#define XOSC_CTRL REGISTER(XOSC_BASE + 0x00u)
+#define XOSC_STATUS REGISTER(XOSC_BASE + 0x04u)
+#define XOSC_STARTUP REGISTER(XOSC_BASE + 0x0Cu)
+#define PLL_CS REGISTER(PLL_SYS_BASE + 0x00u)
+#define PLL_PWR REGISTER(PLL_SYS_BASE + 0x04u)
+#define PLL_FBDIV REGISTER(PLL_SYS_BASE + 0x08u)
+#define PLL_PRIM REGISTER(PLL_SYS_BASE + 0x0Cu)
+#define GPIO_CTRL(pin) REGISTER(IO_BANK0_BASE + 0x04u + 8u * (pin))
+#define PAD(pin) REGISTER(PADS_BANK0_BASE + 0x04u + 4u * (pin))
+
 #define CLK_REF_XOSC 2u
 #define CLK_SYS_AUX 1u /* AUXSRC 0: the system's PLL */
 #define CLK_PERI_ENABLE (1u << 11)
@@ -119,20 +148,18 @@ static void connect_pins(void) {
 #define PLL_ALL_DOWN 0x2Du
 #define PLL_POST_DIVIDER_DOWN 0x8u
 #define PLL_MODULATOR_DOWN 0x4u
-#define PLL_POST_DIVIDE_BY_6_AND_2 ((6u << 16) | (2u << 12))
 #define FUNCTION_UART 2u
-#define PAD_INPUT_PULLED_UP 0x5Au /* enabled, 4 mA, pulled up, with hysteresis */
-#define UART0_BASE 0x40034000u
+#define PAD_PULLED_UP 0x5Au /* input enabled, 4 mA, pulled up, with hysteresis; on the RP2350 its isolation lifted */
 
-#if TQS_CLOCK_HZ != 125000000u
-#error "clock_hz: the driver runs the RP2040 at 125 MHz"
+#if TQS_CLOCK_HZ != PLL_HZ
+#error "clock_hz: the driver runs the RP2040 at 125 MHz, the RP2350 at 150 MHz"
 #endif
 #if TQS_UART_BASE != UART0_BASE
-#error "uart.base: the driver knows the pins of the RP2040's UART0, 0x40034000"
+#error "uart.base: the driver knows the pins of UART0: 0x40034000 on the RP2040, 0x40070000 on the RP2350"
 #endif
 #if (TQS_UART_TX_PIN != 0u && TQS_UART_TX_PIN != 12u && TQS_UART_TX_PIN != 16u && TQS_UART_TX_PIN != 28u) ||           \
     TQS_UART_RX_PIN != TQS_UART_TX_PIN + 1u
-#error "uart.tx_pin, uart.rx_pin: the RP2040's UART0 has 0 and 1, 12 and 13, 16 and 17, 28 and 29"
+#error "uart.tx_pin, uart.rx_pin: the RP2040's UART0 has 0 and 1, 12 and 13, 16 and 17, 28 and 29; so has the RP2350's"
 #endif
 
 static void release(uint32_t blocks) {
@@ -161,9 +188,9 @@ static void start_clock(void) {
     PLL_PWR = PLL_MODULATOR_DOWN | PLL_POST_DIVIDER_DOWN;
     while ((PLL_CS & READY) == 0u) {
     }
-    PLL_PRIM = PLL_POST_DIVIDE_BY_6_AND_2;
+    PLL_PRIM = PLL_POST_DIVIDERS;
     PLL_PWR = PLL_MODULATOR_DOWN;
-    CLK_SYS_DIV = 1u << 8;
+    CLK_SYS_DIV = CLK_SYS_UNDIVIDED;
     CLK_SYS_CTRL = 0;
     CLK_SYS_CTRL = CLK_SYS_AUX;
     while ((CLK_SYS_SELECTED & (1u << CLK_SYS_AUX)) == 0u) {
@@ -173,13 +200,14 @@ static void start_clock(void) {
 
 static void connect_pins(void) {
     release(RESET_IO_BANK0 | RESET_PADS_BANK0 | RESET_UART0);
-    PAD(TQS_UART_RX_PIN) = PAD_INPUT_PULLED_UP;
     GPIO_CTRL(TQS_UART_RX_PIN) = FUNCTION_UART;
     GPIO_CTRL(TQS_UART_TX_PIN) = FUNCTION_UART;
+    PAD(TQS_UART_RX_PIN) = PAD_PULLED_UP;
+    PAD(TQS_UART_TX_PIN) = PAD_PULLED_UP;
 }
 
 #else
-#error "cflags: the driver pl011 needs the chip: -DLM3S6965 or -DRP2040"
+#error "cflags: the driver pl011 needs the chip: -DLM3S6965, -DRP2040 or -DRP2350"
 #endif
 
 uint32_t tqs_uart_nearest_baud(uint32_t baud) {
