@@ -6,14 +6,18 @@ something else than the host may keep them all, and one that breaks them may sti
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from edge_tqs.device import Codes, Device, Steps
 from edge_tqs.graph import Forecast
 from edge_tqs.report import Check
 
-#: Steps of each of the five forecasts. That in pieces costs the board 1 + 2 + ... of them: 68 in all.
-STEPS = 8
+#: Steps of each of the five forecasts, and the fewest of a slow board. That in pieces costs it 1 + 2 + ... of them: 68.
+STEPS, FEWEST_STEPS = 8, 2
+#: What the four forecasts after the first may take, by its pace; a board that needs longer is asked for fewer steps.
+SECONDS = 30.0
 
 
 def check_protocol(device: Device, forecast: Forecast, codes: Codes) -> tuple[Check, ...]:
@@ -26,11 +30,14 @@ def check_protocol(device: Device, forecast: Forecast, codes: Codes) -> tuple[Ch
     steps = STEPS if ahead is None else len(ahead)
 
     def forecast_again(at_once: int = STEPS) -> Steps:
-        return device.forecast(steps, ahead=ahead, at_once=at_once)
+        return device.forecast(steps, ahead=None if ahead is None else ahead[:steps], at_once=at_once)
 
     device.reset()
     device.push(window)
-    first = forecast_again()
+    came: list[float] = []
+    first = device.forecast(steps, lambda _: came.append(time.monotonic()), ahead)
+    steps = affordable_steps(steps, min(np.diff(came), default=0.0))
+    first = (first[0][:steps], first[1][:steps], first[2][:steps])
     again = forecast_again()
     one_by_one = forecast_again(1)
     device.push(window[::-1])
@@ -51,6 +58,16 @@ def check_protocol(device: Device, forecast: Forecast, codes: Codes) -> tuple[Ch
         _check("forecast in pieces", f"a forecast of {steps} steps, a request each,", first, one_by_one),
         _check("push in pieces", f"the forecast after {len(window)} samples, a PUSH each,", first, pushed_one_by_one),
     )
+
+
+def affordable_steps(steps: int, pace: float) -> int:
+    """As many of ``steps`` as SECONDS allow, FEWEST_STEPS at least. pace: seconds a step.
+
+    Two show what the checks are about, a step and one that follows from it; more are for the same in other codes.
+    """
+    while steps > FEWEST_STEPS and pace * (3 * steps + steps * (steps + 1) / 2) > SECONDS:
+        steps -= 1
+    return steps
 
 
 def _check(name: str, what: str, first: Steps, other: Steps) -> Check:

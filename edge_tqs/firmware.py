@@ -21,6 +21,7 @@ _PACKAGES = {
     "": ("gcc", "libc6-dev"),
     "arm-none-eabi-": ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
     "aarch64-linux-gnu-": ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
+    "arm-linux-gnueabi-": ("gcc-arm-linux-gnueabi", "libc6-dev-armel-cross"),
     "arm-linux-gnueabihf-": ("gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"),
     "riscv64-unknown-elf-": ("gcc-riscv64-unknown-elf", ""),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from xml.etree import ElementTree
 
 from edge_tqs.board_runs import BoardRuns
@@ -61,6 +62,7 @@ def _suite(run: ValidationReport, max_rmse_vs_float: float | None) -> ElementTre
         ("latency_p99", run.latency.p99),
         ("latency_evaluation", run.latency.evaluation),
         ("latency_unit", run.latency.unit),
+        *((f"line_{name}", count) for name, count in dataclasses.asdict(run.line).items()),
     ):
         ElementTree.SubElement(properties, "property", name=name, value=str(value))
     for name, failure in cases:

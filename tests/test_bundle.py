@@ -452,6 +452,24 @@ def test_the_installer_without_a_program(bundles: dict[str, tuple[Path, Graph, b
     assert "--server agent" in done.stderr
 
 
+def test_the_agent_is_not_installed_where_pip_has_no_runtime(
+    bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Raspberry Pi Zero says so before it makes an environment; the program, and a Python that is given, go on."""
+    uname = tmp_path / "programs" / "uname"
+    uname.parent.mkdir()
+    uname.write_text("#!/bin/sh\necho armv6l\n")
+    uname.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{uname.parent}:{os.environ['PATH']}")
+    bundle = bundles["none"][0]
+    done = install(bundle, tmp_path / "none", "--server", "agent")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no wheels for ARMv6: use --server program" in done.stderr
+    assert not list(tmp_path.rglob("venv"))
+    assert install(bundle, tmp_path / "one").returncode == 0
+    assert install(bundle, tmp_path / "two", "--server", "agent", "--python", sys.executable).returncode == 0
+
+
 def test_the_installer_helps(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
     done = install(bundles["none"][0], tmp_path, "--help")
     assert done.returncode == 0

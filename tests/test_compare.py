@@ -11,7 +11,7 @@ import pytest
 from edge_tqs.compare import compare, load_run, parse_limits, table
 from edge_tqs.errors import UsageError
 from edge_tqs.junit import junit
-from edge_tqs.report import DeviceCurves, FirstDivergence, Latency, Memory, ValidationReport
+from edge_tqs.report import DeviceCurves, FirstDivergence, Latency, Line, Memory, ValidationReport
 
 RUN = ValidationReport(
     board="a-board",
@@ -81,6 +81,20 @@ def test_a_good_run_in_junit() -> None:
     xml = ElementTree.fromstring(junit(RUN))
     assert (xml.get("tests"), xml.get("failures")) == ("2", "0")
     assert [case.get("name") for case in xml.iter("testcase")] == ["passed", "bit-exact"]
+
+
+def test_junit_says_what_was_mended_on_the_line() -> None:
+    xml = ElementTree.fromstring(junit(replace(RUN, line=Line(reconnects=1, retries=3, damaged=2, frames_dropped=4))))
+    counts = {each.get("name"): each.get("value") for each in xml.iter("property")}
+    assert {name: value for name, value in counts.items() if name is not None and name.startswith("line_")} == {
+        "line_resumes": "0",
+        "line_restarts": "0",
+        "line_silences": "0",
+        "line_reconnects": "1",
+        "line_retries": "3",
+        "line_damaged": "2",
+        "line_frames_dropped": "4",
+    }
 
 
 @pytest.mark.parametrize("text", ["latency", "latency=x", "speed=5%", "ram=-1", "ram=inf", "=5"])

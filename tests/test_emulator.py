@@ -61,7 +61,8 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Build]:
     made = {}
     for name in BOARDS:
         board, path = load_board(name), tmp_path_factory.mktemp(name)
-        folder = assemble(board, emit(graph, digest, graph.name), kernel_sources(graph), path / "firmware")
+        sources = emit(graph, digest, graph.name, board.core)
+        folder = assemble(board, sources, kernel_sources(graph, board.core), path / "firmware")
         image = compile_firmware(folder)
         if board.port == "linux":
             write_bundle(path / "bundle", model, image.elf, board)

@@ -625,7 +625,23 @@ def test_the_host_may_come_and_go(images: dict[str, Image]) -> None:
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("name", ["rpi2", "rpi4"])
+@pytest.mark.parametrize("name", ["rpi-zero", "rpi1"])
+def test_an_armv6_board_gets_no_instruction_of_armv7(images: dict[str, Image], name: str) -> None:
+    """By the image's attributes; and QEMU's ARM1176 ends a program that has one, which that of rpi2 shows."""
+    program = load_board(name)
+    attributes = subprocess.run(
+        [f"{program.toolchain}readelf", "-A", images[name].elf], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Tag_CPU_arch: v6KZ\n" in attributes
+    assert "Tag_THUMB_ISA_use: Thumb-1\n" in attributes
+    assert not re.search("SIMD|FP_arch", attributes)
+    for image, code in ((images[name], 0), (images["rpi2"], -signal.SIGILL)):
+        done = subprocess.run([*command(program, image)[:-1], "--help"], capture_output=True, check=False, timeout=20)
+        assert done.returncode == code
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", ["rpi-zero", "rpi2", "rpi4"])
 def test_sigterm_ends_the_program_of_another_architecture(images: dict[str, Image], name: str) -> None:
     with serving(command(load_board(name), images[name])) as (_, process):
         process.send_signal(signal.SIGTERM)

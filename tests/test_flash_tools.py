@@ -235,7 +235,11 @@ def test_a_bundle_for_another_machine_is_not_copied(remote: Path, image: Path) -
     (remote.parent / "programs" / "uname").write_text("#!/bin/sh\necho x86_64\n")
     with pytest.raises(DeviceError, match="host is x86_64, rpi4 is not: nothing was copied"):
         flash(load_board("rpi4"), image, port="host", method="ssh")
+    (remote.parent / "programs" / "uname").write_text("#!/bin/sh\necho armv6l\n")
+    with pytest.raises(DeviceError, match="host is armv6l, rpi2 is not: nothing was copied"):
+        flash(load_board("rpi2"), image, port="host", method="ssh")
     assert not list(remote.iterdir())
+    assert flash(load_board("rpi-zero"), image, port="host", method="ssh").board == "rpi-zero"
 
 
 @pytest.mark.parametrize("port", ["-oProxyCommand=touch x", "pi@host;reboot", "", "host:notaport"])

@@ -99,9 +99,23 @@ def test_the_lines_of_a_board_file(tmp_path: Path) -> None:
 
 
 def test_no_board_is_reset_by_being_looked_at() -> None:
-    """A line that resets the board is never held asserted while the other is not."""
+    """A line that resets the board is never asserted while the other is not, at no moment of opening: the operating
+    system asserts both, then pyserial sets DTR and then RTS."""
     for board in list_boards():
-        lines = dataclasses.asdict(board.lines)
-        if lines["reset"]:
-            other = "rts" if lines["reset"] == "dtr" else "dtr"
-            assert not (lines[lines["reset"]] and lines[other] is False), board.name
+        lines, levels = dataclasses.asdict(board.lines), {"dtr": True, "rts": True}
+        for name, level in tuple(levels.items()):
+            levels[name] = level if lines[name] is None else lines[name]
+            assert [line for line, level in levels.items() if level] != [lines["reset"]], board.name
+
+
+def test_the_lines_of_the_esp32c3_reach_its_port() -> None:
+    """Opening leaves both asserted, so that the chip runs; a reset then lets it start its flash, for DTR is not."""
+    lines = load_board("esp32c3").lines
+    with FakeDevice() as fake, Rfc2217Server(fake.path) as server:
+        port = open_port(server.url, lines=lines)
+        with Device(port, PATIENT) as device:
+            expect_rollout(device, fake)
+            assert {level for _, level in server.levels} == {True}
+            opened = len(server.levels)
+            pulse_reset(port, lines)
+            assert server.levels[opened:] == [("dtr", False), ("rts", True), ("rts", False)]

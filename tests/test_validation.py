@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +20,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from device.fake import FakeDevice
+from cobs import cobs
+from device.fake import FakeDevice, FakeModel
+from device.relay import Fault, Relay
 
-from edge_tqs import build_dir, emulator, report, wire
+from edge_tqs import build_dir, checks, emulator, report, wire
 from edge_tqs.boards import load_board
 from edge_tqs.checks import check_protocol
 from edge_tqs.device import Device, open_port
@@ -173,12 +178,75 @@ def test_a_board_that_breaks_a_promise_is_named(broken: str | None) -> None:
     codes = np.arange(-9, 3, dtype=np.int8).reshape(4, 3)
     with FakeDevice(spoils=lambda *_: False) if broken is None else FakeDevice(spoils=spoils(broken)) as fake:
         with Device(open_port(fake.path)) as device:
-            checks = check_protocol(device, forecast, codes)
+            found = check_protocol(device, forecast, codes)
         steps = sum(frame.payload[2] for frame in fake.requests if frame.type == MessageType.FORECAST)
-    assert tuple(check.name for check in checks) == CHECKS
-    assert [check.name for check in checks if not check.passed] == ([] if broken is None else [broken])
-    assert all("step" in check.detail for check in checks)
+    assert tuple(check.name for check in found) == CHECKS
+    assert [check.name for check in found if not check.passed] == ([] if broken is None else [broken])
+    assert all("step" in check.detail for check in found)
     assert steps == 40
+
+
+@pytest.mark.parametrize("broken", [*CHECKS, None])
+def test_a_slow_board_is_asked_for_fewer_steps_of_the_same_checks(
+    broken: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 10 s a step, by this clock, two remain of eight; what is broken shows in them too."""
+    forecast = Forecast(4, 3, "none", (0, 1, 2), outputs=3)
+    codes = np.arange(-9, 3, dtype=np.int8).reshape(4, 3)
+    seconds = itertools.count(0, 10)
+    monkeypatch.setattr(checks, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
+    with FakeDevice(spoils=lambda *_: False) if broken is None else FakeDevice(spoils=spoils(broken)) as fake:
+        with Device(open_port(fake.path)) as device:
+            found = check_protocol(device, forecast, codes)
+        steps = sum(frame.payload[2] for frame in fake.requests if frame.type == MessageType.FORECAST)
+    assert [check.name for check in found if not check.passed] == ([] if broken is None else [broken])
+    assert steps == 8 + 4 * 2
+
+
+@pytest.mark.parametrize(("pace", "steps"), [(0, 8), (0.5, 8), (0.51, 7), (1.8, 3), (60, 2)])
+def test_the_steps_of_the_checks_go_by_the_pace_of_the_board(pace: float, steps: int) -> None:
+    """60 steps that the board computes after the first eight are half a minute at 0.5 s each."""
+    assert checks.affordable_steps(8, pace) == steps
+
+
+# --- a slow board ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stalled", "given", "retries"),
+    [
+        (2.0, 5, 0),
+        pytest.param(11.0, None, 1, marks=pytest.mark.slow),
+        pytest.param(11.0, 15, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_a_step_may_take_as_long_as_step_timeout_says(
+    run: Run, build: Path, stalled: float, given: float | None, retries: int
+) -> None:
+    """A line that stalls in the first forecast of a board. Only a step that takes longer is asked for again."""
+    options = () if given is None else ("--step-timeout", given)
+    with (
+        emulator.start_server(load_board("host"), build) as port,
+        Relay(port, (), (Fault("stall", 200),), 0, stall_seconds=stalled) as line,
+    ):
+        code, _, err = run("validate", build, "--port", line.path, "--rollouts", 2, *options)
+    assert code == 0, err
+    assert [fault.at for fault in line.happened] == [200]
+    body = json.loads((build / report.VALIDATION_JSON).read_text())
+    assert (body["bit_exact"], body["line"]["retries"]) == (True, retries)
+
+
+def test_a_board_slower_than_step_timeout_ends_the_run_with_that_name(run: Run, build: Path) -> None:
+    def dawdle(_: int, frame: bytes) -> list[bytes]:
+        if cobs.decode(frame[:-1])[0] == MessageType.STEP:
+            time.sleep(0.4)
+        return [frame]
+
+    with FakeDevice(FakeModel(5, 2), model_hash=build_dir.load(build).model_hash, say=dawdle) as fake:
+        code, out, err = run("validate", build, "--port", fake.path, "--rollouts", 1, "--step-timeout", 0.1)
+    assert (code, err.count("error:"), "Traceback" in out + err) == (1, 1, False)
+    assert "no step 0 of the forecast came, asked for 3 times, 0.1 s each" in err
+    assert "give --step-timeout" in err
 
 
 def test_a_broken_promise_fails_a_run_that_is_bit_exact(run: Run, build: Path, tmp_path: Path) -> None:

@@ -22,7 +22,11 @@ _SCP = program(("scp",), "copies the bundle to the board", "openssh-client")
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.@-]*)(?::(?P<port>\d{1,5}))?")
 FOLDER = "edge-tqs-bundle"
 _OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
-_MACHINES = {"aarch64-linux-gnu-": ("aarch64",), "arm-linux-gnueabihf-": ("armv7l", "armv8l", "aarch64")}
+_MACHINES = {
+    "aarch64-linux-gnu-": ("aarch64",),
+    "arm-linux-gnueabi-": ("armv6l", "armv7l", "armv8l", "aarch64"),
+    "arm-linux-gnueabihf-": ("armv7l", "armv8l", "aarch64"),
+}
 
 
 def needs() -> tuple[Need, ...]:
