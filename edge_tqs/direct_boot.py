@@ -56,6 +56,19 @@ def mapped(binary: bytes, chip: str) -> bytes:
     )
     entry = INSTRUCTIONS + known.magic + len(MAGIC)
     header = _HEADER.pack(
-        _IDENT, _EXECUTABLE, known.machine, 1, entry, _HEADER.size, 0, 0, _HEADER.size, _SEGMENT.size, len(buses), 0, 0, 0
+        _IDENT,
+        _EXECUTABLE,
+        known.machine,
+        1,
+        entry,
+        _HEADER.size,
+        0,
+        0,
+        _HEADER.size,
+        _SEGMENT.size,
+        len(buses),
+        0,
+        0,
+        0,
     )
     return header + segments + binary

@@ -28,7 +28,7 @@ _PACKAGES = {
 _CORE = ("tqs_crc32.c", "tqs_model.c", "tqs_model_float.c", "tqs_server.c", "tqs_wire.c")
 _PORTS = {
     "cortexm": ("startup.c", "port.c"),
-    "esp32": ("startup.c", "port.c", "string.c"),
+    "esp32": ("startup.c", "port.c", "string.c", "arithmetic.c"),
     "linux": ("port.c", "main.c"),
 }
 _BARE = "ports/bare"  # what the ports without an operating system share
