@@ -132,9 +132,10 @@ def _pushed(mnemonic: str, operands: str) -> int:
         return (8 if wide else 4) * _registers(operands[operands.index("{") + 1 : operands.index("}")])
     if mnemonic.startswith("sub") and (taken := re.match(r"sp, (?:sp, )?#(\d+)", operands)) is not None:
         return int(taken[1])
-    # str of Thumb, add of RISC-V, addi and addmi (in hexadecimal) of Xtensa
-    taken = re.search(r"\[sp, #-(\d+)\]!|^sp,sp,-(\d+)|^a1, a1, -(\w+)", operands)
-    return int(taken[1] or taken[2] or taken[3], 0) if taken is not None else 0
+    if (taken := re.fullmatch(r"a1, a1, (-\d+|0xf\w+)", operands)) is not None:  # addi, addmi of Xtensa
+        return -int(taken[1], 0) % 2**32
+    taken = re.search(r"\[sp, #-(\d+)\]!|^sp,sp,-(\d+)", operands)  # str of Thumb, add of RISC-V
+    return int(taken[1] or taken[2]) if taken is not None else 0
 
 
 def _registers(listed: str) -> int:

@@ -1,4 +1,4 @@
-"""The ESP32-C3 and ESP32-S3: what the boot ROM finds in the image, what the start-up code sets, the port's own memcpy."""
+"""The ESP32-C3 and ESP32-S3: what the ROM finds in the image, what the start-up code sets, the port's own functions."""
 
 from __future__ import annotations
 
