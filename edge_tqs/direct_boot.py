@@ -1,4 +1,4 @@
-"""What the boot ROM of an ESP32-C3 or ESP32-S3 makes of a flash without Espressif's headers: its bytes at two addresses.
+"""What the boot ROM of an ESP32-C3 or -S3 makes of a flash without Espressif's headers: its bytes at two addresses.
 
 "Direct boot" (Espressif, esp32c3-direct-boot-example): the words 0xAEDB041D 0xAEDB041D in the flash, which the ROM maps
 to 0x42000000 for instructions and to 0x3C000000 for data; it jumps to what follows them. firmware_templates/ports/esp32

@@ -1,6 +1,5 @@
-/* Registers of the chips that this port is for, which the board file's cflags tell: -DESP32C3 (ESP32-C3 Technical
- * Reference Manual, "TRM") or -DESP32S3 (ESP32-S3 Technical Reference Manual, "TRM-S3", and esp32s3.svd, which Espressif
- * derives its headers from). */
+/* Registers of the chip, which the board file's cflags tell: -DESP32C3 (ESP32-C3 Technical Reference Manual, "TRM") or
+ * -DESP32S3 (ESP32-S3 Technical Reference Manual, "TRM-S3"; Espressif's esp32s3.svd). */
 #ifndef TQS_ESP32_H
 #define TQS_ESP32_H
 

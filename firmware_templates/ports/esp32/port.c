@@ -29,8 +29,7 @@ uint8_t tqs_port_counter(void) {
 #else
 
 /* Xtensa ISA Reference Manual, Timer Interrupt Option: CCOUNT counts the core's cycles and is never stopped. */
-void tqs_start_counter(void) {
-}
+void tqs_start_counter(void) {}
 
 uint32_t tqs_port_ticks(void) {
     uint32_t count;
