@@ -31,18 +31,23 @@ class _Chip:
     magic: int
 
 
-#: by esptool's name
+#: by labwired's name
 _CHIPS = {"esp32c3": _Chip("ESP32-C3", 243, 0), "esp32s3": _Chip("ESP32-S3", 94, 0x400)}
 
 
 def mapped(binary: bytes, chip: str) -> bytes:
     """The ELF file of the memory that the ROM leaves to ``binary``, the flash from address 0 on, and of its entry.
 
-    chip: "esp32c3" or "esp32s3".
+    chip: labwired's name of it.
 
     Raises:
-        UsageError: It has not the words that the ROM looks for.
+        UsageError: The chip is not known, or the binary has not the words that its ROM looks for.
     """
+    if chip not in _CHIPS:
+        raise UsageError(
+            f"emulator.machine is {chip!r}, of which direct boot is not known",
+            hint=f"One of {', '.join(_CHIPS)} runs images of the port esp32.",
+        )
     known = _CHIPS[chip]
     if not binary.startswith(MAGIC, known.magic):
         raise UsageError(
@@ -55,20 +60,6 @@ def mapped(binary: bytes, chip: str) -> bytes:
         _SEGMENT.pack(_LOAD, start, bus, bus, len(binary), len(binary), _READ_EXECUTE, 4) for bus in buses
     )
     entry = INSTRUCTIONS + known.magic + len(MAGIC)
-    header = _HEADER.pack(
-        _IDENT,
-        _EXECUTABLE,
-        known.machine,
-        1,
-        entry,
-        _HEADER.size,
-        0,
-        0,
-        _HEADER.size,
-        _SEGMENT.size,
-        len(buses),
-        0,
-        0,
-        0,
-    )
+    about = (_IDENT, _EXECUTABLE, known.machine, 1, entry)
+    header = _HEADER.pack(*about, _HEADER.size, 0, 0, _HEADER.size, _SEGMENT.size, len(buses), 0, 0, 0)
     return header + segments + binary

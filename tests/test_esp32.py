@@ -160,6 +160,27 @@ def test_another_binary_is_refused(name: str, called: str) -> None:
         direct_boot.mapped(other + bytes(2048), name)
 
 
+def test_a_chip_without_direct_boot_is_refused() -> None:
+    with pytest.raises(UsageError, match="emulator.machine is 'esp32', of which direct boot is not known") as caught:
+        direct_boot.mapped(direct_boot.MAGIC, "esp32")
+    assert "esp32c3, esp32s3" in caught.value.hint
+
+
+@pytest.mark.emulated
+def test_the_rom_of_an_esp32s3_looks_and_jumps_where_the_image_says(tmp_path: Path) -> None:
+    """The literals of its code of 2021-03-27, which labwired holds: the words, the buses, and the entry; and the
+    instruction that adds the words' offset, `addmi a8, a2, 0x400` (Xtensa ISA Reference Manual, ADDMI)."""
+    from labwired import Sim
+
+    elf = tmp_path / "any.elf"
+    elf.write_bytes(direct_boot.mapped(bytes(0x400) + direct_boot.MAGIC, "esp32s3"))
+    with Sim(elf, chip="esp32s3") as sim:
+        assert sim.read_u32(0x4004567C) == 0xAEDB041D
+        assert [sim.read_u32(at) for at in (0x400456A4, 0x400456A8)] == [direct_boot.INSTRUCTIONS, direct_boot.DATA]
+        assert sim.read_u32(0x400456B0) == direct_boot.INSTRUCTIONS + 0x400 + len(direct_boot.MAGIC)
+        assert sim.read_memory(0x40045687, 3) == bytes.fromhex("82d204")
+
+
 def test_esptool_writes_what_boots_to_its_chip_alone(chip: Chip, image: Image) -> None:
     with EspRom(chip_id=14 - chip.chip_id) as rom:
         with pytest.raises(DeviceError, match="esptool did not write"):
