@@ -161,7 +161,7 @@ def test_another_binary_is_refused(name: str, called: str) -> None:
 
 
 def test_a_chip_without_direct_boot_is_refused() -> None:
-    with pytest.raises(UsageError, match="emulator.machine is 'esp32', of which direct boot is not known") as caught:
+    with pytest.raises(UsageError, match=r"emulator\.machine is 'esp32', of which direct boot is not known") as caught:
         direct_boot.mapped(direct_boot.MAGIC, "esp32")
     assert "esp32c3, esp32s3" in caught.value.hint
 
