@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import os
 import re
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +192,35 @@ def test_esptool_writes_what_boots_to_its_chip_alone(chip: Chip, image: Image) -
     with EspRom(chip_id=chip.chip_id) as rom:
         flash(chip.board, image.elf, port=rom.port)
         assert bytes(rom.flash[: len(binary_of(image))]) == binary_of(image)
+
+
+@pytest.mark.slow
+@pytest.mark.emulated
+def test_an_esp32s3_is_flashed_and_validated(
+    run: Callable[..., tuple[int, str, str]], keras: Any, tmp_path: Path
+) -> None:
+    """The image that esptool wrote is the one that runs, bit for bit; sizes as foretold, stack within its bound."""
+    keras.utils.set_random_seed(1)
+    layers = (keras.layers.Flatten(), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(2))
+    keras.Sequential([keras.Input((8, 2)), *layers]).save(tmp_path / "model.keras")
+    wanted = ("--board", "esp32s3", "--bits", 8, "--draws", 2, "--horizon", 8)
+    code, foretold, err = run("build", tmp_path / "model.keras", *wanted, "--dry-run", "--json")
+    assert code == 0, err
+    code, _, err = run("build", tmp_path / "model.keras", *wanted, "--out", tmp_path / "out")
+    assert code == 0, err
+    binary = (tmp_path / "out" / "firmware" / "build" / "firmware.bin").read_bytes()
+    with EspRom(chip_id=9) as rom:
+        code, _, err = run("flash", tmp_path / "out", "--port", rom.port)
+        assert code == 0, err
+        assert bytes(rom.flash[: len(binary)]) == binary
+    foreseen = json.loads(foretold)
+    assert foreseen["flash"] == len(binary)
+    code, out, err = run("validate", tmp_path / "out", "--rollouts", 1, "--step-timeout", 60, "--json")
+    assert code == 0, err
+    body = json.loads(out)
+    assert (body["bit_exact"], body["steps"], body["latency"]["counter"]) == (True, 8, "ccount")
+    assert body["memory"]["ram"] == foreseen["ram"]
+    assert body["memory"]["stack_peak"] <= foreseen["stack_bound"]
 
 
 def test_the_ports_own_functions_of_the_c_library(tmp_path: Path) -> None:
