@@ -28,6 +28,7 @@ def latency(
         Counter.SYSTICK: "ticks",
         Counter.MONOTONIC: "ns",
         Counter.MPCCR: "cycles",
+        Counter.CCOUNT: "cycles",
         Counter.NONE: "none",
     }
     return report.Latency(

@@ -145,7 +145,7 @@ class Board:
     name: Annotated[str, _Form(r"[a-z0-9][a-z0-9-]{0,39}")]
     description: Annotated[str, _Form(_TEXT)]
     core: Annotated[str, _Form(r"[A-Za-z0-9 _.+/-]+")]
-    port: Annotated[str, _OneOf(("cortexm", "esp32c3", "linux"))]
+    port: Annotated[str, _OneOf(("cortexm", "esp32", "linux"))]
     toolchain: Annotated[str, _Form(r"(?:[A-Za-z0-9_.]+-)*")]
     clock_hz: Annotated[int, _Range(1_000_000, _U32)]
     max_payload: Annotated[int, _Range(64, 0xFFFF)]
@@ -314,11 +314,11 @@ def _check_together(board: Board) -> None:
         if board.port == "linux" and value is not None:
             refuse(f"{key!r} has no meaning with port = 'linux'", "Leave it out: the operating system owns it.")
     if board.stack_bytes is not None and board.ram is not None:
-        core, multiple = ("RISC-V", 16) if board.port == "esp32c3" else ("Arm", 8)
+        cores, multiple = ("RISC-V's and Xtensa's", 16) if board.port == "esp32" else ("Arm's", 8)
         if board.stack_bytes % multiple != 0:
             refuse(
                 f"'stack_bytes' is {board.stack_bytes}",
-                f"{core}'s procedure call standard wants a multiple of {multiple}.",
+                f"{cores} procedure call standard wants a multiple of {multiple}.",
             )
         if board.stack_bytes >= board.ram.size_bytes:
             refuse(f"'stack_bytes' {board.stack_bytes} leaves nothing of ram.size_bytes", "Lower it.")

@@ -93,7 +93,7 @@ def start(board: Board, image: Path, *, flash: bool = True) -> Iterator[Emulated
 
     A whole machine (qemu-system) starts empty and halted, and the image is loaded and verified through its gdb server
     as into a board; with ``flash=False`` QEMU's own loader takes it. rp2040js is given the UF2 file of the image, and
-    labwired an ESP32-C3's binary as its boot ROM maps it.
+    labwired an ESP32-C3's or ESP32-S3's binary as its boot ROM maps it.
     """
     emulator = board.emulator
     if emulator is None:
@@ -187,9 +187,9 @@ def _runner(board: Board, emulator: Emulator, image: Path) -> Iterator[str]:
         else:
             assert emulator.machine is not None
             loaded = image.resolve()
-            if board.port == "esp32c3":
+            if board.port == "esp32":
                 loaded = Path(folder) / f"{board.name}.elf"
-                loaded.write_bytes(direct_boot.mapped(binary_of(image, board.name).read_bytes()))
+                loaded.write_bytes(direct_boot.mapped(binary_of(image, board.name).read_bytes(), emulator.machine))
             command = [sys.executable, str(_RUNNERS / "labwired_chip.py"), emulator.machine, str(loaded)]
         stream, port = os.openpty()
         try:

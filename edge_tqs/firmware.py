@@ -24,11 +24,12 @@ _PACKAGES = {
     "arm-linux-gnueabi-": ("gcc-arm-linux-gnueabi", "libc6-dev-armel-cross"),
     "arm-linux-gnueabihf-": ("gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"),
     "riscv64-unknown-elf-": ("gcc-riscv64-unknown-elf", ""),
+    "xtensa-lx106-elf-": ("gcc-xtensa-lx106", ""),
 }
 _CORE = ("tqs_crc32.c", "tqs_model.c", "tqs_model_float.c", "tqs_server.c", "tqs_wire.c")
 _PORTS = {
     "cortexm": ("startup.c", "port.c"),
-    "esp32c3": ("startup.c", "port.c", "string.c"),
+    "esp32": ("startup.c", "port.c", "string.c", "arithmetic.c"),
     "linux": ("port.c", "main.c"),
 }
 _BARE = "ports/bare"  # what the ports without an operating system share
@@ -154,7 +155,7 @@ def needs(board: Board) -> tuple[Need, ...]:
         program((objcopy,), "makes the image's .bin and .hex", compiler),
         program((objdump,), "reads the image's sizes", compiler),
     )
-    if board.port == "esp32c3":  # has what it needs of a C library
+    if board.port == "esp32":  # has what it needs of a C library
         return tools
     return (
         *tools,

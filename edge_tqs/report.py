@@ -277,9 +277,9 @@ class OperatorTime:
 class Latency:
     """Computing time of one forecast step, sending excluded.
 
-    ``counter``: none, cyccnt, systick, clock_monotonic or mpccr. ``unit``: what p50, p95, p99, mean and max count
-    ("cycles", "ticks", "ns"). ``hz``: counts a second. ``instructions``: the median in guest instructions, where the
-    board is emulated with an exact instruction count. ``emulated``: an emulator of ours was measured, which says
+    ``counter``: none, cyccnt, systick, clock_monotonic, mpccr or ccount. ``unit``: what p50, p95, p99, mean and max
+    count ("cycles", "ticks", "ns"). ``hz``: counts a second. ``instructions``: the median in guest instructions, where
+    the board is emulated with an exact instruction count. ``emulated``: an emulator of ours was measured, which says
     nothing about the time on the real board.
 
     Of a model that predicts a block of several samples, most steps only hand out the next one. ``evaluation``: the

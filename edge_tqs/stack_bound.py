@@ -1,4 +1,5 @@
-"""How deep the stack of a linked image can get: its call graph and frames, from the disassembly (Thumb, RISC-V).
+"""How deep the stack of a linked image can get: its call graph and frames, from the disassembly (Thumb, RISC-V,
+Xtensa).
 
 A frame is the larger of what its instructions push and what gcc says it is: gcc does not see what inline assembly
 pushes, and reading instructions does not see frames of computed sizes. memcpy and libgcc's arithmetic are functions of
@@ -23,14 +24,14 @@ _FUNCTION = re.compile(r"([0-9a-f]+) <([^>]+)>:")
 _INSTRUCTION = re.compile(r"\s*[0-9a-f]+:\s+(\S+)\s*([^;@]*)")
 _TARGET = re.compile(r"\b([0-9a-f]+) <")
 _CONDITION = "(?:eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?"
-_CALL = re.compile(rf"blx?{_CONDITION}(?:\.[nw])?|jalr?")
-_BRANCH = re.compile(rf"(?:b{_CONDITION}|cbn?z)(?:\.[nw])?|j")  # those of RISC-V with a condition stay in a function
+_CALL = re.compile(rf"blx?{_CONDITION}(?:\.[nw])?|jalr?|callx?0")
+_BRANCH = re.compile(rf"(?:b{_CONDITION}|cbn?z)(?:\.[nw])?|j")  # the others of RISC-V and Xtensa stay in a function
 
 
 @dataclass(frozen=True)
 class StackUse:
-    """bytes: the deepest stack from reset on, one interrupt included, of which the RISC-V firmware has none; path: the
-    functions that lead there."""
+    """bytes: the deepest stack from reset on, one interrupt included, of which the firmware for RISC-V and Xtensa has
+    none; path: the functions that lead there."""
 
     bytes: int
     path: tuple[str, ...]
@@ -90,7 +91,7 @@ def deepest_stack(disassembly: str, frames: Mapping[str, int]) -> StackUse | Non
         handled = max((depth(start)[0] for start in handlers), default=0)
     except (RecursionError, KeyError):
         return None
-    if "file format elf32-littleriscv" in disassembly:
+    if re.search("file format elf32-(?:littleriscv|xtensa-le)", disassembly) is not None:
         return StackUse(below, path)
     fpu = re.search(r"^\s+[0-9a-f]+:\s+v", disassembly, re.MULTILINE) is not None
     return StackUse(below + handled + (_INTERRUPT_BYTES_FPU if fpu else _INTERRUPT_BYTES), path)
@@ -119,7 +120,7 @@ def _functions(disassembly: str) -> dict[int, _Function]:
                     current.calls.add(int(target[1], 16))
             elif _BRANCH.fullmatch(mnemonic) and target is not None:
                 current.jumps.add(int(target[1], 16))
-            elif mnemonic in ("bx", "jr") and operands not in ("lr", "ra"):
+            elif mnemonic in ("bx", "jr", "jx") and operands not in ("lr", "ra", "a0"):
                 current.ends_by_pointer = True
     return functions
 
@@ -131,6 +132,8 @@ def _pushed(mnemonic: str, operands: str) -> int:
         return (8 if wide else 4) * _registers(operands[operands.index("{") + 1 : operands.index("}")])
     if mnemonic.startswith("sub") and (taken := re.match(r"sp, (?:sp, )?#(\d+)", operands)) is not None:
         return int(taken[1])
+    if (taken := re.fullmatch(r"a1, a1, (-\d+|0xf\w+)", operands)) is not None:  # addi, addmi of Xtensa
+        return -int(taken[1], 0) % 2**32
     taken = re.search(r"\[sp, #-(\d+)\]!|^sp,sp,-(\d+)", operands)  # str of Thumb, add of RISC-V
     return int(taken[1] or taken[2]) if taken is not None else 0
 

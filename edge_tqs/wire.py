@@ -58,6 +58,7 @@ class Counter(IntEnum):
     SYSTICK = 2
     MONOTONIC = 3
     MPCCR = 4
+    CCOUNT = 5
 
 
 def _unpack(layout: struct.Struct, payload: bytes, name: str) -> tuple[int, ...]:

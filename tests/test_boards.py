@@ -32,7 +32,7 @@ def refused(tmp_path: Path, text: str | bytes) -> UsageError:
 def test_the_boards_that_are_promised() -> None:
     emulated = {"qemu-mps2-an386", "qemu-microbit", "mps2-an385", "mps2-an500", "mps2-an505", "mps3-an547"}
     emulated |= {"netduinoplus2", "stm32vldiscovery", "lm3s6965evb"}
-    emulated |= {"pico", "bluepill", "esp32c3"}
+    emulated |= {"pico", "bluepill", "esp32c3", "esp32s3"}
     linux = {"host", "rpi-zero", "rpi1", "rpi2", "rpi3", "rpi4", "rpi5", "rpi-zero2w", "qemu-virt-aarch64"}
     assert emulated | linux <= set(SHIPPED)
     assert [board.name for board in list_boards()] == SHIPPED
@@ -131,7 +131,7 @@ def test_an_unknown_key_is_named_with_the_one_meant(tmp_path: Path, old: str, ne
         ("cflags = [", "cflags = [1, ", "'cflags[0]' must be a string, not 1"),
         ("cflags = [", "cflags = ['-D$(shell id)', ", "'cflags[0]' must be a string of the form"),
         ('"arm-none-eabi-"', '"arm none"', "'toolchain' must be a string of the form"),
-        ('port = "cortexm"', 'port = "cortexa"', "'port' must be one of cortexm, esp32c3, linux, not 'cortexa'"),
+        ('port = "cortexm"', 'port = "cortexa"', "'port' must be one of cortexm, esp32, linux, not 'cortexa'"),
         ('name = "qemu-mps2-an386"', 'name = "a\\"b"', "'name' must be a string of the form"),
         ("flash = {", "flash = 3 #", "'flash' must be a table, not 3"),
         ("[upload]", "[[upload]]", "'upload' must be a table"),

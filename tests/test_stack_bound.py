@@ -98,6 +98,22 @@ def test_risc_v_takes_no_interrupt() -> None:
     assert deepest_stack(text, {}) == StackUse(16 + 48 + 64, ("Reset_Handler", "deep", "leaf", *pointed))
 
 
+def test_xtensa_takes_no_interrupt() -> None:
+    text = code(
+        Reset_Handler="addi a1, a1, -16; call0 deep; call0 shallow",
+        deep="addi a1, a1, -48; beqz a0, deep; call0 leaf; ret.n",
+        leaf="addmi a1, a1, 0xffffff00; addmi a1, a1, 0x100; ret",
+        shallow="addi a1, a1, -32; call0 put_block; jx a5",
+        put_block="addi a1, a1, -64; callx0 a3",
+        tqs_port_tx="addi a1, a1, -112; ret.n",
+        Fault_Handler="addi a1, a1, -128",
+    )
+    text = "firmware.elf:     file format elf32-xtensa-le\n\n" + text
+    assert deepest_stack(text, {}) == StackUse(16 + 48 + 256, ("Reset_Handler", "deep", "leaf"))
+    pointed = ("shallow", "put_block", "tqs_port_tx")
+    assert deepest_stack(text, {"shallow": 200}) == StackUse(16 + 200 + 64 + 112, ("Reset_Handler", *pointed))
+
+
 def built(board: Board, model: str, folder: Path) -> Image:
     """A model whose weights are int8 and int4 in turn."""
     graph = MODELS[model]()

@@ -39,7 +39,8 @@ enum tqs_counter {
     TQS_COUNTER_CYCCNT = 1,
     TQS_COUNTER_SYSTICK = 2,
     TQS_COUNTER_MONOTONIC = 3,
-    TQS_COUNTER_MPCCR = 4
+    TQS_COUNTER_MPCCR = 4,
+    TQS_COUNTER_CCOUNT = 5
 };
 
 #define TQS_FRAME_HEADER 4u                        /* type, sequence, length */

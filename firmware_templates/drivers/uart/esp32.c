@@ -1,6 +1,7 @@
-/* UART0 of an ESP32-C3 (ESP32-C3 Technical Reference Manual, 26) on the pads that are its own, GPIO21 (U0TXD) and
- * GPIO20 (U0RXD). Its FIFOs hold 128 bytes each way. Polled: tqs_uart.h says why that is enough. The boot ROM writes
- * its messages to it before, at 115200 baud. */
+/* UART0 of an ESP32-C3 (ESP32-C3 Technical Reference Manual, "TRM", 26), which is that of an ESP32-S3 too (ESP32-S3
+ * Technical Reference Manual, "TRM-S3", 26); where the rest of the chips differs, the board file's cflags say -DESP32C3
+ * or -DESP32S3. The pads are its own, U0TXD and U0RXD. Its FIFOs hold 128 bytes each way. Polled: tqs_uart.h says why
+ * that is enough. The boot ROM writes its messages to it before, at 115200 baud. */
 #include "board.h"
 #include "tqs_uart.h"
 
@@ -26,20 +27,29 @@
 #define ID_UPDATE (1u << 31)
 #define UPDATE_TRIES 1000u /* some cycles of both clocks; bounded for an emulator that has no such bit */
 
-/* TRM 16, SYSREG */
-#define SYSTEM_PERIP_CLK_EN0 REGISTER(0x600C0010u)
+#if defined(ESP32C3)
+#define SYSTEM_PERIP_CLK_EN0 REGISTER(0x600C0010u) /* TRM 16, SYSREG */
 #define SYSTEM_PERIP_RST_EN0 REGISTER(0x600C0018u)
+#define TX_GPIO 21u
+#define RX_GPIO 20u
+#elif defined(ESP32S3)
+#define SYSTEM_PERIP_CLK_EN0 REGISTER(0x600C0018u) /* TRM-S3 17, SYSREG */
+#define SYSTEM_PERIP_RST_EN0 REGISTER(0x600C0020u)
+#define TX_GPIO 43u
+#define RX_GPIO 44u
+#else
+#error "the driver esp32 is told its chip by cflags: -DESP32C3 or -DESP32S3"
+#endif
 #define PERIP_UART0 (1u << 2)
 #define PERIP_UART_MEMORY (1u << 24)
 
-/* TRM 5, IO MUX */
-#define IO_MUX_GPIO20 REGISTER(0x60009054u)
-#define IO_MUX_GPIO21 REGISTER(0x60009058u)
+/* TRM 5, TRM-S3 6, IO MUX */
+#define IO_MUX_GPIO(number) REGISTER(0x60009004u + 4u * (number))
 #define PAD_OWN_FUNCTION 0x0B00u /* function 0, 20 mA, input, pulled up */
 
 #define UART0_BASE 0x60000000u
 #if TQS_UART_BASE != UART0_BASE
-#error "uart.base: the driver esp32c3 is for UART0, 0x60000000"
+#error "uart.base: the driver esp32 is for UART0, 0x60000000"
 #endif
 
 /* TRM 26, Baud Rate Generation: crystal / baud, in sixteenths */
@@ -74,8 +84,8 @@ void tqs_uart_init(void) {
     write_divisor(DIVISOR_16(TQS_UART_BAUD));
     UART_CONF0 = CONF0_8N1;
     update();
-    IO_MUX_GPIO21 = PAD_OWN_FUNCTION;
-    IO_MUX_GPIO20 = PAD_OWN_FUNCTION;
+    IO_MUX_GPIO(TX_GPIO) = PAD_OWN_FUNCTION;
+    IO_MUX_GPIO(RX_GPIO) = PAD_OWN_FUNCTION;
 }
 
 uint32_t tqs_uart_nearest_baud(uint32_t baud) {
