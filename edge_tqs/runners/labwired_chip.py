@@ -1,10 +1,15 @@
-"""Runs an image on a chip of labwired; its UART is standard input and output: python labwired_chip.py CHIP IMAGE."""
+"""Runs an image on a chip of labwired; its UART is standard input and output: python labwired_chip.py CHIP IMAGE.
+
+CHIP: a file of this folder, CHIP.yaml, or else the name of one of labwired's.
+"""
 
 from __future__ import annotations
 
 import os
 import select
 import sys
+import tempfile
+from pathlib import Path
 
 #: Virtual time between two looks at the input.
 TURN = "200us"
@@ -14,7 +19,13 @@ def main(chip: str, image: str) -> None:
     """Run until nobody holds the port any more."""
     from labwired import Sim
 
-    with Sim(image, chip=chip) as sim:
+    own = Path(__file__).parent / f"{chip}.yaml"
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as system:
+        # Chips outside of its package are taken as a part of a system only.
+        system.write(f'name: "{chip}"\nchip: "{own}"\nexternal_devices: []\n')
+        system.flush()
+        simulated = Sim(image, system=system.name) if own.is_file() else Sim(image, chip=chip)
+    with simulated as sim:
         print("running", file=sys.stderr, flush=True)
         while True:
             sim.run_for(TURN)
