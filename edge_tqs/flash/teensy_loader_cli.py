@@ -24,7 +24,7 @@ def needs() -> tuple[Need, ...]:
 
 
 def flash(board: Board, image: Path, port: str | None) -> FlashResult:
-    """Write the .hex beside the image, start it. port: not used, the tool takes the first loader that it finds.
+    """Write the .hex beside the image, start it. port: None, as the tool takes the first loader that it finds.
 
     ``upload.target``: the tool's name of the board, as ``TEENSY41``.
     """
@@ -33,11 +33,17 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
             f"{board.name}: its board file does not say what teensy_loader_cli calls it",
             hint='Give it: target = "TEENSY41" under [upload].',
         )
+    begin = tool(_NEED)
+    if port is not None:
+        raise UsageError(
+            f"{board.name}: teensy_loader_cli cannot be told which board to take, as {port}",
+            hint="Leave --port out, and plug in one board in its boot loader.",
+        )
     binary = binary_of(image, board.name)
-    said = run([*tool(_NEED), f"--mcu={board.upload.target}", "-v", str(image.with_suffix(".hex"))], board.name)
+    said = run([*begin, f"--mcu={board.upload.target}", "-v", str(image.with_suffix(".hex"))], board.name)
     if said.code != 0 or _DONE not in said.text:
         raise DeviceError(
             f"{board.name}: teensy_loader_cli did not write {image.stem}.hex: {said.last}",
             hint="Press the button on the board, which starts its boot loader, and try again.",
         )
-    return FlashResult(board.name, "teensy-loader-cli", port or "USB", binary.stat().st_size, 0)
+    return FlashResult(board.name, "teensy-loader-cli", "USB", binary.stat().st_size, 0)
