@@ -218,7 +218,7 @@ def test_teensy_loader_cli_writes_the_hex_file_and_is_told_no_port(
         stand_in.write_text(f'#!/bin/sh\necho "$*" > {asked}\necho "{said}"\n')
         stand_in.chmod(0o755)
         if "error" in said:
-            with pytest.raises(DeviceError, match="did not write .*error writing to Teensy"):
+            with pytest.raises(DeviceError, match=r"did not write .*error writing to Teensy"):
                 flash(board("teensy-loader-cli", target="TEENSY41"), image)
         else:
             result = flash(board("teensy-loader-cli", target="TEENSY41"), image)
