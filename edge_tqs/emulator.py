@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from edge_tqs import booted_linux, direct_boot
+from edge_tqs import booted_linux, direct_boot, saturation
 from edge_tqs.boards import Board, Emulator
 from edge_tqs.bundle import AGENT, PROGRAM
 from edge_tqs.errors import DeviceError, ToolError, UsageError
@@ -93,7 +93,7 @@ def start(board: Board, image: Path, *, flash: bool = True) -> Iterator[Emulated
 
     A whole machine (qemu-system) starts empty and halted, and the image is loaded and verified through its gdb server
     as into a board; with ``flash=False`` QEMU's own loader takes it. rp2040js is given the UF2 file of the image, and
-    labwired an ESP32-C3's binary as its boot ROM maps it.
+    labwired an ESP32-C3's binary as its boot ROM maps it, and an Arm image without the instruction that it lacks.
     """
     emulator = board.emulator
     if emulator is None:
@@ -186,10 +186,11 @@ def _runner(board: Board, emulator: Emulator, image: Path) -> Iterator[str]:
             command = [_find("node"), str(_RUNNERS / "rp2040js.cjs"), str(library), str(copied)]
         else:
             assert emulator.machine is not None
-            loaded = image.resolve()
+            loaded = Path(folder) / f"{board.name}.elf"
             if board.port == "esp32c3":
-                loaded = Path(folder) / f"{board.name}.elf"
                 loaded.write_bytes(direct_boot.mapped(binary_of(image, board.name).read_bytes()))
+            else:
+                loaded.write_bytes(saturation.without_ssat(image.read_bytes()))
             command = [sys.executable, str(_RUNNERS / "labwired_chip.py"), emulator.machine, str(loaded)]
         stream, port = os.openpty()
         try:
