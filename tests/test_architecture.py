@@ -33,6 +33,7 @@ FOUNDATION = (
     "boards",
     "booted_linux",
     "direct_boot",
+    "saturation",
     "frames",
     "wire",
     "serial_port",

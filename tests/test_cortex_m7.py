@@ -12,11 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from graphs import quantized, random_codes, random_graph
 
-from edge_tqs import emulator
-from edge_tqs.boards import Board, load_board
+from edge_tqs import emulator, simulate
+from edge_tqs.boards import Board, Emulator, load_board
 from edge_tqs.device import Device, SilentError, Times, open_port
+from edge_tqs.device_rollout import run_rollout
+from edge_tqs.emit_c import emit, kernel_sources
 from edge_tqs.errors import ToolError
 from edge_tqs.firmware import Image, assemble, compile_firmware
 from edge_tqs.runners import labwired_chip
@@ -24,7 +28,11 @@ from edge_tqs.templates import template_root
 
 DEVICE = Path(__file__).parent / "device"
 MODEL = {f"model.{end}": (DEVICE / f"toy_model.{end}").read_text() for end in ("c", "h")}
-NUCLEO, TEENSY = load_board("nucleo-h743zi"), load_board("teensy41")
+#: Described for labwired, which computes SXTB16 and UXTB16 wrongly: what runs there is all but the kernels of the core.
+NUCLEO, TEENSY = (
+    dataclasses.replace(load_board(name), emulator=Emulator("labwired", machine=chip))
+    for name, chip in (("nucleo-h743zi", "stm32h743"), ("teensy41", "imxrt1062"))
+)
 SYSTEM_CONTROL = {"CCR": 0xE000ED14, "VTOR": 0xE000ED08}
 CACHES = 3 << 16
 
@@ -45,6 +53,23 @@ def registers_of(board: Board, image: Path, addresses: Mapping[str, int]) -> tup
         before = {name: sim.read_u32(address) for name, address in addresses.items()}
         sim.run_for("3ms")
         return before, {name: sim.read_u32(address) for name, address in addresses.items()}
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("board", [NUCLEO, TEENSY], ids=lambda board: board.name)
+def test_the_portable_kernels_compute_there_what_the_host_computes(board: Board, tmp_path: Path) -> None:
+    rng = np.random.default_rng(12)
+    graph = quantized(rng, random_graph(rng, "lstm"))
+    model = emit(graph, "00" * 32, graph.name)
+    image = compile_firmware(assemble(board, model, kernel_sources(graph), tmp_path))
+    seed = random_codes(np.random.default_rng(0), graph, (1, graph.forecast.window, graph.forecast.channels))
+    expected = simulate.integer_rollout(graph, seed, 10)
+    assert expected.state_hashes is not None
+    with answering(board, image) as device:
+        assert device.info.board == board.name
+        outputs, _, hashes = run_rollout(device, seed[0], 10)
+    np.testing.assert_array_equal(outputs, expected.outputs[0])
+    np.testing.assert_array_equal(hashes, expected.state_hashes[0])
 
 
 # STM32H743

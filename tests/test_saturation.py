@@ -8,8 +8,16 @@ import subprocess
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+from graphs import quantized, random_codes, random_graph
 
+from edge_tqs import emulator, simulate
+from edge_tqs.boards import load_board
+from edge_tqs.device import Device, open_port
+from edge_tqs.device_rollout import run_rollout
+from edge_tqs.emit_c import emit, kernel_sources
+from edge_tqs.firmware import assemble, compile_firmware, disassembly
 from edge_tqs.runners.labwired_chip import simulated
 from edge_tqs.saturation import without_ssat
 
@@ -92,3 +100,19 @@ def test_an_image_without_it_is_left_alone(tmp_path: Path) -> None:
     elf = tmp_path / "program.elf"
     subprocess.run(["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-nostdlib", tmp_path / "program.s", "-o", elf], check=True)
     assert without_ssat(elf.read_bytes()) == elf.read_bytes()
+
+
+@pytest.mark.emulated
+def test_a_blue_pill_computes_what_the_host_computes_with_the_kernels_of_its_core(tmp_path: Path) -> None:
+    rng, board = np.random.default_rng(12), load_board("bluepill")
+    graph = quantized(rng, random_graph(rng, "lstm"))
+    model = emit(graph, "00" * 32, graph.name, board.core)
+    image = compile_firmware(assemble(board, model, kernel_sources(graph, board.core), tmp_path))
+    assert "\tssat\t" in disassembly(board.toolchain, image.elf)
+    seed = random_codes(np.random.default_rng(0), graph, (1, graph.forecast.window, graph.forecast.channels))
+    expected = simulate.integer_rollout(graph, seed, 10)
+    assert expected.state_hashes is not None
+    with emulator.start(board, image.elf) as running, Device(open_port(running.port)) as device:
+        outputs, _, hashes = run_rollout(device, seed[0], 10)
+    np.testing.assert_array_equal(outputs, expected.outputs[0])
+    np.testing.assert_array_equal(hashes, expected.state_hashes[0])
