@@ -28,7 +28,7 @@ from edge_tqs.templates import template_root
 
 DEVICE = Path(__file__).parent / "device"
 MODEL = {f"model.{end}": (DEVICE / f"toy_model.{end}").read_text() for end in ("c", "h")}
-#: Described for labwired, which computes SXTB16 and UXTB16 wrongly: what runs there is all but the kernels of the core.
+#: Described for labwired, which leaves out SXTB16 and its like: what runs there is all but the kernels of the core.
 NUCLEO, TEENSY = (
     dataclasses.replace(load_board(name), emulator=Emulator("labwired", machine=chip))
     for name, chip in (("nucleo-h743zi", "stm32h743"), ("teensy41", "imxrt1062"))
