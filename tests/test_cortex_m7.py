@@ -77,7 +77,7 @@ def test_the_portable_kernels_compute_there_what_the_host_computes(board: Board,
 
 @pytest.mark.emulated
 def test_the_nucleo_runs_from_its_pll_at_the_voltage_that_it_needs(images: dict[str, Image]) -> None:
-    """RM0433: RCC 8.7, PWR 6.8, FLASH 4.9, USART 48.7."""
+    """RM0433: RCC, PWR, FLASH, USART, GPIO."""
     registers = {
         "RCC_CR": 0x58024400, "RCC_CFGR": 0x58024410, "D1CFGR": 0x58024418, "D2CFGR": 0x5802441C, "DIVR": 0x58024430,
         "D2CCIP2R": 0x58024454, "PWR_CSR1": 0x58024804, "ACR": 0x52002000, "BRR": 0x4000480C,
@@ -174,7 +174,7 @@ def test_the_boot_rom_finds_its_tables_and_the_vectors(images: dict[str, Image])
 
 @pytest.mark.emulated
 def test_the_teensy_has_pins_and_clock_of_its_uart(images: dict[str, Image]) -> None:
-    """IMXRT1060RM: CCM 14.7, IOMUXC 11.6, LPUART 49.4. labwired's LPUART does not keep its rate."""
+    """IMXRT1060RM: CCM, IOMUXC, LPUART. labwired's LPUART does not keep its rate."""
     registers = {
         "CSCDR1": 0x400FC024, "CCGR3": 0x400FC074, "TX": 0x401F80C4, "RX": 0x401F80C8, "SELECT": 0x401F8550,
         "CTRL": 0x40198018,
