@@ -102,7 +102,7 @@ class Upload:
 
     method: a tool of edge_tqs/flash; bundle, a directory to copy; none, it is there. target: what the tool calls the
     part, and recognises it by: pyOCD's target, esptool's chip, dfu-util's USB ids, stm32flash's device id, the Board-ID
-    of a UF2 drive. configs: OpenOCD's. family: of UF2.
+    of a UF2 drive; teensy_loader_cli's board, which it cannot recognise. configs: OpenOCD's. family: of UF2.
     """
 
     method: Annotated[str, _Form(r"[a-z0-9-]+")]

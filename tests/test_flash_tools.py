@@ -24,6 +24,7 @@ def image(tmp_path: Path) -> Path:
     """An ELF's name beside 3,001 bytes of binary: no whole number of words, blocks or pages."""
     (tmp_path / "firmware.bin").write_bytes(bytes(os.urandom(3001)))
     (tmp_path / "firmware.elf").write_bytes(b"\x7fELF")
+    (tmp_path / "firmware.hex").write_text(":0400000001020304F2\n:00000001FF\n")
     return tmp_path / "firmware.elf"
 
 
@@ -34,7 +35,17 @@ def board(method: str, origin: int = 0, **upload: object) -> Board:
 
 
 def test_board_files_may_name_each_tool() -> None:
-    assert set(METHODS) == {"dfu-util", "esptool", "gdb", "openocd", "pyocd", "ssh", "stm32flash", "uf2"}
+    assert set(METHODS) == {
+        "dfu-util",
+        "esptool",
+        "gdb",
+        "openocd",
+        "pyocd",
+        "ssh",
+        "stm32flash",
+        "teensy-loader-cli",
+        "uf2",
+    }
     assert set(upload_methods()) == {*METHODS, "bundle", "none"}
     with pytest.raises(UsageError, match="no flash tool jlink") as caught:
         flash(board("gdb"), Path("x"), method="jlink")
@@ -169,6 +180,7 @@ def test_uf2_finds_the_one_drive(image: Path, tmp_path: Path, monkeypatch: pytes
         ),
         ("dfu-util", {"target": "0483:df11"}, "dfu-util did not write .*No DFU capable USB device"),
         ("pyocd", {"target": "nrf52840"}, "pyOCD did not write .*No target device available"),
+        ("teensy-loader-cli", {"target": "TEENSY41"}, "teensy_loader_cli did not write .*Unable to open device"),
     ],
 )
 def test_no_device_is_one_message(image: Path, method: str, upload: dict[str, object], said: str) -> None:
@@ -192,6 +204,28 @@ def test_a_board_file_that_lacks_what_the_tool_needs(image: Path, method: str) -
     with pytest.raises(UsageError, match="a-board: its board file") as caught:
         flash(board(method), image, port="/dev/ttyX")
     assert "[upload]" in caught.value.hint
+
+
+def test_teensy_loader_cli_writes_the_hex_file_and_is_told_no_port(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for the program: what it is asked to do, and that only its word that the board starts counts."""
+    folder, asked = tmp_path / "programs", tmp_path / "asked"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    stand_in = folder / "teensy_loader_cli"
+    for said in ("Programming...\nBooting", "Programming...\nerror writing to Teensy"):
+        stand_in.write_text(f'#!/bin/sh\necho "$*" > {asked}\necho "{said}"\n')
+        stand_in.chmod(0o755)
+        if "error" in said:
+            with pytest.raises(DeviceError, match=r"did not write .*error writing to Teensy"):
+                flash(board("teensy-loader-cli", target="TEENSY41"), image)
+        else:
+            result = flash(board("teensy-loader-cli", target="TEENSY41"), image)
+            assert (result.bytes_written, result.sections_compared) == (3001, 0)
+        assert asked.read_text() == f"--mcu=TEENSY41 -v {image.with_suffix('.hex')}\n"
+    with pytest.raises(UsageError, match="cannot be told which board to take"):
+        flash(board("teensy-loader-cli", target="TEENSY41"), image, port="/dev/ttyX")
 
 
 # ssh

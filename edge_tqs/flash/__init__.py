@@ -59,7 +59,7 @@ def flash(board: Board, image: Path, *, port: str | None = None, method: str | N
         image: The ELF file.
         port: Where the tool finds the board. gdb: the address of a gdb server, HOST:PORT or a socket's path. esptool,
             stm32flash: a serial port. uf2: the drive's folder. ssh: [USER@]HOST[:PORT]. openocd, pyocd, dfu-util: the
-            probe's or device's serial number, where there are several.
+            probe's or device's serial number, where there are several. teensy-loader-cli: None.
 
     Raises:
         UsageError: The board has nothing to flash, or ``port`` is missing or no address.

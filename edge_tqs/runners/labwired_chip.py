@@ -1,4 +1,7 @@
-"""Runs an image on a chip of labwired; its UART is standard input and output: python labwired_chip.py CHIP IMAGE."""
+"""Runs an image on a chip of labwired; its UART is standard input and output: python labwired_chip.py CHIP IMAGE.
+
+CHIP: a file of this folder, CHIP.yaml, or else one that labwired has.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ import select
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labwired import Sim
 
 #: Virtual time between two looks at the input.
 TURN = "200us"
@@ -18,19 +25,24 @@ _SYSTICK = {"id": "systick", "type": "systick", "base_address": 0xE000E010, "siz
 ADDED = {"nrf52840": (_DEBUG_CONTROL, _SYSTICK), "rp2350": (_DEBUG_CONTROL,)}
 
 
-def main(chip: str, image: str) -> None:
-    """Run until nobody holds the port any more."""
+def simulated(chip: str, image: str) -> Sim:
+    """The chip with the image in its flash, at its reset. What labwired has not comes to it as part of a system."""
     import labwired
 
-    with tempfile.TemporaryDirectory(prefix="edge-tqs-") as folder:
-        described = {"chip": chip}
-        if chip in ADDED:
-            path = Path(labwired.__file__).parent / "configs" / "chips" / f"{chip}.yaml"
-            described = {"system": str(Path(folder) / f"{chip}.json")}
-            added = {"name": chip, "chip": str(path), "external_devices": [], "peripherals": ADDED[chip]}
-            Path(described["system"]).write_text(json.dumps(added), encoding="utf-8")  # JSON is YAML
-        sim = labwired.Sim(image, **described)
-    with sim:
+    own = Path(__file__).parent / f"{chip}.yaml"
+    if not own.is_file() and chip not in ADDED:
+        return labwired.Sim(image, chip=chip)
+    described = own if own.is_file() else Path(labwired.__file__).parent / "configs" / "chips" / own.name
+    system = {"name": chip, "chip": str(described), "external_devices": [], "peripherals": ADDED.get(chip, ())}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump(system, file)  # JSON is YAML
+        file.flush()
+        return labwired.Sim(image, system=file.name)
+
+
+def main(chip: str, image: str) -> None:
+    """Run until nobody holds the port any more."""
+    with simulated(chip, image) as sim:
         print("running", file=sys.stderr, flush=True)
         while True:
             sim.run_for(TURN)

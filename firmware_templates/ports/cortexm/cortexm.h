@@ -1,5 +1,5 @@
-/* What startup.c and port.c share: system registers (Armv7-M Architecture Reference Manual, DDI 0403E, B3.2, B3.3,
- * C1.8). */
+/* What startup.c and port.c share: system registers (Armv7-M Architecture Reference Manual, DDI 0403E, B2.2, B3.2,
+ * B3.3, C1.8). */
 #ifndef TQS_CORTEXM_H
 #define TQS_CORTEXM_H
 
@@ -10,7 +10,12 @@
 #define SYST_CVR TQS_REGISTER(0xE000E018u)
 #define SCB_ICSR TQS_REGISTER(0xE000ED04u)
 #define SCB_VTOR TQS_REGISTER(0xE000ED08u)
+#define SCB_CCR TQS_REGISTER(0xE000ED14u)
+#define SCB_CCSIDR TQS_REGISTER(0xE000ED80u)
+#define SCB_CSSELR TQS_REGISTER(0xE000ED84u)
 #define SCB_CPACR TQS_REGISTER(0xE000ED88u)
+#define SCB_ICIALLU TQS_REGISTER(0xE000EF50u)
+#define SCB_DCISW TQS_REGISTER(0xE000EF60u)
 #define DEMCR TQS_REGISTER(0xE000EDFCu)
 #define DWT_CTRL TQS_REGISTER(0xE0001000u)
 #define DWT_CYCCNT TQS_REGISTER(0xE0001004u)

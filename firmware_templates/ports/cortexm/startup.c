@@ -37,6 +37,33 @@ static void paint_stack(void) {
     }
 }
 
+#if defined(TQS_CACHES)
+#define CCR_DC (1u << 16)
+#define CCR_IC (1u << 17)
+#define CCSIDR_LAST_SET(ccsidr) (((ccsidr) >> 13) & 0x7FFFu)
+
+/* The caches of a Cortex-M7 (its TRM, DDI 0489: 4 ways of lines of 32 bytes), for boards whose cflags say -DTQS_CACHES:
+ * weights lie in a flash that is slower than the core. No other master reads or writes this memory, so nothing has to
+ * be kept coherent. What they hold after a reset is undefined and thrown away, unless a boot ROM has them on already:
+ * the stack may then be in no other place. */
+static void start_caches(void) {
+    SCB_ICIALLU = 0;
+    if ((SCB_CCR & CCR_DC) == 0u) {
+        SCB_CSSELR = 0; /* the data cache of level 1 */
+        __asm volatile("dsb" ::: "memory");
+        const uint32_t last = CCSIDR_LAST_SET(SCB_CCSIDR);
+        for (uint32_t set = 0; set <= last; set++) {
+            for (uint32_t way = 0; way < 4u; way++) {
+                SCB_DCISW = (way << 30) | (set << 5);
+            }
+        }
+    }
+    __asm volatile("dsb\n\tisb" ::: "memory");
+    SCB_CCR |= CCR_IC | CCR_DC;
+    __asm volatile("dsb\n\tisb" ::: "memory");
+}
+#endif
+
 void Reset_Handler(void) {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     SCB_CPACR |= 0xFu << 20; /* full access to CP10 and CP11, before the first instruction of the FPU or of MVE */
@@ -44,6 +71,9 @@ void Reset_Handler(void) {
 #endif
 #if !defined(__ARM_ARCH_6M__)
     SCB_VTOR = (uint32_t)(uintptr_t)tqs_vectors; /* after a boot loader or a debugger; ARMv6-M has it fixed */
+#endif
+#if defined(TQS_CACHES)
+    start_caches();
 #endif
     paint_stack();
     tqs_bare_init_variables();
