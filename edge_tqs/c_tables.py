@@ -37,7 +37,6 @@ _KERNELS = {
     "add": "tqs_add_s8",
     "sub": "tqs_add_s8",
     "mul": "tqs_mul_s8",
-    "leaky_relu": "tqs_leaky_relu_s8",
     "quantize": "tqs_requant_s8",
     "mean": "tqs_mean_s8",
     **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
@@ -157,8 +156,6 @@ class Tables:
             return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
         if op.kind in LUT_KINDS:
             return self._add_struct("tqs_lut_t", name, self._lookup(op, name))
-        if op.kind == "leaky_relu":
-            return self._add_struct("tqs_leaky_relu_t", name, self._leaky_relu(op))
         if op.kind == "quantize":
             return self._add_struct("tqs_requant_t", name, self._requant(op, fast=kernel.endswith("_arm")))
         raise no_kernel(self.graph, op)
@@ -287,18 +284,6 @@ class Tables:
         values = integer.unary_table(self.graph, op)
         table = self._add_shared("int8_t", f"{name}_table", values, f"{op.kind} of the codes -128 to 127")
         return {"table": table, "size": self._size(op)}
-
-    def _leaky_relu(self, op: Op) -> dict[str, object]:
-        params = integer.leaky_relu_params(self.graph, op)
-        return {
-            "positive_multiplier": params.multiplier_identity,
-            "negative_multiplier": params.multiplier_alpha,
-            "positive_shift": params.shift_identity,
-            "negative_shift": params.shift_alpha,
-            "x_zero_point": params.input_zero_point,
-            "y_zero_point": params.output_zero_point,
-            "size": self._size(op),
-        }
 
     def _requant(self, op: Op, *, fast: bool) -> dict[str, object]:
         params = integer.quantize_params(self.graph, op)

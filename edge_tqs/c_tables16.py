@@ -30,7 +30,6 @@ _KERNELS = {
     "add": "tqs_add_s16",
     "sub": "tqs_add_s16",
     "mul": "tqs_mul_s16",
-    "leaky_relu": "tqs_leaky_relu_s16",
     "quantize": "tqs_requant_s16",
     "mean": "tqs_mean_s16",
     "logistic": "tqs_sigmoid_s16",
@@ -135,15 +134,6 @@ def layer(graph: Graph, op: Op, size: int, core: str = PORTABLE) -> Layer:
             "subtract": int(total.subtract),
         }
         return Layer("tqs_add_s16_t", fields | {"size": size})
-    if op.kind == "leaky_relu":
-        leaky = integer16.leaky_relu_params(graph, op)
-        fields = {
-            "positive_multiplier": leaky.multiplier_identity,
-            "negative_multiplier": leaky.multiplier_alpha,
-            "positive_shift": leaky.shift_identity,
-            "negative_shift": leaky.shift_alpha,
-        }
-        return Layer("tqs_leaky_relu_s16_t", fields | {"size": size})
     if op.kind in integer16.FIXED_OUTPUTS:
         curve = integer16.saturating_params(graph, op)
         fields = {"multiplier": curve.multiplier, "shift": curve.shift, "tanh": int(op.kind == "tanh")}

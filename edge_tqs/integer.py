@@ -96,18 +96,6 @@ class MulParams:
     output_zero_point: int
 
 
-@dataclass(frozen=True)
-class LeakyReluParams:
-    """Two rescalings: ``identity`` where x >= input_zero_point, ``alpha`` below."""
-
-    multiplier_identity: int
-    shift_identity: int
-    multiplier_alpha: int
-    shift_alpha: int
-    input_zero_point: int
-    output_zero_point: int
-
-
 # --- rescaling ------------------------------------------------------------------------------------------------------
 
 
@@ -166,7 +154,7 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     (int4, which runs as a convolution). Raises ModelError where the int32 accumulator could overflow.
     """
     source, weight, result = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]], graph.tensors[op.outputs[0]]
-    in_quant, out_quant, weight_quant = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0]), weight.quant
+    in_quant, out_quant, weight_quant = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0]), weight.quant
     if weight_quant is None or weight.data is None:
         raise ModelError(f"{graph.name}: weight {weight.name} is not quantised")
     product = in_quant.scale.astype(np.float64) * weight_quant.scale.astype(np.float64)
@@ -176,7 +164,8 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     peak = 255 * np.abs(weight.data.astype(np.int64)).reshape(weight.shape[0], -1).sum(axis=1) + (
         0 if bias is None else np.abs(bias.astype(np.int64))
     )
-    _check_headroom(graph, f"{source.name} -> {result.name}", int(peak.max()), max(shift for _, shift in pairs))
+    what = f"{source.name} -> {result.name}: the 32-bit accumulator"
+    check_headroom(graph, what, int(peak.max()), max(shift for _, shift in pairs))
     low, high = activation_limits(op.attrs["activation"], out_quant)
     return FullyConnectedParams(
         np.array([m for m, _ in pairs], np.int32),
@@ -190,7 +179,7 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
 
 def add_params(graph: Graph, op: Op) -> AddParams:
     """Parameters of "add" and "sub". micro/kernels/add_common.cc, sub_common.cc."""
-    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
+    a, b, out = (quant_of(graph, name) for name in (*op.inputs, op.outputs[0]))
     scale_1, scale_2, scale_out = float(a.scale[0]), float(b.scale[0]), float(out.scale[0])
     twice_max = 2 * max(scale_1, scale_2)
     ratios = (scale_1 / twice_max, scale_2 / twice_max, twice_max / ((1 << ADD_LEFT_SHIFT) * scale_out))
@@ -202,39 +191,27 @@ def add_params(graph: Graph, op: Op) -> AddParams:
 
 def mul_params(graph: Graph, op: Op) -> MulParams:
     """Parameters of "mul". micro/kernels/mul_common.cc."""
-    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
+    a, b, out = (quant_of(graph, name) for name in (*op.inputs, op.outputs[0]))
     pair = quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
-    _check_headroom(graph, op.outputs[0], 255 * 255, pair[1])
+    check_headroom(graph, f"{op.outputs[0]}: the 32-bit accumulator", 255 * 255, pair[1])
     return MulParams(*pair, a.zero_point, b.zero_point, out.zero_point)
 
 
 def quantize_params(graph: Graph, op: Op) -> QuantizeParams:
     """Parameters of "quantize", int8 to int8. micro/kernels/quantize_common.cc."""
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
+    source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
     pair = quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    _check_headroom(graph, op.outputs[0], 255, pair[1])
+    check_headroom(graph, f"{op.outputs[0]}: the 32-bit accumulator", 255, pair[1])
     return QuantizeParams(*pair, source.zero_point, out.zero_point)
-
-
-def leaky_relu_params(graph: Graph, op: Op) -> LeakyReluParams:
-    """Parameters of "leaky_relu", alpha in float32 and at least 0. micro/kernels/leaky_relu_common.cc."""
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
-    alpha = float(np.float32(op.attrs["alpha"]))
-    if alpha < 0:
-        raise ModelError(f"{graph.name}: leaky_relu to {op.outputs[0]} has the negative slope {alpha}")
-    identity = quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    negative = quantize_multiplier(float(source.scale[0]) * alpha / float(out.scale[0]))
-    _check_headroom(graph, op.outputs[0], 255, max(identity[1], negative[1]))
-    return LeakyReluParams(*identity, *negative, source.zero_point, out.zero_point)
 
 
 def unary_table(graph: Graph, op: Op) -> Codes:
     """The 256 outputs of a one-input operator, index = input code + 128.
 
-    For logistic, tanh, elu, leaky_relu and quantize. Raises ModelError where logistic or tanh has another output
+    For logistic, tanh, elu and quantize. Raises ModelError where logistic or tanh has another output
     quantisation than FIXED_OUTPUTS says.
     """
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
+    source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
     x = np.arange(LOW, HIGH + 1, dtype=np.int64) - source.zero_point
     if op.kind in FIXED_OUTPUTS:
         if (float(out.scale[0]), out.zero_point) != FIXED_OUTPUTS[op.kind]:
@@ -244,14 +221,7 @@ def unary_table(graph: Graph, op: Op) -> Codes:
         return _saturating_table(op.kind, x, source.scale[0])
     if op.kind == "elu":
         return _elu_table(x, source.scale[0], out)
-    if op.kind == "leaky_relu":
-        leaky = leaky_relu_params(graph, op)
-        y = np.where(
-            x >= 0,
-            multiply_by_quantized_multiplier(x, leaky.multiplier_identity, leaky.shift_identity),
-            multiply_by_quantized_multiplier(x, leaky.multiplier_alpha, leaky.shift_alpha),
-        )
-    elif op.kind == "quantize":
+    if op.kind == "quantize":
         params = quantize_params(graph, op)
         y = multiply_by_quantized_multiplier(x, params.multiplier, params.shift)
     else:
@@ -381,17 +351,18 @@ def _clip(x: Array, low: int = LOW, high: int = HIGH) -> Codes:
     return codes
 
 
-def _quant(graph: Graph, name: str) -> Quant:
+def quant_of(graph: Graph, name: str) -> Quant:
+    """The quantisation of a tensor. Raises ModelError where it has none."""
     quant = graph.tensors[name].quant
     if quant is None:
         raise ModelError(f"{graph.name}: tensor {name} is not quantised")
     return quant
 
 
-def _check_headroom(graph: Graph, where: str, peak: int, shift: int) -> None:
-    """Raise where a value of at most ``peak``, shifted left, would leave int32 (undefined in the C kernels)."""
+def check_headroom(graph: Graph, what: str, peak: int, shift: int) -> None:
+    """Raise ModelError where a value of at most ``peak``, shifted left, would leave int32, undefined in C."""
     if peak << max(shift, 0) >= 1 << 31:
         raise ModelError(
-            f"{graph.name}: {where}: the 32-bit accumulator can overflow (peak {peak}, left shift {shift})",
+            f"{graph.name}: {what} can overflow (peak {peak}, left shift {shift})",
             hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
         )

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edge_tqs import integer, reduction
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op, Quant
-from edge_tqs.integer import AddParams, LeakyReluParams, MulParams, QuantizeParams
+from edge_tqs.integer import AddParams, MulParams, QuantizeParams
 from edge_tqs.sigmoid_table import SIGMOID_TABLE
 from edge_tqs.taps import taps
 
@@ -78,7 +78,7 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     micro/kernels/fully_connected_common.cc; the multiplier is cut to 15 bits by the rescaling of int64 accumulators.
     """
     weight, name = graph.tensors[op.inputs[1]], op.outputs[0]
-    source, out, weight_quant = _quant(graph, op.inputs[0]), _quant(graph, name), weight.quant
+    source, out, weight_quant = quant_of(graph, op.inputs[0]), quant_of(graph, name), weight.quant
     if weight_quant is None or weight.data is None:
         raise ModelError(f"{graph.name}: weight {weight.name} is not quantised")
     product = source.scale.astype(np.float64) * weight_quant.scale.astype(np.float64)
@@ -106,7 +106,7 @@ def reduced(multiplier: int) -> int:
 
 def add_params(graph: Graph, op: Op) -> AddParams:
     """Parameters of "add" and "sub", with 15 more bits where int8 has 20. micro/kernels/{add,sub}_common.cc."""
-    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
+    a, b, out = (quant_of(graph, name) for name in (*op.inputs, op.outputs[0]))
     scale_1, scale_2, scale_out = float(a.scale[0]), float(b.scale[0]), float(out.scale[0])
     twice_max = 2 * max(scale_1, scale_2)
     ratios = (scale_1 / twice_max, scale_2 / twice_max, twice_max / ((1 << ADD_LEFT_SHIFT) * scale_out))
@@ -118,30 +118,18 @@ def add_params(graph: Graph, op: Op) -> AddParams:
 
 def mul_params(graph: Graph, op: Op) -> MulParams:
     """Parameters of "mul". micro/kernels/mul_common.cc."""
-    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
+    a, b, out = (quant_of(graph, name) for name in (*op.inputs, op.outputs[0]))
     pair = integer.quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
-    _check_headroom(graph, op, LOW * LOW, pair[1])
+    integer.check_headroom(graph, f"{op.kind} to {op.outputs[0]}: 32 bits", LOW * LOW, pair[1])
     return MulParams(*pair, 0, 0, 0)
 
 
 def quantize_params(graph: Graph, op: Op) -> QuantizeParams:
     """Parameters of "quantize", int16 to int16. micro/kernels/quantize_common.cc."""
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
+    source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
     pair = integer.quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    _check_headroom(graph, op, -LOW, pair[1])
+    integer.check_headroom(graph, f"{op.kind} to {op.outputs[0]}: 32 bits", -LOW, pair[1])
     return QuantizeParams(*pair, 0, 0)
-
-
-def leaky_relu_params(graph: Graph, op: Op) -> LeakyReluParams:
-    """Parameters of "leaky_relu", alpha in float32 and at least 0. micro/kernels/leaky_relu_common.cc."""
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
-    alpha = float(np.float32(op.attrs["alpha"]))
-    if alpha < 0:
-        raise ModelError(f"{graph.name}: leaky_relu to {op.outputs[0]} has the negative slope {alpha}")
-    identity = integer.quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    negative = integer.quantize_multiplier(float(source.scale[0]) * alpha / float(out.scale[0]))
-    _check_headroom(graph, op, -LOW, max(identity[1], negative[1]))
-    return LeakyReluParams(*identity, *negative, 0, 0)
 
 
 def saturating_params(graph: Graph, op: Op) -> SaturatingParams:
@@ -150,7 +138,7 @@ def saturating_params(graph: Graph, op: Op) -> SaturatingParams:
     Raises ModelError for another output quantisation than FIXED_OUTPUTS says, and for an input scale whose product
     would leave int32 in the kernel.
     """
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
+    source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
     if (float(out.scale[0]), out.zero_point) != FIXED_OUTPUTS[op.kind]:
         raise ModelError(
             f"{graph.name}: {op.outputs[0]}: {op.kind} must have scale, zero point {FIXED_OUTPUTS[op.kind]}"
@@ -198,14 +186,6 @@ def requantize(params: QuantizeParams, x: Codes16) -> Codes16:
     return _clip(integer.multiply_by_quantized_multiplier(_wide(x), params.multiplier, params.shift))
 
 
-def leaky_relu(params: LeakyReluParams, x: Codes16) -> Codes16:
-    """X where not negative, alpha * x below. kernels/internal/reference/leaky_relu.h QuantizeLeakyRelu."""
-    wide = _wide(x)
-    positive = integer.multiply_by_quantized_multiplier(wide, params.multiplier_identity, params.shift_identity)
-    negative = integer.multiply_by_quantized_multiplier(wide, params.multiplier_alpha, params.shift_alpha)
-    return _clip(np.where(wide >= 0, positive, negative))
-
-
 def saturate(params: SaturatingParams, x: Codes16) -> Codes16:
     """logistic or tanh. kernels/internal/reference/integer_ops/{logistic,tanh}.h, the int16 forms."""
     d = (_wide(x) * params.multiplier + ((1 << params.shift) >> 1)) >> params.shift
@@ -248,9 +228,6 @@ def operator(graph: Graph, op: Op) -> Callable[..., Array]:
     if op.kind in FIXED_OUTPUTS:
         curve = saturating_params(graph, op)
         return lambda x: saturate(curve, x)
-    if op.kind == "leaky_relu":
-        leaky = leaky_relu_params(graph, op)
-        return lambda x: leaky_relu(leaky, x)
     if op.kind == "quantize":
         scales = quantize_params(graph, op)
         return lambda x: requantize(scales, x)
@@ -300,19 +277,11 @@ def _clip(x: Array, low: int = LOW, high: int = HIGH) -> Codes16:
     return codes
 
 
-def _quant(graph: Graph, name: str) -> Quant:
+def quant_of(graph: Graph, name: str) -> Quant:
+    """The quantisation of a tensor. Raises ModelError where it has none, or a zero point."""
     quant = graph.tensors[name].quant
     if quant is None:
         raise ModelError(f"{graph.name}: tensor {name} is not quantised")
     if quant.zero_point != 0:
         raise ModelError(f"{graph.name}: tensor {name} is int16 with the zero point {quant.zero_point}, not 0")
     return quant
-
-
-def _check_headroom(graph: Graph, op: Op, peak: int, shift: int) -> None:
-    """Raise where a value of at most ``peak``, shifted left, would leave int32 (undefined in the C kernels)."""
-    if peak << max(shift, 0) >= 1 << 31:
-        raise ModelError(
-            f"{graph.name}: {op.kind} to {op.outputs[0]}: 32 bits can overflow (peak {peak}, left shift {shift})",
-            hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
-        )

@@ -100,9 +100,6 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
         return _compile_binary(BINARY[op.kind], a, inputs[1], out)
     if op.kind in UNARY:
         return _compile_unary(UNARY[op.kind], a, out)
-    if op.kind == "leaky_relu":
-        alpha = np.float32(op.attrs["alpha"])
-        return _compile_unary(lambda x: np.where(x > 0, x, x * alpha), a, out)
     if op.kind == "conv_1d":
         return _compile_unary(_conv_1d(graph, op), a, out)
     if op.kind == "slice":

@@ -49,7 +49,7 @@ _DEPTHWISE = {("int16", "int4"): {"litert": _WRONG, "tflite-runtime": _WRONG, "t
 _NO_ELU = "ELU takes int8 or float activations"
 
 _ELEMENTWISE = (
-    "add", "sub", "mul", "logistic", "tanh", "leaky_relu", "split", "slice", "reshape", "quantize", "pad", "concat",
+    "add", "sub", "mul", "logistic", "tanh", "split", "slice", "reshape", "quantize", "pad", "concat",
     "mean",
 )  # fmt: skip
 

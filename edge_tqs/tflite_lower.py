@@ -43,7 +43,6 @@ BUILTINS: dict[str, Builtin] = {
     "logistic": Builtin("LOGISTIC", 2, None, 3),
     "tanh": Builtin("TANH", 2, None, 3),
     "elu": Builtin("ELU", 1),
-    "leaky_relu": Builtin("LEAKY_RELU", 2, "LeakyReluOptions", 2),
     "split": Builtin("SPLIT", 2, "SplitOptions", 4),
     "slice": Builtin("SLICE", 2, "SliceOptions", 4),
     "reshape": Builtin("RESHAPE", 1, "ReshapeOptions", 1),
@@ -259,8 +258,6 @@ class _Lowering:
             self.append(op.kind, [*inputs, self.constant(2)], outputs, keepDims=True)
         elif op.kind == "reshape":
             self.append(op.kind, inputs, outputs, newShape=list(self.written_shape(op.outputs[0])))
-        elif op.kind == "leaky_relu":
-            self.append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
         elif op.kind in ("add", "sub"):
             self.append(op.kind, inputs, outputs, potScaleInt16=False)  # scales of int16 are no powers of two here
         else:

@@ -251,8 +251,6 @@ class _Raising:
             return Op(
                 kind, (names[0],), outputs, {"axis": axis, "begin": int(begin[written]), "size": int(size[written])}
             )
-        if kind == "leaky_relu":
-            return Op(kind, (names[0],), outputs, {"alpha": float(options.alpha)})
         return Op(kind, tuple(names), outputs)
 
     def _dense(self, inputs: Any, outputs: Any, options: Any) -> Op:

@@ -193,8 +193,6 @@ def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
     if op.kind in ("logistic", "tanh", "elu"):
         unary = {"logistic": tf.sigmoid, "tanh": tf.tanh, "elu": tf.nn.elu}
         return [unary[op.kind](x)]
-    if op.kind == "leaky_relu":
-        return [tf.nn.leaky_relu(x, op.attrs["alpha"])]
     if op.kind == "split":
         return list(tf.split(x, op.attrs["parts"], axis=-1))
     if op.kind == "slice":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from edge_tqs import integer, integer16, reduction
 from edge_tqs.c_dense import pack_s4, pack_s8, pad_rows
 from edge_tqs.c_tables16 import layer, pack_rows
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.operators import OPERATORS
+from edge_tqs.simulate import integer_operator
 
 NAMES = sorted(path.stem for path in KERNELS.glob("*_s16*.c"))
 ALL_CODES = np.arange(-32768, 32768).astype(np.int16)
@@ -133,6 +136,14 @@ def test_dense_at_the_edge_of_the_accumulator(kernels: ctypes.CDLL, width: int) 
             np.testing.assert_array_equal(found, expected)
 
 
+def fields_of(graph: Graph) -> Mapping[str, object]:
+    """What is in the struct of an operator."""
+    op = graph.ops[0]
+    if op.kind in OPERATORS:
+        return OPERATORS[op.kind].call(graph, op).fields
+    return layer(graph, op, graph.tensors[graph.output].size).fields
+
+
 def ratio(rng: np.random.Generator) -> float:
     return float(2.0 ** rng.uniform(-5, 4))
 
@@ -147,7 +158,7 @@ def test_add(kernels: ctypes.CDLL, kind: str) -> None:
             kind, tuple(quant(s, 0) for s in scales), quant(1e-4 * ratio(rng), 0), size=400, dtype="int16"
         )
         expected = integer16.add(integer16.add_params(graph, graph.ops[0]), a, b)
-        struct = Add(**layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        struct = Add(**fields_of(graph))
         np.testing.assert_array_equal(call(kernels.tqs_add_s16, struct, a, b, size=400), expected)
         kernels.tqs_add_s16(ctypes.byref(struct), *(v.ctypes.data_as(Pointer) for v in (a, b, b)))
         np.testing.assert_array_equal(b, expected)  # in place
@@ -160,7 +171,7 @@ def test_mul(kernels: ctypes.CDLL) -> None:
         inputs = quant(1e-4 * ratio(rng), 0), quant(1e-3 * ratio(rng), 0)
         graph = single_op("mul", inputs, quant(1e-4 * ratio(rng), 0), size=300, dtype="int16")
         expected = integer16.mul(integer16.mul_params(graph, graph.ops[0]), a, b)
-        struct = Scale(**layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        struct = Scale(**fields_of(graph))
         np.testing.assert_array_equal(call(kernels.tqs_mul_s16, struct, a, b, size=300), expected)
 
 
@@ -178,8 +189,8 @@ def test_every_code_of_one_input(kernels: ctypes.CDLL, kind: str) -> None:
     for scale in (1 / 4096, 1 / 2048, 5.33, 1e-9, *(3e-4 * ratio(rng) for _ in range(8))):
         out = quant(*integer16.FIXED_OUTPUTS.get(kind, (scale * ratio(rng), 0)))
         graph = single_op(kind, (quant(scale, 0),), out, dtype="int16", **attrs)
-        expected = integer16.operator(graph, graph.ops[0])(ALL_CODES)
-        fields = dict(layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        expected = integer_operator(graph, graph.ops[0])(ALL_CODES)
+        fields = dict(fields_of(graph))
         for half in (ALL_CODES[:32768], ALL_CODES[32768:]):  # a size has 16 bits
             struct = struct_type(**(fields | {"size": 32768}))
             np.testing.assert_array_equal(call(kernel, struct, half, size=32768), expected[half.astype(int) + 32768])
@@ -217,7 +228,7 @@ def test_mean(kernels: ctypes.CDLL) -> None:
         forecast = Forecast(samples, channels, "none", (0,) * channels)
         graph = Graph("mean", tensors, (Op("mean", ("x",), ("y",)),), "x", "y", (), forecast).check()
         params = reduction.mean_params(graph, graph.ops[0])
-        struct = Mean(**layer(graph, graph.ops[0], channels).fields)
+        struct = Mean(**fields_of(graph))
         x = batch_of(rng, samples * channels)
         expected = reduction.mean(params, x.reshape(BATCH, samples, channels))[:, 0]
         np.testing.assert_array_equal(calls(kernels.tqs_mean_s16, struct, x, size=channels), expected)

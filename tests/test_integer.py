@@ -15,6 +15,7 @@ from edge_tqs import integer, tflite_model
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.runtimes import tflm_step
+from edge_tqs.simulate import integer_operator
 
 CODES = np.arange(-128, 128).astype(np.int8)
 int32s = st.integers(-(2**31), 2**31 - 1)
@@ -114,7 +115,7 @@ def test_tables_equal_tflite_micro(kind):
             output = quant(*integer.FIXED_OUTPUTS[kind])
         attrs = {"alpha": float(rng.uniform(0, 0.5))} if kind == "leaky_relu" else {}
         graph = single_op(kind, (quant(scale, int(rng.integers(-128, 128))),), output, **attrs)
-        np.testing.assert_array_equal(integer.unary_table(graph, graph.ops[0]), in_tflm(graph, CODES))
+        np.testing.assert_array_equal(integer_operator(graph, graph.ops[0])(CODES), in_tflm(graph, CODES))
 
 
 @needs_tflm
@@ -130,7 +131,7 @@ def test_saturating_tables_are_gemmlowps_not_the_float_functions(kind, scale, ze
     graph = single_op(kind, (quant(scale, zero_point),), quant(*integer.FIXED_OUTPUTS[kind]))
     real = np.float64(np.float32(scale)) * (code - zero_point)
     exact = 256 / (1 + math.exp(-real)) - 128 if kind == "logistic" else 128 * math.tanh(real)
-    table = integer.unary_table(graph, graph.ops[0])
+    table = integer_operator(graph, graph.ops[0])(CODES)
     assert table[code + 128] != integer.round_away(np.array([exact]))[0]  # a tie but for 1e-6
     np.testing.assert_array_equal(table, in_tflm(graph, CODES))
 
@@ -146,7 +147,7 @@ def test_tables_round_near_ties_as_tflite_micro(kind):
         output = quant(tie / (int(rng.integers(0, 100)) + 0.5), int(rng.integers(-128, 0)))
         attrs = {"alpha": float(alpha)} if kind == "leaky_relu" else {}
         graph = single_op(kind, (quant(scale, zero_point),), output, **attrs)
-        np.testing.assert_array_equal(integer.unary_table(graph, graph.ops[0]), in_tflm(graph, CODES))
+        np.testing.assert_array_equal(integer_operator(graph, graph.ops[0])(CODES), in_tflm(graph, CODES))
 
 
 @needs_tflm
@@ -228,13 +229,13 @@ def test_an_addition_to_too_small_a_scale_is_refused():
 def test_a_logistic_of_another_output_scale_is_refused():
     graph = single_op("logistic", (quant(0.1, 0),), quant(1 / 128, -128))
     with pytest.raises(ModelError, match="logistic must have"):
-        integer.unary_table(graph, graph.ops[0])
+        integer_operator(graph, graph.ops[0])(CODES)
 
 
 def test_a_negative_slope_is_refused():
     graph = single_op("leaky_relu", (quant(0.1, 0),), quant(0.1, 0), alpha=-0.5)
     with pytest.raises(ModelError, match="negative slope"):
-        integer.unary_table(graph, graph.ops[0])
+        integer_operator(graph, graph.ops[0])(CODES)
 
 
 # --- codes ----------------------------------------------------------------------------------------------------------

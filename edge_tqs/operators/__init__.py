@@ -7,7 +7,18 @@ tflite modules, each of which asks here for those that it does not know.)
 
 from __future__ import annotations
 
-from edge_tqs.operators import batch_matmul, curve, depthwise_1d, function, lut, pool_1d, rsqrt, softmax, transpose
+from edge_tqs.operators import (
+    batch_matmul,
+    curve,
+    depthwise_1d,
+    function,
+    leaky_relu,
+    lut,
+    pool_1d,
+    rsqrt,
+    softmax,
+    transpose,
+)
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
 
 __all__ = ["OPERATORS", "Array", "Builtin", "Call", "Function", "Operator", "Reader", "Table", "Writer"]
@@ -25,5 +36,6 @@ OPERATORS: dict[str, Operator] = {
         pool_1d.AVERAGE,
         pool_1d.MAXIMUM,
         rsqrt.OPERATOR,
+        leaky_relu.OPERATOR,
     )
 }

@@ -1,0 +1,54 @@
+"""What the operators on codes share: quantisations, room in 32 bits, clipping, functions of a single code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edge_tqs import integer, integer16
+from edge_tqs.graph import Graph, Op, Quant
+from edge_tqs.operators.operator import Array, Function
+
+
+def quants(graph: Graph, op: Op) -> list[Quant]:
+    """Of the inputs, then of the output. Raises ModelError where there is none, or an int16 one with a zero point."""
+    quant_of = integer16.quant_of if graph.activations == "int16" else integer.quant_of
+    return [quant_of(graph, name) for name in (*op.inputs, op.outputs[0])]
+
+
+def span(graph: Graph) -> int:
+    """The most that a code can be away from its zero point."""
+    return -integer16.LOW if graph.activations == "int16" else integer.HIGH - integer.LOW
+
+
+def check_headroom(graph: Graph, op: Op, peak: int, shift: int) -> None:
+    """Raise ModelError where a value of at most ``peak``, shifted left, would leave int32."""
+    out = op.outputs[0]
+    what = f"{op.kind} to {out}: 32 bits" if graph.activations == "int16" else f"{out}: the 32-bit accumulator"
+    integer.check_headroom(graph, what, peak, shift)
+
+
+def clipped(y: Array, dtype: str) -> Array:
+    """``y`` as codes of "int8" or "int16"."""
+    limits = np.iinfo(dtype)
+    codes: Array = np.clip(y, limits.min, limits.max).astype(dtype)
+    return codes
+
+
+def zero_points(graph: Graph, **named: int) -> dict[str, int]:
+    """``named``, as fields of a struct; those for int16 codes have none."""
+    return {} if graph.activations == "int16" else named
+
+
+def by_code(graph: Graph, function: Callable[[Array], Array]) -> Function:
+    """A function of single codes: int8 ones are looked up."""
+    if graph.activations == "int16":
+        return function
+    table = tabulated(function)
+    return lambda x: integer.look_up(table, x)
+
+
+def tabulated(function: Callable[[Array], Array]) -> Array:
+    """(256,) int8: ``function`` of the codes -128 to 127."""
+    return function(np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8))
