@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import c_tables16, integer, reduction
+from edge_tqs import c_tables16, integer
 from edge_tqs.c_dense import (
     ELEMENTWISE_KERNELS,
     PORTABLE,
@@ -38,7 +38,6 @@ _KERNELS = {
     "sub": "tqs_add_s8",
     "mul": "tqs_mul_s8",
     "quantize": "tqs_requant_s8",
-    "mean": "tqs_mean_s8",
     **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
 }
 
@@ -143,8 +142,6 @@ class Tables:
             return self._wide_layer(op, name)
         if op.kind in WEIGHTED:
             return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
-        if op.kind == "mean":
-            return self._add_struct("tqs_mean_t", name, self._mean(op))
         kernel = kernel_of(self.graph, op, self.core).name
         if kernel.startswith("tqs_sum"):
             return self._add_struct("tqs_sum_t", name, self._one_step_sum(op))
@@ -293,17 +290,6 @@ class Tables:
             "x_zero_point": params.input_zero_point,
             "y_zero_point": params.output_zero_point,
             "size": self._size(op),
-        }
-
-    def _mean(self, op: Op) -> dict[str, object]:
-        params = reduction.mean_params(self.graph, op)
-        return {
-            "multiplier": params.multiplier,
-            "offset": -params.count * params.input_zero_point,
-            "shift": params.shift,
-            "y_zero_point": params.output_zero_point,
-            "samples": params.count,
-            "channels": self._size(op),
         }
 
     def _size(self, op: Op) -> int:

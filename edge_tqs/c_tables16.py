@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer, integer16, reduction
+from edge_tqs import integer, integer16
 from edge_tqs.c_dense import (
     PORTABLE,
     ROWS,
@@ -31,7 +31,6 @@ _KERNELS = {
     "sub": "tqs_add_s16",
     "mul": "tqs_mul_s16",
     "quantize": "tqs_requant_s16",
-    "mean": "tqs_mean_s16",
     "logistic": "tqs_sigmoid_s16",
     "tanh": "tqs_sigmoid_s16",
 }
@@ -118,10 +117,6 @@ def layer(graph: Graph, op: Op, size: int, core: str = PORTABLE) -> Layer:
     """
     if op.kind in WEIGHTED:
         return _dense(graph, op, core)
-    if op.kind == "mean":
-        mean = reduction.mean_params(graph, op)
-        fields = {"multiplier": mean.multiplier, "shift": mean.shift, "samples": mean.count}
-        return Layer("tqs_mean_s16_t", fields | {"channels": size})
     if op.kind in ("add", "sub"):
         total = integer16.add_params(graph, op)
         fields = {

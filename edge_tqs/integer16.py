@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer, reduction
+from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op, Quant
 from edge_tqs.integer import AddParams, MulParams, QuantizeParams
@@ -216,9 +216,6 @@ def operator(graph: Graph, op: Op) -> Callable[..., Array]:
     if op.kind == "conv_1d":
         dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
         return lambda x: dense(taps(x, shape, op, 0))
-    if op.kind == "mean":
-        mean = reduction.mean_params(graph, op)
-        return lambda x: reduction.mean(mean, x)
     if op.kind in ("add", "sub"):
         sum_params = add_params(graph, op)
         return lambda a, b: add(sum_params, a, b)

@@ -107,8 +107,6 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
         return _compile_unary(lambda x: x[where], a, out)
     if op.kind == "concat":
         return compile_concat(graph, op, inputs, out)
-    if op.kind == "mean":
-        return _compile_unary(lambda x: x.mean(axis=1, keepdims=True, dtype=np.float32), a, out)
     if op.kind == "reshape":
         shape = graph.tensors[op.outputs[0]].shape[1:]
         return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)

@@ -50,7 +50,6 @@ _NO_ELU = "ELU takes int8 or float activations"
 
 _ELEMENTWISE = (
     "add", "sub", "mul", "logistic", "tanh", "split", "slice", "reshape", "quantize", "pad", "concat",
-    "mean",
 )  # fmt: skip
 
 #: kernel -> {runtime: reason}; a runtime that is not named runs the kernel. A kernel that is not here runs nowhere.

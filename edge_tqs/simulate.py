@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer, integer16, reduction
+from edge_tqs import integer, integer16
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Array, Graph, Op, Quant
 from edge_tqs.interpret import compile_concat, compile_function, slice_of
@@ -151,9 +151,6 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
         return _compile_unary(lambda x: x[where], a, out)
     if op.kind == "concat":
         return compile_concat(graph, op, inputs, out)
-    if op.kind == "mean":
-        mean = reduction.mean_params(graph, op)
-        return _compile_unary(lambda x: reduction.mean(mean, x), a, out)
     if op.kind == "reshape":
         shape = graph.tensors[op.outputs[0]].shape[1:]
         return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)

@@ -36,7 +36,6 @@ BUILTINS: dict[str, Builtin] = {
     "conv_2d": Builtin("CONV_2D", 3, "Conv2DOptions", 4),
     "pad": Builtin("PAD", 2, "PadOptions", 3),
     "concat": Builtin("CONCATENATION", 2, "ConcatenationOptions", 3),
-    "mean": Builtin("MEAN", 2, "ReducerOptions", 3),
     "add": Builtin("ADD", 2, "AddOptions", 3),
     "sub": Builtin("SUB", 2, "SubOptions", 5),
     "mul": Builtin("MUL", 2, "MulOptions", 4),
@@ -254,8 +253,6 @@ class _Lowering:
             self.convolution("conv_2d", op, inputs[0], outputs)
         elif op.kind == "concat":
             self.append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
-        elif op.kind == "mean":
-            self.append(op.kind, [*inputs, self.constant(2)], outputs, keepDims=True)
         elif op.kind == "reshape":
             self.append(op.kind, inputs, outputs, newShape=list(self.written_shape(op.outputs[0])))
         elif op.kind in ("add", "sub"):

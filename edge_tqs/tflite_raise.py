@@ -240,8 +240,6 @@ class _Raising:
         outputs = tuple(self._name(index) for index in op.outputs)
         if kind == "concat":
             return Op(kind, tuple(names), outputs, {"axis": int(options.axis) - self._is_image(op.outputs[0])})
-        if kind == "mean":
-            return Op(kind, (names[0],), outputs)
         if kind == "split":
             return Op(kind, (names[1],), outputs, {"parts": int(options.numSplits)})
         if kind == "slice":

@@ -203,8 +203,6 @@ def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
         axis = op.attrs["axis"] - len(graph.tensors[op.inputs[0]].shape)
         batch = max((tuple(value.shape[:axis]) for value in inputs), key=math.prod)
         return [tf.concat([tf.broadcast_to(v, (*batch, *v.shape[axis:])) for v in inputs], axis)]
-    if op.kind == "mean":
-        return [tf.reduce_mean(x, axis=-2, keepdims=True)]
     if op.kind == "reshape":
         before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
         return [tf.reshape(x, (*x.shape[: x.shape.rank - len(before) + 1], *after[1:]))]

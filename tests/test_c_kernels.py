@@ -11,11 +11,12 @@ import pytest
 from c_library import BATCH, BUILDS, CASES, GUARD, KERNELS, call, calls, count, kernel_library, layers
 from graphs import quant, single_op
 
-from edge_tqs import integer, interpret, reduction
+from edge_tqs import integer, interpret
 from edge_tqs.c_dense import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows, sum_factors
 from edge_tqs.c_tables import fold_bias
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, Table, softmax
+from edge_tqs.operators import OPERATORS, Table, mean, softmax
+from edge_tqs.simulate import integer_operator
 
 #: those for int16 activations have a test of their own
 NAMES = sorted(path.stem for path in KERNELS.glob("*.c") if "_s16" not in path.name)
@@ -328,11 +329,11 @@ def test_mean(kernels: ctypes.CDLL) -> None:
         tensors = {name: Tensor(name, shape, "int8", None, q) for name, (shape, q) in shapes.items()}
         forecast = Forecast(samples, channels, "none", (0,) * channels)
         graph = Graph("mean", tensors, (Op("mean", ("x",), ("y",)),), "x", "y", (), forecast).check()
-        params = reduction.mean_params(graph, graph.ops[0])
-        offset = -params.count * params.input_zero_point
-        layer = Mean(params.multiplier, offset, params.shift, params.output_zero_point, samples, channels)
+        params = mean.params(graph, graph.ops[0])
+        offset = -params.count * params.x_zero_point
+        layer = Mean(params.multiplier, offset, params.shift, params.y_zero_point, samples, channels)
         x = batch_of(rng, samples * channels).reshape(BATCH, samples, channels)
-        expected = reduction.mean(params, x)[:, 0]
+        expected = integer_operator(graph, graph.ops[0])(x)[:, 0]
         np.testing.assert_array_equal(calls(kernels.tqs_mean_s8, layer, x, size=channels), expected)
 
 

@@ -12,7 +12,7 @@ import pytest
 from c_library import BATCH, BUILDS, KERNELS, call, calls, kernel_library, layers
 from graphs import quant, single_op
 
-from edge_tqs import integer, integer16, reduction
+from edge_tqs import integer, integer16
 from edge_tqs.c_dense import pack_s4, pack_s8, pad_rows
 from edge_tqs.c_tables16 import layer, pack_rows
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
@@ -227,8 +227,7 @@ def test_mean(kernels: ctypes.CDLL) -> None:
         tensors = {name: Tensor(name, shape, "int16", None, quants[name]) for name, shape in shapes.items()}
         forecast = Forecast(samples, channels, "none", (0,) * channels)
         graph = Graph("mean", tensors, (Op("mean", ("x",), ("y",)),), "x", "y", (), forecast).check()
-        params = reduction.mean_params(graph, graph.ops[0])
         struct = Mean(**fields_of(graph))
         x = batch_of(rng, samples * channels)
-        expected = reduction.mean(params, x.reshape(BATCH, samples, channels))[:, 0]
+        expected = integer_operator(graph, graph.ops[0])(x.reshape(BATCH, samples, channels))[:, 0]
         np.testing.assert_array_equal(calls(kernels.tqs_mean_s16, struct, x, size=channels), expected)

@@ -14,6 +14,7 @@ from edge_tqs.operators import (
     function,
     leaky_relu,
     lut,
+    mean,
     pool_1d,
     rsqrt,
     softmax,
@@ -37,5 +38,6 @@ OPERATORS: dict[str, Operator] = {
         pool_1d.MAXIMUM,
         rsqrt.OPERATOR,
         leaky_relu.OPERATOR,
+        mean.OPERATOR,
     )
 }
