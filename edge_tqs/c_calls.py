@@ -81,7 +81,7 @@ class Calls:
     def _own_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
         """The call of an operator that describes its own C: once, with all its operands."""
         scratch = self._words(index) if kernel.scratch else []
-        passed = operands[: OPERATORS[op.kind].call(self.graph, op).operands]
+        passed = operands[: kernel.operands]
         pointers = [self._of(name) for name in (*passed, *op.outputs)]
         return _loop(1, f"{kernel.name}(&{', '.join([self.tables.add_layer(op), *pointers, *scratch])});")
 

@@ -18,11 +18,10 @@ import numpy.typing as npt
 from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
+from edge_tqs.operators.codes import SHIFTS
 
 ROWS = 4  # rows that a dense kernel computes at a time
 PORTABLE = "portable"
-#: what the fast rescaling of kernels/arm asks of a layer
-SHIFTS = range(-31, 0)
 ACCUMULATOR_LIMIT = 1 << 30
 SUM_SHIFT = 22
 SUM_LIMIT = (1 << 31) - (1 << SUM_SHIFT)  # a kernel may round half of a result up, or take as much off

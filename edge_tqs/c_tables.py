@@ -14,7 +14,6 @@ from edge_tqs import c_tables16, integer
 from edge_tqs.c_dense import (
     ELEMENTWISE_KERNELS,
     PORTABLE,
-    SHIFTS,
     constant_codes,
     dense_kernel,
     family,
@@ -27,7 +26,8 @@ from edge_tqs.c_text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Graph, Op
 from edge_tqs.memory import CODE_BYTES, WORD
-from edge_tqs.operators import OPERATORS, Table
+from edge_tqs.operators import OPERATORS, Call, Table
+from edge_tqs.operators.codes import SHIFTS
 
 TAPS_SOURCE = "kernels/tqs_taps_s8.c"
 #: operators that are nothing but copies of bytes
@@ -37,7 +37,6 @@ _KERNELS = {
     "add": "tqs_add_s8",
     "sub": "tqs_add_s8",
     "mul": "tqs_mul_s8",
-    "quantize": "tqs_requant_s8",
     **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
 }
 
@@ -49,20 +48,34 @@ class Kernel:
     """The C function for an operator.
 
     sources: the files needed, relative to the template root. scratch: words that it needs. taps: words for the inputs
-    of one output sample of a convolution, where they must be gathered.
+    of one output sample of a convolution, where they must be gathered. turns, operands: as in operators.Call.
     """
 
     name: str
     sources: tuple[str, ...]
     scratch: int = 0
     taps: int = 0
+    turns: int = 1
+    operands: int | None = None
+
+
+def call_of(graph: Graph, op: Op, core: str) -> Call:
+    """The C of an operator that describes its own, on ``core``."""
+    operator = OPERATORS[op.kind]
+    call = operator.call(graph, op)
+    fast = ELEMENTWISE_KERNELS.get((call.kernel, family(core)))
+    if fast is None or operator.fast is None:
+        return call
+    return operator.fast(graph, op, call, fast) or call
 
 
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
     if op.kind in OPERATORS:
-        call = OPERATORS[op.kind].call(graph, op)
-        return Kernel(call.kernel, (f"kernels/{call.kernel}.c", *call.sources), -(-call.scratch // WORD))
+        call = call_of(graph, op, core)
+        folder = "kernels/arm" if call.kernel in ELEMENTWISE_KERNELS.values() else "kernels"
+        sources = f"{folder}/{call.kernel}.c", *call.sources
+        return Kernel(call.kernel, sources, -(-call.scratch // WORD), turns=call.turns, operands=call.operands)
     if graph.activations == "int16":
         return _wide_kernel(graph, op, core)
     if op.kind in WEIGHTED:
@@ -80,14 +93,9 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     else:
         name = _KERNELS[op.kind]
     fast = ELEMENTWISE_KERNELS.get((name, family(core)))
-    to_the_right = op.kind == "mul" or fast == "tqs_requant_s8_arm"
-    if fast is None or (to_the_right and _rescaling(graph, op).shift not in SHIFTS):
+    if fast is None or (op.kind == "mul" and integer.mul_params(graph, op).shift not in SHIFTS):
         return Kernel(name, (f"kernels/{name}.c",))
     return Kernel(fast, (f"kernels/arm/{fast}.c",))
-
-
-def _rescaling(graph: Graph, op: Op) -> integer.MulParams | integer.QuantizeParams:
-    return integer.mul_params(graph, op) if op.kind == "mul" else integer.quantize_params(graph, op)
 
 
 def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
@@ -153,8 +161,6 @@ class Tables:
             return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
         if op.kind in LUT_KINDS:
             return self._add_struct("tqs_lut_t", name, self._lookup(op, name))
-        if op.kind == "quantize":
-            return self._add_struct("tqs_requant_t", name, self._requant(op, fast=kernel.endswith("_arm")))
         raise no_kernel(self.graph, op)
 
     def add_taps(self, op: Op) -> str:
@@ -181,7 +187,7 @@ class Tables:
         return self._add_shared(f"{code}_t", wanted, constant_codes(self.graph, name).astype(code), plain(name))
 
     def _operator(self, op: Op, name: str) -> str:
-        call, fields = OPERATORS[op.kind].call(self.graph, op), dict[str, object]()
+        call, fields = call_of(self.graph, op, self.core), dict[str, object]()
         for field, value in call.fields.items():
             if isinstance(value, Table):
                 value_name = f"{name}_{field}"
@@ -281,16 +287,6 @@ class Tables:
         values = integer.unary_table(self.graph, op)
         table = self._add_shared("int8_t", f"{name}_table", values, f"{op.kind} of the codes -128 to 127")
         return {"table": table, "size": self._size(op)}
-
-    def _requant(self, op: Op, *, fast: bool) -> dict[str, object]:
-        params = integer.quantize_params(self.graph, op)
-        return {
-            "multiplier": params.multiplier,
-            "shift": -1 - params.shift if fast else params.shift,
-            "x_zero_point": params.input_zero_point,
-            "y_zero_point": params.output_zero_point,
-            "size": self._size(op),
-        }
 
     def _size(self, op: Op) -> int:
         return self.graph.tensors[op.outputs[0]].size // repeats(self.graph, op)

@@ -41,16 +41,6 @@ MOVING_KINDS = frozenset({"split", "slice", "reshape", "concat", "transpose"})
 KEEPING_KINDS = MOVING_KINDS | {"avg_pool_1d", "max_pool_1d"}
 
 
-@dataclass(frozen=True)
-class QuantizeParams:
-    """int8 to int8 of another scale: y = clip(rescale(x - input_zero_point) + output_zero_point)."""
-
-    multiplier: int
-    shift: int
-    input_zero_point: int
-    output_zero_point: int
-
-
 @dataclass(frozen=True, eq=False)
 class FullyConnectedParams:
     """y[m] = clip(rescale[m](sum_k (x[k] - input_zero_point) * w[m, k] + b[m]) + output_zero_point, low, high).
@@ -197,18 +187,10 @@ def mul_params(graph: Graph, op: Op) -> MulParams:
     return MulParams(*pair, a.zero_point, b.zero_point, out.zero_point)
 
 
-def quantize_params(graph: Graph, op: Op) -> QuantizeParams:
-    """Parameters of "quantize", int8 to int8. micro/kernels/quantize_common.cc."""
-    source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
-    pair = quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    check_headroom(graph, f"{op.outputs[0]}: the 32-bit accumulator", 255, pair[1])
-    return QuantizeParams(*pair, source.zero_point, out.zero_point)
-
-
 def unary_table(graph: Graph, op: Op) -> Codes:
     """The 256 outputs of a one-input operator, index = input code + 128.
 
-    For logistic, tanh, elu and quantize. Raises ModelError where logistic or tanh has another output
+    For logistic, tanh and elu. Raises ModelError where logistic or tanh has another output
     quantisation than FIXED_OUTPUTS says.
     """
     source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
@@ -221,12 +203,7 @@ def unary_table(graph: Graph, op: Op) -> Codes:
         return _saturating_table(op.kind, x, source.scale[0])
     if op.kind == "elu":
         return _elu_table(x, source.scale[0], out)
-    if op.kind == "quantize":
-        params = quantize_params(graph, op)
-        y = multiply_by_quantized_multiplier(x, params.multiplier, params.shift)
-    else:
-        raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no table")
-    return _clip(y + out.zero_point)
+    raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no table")
 
 
 def _saturating_table(kind: str, x: Int64s, scale: np.float32) -> Codes:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op, Quant
-from edge_tqs.integer import AddParams, MulParams, QuantizeParams
+from edge_tqs.integer import AddParams, MulParams
 from edge_tqs.sigmoid_table import SIGMOID_TABLE
 from edge_tqs.taps import taps
 
@@ -124,14 +124,6 @@ def mul_params(graph: Graph, op: Op) -> MulParams:
     return MulParams(*pair, 0, 0, 0)
 
 
-def quantize_params(graph: Graph, op: Op) -> QuantizeParams:
-    """Parameters of "quantize", int16 to int16. micro/kernels/quantize_common.cc."""
-    source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
-    pair = integer.quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    integer.check_headroom(graph, f"{op.kind} to {op.outputs[0]}: 32 bits", -LOW, pair[1])
-    return QuantizeParams(*pair, 0, 0)
-
-
 def saturating_params(graph: Graph, op: Op) -> SaturatingParams:
     """Parameters of "logistic" and "tanh". micro/kernels/logistic_common.cc, tanh.cc.
 
@@ -181,11 +173,6 @@ def mul(params: MulParams, a: Codes16, b: Codes16) -> Codes16:
     return _clip(integer.multiply_by_quantized_multiplier(_wide(a) * _wide(b), params.multiplier, params.shift))
 
 
-def requantize(params: QuantizeParams, x: Codes16) -> Codes16:
-    """The same values at another scale."""
-    return _clip(integer.multiply_by_quantized_multiplier(_wide(x), params.multiplier, params.shift))
-
-
 def saturate(params: SaturatingParams, x: Codes16) -> Codes16:
     """logistic or tanh. kernels/internal/reference/integer_ops/{logistic,tanh}.h, the int16 forms."""
     d = (_wide(x) * params.multiplier + ((1 << params.shift) >> 1)) >> params.shift
@@ -225,9 +212,6 @@ def operator(graph: Graph, op: Op) -> Callable[..., Array]:
     if op.kind in FIXED_OUTPUTS:
         curve = saturating_params(graph, op)
         return lambda x: saturate(curve, x)
-    if op.kind == "quantize":
-        scales = quantize_params(graph, op)
-        return lambda x: requantize(scales, x)
     raise ModelError(
         f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with int16 activations",
         hint="Use int8 activations, or another activation function in this layer.",

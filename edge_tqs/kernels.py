@@ -49,7 +49,7 @@ _DEPTHWISE = {("int16", "int4"): {"litert": _WRONG, "tflite-runtime": _WRONG, "t
 _NO_ELU = "ELU takes int8 or float activations"
 
 _ELEMENTWISE = (
-    "add", "sub", "mul", "logistic", "tanh", "split", "slice", "reshape", "quantize", "pad", "concat",
+    "add", "sub", "mul", "logistic", "tanh", "split", "slice", "reshape", "pad", "concat",
 )  # fmt: skip
 
 #: kernel -> {runtime: reason}; a runtime that is not named runs the kernel. A kernel that is not here runs nowhere.

@@ -45,7 +45,6 @@ BUILTINS: dict[str, Builtin] = {
     "split": Builtin("SPLIT", 2, "SplitOptions", 4),
     "slice": Builtin("SLICE", 2, "SliceOptions", 4),
     "reshape": Builtin("RESHAPE", 1, "ReshapeOptions", 1),
-    "quantize": Builtin("QUANTIZE", 1, "QuantizeOptions", 2),
     **{name: builtin for operator in OPERATORS.values() for name, builtin in operator.builtins.items()},
 }
 

@@ -16,6 +16,7 @@ from edge_tqs.operators import (
     lut,
     mean,
     pool_1d,
+    quantize,
     rsqrt,
     softmax,
     transpose,
@@ -39,5 +40,6 @@ OPERATORS: dict[str, Operator] = {
         rsqrt.OPERATOR,
         leaky_relu.OPERATOR,
         mean.OPERATOR,
+        quantize.OPERATOR,
     )
 }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from edge_tqs import integer, integer16
 from edge_tqs.graph import Graph, Op, Quant
-from edge_tqs.operators.operator import Array, Function
+from edge_tqs.operators.operator import Array, Call, Function
+
+#: what the fast rescaling of kernels/arm asks of a layer
+SHIFTS = range(-31, 0)
 
 
 def quants(graph: Graph, op: Op) -> list[Quant]:
@@ -52,3 +56,10 @@ def by_code(graph: Graph, function: Callable[[Array], Array]) -> Function:
 def tabulated(function: Callable[[Array], Array]) -> Array:
     """(256,) int8: ``function`` of the codes -128 to 127."""
     return function(np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8))
+
+
+def to_the_right(call: Call, kernel: str) -> Call | None:
+    """``call`` of a ``kernel`` of kernels/arm that shifts by -1 - shift to the right; None for any other shift."""
+    shift = call.fields["shift"]
+    assert isinstance(shift, int)
+    return replace(call, kernel=kernel, fields={**call.fields, "shift": -1 - shift}) if shift in SHIFTS else None
