@@ -32,12 +32,10 @@ from edge_tqs.operators.codes import SHIFTS
 TAPS_SOURCE = "kernels/tqs_taps_s8.c"
 #: operators that are nothing but copies of bytes
 COPIED = frozenset({"concat", "slice"})
-LUT_KINDS = frozenset({"logistic", "tanh", "elu"})
 _KERNELS = {
     "add": "tqs_add_s8",
     "sub": "tqs_add_s8",
     "mul": "tqs_mul_s8",
-    **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
 }
 
 Ints = npt.NDArray[Any]
@@ -159,8 +157,6 @@ class Tables:
             return self._add_struct("tqs_product_t", name, self._product_of_pairs(op))
         if op.kind == "mul":
             return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
-        if op.kind in LUT_KINDS:
-            return self._add_struct("tqs_lut_t", name, self._lookup(op, name))
         raise no_kernel(self.graph, op)
 
     def add_taps(self, op: Op) -> str:
@@ -282,11 +278,6 @@ class Tables:
             "size": self._size(op),
             "shift": shift,
         }
-
-    def _lookup(self, op: Op, name: str) -> dict[str, object]:
-        values = integer.unary_table(self.graph, op)
-        table = self._add_shared("int8_t", f"{name}_table", values, f"{op.kind} of the codes -128 to 127")
-        return {"table": table, "size": self._size(op)}
 
     def _size(self, op: Op) -> int:
         return self.graph.tensors[op.outputs[0]].size // repeats(self.graph, op)

@@ -30,8 +30,6 @@ _KERNELS = {
     "add": "tqs_add_s16",
     "sub": "tqs_add_s16",
     "mul": "tqs_mul_s16",
-    "logistic": "tqs_sigmoid_s16",
-    "tanh": "tqs_sigmoid_s16",
 }
 
 #: tqs_rows_s16_t
@@ -128,10 +126,6 @@ def layer(graph: Graph, op: Op, size: int, core: str = PORTABLE) -> Layer:
             "subtract": int(total.subtract),
         }
         return Layer("tqs_add_s16_t", fields | {"size": size})
-    if op.kind in integer16.FIXED_OUTPUTS:
-        curve = integer16.saturating_params(graph, op)
-        fields = {"multiplier": curve.multiplier, "shift": curve.shift, "tanh": int(op.kind == "tanh")}
-        return Layer("tqs_sigmoid_s16_t", fields | {"size": size})
     scale = integer16.mul_params(graph, op)
     return Layer("tqs_scale_s16_t", {"multiplier": scale.multiplier, "shift": scale.shift, "size": size})
 

@@ -33,8 +33,6 @@ ADD_LEFT_SHIFT = 20  # micro/kernels/add_common.cc, sub_common.cc
 LEAST_SPAN = 1e-5
 BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
 
-#: the only output quantisation that the kernels of these operators know
-FIXED_OUTPUTS: dict[str, tuple[float, int]] = {"logistic": (1 / 256, -128), "tanh": (1 / 128, 0)}
 #: operators that move codes without changing them: output quantisation is input quantisation
 MOVING_KINDS = frozenset({"split", "slice", "reshape", "concat", "transpose"})
 #: operators whose output quantisation is input quantisation
@@ -185,46 +183,6 @@ def mul_params(graph: Graph, op: Op) -> MulParams:
     pair = quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
     check_headroom(graph, f"{op.outputs[0]}: the 32-bit accumulator", 255 * 255, pair[1])
     return MulParams(*pair, a.zero_point, b.zero_point, out.zero_point)
-
-
-def unary_table(graph: Graph, op: Op) -> Codes:
-    """The 256 outputs of a one-input operator, index = input code + 128.
-
-    For logistic, tanh and elu. Raises ModelError where logistic or tanh has another output
-    quantisation than FIXED_OUTPUTS says.
-    """
-    source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
-    x = np.arange(LOW, HIGH + 1, dtype=np.int64) - source.zero_point
-    if op.kind in FIXED_OUTPUTS:
-        if (float(out.scale[0]), out.zero_point) != FIXED_OUTPUTS[op.kind]:
-            raise ModelError(
-                f"{graph.name}: {op.outputs[0]}: {op.kind} must have scale, zero point {FIXED_OUTPUTS[op.kind]}"
-            )
-        return _saturating_table(op.kind, x, source.scale[0])
-    if op.kind == "elu":
-        return _elu_table(x, source.scale[0], out)
-    raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no table")
-
-
-def _saturating_table(kind: str, x: Int64s, scale: np.float32) -> Codes:
-    """kernels/internal/reference/integer_ops/{logistic,tanh}.h: to 4 integer bits, then gemmlowp."""
-    multiplier, shift = quantize_multiplier(float(scale) * (1 << 27))
-    radius = math.floor(15 * (1 << 27) / 2.0**shift)  # CalculateInputRadius: beyond it the input would not fit
-    inside = np.clip(x, 1 - radius, radius - 1)
-    raw = multiply_by_quantized_multiplier(inside, multiplier, shift)
-    if kind == "tanh":
-        y = fixed_point.divide_by_power(fixed_point.tanh(raw), 24)
-    else:
-        y = fixed_point.divide_by_power(fixed_point.logistic(raw), 23) - 128
-    return _clip(np.where(x >= radius, HIGH, np.where(x <= -radius, LOW, y)))
-
-
-def _elu_table(x: Int64s, scale: np.float32, out: Quant) -> Codes:
-    """micro/kernels/elu.cc PopulateLookupTable: float32 throughout; exp is rounded once, as a good expf does."""
-    real = scale * x.astype(np.float32)
-    shrunk = np.exp(np.minimum(real, 0).astype(np.float64)).astype(np.float32) - np.float32(1)
-    scaled = np.where(real < 0, shrunk, real) * (np.float32(1) / out.scale[0])
-    return _clip(round_away(scaled) + np.float32(out.zero_point))
 
 
 # --- operators ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ activations: for those this is what the generated C computes, and what LiteRT is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,6 @@ from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op, Quant
 from edge_tqs.integer import AddParams, MulParams
-from edge_tqs.sigmoid_table import SIGMOID_TABLE
 from edge_tqs.taps import taps
 
 Array = npt.NDArray[Any]
@@ -32,13 +30,6 @@ ADD_LEFT_SHIFT = 15  # micro/kernels/add_common.cc: int16
 #: the accumulator's assumption in MultiplyByQuantizedMultiplier(int64_t, ...), kernels/internal/common.cc
 ACCUMULATOR_LIMIT = 1 << 47
 MOST_SHIFT = 7  # its assumption about the shift
-
-#: the only output quantisation that the kernels of these operators know
-FIXED_OUTPUTS: dict[str, tuple[float, int]] = {"logistic": (1 / 32768, 0), "tanh": (1 / 32768, 0)}
-#: fraction bits of a table step, once the input is in units of 1 / 12288
-_FRACTION_BITS = {"logistic": 9, "tanh": 8}
-#: largest multiplier at which input * multiplier stays within int32
-_MOST_MULTIPLIER = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +43,6 @@ class FullyConnectedParams:
     shift: Int64s
     low: int
     high: int
-
-
-@dataclass(frozen=True)
-class SaturatingParams:
-    """logistic or tanh: d = (x * multiplier + round) >> shift, in steps of 1 / 12288, then the interpolated table."""
-
-    kind: str
-    multiplier: int
-    shift: int
-
-    @property
-    def fraction_bits(self) -> int:
-        """Low bits of \\|d\\| that interpolate between two entries."""
-        return _FRACTION_BITS[self.kind]
 
 
 # --- parameters of each operator ------------------------------------------------------------------------------------
@@ -124,33 +101,6 @@ def mul_params(graph: Graph, op: Op) -> MulParams:
     return MulParams(*pair, 0, 0, 0)
 
 
-def saturating_params(graph: Graph, op: Op) -> SaturatingParams:
-    """Parameters of "logistic" and "tanh". micro/kernels/logistic_common.cc, tanh.cc.
-
-    Raises ModelError for another output quantisation than FIXED_OUTPUTS says, and for an input scale whose product
-    would leave int32 in the kernel.
-    """
-    source, out = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0])
-    if (float(out.scale[0]), out.zero_point) != FIXED_OUTPUTS[op.kind]:
-        raise ModelError(
-            f"{graph.name}: {op.outputs[0]}: {op.kind} must have scale, zero point {FIXED_OUTPUTS[op.kind]}"
-        )
-    scale = float(source.scale[0])
-    exponent = math.log2(scale)
-    left = 12 + round(exponent)  # 3 integer bits: at scale 2^-12 one code is 3 / 12288
-    if abs(exponent - round(exponent)) < 1e-3 and left in ((0, 1) if op.kind == "tanh" else (0,)):
-        return SaturatingParams(op.kind, 3 << left, 0)
-    multiplier, shift = scale * 4096 * 3, 0
-    while multiplier <= 32767 / 2 and shift <= 30:
-        multiplier, shift = multiplier * 2, shift + 1
-    if multiplier > _MOST_MULTIPLIER:
-        raise ModelError(
-            f"{graph.name}: {op.kind} to {op.outputs[0]}: its input reaches {scale * HIGH:.3g}, too far for int16",
-            hint="Values this large say that the model diverges: use int8 activations, or look at the model.",
-        )
-    return SaturatingParams(op.kind, int(multiplier), shift)
-
-
 # --- operators ------------------------------------------------------------------------------------------------------
 
 
@@ -173,25 +123,6 @@ def mul(params: MulParams, a: Codes16, b: Codes16) -> Codes16:
     return _clip(integer.multiply_by_quantized_multiplier(_wide(a) * _wide(b), params.multiplier, params.shift))
 
 
-def saturate(params: SaturatingParams, x: Codes16) -> Codes16:
-    """logistic or tanh. kernels/internal/reference/integer_ops/{logistic,tanh}.h, the int16 forms."""
-    d = (_wide(x) * params.multiplier + ((1 << params.shift) >> 1)) >> params.shift
-    bits = params.fraction_bits
-    magnitude = np.abs(d)
-    entry = magnitude >> bits
-    low = np.minimum(entry, 254)
-    between = (SIGMOID_TABLE[low] << bits) + (magnitude & ((1 << bits) - 1)) * (
-        SIGMOID_TABLE[low + 1] - SIGMOID_TABLE[low]
-    )
-    if params.kind == "tanh":  # 2 sigmoid(2 x) - 1
-        between = np.where(entry >= 255, 0xFFFF << 8, between)
-        y = np.where(d >= 0, between - (1 << 23) + (1 << 7), -between + (1 << 23) + (1 << 7) - 1) >> 8
-    else:
-        between = np.where(entry >= 255, 0x7FFF << 10, between)
-        y = np.where(d >= 0, between + (1 << 9), (1 << 25) - between + (1 << 9) - 1) >> 10
-    return y.astype(np.int16)
-
-
 def operator(graph: Graph, op: Op) -> Callable[..., Array]:
     """``op`` as a function of its activations, for all but those of integer.MOVING_KINDS.
 
@@ -209,9 +140,6 @@ def operator(graph: Graph, op: Op) -> Callable[..., Array]:
     if op.kind == "mul":
         product_params = mul_params(graph, op)
         return lambda a, b: mul(product_params, a, b)
-    if op.kind in FIXED_OUTPUTS:
-        curve = saturating_params(graph, op)
-        return lambda x: saturate(curve, x)
     raise ModelError(
         f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with int16 activations",
         hint="Use int8 activations, or another activation function in this layer.",

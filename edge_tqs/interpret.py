@@ -29,18 +29,6 @@ FUSED: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)) for float32 of any size of x: the tanh form neither overflows nor warns."""
-    half = np.float32(0.5)
-    return np.tanh(x * half) * half + half
-
-
-def elu(x: Array) -> Array:
-    """X where positive, exp(x) - 1 elsewhere (alpha is 1)."""
-    return np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0))))
-
-
-UNARY: dict[str, Callable[[Array], Array]] = {"logistic": logistic, "tanh": np.tanh, "elu": elu}
 BINARY: dict[str, Callable[[Array, Array], Array]] = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
 
@@ -98,8 +86,6 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
         return _compile_fully_connected(graph, op, inputs, out)
     if op.kind in BINARY:
         return _compile_binary(BINARY[op.kind], a, inputs[1], out)
-    if op.kind in UNARY:
-        return _compile_unary(UNARY[op.kind], a, out)
     if op.kind == "conv_1d":
         return _compile_unary(_conv_1d(graph, op), a, out)
     if op.kind == "slice":

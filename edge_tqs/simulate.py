@@ -162,8 +162,7 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
                 values[slot] = values[a][..., index * width : (index + 1) * width]
 
         return split
-    table = integer.unary_table(graph, op)
-    return _compile_unary(lambda x: integer.look_up(table, x), a, out)
+    raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no meaning in an integer graph")
 
 
 def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:

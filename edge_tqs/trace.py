@@ -190,9 +190,6 @@ def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
     if op.kind in ("add", "sub", "mul"):
         binary = {"add": tf.add, "sub": tf.subtract, "mul": tf.multiply}
         return [binary[op.kind](x, inputs[1])]
-    if op.kind in ("logistic", "tanh", "elu"):
-        unary = {"logistic": tf.sigmoid, "tanh": tf.tanh, "elu": tf.nn.elu}
-        return [unary[op.kind](x)]
     if op.kind == "split":
         return list(tf.split(x, op.attrs["parts"], axis=-1))
     if op.kind == "slice":

@@ -17,6 +17,7 @@ from edge_tqs.c_dense import pack_s4, pack_s8, pad_rows
 from edge_tqs.c_tables16 import layer, pack_rows
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS
+from edge_tqs.quantize import SCHEMES
 from edge_tqs.simulate import integer_operator
 
 NAMES = sorted(path.stem for path in KERNELS.glob("*_s16*.c"))
@@ -187,7 +188,7 @@ def test_every_code_of_one_input(kernels: ctypes.CDLL, kind: str) -> None:
     attrs = {"alpha": 0.2} if kind == "leaky_relu" else {}
     # 1 / 4096 and 1 / 2048 are the powers of two that logistic and tanh treat apart; 5.33 is the largest they take
     for scale in (1 / 4096, 1 / 2048, 5.33, 1e-9, *(3e-4 * ratio(rng) for _ in range(8))):
-        out = quant(*integer16.FIXED_OUTPUTS.get(kind, (scale * ratio(rng), 0)))
+        out = quant(*SCHEMES["int16"].fixed_outputs.get(kind, (scale * ratio(rng), 0)))
         graph = single_op(kind, (quant(scale, 0),), out, dtype="int16", **attrs)
         expected = integer_operator(graph, graph.ops[0])(ALL_CODES)
         fields = dict(fields_of(graph))

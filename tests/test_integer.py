@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edge_tqs import integer, tflite_model
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.quantize import SCHEMES
 from edge_tqs.runtimes import tflm_step
 from edge_tqs.simulate import integer_operator
 
@@ -111,8 +112,8 @@ def test_tables_equal_tflite_micro(kind):
     for _ in range(60):
         scale = math.exp(rng.uniform(-9, -1))
         output = quant(scale * math.exp(rng.uniform(-2, 2)), int(rng.integers(-128, 128)))
-        if kind in integer.FIXED_OUTPUTS:
-            output = quant(*integer.FIXED_OUTPUTS[kind])
+        if kind in SCHEMES["int8"].fixed_outputs:
+            output = quant(*SCHEMES["int8"].fixed_outputs[kind])
         attrs = {"alpha": float(rng.uniform(0, 0.5))} if kind == "leaky_relu" else {}
         graph = single_op(kind, (quant(scale, int(rng.integers(-128, 128))),), output, **attrs)
         np.testing.assert_array_equal(integer_operator(graph, graph.ops[0])(CODES), in_tflm(graph, CODES))
@@ -128,7 +129,7 @@ def test_tables_equal_tflite_micro(kind):
     ],
 )
 def test_saturating_tables_are_gemmlowps_not_the_float_functions(kind, scale, zero_point, code):
-    graph = single_op(kind, (quant(scale, zero_point),), quant(*integer.FIXED_OUTPUTS[kind]))
+    graph = single_op(kind, (quant(scale, zero_point),), quant(*SCHEMES["int8"].fixed_outputs[kind]))
     real = np.float64(np.float32(scale)) * (code - zero_point)
     exact = 256 / (1 + math.exp(-real)) - 128 if kind == "logistic" else 128 * math.tanh(real)
     table = integer_operator(graph, graph.ops[0])(CODES)

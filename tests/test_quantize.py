@@ -12,7 +12,7 @@ from edge_tqs import integer, interpret, simulate
 from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
-from edge_tqs.quantize import affine, quantize, with_rounded_weights
+from edge_tqs.quantize import SCHEMES, affine, quantize, with_rounded_weights
 
 
 def same(graph: Graph, first: str, second: str) -> bool:
@@ -83,9 +83,9 @@ def test_what_is_fed_back_shares_its_quantisation(seed):
     for op in graph.ops:
         if op.kind in integer.MOVING_KINDS:
             assert all(same(graph, op.inputs[0], name) for name in (*op.inputs, *op.outputs))
-        if op.kind in integer.FIXED_OUTPUTS:
+        if op.kind in SCHEMES["int8"].fixed_outputs:
             quant = graph.tensors[op.outputs[0]].quant
-            assert (float(quant.scale[0]), quant.zero_point) == integer.FIXED_OUTPUTS[op.kind]
+            assert (float(quant.scale[0]), quant.zero_point) == SCHEMES["int8"].fixed_outputs[op.kind]
 
 
 @pytest.mark.parametrize("seed", range(9))

@@ -11,6 +11,7 @@ from edge_tqs.operators import (
     batch_matmul,
     curve,
     depthwise_1d,
+    elu,
     function,
     leaky_relu,
     lut,
@@ -18,6 +19,7 @@ from edge_tqs.operators import (
     pool_1d,
     quantize,
     rsqrt,
+    saturating,
     softmax,
     transpose,
 )
@@ -41,5 +43,8 @@ OPERATORS: dict[str, Operator] = {
         leaky_relu.OPERATOR,
         mean.OPERATOR,
         quantize.OPERATOR,
+        saturating.LOGISTIC,
+        saturating.TANH,
+        elu.OPERATOR,
     )
 }

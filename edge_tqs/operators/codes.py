@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_tqs import integer, integer16
 from edge_tqs.graph import Graph, Op, Quant
-from edge_tqs.operators.operator import Array, Call, Function
+from edge_tqs.operators.operator import Array, Call, Function, Table
 
 #: what the fast rescaling of kernels/arm asks of a layer
 SHIFTS = range(-31, 0)
@@ -63,3 +63,14 @@ def to_the_right(call: Call, kernel: str) -> Call | None:
     shift = call.fields["shift"]
     assert isinstance(shift, int)
     return replace(call, kernel=kernel, fields={**call.fields, "shift": -1 - shift}) if shift in SHIFTS else None
+
+
+def same_layer(graph: Graph, op: Op, call: Call, kernel: str) -> Call:
+    """``call`` of a ``kernel`` of kernels/arm that reads the very same struct."""
+    return replace(call, kernel=kernel)
+
+
+def lookup_call(graph: Graph, op: Op, function: Function) -> Call:
+    """The C of ``function``, int8 codes to codes, as a lookup."""
+    table = Table("int8_t", tabulated(function), f"{op.kind} of the codes -128 to 127")
+    return Call("tqs_lut_s8", "tqs_lut_t", {"table": table, "size": graph.tensors[op.outputs[0]].size})

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.graph import Graph, Op, Quant
@@ -120,7 +119,8 @@ class Operator:
     of the inputs, of the outputs). read: one of ``builtins`` back to the operator, or None for one that only helps
     another, given (reader, builtin's name, flatbuffer operator). in_place: the kernel may write over an input of the
     output's size. by_sample: it works on each sample of a sequence by itself. fixed_output: scale and zero point by
-    activation type, where the kernel knows no other. saturation: the |input| beyond which the output no longer changes.
+    activation type, where the kernel knows no other. saturation: by activation type, the |input| beyond which the
+    output no longer changes. as_function: by activation type, the attributes of the "function" that it is tabulated as.
     refused: {activation type: {runtime: reason}}.
     """
 
@@ -136,7 +136,8 @@ class Operator:
     in_place: bool = False
     by_sample: bool = False
     fixed_output: Mapping[str, tuple[float, int]] = field(default_factory=dict)
-    saturation: float = np.inf
+    saturation: Mapping[str, float] = field(default_factory=dict)
+    as_function: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 

@@ -96,5 +96,6 @@ OPERATOR = Operator(
     read=read_plain,
     in_place=True,
     by_sample=True,
+    as_function={"int16": {"name": "rsqrt", "parameters": ()}},
     refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm", "c"), _NO_INT16)},
 )
