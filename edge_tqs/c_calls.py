@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from edge_tqs.c_fusion import Fusion
-from edge_tqs.c_tables import COPIED, Kernel, Tables, repeats
+from edge_tqs.c_tables import COPIED, Kernel, Tables
 from edge_tqs.c_text import plain
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Graph, Op
@@ -47,8 +47,6 @@ class Calls:
         remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
         if op.kind in COPIED:
             lines = self._copies(op)
-        elif op.kind in OPERATORS:
-            lines = self._own_call(index, op, kernel, operands)
         elif op.kind == "conv_1d":
             lines = self._convolution(index, op, kernel)
         else:
@@ -66,8 +64,8 @@ class Calls:
         return f"    /* {plain(remark)[:108]} */\n    {fusion.kernel.name}({arguments});"
 
     def _kernel_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
-        layer, count = self.tables.add_layer(op), repeats(self.graph, op) if op.kind not in WEIGHTED else 1
-        names = (*operands, *op.outputs)
+        layer, count = self.tables.add_layer(op), kernel.turns
+        names = (*operands[: kernel.operands], *op.outputs)
         total = self.graph.tensors[op.outputs[0]].size
         # What is as long as the output moves on from turn to turn, what is repeated stays.
         moves = [self.graph.tensors[name].size == total for name in names]
@@ -75,15 +73,11 @@ class Calls:
             _step(self._of(name), total // count, count) if moving else self._of(name)
             for name, moving in zip(names, moves, strict=True)
         ]
-        scratch = self._scratch(index, kernel) if op.kind in WEIGHTED else []
-        return _loop(count, f"{kernel.name}(&{layer}, {', '.join([*pointers, *scratch])});")
-
-    def _own_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
-        """The call of an operator that describes its own C: once, with all its operands."""
-        scratch = self._words(index) if kernel.scratch else []
-        passed = operands[: kernel.operands]
-        pointers = [self._of(name) for name in (*passed, *op.outputs)]
-        return _loop(1, f"{kernel.name}(&{', '.join([self.tables.add_layer(op), *pointers, *scratch])});")
+        if op.kind in OPERATORS:
+            scratch = self._words(index) if kernel.scratch else []
+        else:
+            scratch = self._scratch(index, kernel)
+        return _loop(count, f"{kernel.name}(&{', '.join([layer, *pointers, *scratch])});")
 
     def _convolution(self, index: int, op: Op, kernel: Kernel) -> list[str]:
         """The dense layer at each output sample."""

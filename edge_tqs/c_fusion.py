@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge_tqs.c_tables import Kernel, repeats
+from edge_tqs.c_tables import Kernel
 from edge_tqs.graph import Graph
 from edge_tqs.memory import WORD, MemoryPlan, Place, is_view
 
@@ -44,7 +44,7 @@ def fusions(graph: Graph, plan: MemoryPlan, kernels: Mapping[int, Kernel]) -> di
     found: dict[int, Fusion] = {}
     kept = {graph.output, *(state.output for state in graph.states)}
     for first, kernel in kernels.items():
-        if kernel.name not in FUSED_KERNELS or repeats(graph, graph.ops[first]) != 1:
+        if kernel.name not in FUSED_KERNELS or kernel.turns != 1:
             continue
         lookup, name = FUSED_KERNELS[kernel.name]
         readers = _readers(graph, graph.ops[first].outputs[0], kept) or []

@@ -19,7 +19,6 @@ from edge_tqs.c_dense import (
     family,
     pack_rows,
     pad_rows,
-    sum_factors,
     weight_codes,
 )
 from edge_tqs.c_text import identifier, plain, wrap
@@ -27,17 +26,10 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Graph, Op
 from edge_tqs.memory import CODE_BYTES, WORD
 from edge_tqs.operators import OPERATORS, Call, Table
-from edge_tqs.operators.codes import SHIFTS
 
 TAPS_SOURCE = "kernels/tqs_taps_s8.c"
 #: operators that are nothing but copies of bytes
 COPIED = frozenset({"concat", "slice"})
-_KERNELS = {
-    "add": "tqs_add_s8",
-    "sub": "tqs_add_s8",
-    "mul": "tqs_mul_s8",
-}
-
 Ints = npt.NDArray[Any]
 
 
@@ -84,41 +76,25 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
         return Kernel(dense.name, (dense.source, TAPS_SOURCE), dense.scratch(inputs), -(-inputs // WORD))
     if op.kind in COPIED:
         return Kernel("memcpy", ())
-    if op.kind not in _KERNELS:
-        raise no_kernel(graph, op)
-    if op.kind in ("add", "sub") and sum_factors(integer.add_params(graph, op)) is not None:
-        name = "tqs_sum_s8"
-    else:
-        name = _KERNELS[op.kind]
-    fast = ELEMENTWISE_KERNELS.get((name, family(core)))
-    if fast is None or (op.kind == "mul" and integer.mul_params(graph, op).shift not in SHIFTS):
-        return Kernel(name, (f"kernels/{name}.c",))
-    return Kernel(fast, (f"kernels/arm/{fast}.c",))
+    raise no_kernel(graph, op)
 
 
 def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` with int16 activations."""
     if op.kind in COPIED:
         return Kernel("memcpy", ())
-    found = c_tables16.kernel(graph, op, core)
-    if found is None:
+    if op.kind not in WEIGHTED:
         raise no_kernel(graph, op)
-    name, sources = found[0], found[1:]
+    dense = c_tables16.dense_kernel(graph, op, core)
     if op.kind != "conv_1d" or takes_one_sample(graph, op):
-        return Kernel(name, sources)
+        return Kernel(dense.name, (dense.source,))
     inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
-    return Kernel(name, (*sources, TAPS_SOURCE), taps=-(-inputs * CODE_BYTES["int16"] // WORD))
+    return Kernel(dense.name, (dense.source, TAPS_SOURCE), taps=-(-inputs * CODE_BYTES["int16"] // WORD))
 
 
 def takes_one_sample(graph: Graph, op: Op) -> bool:
     """Whether a conv_1d reads one sample of the window for each of its own: nothing to gather."""
     return graph.tensors[op.inputs[1]].shape[1] == 1 and not op.attrs["left"] and not op.attrs["right"]
-
-
-def repeats(graph: Graph, op: Op) -> int:
-    """How often an element-wise ``op`` reads the same sample: over the time of the other operand; else 1."""
-    shapes = [graph.tensors[name].shape for name in op.inputs]
-    return 1 if len(set(shapes)) == 1 else graph.tensors[op.outputs[0]].shape[1]
 
 
 def no_kernel(graph: Graph, op: Op) -> ModelError:
@@ -148,15 +124,6 @@ class Tables:
             return self._wide_layer(op, name)
         if op.kind in WEIGHTED:
             return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
-        kernel = kernel_of(self.graph, op, self.core).name
-        if kernel.startswith("tqs_sum"):
-            return self._add_struct("tqs_sum_t", name, self._one_step_sum(op))
-        if op.kind in ("add", "sub"):
-            return self._add_struct("tqs_add_t", name, self._sum(op))
-        if kernel == "tqs_mul_s8_dsp":
-            return self._add_struct("tqs_product_t", name, self._product_of_pairs(op))
-        if op.kind == "mul":
-            return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
         raise no_kernel(self.graph, op)
 
     def add_taps(self, op: Op) -> str:
@@ -194,7 +161,7 @@ class Tables:
 
     def _wide_layer(self, op: Op, name: str) -> str:
         kernel = _wide_kernel(self.graph, op, self.core).name
-        layer = c_tables16.layer(self.graph, op, self._size(op), self.core)
+        layer = c_tables16.layer(self.graph, op, self.core)
         fields = dict(layer.fields)
         if layer.weights is not None and layer.rows is not None:
             what = self._weight_remark(op, kernel)
@@ -229,58 +196,6 @@ class Tables:
             "low": params.low,
             "high": params.high,
         }
-
-    def _one_step_sum(self, op: Op) -> dict[str, object]:
-        factors = sum_factors(integer.add_params(self.graph, op))
-        assert factors is not None, "kernel_of has found them"
-        return {
-            "a_factor": factors.a_factor,
-            "b_factor": factors.b_factor,
-            "offset": factors.offset,
-            "size": self._size(op),
-        }
-
-    def _sum(self, op: Op) -> dict[str, object]:
-        params = integer.add_params(self.graph, op)
-        return {
-            "a_multiplier": params.multiplier_1,
-            "b_multiplier": params.multiplier_2,
-            "y_multiplier": params.output_multiplier,
-            "a_shift": params.shift_1,
-            "b_shift": params.shift_2,
-            "y_shift": params.output_shift,
-            "a_zero_point": params.zero_point_1,
-            "b_zero_point": params.zero_point_2,
-            "y_zero_point": params.output_zero_point,
-            "subtract": int(params.subtract),
-            "size": self._size(op),
-        }
-
-    def _product(self, op: Op, *, fast: bool) -> dict[str, object]:
-        params = integer.mul_params(self.graph, op)
-        return {
-            "multiplier": params.multiplier,
-            "shift": -1 - params.shift if fast else params.shift,
-            "a_zero_point": params.zero_point_1,
-            "b_zero_point": params.zero_point_2,
-            "y_zero_point": params.output_zero_point,
-            "size": self._size(op),
-        }
-
-    def _product_of_pairs(self, op: Op) -> dict[str, object]:
-        params = integer.mul_params(self.graph, op)
-        shift = min(-params.shift, 22)
-        return {
-            "multiplier": params.multiplier,
-            "offset": (2 * params.output_zero_point + 1) << shift - 1,
-            "a_zeros": f"0x{(-params.zero_point_1 & 0xFFFF) * 0x10001:08x}u",
-            "b_zeros": f"0x{(-params.zero_point_2 & 0xFFFF) * 0x10001:08x}u",
-            "size": self._size(op),
-            "shift": shift,
-        }
-
-    def _size(self, op: Op) -> int:
-        return self.graph.tensors[op.outputs[0]].size // repeats(self.graph, op)
 
     def _name(self, wanted: str) -> str:
         name, count = wanted, 1

@@ -23,15 +23,9 @@ from edge_tqs.c_dense import (
     weight_codes,
 )
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import WEIGHTED, Graph, Op
+from edge_tqs.graph import Graph, Op
 
 HEADER = "tqs_kernels_s16.h"
-_KERNELS = {
-    "add": "tqs_add_s16",
-    "sub": "tqs_add_s16",
-    "mul": "tqs_mul_s16",
-}
-
 #: tqs_rows_s16_t
 ROWS_TYPE = np.dtype([("bias", "<i4", ROWS), ("multiplier", "<i2", ROWS), ("shift", "i1", ROWS)])
 
@@ -98,38 +92,6 @@ def _fits(kernel: DenseKernel, graph: Graph, op: Op) -> bool:
     )
 
 
-def kernel(graph: Graph, op: Op, core: str) -> tuple[str, str] | None:
-    """The C function for ``op`` and its file, relative to the template root; None for an operator without one."""
-    if op.kind in WEIGHTED:
-        dense = dense_kernel(graph, op, core)
-        return dense.name, dense.source
-    name = _KERNELS.get(op.kind)
-    return None if name is None else (name, f"kernels/{name}.c")
-
-
-def layer(graph: Graph, op: Op, size: int, core: str = PORTABLE) -> Layer:
-    """The struct of ``op``, which has a kernel and gives ``size`` values a call.
-
-    Raises ModelError for parameters that no kernel takes.
-    """
-    if op.kind in WEIGHTED:
-        return _dense(graph, op, core)
-    if op.kind in ("add", "sub"):
-        total = integer16.add_params(graph, op)
-        fields = {
-            "a_multiplier": total.multiplier_1,
-            "b_multiplier": total.multiplier_2,
-            "y_multiplier": total.output_multiplier,
-            "a_shift": total.shift_1,
-            "b_shift": total.shift_2,
-            "y_shift": total.output_shift,
-            "subtract": int(total.subtract),
-        }
-        return Layer("tqs_add_s16_t", fields | {"size": size})
-    scale = integer16.mul_params(graph, op)
-    return Layer("tqs_scale_s16_t", {"multiplier": scale.multiplier, "shift": scale.shift, "size": size})
-
-
 def pack_rows(bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
     """(R / 4,) of ROWS_TYPE, from values for (M,) rows; padding rows shift by 8, as any row may."""
     table = np.zeros(-(-bias.size // ROWS), ROWS_TYPE)
@@ -139,7 +101,8 @@ def pack_rows(bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
     return table
 
 
-def _dense(graph: Graph, op: Op, core: str) -> Layer:
+def layer(graph: Graph, op: Op, core: str = PORTABLE) -> Layer:
+    """The struct of a dense layer or a convolution. Raises ModelError for parameters that no kernel takes."""
     params = integer16.fully_connected_params(graph, op)
     codes = weight_codes(graph, op)
     rows, inputs = codes.shape

@@ -28,7 +28,6 @@ Int64s = npt.NDArray[np.int64]
 
 LOW, HIGH = -128, 127  # int8
 WEIGHT_LIMIT = {8: 127, 4: 7}  # width in bits -> largest |code|
-ADD_LEFT_SHIFT = 20  # micro/kernels/add_common.cc, sub_common.cc
 #: a narrower range is one that the calibration never moved; it says nothing about the scale
 LEAST_SPAN = 1e-5
 BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
@@ -52,36 +51,6 @@ class FullyConnectedParams:
     output_zero_point: int
     low: int
     high: int
-
-
-@dataclass(frozen=True)
-class AddParams:
-    """Addition or subtraction.
-
-    y = clip(rescale_out(rescale_1((a - zp_1) << 20) +- rescale_2((b - zp_2) << 20)) + output_zero_point).
-    """
-
-    subtract: bool
-    multiplier_1: int
-    shift_1: int
-    zero_point_1: int
-    multiplier_2: int
-    shift_2: int
-    zero_point_2: int
-    output_multiplier: int
-    output_shift: int
-    output_zero_point: int
-
-
-@dataclass(frozen=True)
-class MulParams:
-    """y = clip(rescale((a - zero_point_1) * (b - zero_point_2)) + output_zero_point)."""
-
-    multiplier: int
-    shift: int
-    zero_point_1: int
-    zero_point_2: int
-    output_zero_point: int
 
 
 # --- rescaling ------------------------------------------------------------------------------------------------------
@@ -165,26 +134,6 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     )
 
 
-def add_params(graph: Graph, op: Op) -> AddParams:
-    """Parameters of "add" and "sub". micro/kernels/add_common.cc, sub_common.cc."""
-    a, b, out = (quant_of(graph, name) for name in (*op.inputs, op.outputs[0]))
-    scale_1, scale_2, scale_out = float(a.scale[0]), float(b.scale[0]), float(out.scale[0])
-    twice_max = 2 * max(scale_1, scale_2)
-    ratios = (scale_1 / twice_max, scale_2 / twice_max, twice_max / ((1 << ADD_LEFT_SHIFT) * scale_out))
-    pairs = [quantize_multiplier(ratio) for ratio in ratios]
-    if pairs[2][1] > 0:  # the kernel knows no left shift here and aborts
-        raise ModelError(f"{graph.name}: {op.kind} to {op.outputs[0]}: the output scale is too small for its inputs")
-    return AddParams(op.kind == "sub", *pairs[0], a.zero_point, *pairs[1], b.zero_point, *pairs[2], out.zero_point)
-
-
-def mul_params(graph: Graph, op: Op) -> MulParams:
-    """Parameters of "mul". micro/kernels/mul_common.cc."""
-    a, b, out = (quant_of(graph, name) for name in (*op.inputs, op.outputs[0]))
-    pair = quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
-    check_headroom(graph, f"{op.outputs[0]}: the 32-bit accumulator", 255 * 255, pair[1])
-    return MulParams(*pair, a.zero_point, b.zero_point, out.zero_point)
-
-
 # --- operators ------------------------------------------------------------------------------------------------------
 
 
@@ -198,24 +147,6 @@ def fully_connected(params: FullyConnectedParams, x: Codes, weight: Codes, bias:
     """x (N, K), weight (M, K) one code an element whatever its width, bias (M,) -> (N, M)."""
     accumulators = (x.astype(np.int64) - params.input_zero_point) @ weight.astype(np.int64).T
     return rescale_accumulators(params, accumulators if bias is None else accumulators + bias)
-
-
-def add(params: AddParams, a: Codes, b: Codes) -> Codes:
-    """a + b, or a - b where params.subtract; shapes that broadcast. integer_ops/add.h AddFunc, sub.h SubFunc."""
-    first = (a.astype(np.int64) - params.zero_point_1) << ADD_LEFT_SHIFT
-    second = (b.astype(np.int64) - params.zero_point_2) << ADD_LEFT_SHIFT
-    first = multiply_by_quantized_multiplier(first, params.multiplier_1, params.shift_1)
-    second = multiply_by_quantized_multiplier(second, params.multiplier_2, params.shift_2)
-    total = first - second if params.subtract else first + second
-    y = multiply_by_quantized_multiplier(total, params.output_multiplier, params.output_shift)
-    return _clip(y + params.output_zero_point)
-
-
-def mul(params: MulParams, a: Codes, b: Codes) -> Codes:
-    """Element-wise product, shapes that broadcast. kernels/internal/reference/integer_ops/mul.h MulElementwise."""
-    product = (a.astype(np.int64) - params.zero_point_1) * (b.astype(np.int64) - params.zero_point_2)
-    y = multiply_by_quantized_multiplier(product, params.multiplier, params.shift)
-    return _clip(y + params.output_zero_point)
 
 
 def look_up(table: Codes, x: Codes) -> Codes:

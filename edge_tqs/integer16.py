@@ -18,7 +18,6 @@ import numpy.typing as npt
 from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op, Quant
-from edge_tqs.integer import AddParams, MulParams
 from edge_tqs.taps import taps
 
 Array = npt.NDArray[Any]
@@ -26,7 +25,6 @@ Codes16 = npt.NDArray[np.int16]
 Int64s = npt.NDArray[np.int64]
 
 LOW, HIGH = -32768, 32767
-ADD_LEFT_SHIFT = 15  # micro/kernels/add_common.cc: int16
 #: the accumulator's assumption in MultiplyByQuantizedMultiplier(int64_t, ...), kernels/internal/common.cc
 ACCUMULATOR_LIMIT = 1 << 47
 MOST_SHIFT = 7  # its assumption about the shift
@@ -81,26 +79,6 @@ def reduced(multiplier: int) -> int:
     return 0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + (1 << 15)) >> 16
 
 
-def add_params(graph: Graph, op: Op) -> AddParams:
-    """Parameters of "add" and "sub", with 15 more bits where int8 has 20. micro/kernels/{add,sub}_common.cc."""
-    a, b, out = (quant_of(graph, name) for name in (*op.inputs, op.outputs[0]))
-    scale_1, scale_2, scale_out = float(a.scale[0]), float(b.scale[0]), float(out.scale[0])
-    twice_max = 2 * max(scale_1, scale_2)
-    ratios = (scale_1 / twice_max, scale_2 / twice_max, twice_max / ((1 << ADD_LEFT_SHIFT) * scale_out))
-    pairs = [integer.quantize_multiplier(ratio) for ratio in ratios]
-    if pairs[2][1] > 0:  # the kernel knows no left shift here and aborts
-        raise ModelError(f"{graph.name}: {op.kind} to {op.outputs[0]}: the output scale is too small for its inputs")
-    return AddParams(op.kind == "sub", *pairs[0], 0, *pairs[1], 0, *pairs[2], 0)
-
-
-def mul_params(graph: Graph, op: Op) -> MulParams:
-    """Parameters of "mul". micro/kernels/mul_common.cc."""
-    a, b, out = (quant_of(graph, name) for name in (*op.inputs, op.outputs[0]))
-    pair = integer.quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
-    integer.check_headroom(graph, f"{op.kind} to {op.outputs[0]}: 32 bits", LOW * LOW, pair[1])
-    return MulParams(*pair, 0, 0, 0)
-
-
 # --- operators ------------------------------------------------------------------------------------------------------
 
 
@@ -108,19 +86,6 @@ def rescale_accumulators(params: FullyConnectedParams, accumulators: Int64s) -> 
     """(..., M) int64 accumulators to codes. MultiplyByQuantizedMultiplier(int64_t, ...), kernels/internal/common.cc."""
     rounding = np.int64(1) << (params.shift - 1)
     return _clip((accumulators * params.multiplier + rounding) >> params.shift, params.low, params.high)
-
-
-def add(params: AddParams, a: Codes16, b: Codes16) -> Codes16:
-    """a + b, or a - b where params.subtract; any equal shapes."""
-    first = integer.multiply_by_quantized_multiplier(_wide(a) << ADD_LEFT_SHIFT, params.multiplier_1, params.shift_1)
-    second = integer.multiply_by_quantized_multiplier(_wide(b) << ADD_LEFT_SHIFT, params.multiplier_2, params.shift_2)
-    total = first - second if params.subtract else first + second
-    return _clip(integer.multiply_by_quantized_multiplier(total, params.output_multiplier, params.output_shift))
-
-
-def mul(params: MulParams, a: Codes16, b: Codes16) -> Codes16:
-    """Element-wise product, any equal shapes."""
-    return _clip(integer.multiply_by_quantized_multiplier(_wide(a) * _wide(b), params.multiplier, params.shift))
 
 
 def operator(graph: Graph, op: Op) -> Callable[..., Array]:
@@ -134,12 +99,6 @@ def operator(graph: Graph, op: Op) -> Callable[..., Array]:
     if op.kind == "conv_1d":
         dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
         return lambda x: dense(taps(x, shape, op, 0))
-    if op.kind in ("add", "sub"):
-        sum_params = add_params(graph, op)
-        return lambda a, b: add(sum_params, a, b)
-    if op.kind == "mul":
-        product_params = mul_params(graph, op)
-        return lambda a, b: mul(product_params, a, b)
     raise ModelError(
         f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with int16 activations",
         hint="Use int8 activations, or another activation function in this layer.",

@@ -29,9 +29,6 @@ FUSED: dict[str, Callable[[Array], Array]] = {
 }
 
 
-BINARY: dict[str, Callable[[Array, Array], Array]] = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
-
-
 def float_step(graph: Graph) -> Step:
     """Compile ``graph`` (float32, as keras_model.load gives it) to a batched Step.
 
@@ -84,8 +81,6 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     a, out = inputs[0], outputs[0]
     if op.kind == "fully_connected":
         return _compile_fully_connected(graph, op, inputs, out)
-    if op.kind in BINARY:
-        return _compile_binary(BINARY[op.kind], a, inputs[1], out)
     if op.kind == "conv_1d":
         return _compile_unary(_conv_1d(graph, op), a, out)
     if op.kind == "slice":
@@ -172,12 +167,5 @@ def compile_function(function: Callable[..., Array], inputs: Sequence[int], out:
 
     def apply(values: Slots) -> None:
         values[out] = function(*(values[slot] for slot in inputs))
-
-    return apply
-
-
-def _compile_binary(function: Callable[[Array, Array], Array], a: int, b: int, out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = function(values[a], values[b])
 
     return apply

@@ -48,7 +48,7 @@ _REFUSED_16X4 = "int16 activations with int4 weights are refused"
 _DEPTHWISE = {("int16", "int4"): {"litert": _WRONG, "tflite-runtime": _WRONG, "tflm": _REFUSED_16X4}}
 
 _ELEMENTWISE = (
-    "add", "sub", "mul", "split", "slice", "reshape", "pad", "concat",
+    "split", "slice", "reshape", "pad", "concat",
 )  # fmt: skip
 
 #: kernel -> {runtime: reason}; a runtime that is not named runs the kernel. A kernel that is not here runs nowhere.

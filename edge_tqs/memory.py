@@ -18,7 +18,7 @@ WORD = 4
 #: bytes of a code; all activations of a graph are of one type, so that every offset is a multiple of it
 CODE_BYTES: dict[DType, int] = {"int8": 1, "int16": 2}
 #: operators whose kernels may write over an input of the output's size (tqs_kernels.h)
-IN_PLACE = frozenset({"add", "sub", "mul"}) | {kind for kind, operator in OPERATORS.items() if operator.in_place}
+IN_PLACE = frozenset(kind for kind, operator in OPERATORS.items() if operator.in_place)
 
 
 def is_view(graph: Graph, op: Op) -> bool:

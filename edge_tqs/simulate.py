@@ -24,11 +24,8 @@ from edge_tqs.taps import taps
 Slots = list[Any]
 Action = Callable[[Slots], None]
 
-BINARY = frozenset({"add", "sub", "mul"})
 #: activation type -> numpy's type of its codes; little-endian, as every runtime and board holds them
 CODE_TYPES: dict[str, np.dtype[Any]] = {"int8": np.dtype("i1"), "int16": np.dtype("<i2")}
-
-_CODES = np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8)
 
 
 def integer_step(graph: Graph) -> Step:
@@ -139,13 +136,11 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     if op.kind in OPERATORS:
         return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, out)
     if graph.activations == "int16" and op.kind not in integer.MOVING_KINDS:
-        return compile_function(integer16.operator(graph, op), inputs[: 2 if op.kind in BINARY else 1], out)
+        return compile_function(integer16.operator(graph, op), inputs[:1], out)
     if op.kind == "fully_connected":
         return _compile_unary(_dense(graph, op), a, out)
     if op.kind == "conv_1d":
         return _compile_unary(_conv_1d(graph, op), a, out)
-    if op.kind in BINARY:
-        return _compile_binary(_pair_table(graph, op), a, inputs[1], out)
     if op.kind == "slice":
         where = slice_of(op)
         return _compile_unary(lambda x: x[where], a, out)
@@ -186,23 +181,8 @@ def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
     return lambda x: dense(taps(x, shape, op, zero_point))
 
 
-def _pair_table(graph: Graph, op: Op) -> npt.NDArray[np.int8]:
-    """(65536,) outputs; the index is (a + 128) * 256 + b + 128."""
-    first, second = np.repeat(_CODES, 256), np.tile(_CODES, 256)
-    if op.kind == "mul":
-        return integer.mul(integer.mul_params(graph, op), first, second)
-    return integer.add(integer.add_params(graph, op), first, second)
-
-
 def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
     def apply(values: Slots) -> None:
         values[out] = function(values[a])
-
-    return apply
-
-
-def _compile_binary(table: npt.NDArray[np.int8], a: int, b: int, out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = table[(values[a].astype(np.int64) + 128) * 256 + values[b] + 128]
 
     return apply

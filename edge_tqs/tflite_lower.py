@@ -36,9 +36,6 @@ BUILTINS: dict[str, Builtin] = {
     "conv_2d": Builtin("CONV_2D", 3, "Conv2DOptions", 4),
     "pad": Builtin("PAD", 2, "PadOptions", 3),
     "concat": Builtin("CONCATENATION", 2, "ConcatenationOptions", 3),
-    "add": Builtin("ADD", 2, "AddOptions", 3),
-    "sub": Builtin("SUB", 2, "SubOptions", 5),
-    "mul": Builtin("MUL", 2, "MulOptions", 4),
     "split": Builtin("SPLIT", 2, "SplitOptions", 4),
     "slice": Builtin("SLICE", 2, "SliceOptions", 4),
     "reshape": Builtin("RESHAPE", 1, "ReshapeOptions", 1),
@@ -251,8 +248,6 @@ class _Lowering:
             self.append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
         elif op.kind == "reshape":
             self.append(op.kind, inputs, outputs, newShape=list(self.written_shape(op.outputs[0])))
-        elif op.kind in ("add", "sub"):
-            self.append(op.kind, inputs, outputs, potScaleInt16=False)  # scales of int16 are no powers of two here
         else:
             self.append(op.kind, inputs, outputs)
 

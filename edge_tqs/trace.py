@@ -187,9 +187,6 @@ def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
         return [_fully_connected(tf, op.attrs["activation"], *inputs)]
     if op.kind == "conv_1d":
         return [_conv_1d(tf, op, *inputs)]
-    if op.kind in ("add", "sub", "mul"):
-        binary = {"add": tf.add, "sub": tf.subtract, "mul": tf.multiply}
-        return [binary[op.kind](x, inputs[1])]
     if op.kind == "split":
         return list(tf.split(x, op.attrs["parts"], axis=-1))
     if op.kind == "slice":

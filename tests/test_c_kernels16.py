@@ -16,7 +16,7 @@ from edge_tqs import integer, integer16
 from edge_tqs.c_dense import pack_s4, pack_s8, pad_rows
 from edge_tqs.c_tables16 import layer, pack_rows
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS
+from edge_tqs.operators import OPERATORS, add, mul
 from edge_tqs.quantize import SCHEMES
 from edge_tqs.simulate import integer_operator
 
@@ -140,9 +140,7 @@ def test_dense_at_the_edge_of_the_accumulator(kernels: ctypes.CDLL, width: int) 
 def fields_of(graph: Graph) -> Mapping[str, object]:
     """What is in the struct of an operator."""
     op = graph.ops[0]
-    if op.kind in OPERATORS:
-        return OPERATORS[op.kind].call(graph, op).fields
-    return layer(graph, op, graph.tensors[graph.output].size).fields
+    return OPERATORS[op.kind].call(graph, op).fields
 
 
 def ratio(rng: np.random.Generator) -> float:
@@ -158,7 +156,7 @@ def test_add(kernels: ctypes.CDLL, kind: str) -> None:
         graph = single_op(
             kind, tuple(quant(s, 0) for s in scales), quant(1e-4 * ratio(rng), 0), size=400, dtype="int16"
         )
-        expected = integer16.add(integer16.add_params(graph, graph.ops[0]), a, b)
+        expected = add.add(add.params(graph, graph.ops[0]), a, b)
         struct = Add(**fields_of(graph))
         np.testing.assert_array_equal(call(kernels.tqs_add_s16, struct, a, b, size=400), expected)
         kernels.tqs_add_s16(ctypes.byref(struct), *(v.ctypes.data_as(Pointer) for v in (a, b, b)))
@@ -171,7 +169,7 @@ def test_mul(kernels: ctypes.CDLL) -> None:
         a, b = codes_of(rng, 300), codes_of(rng, 300)
         inputs = quant(1e-4 * ratio(rng), 0), quant(1e-3 * ratio(rng), 0)
         graph = single_op("mul", inputs, quant(1e-4 * ratio(rng), 0), size=300, dtype="int16")
-        expected = integer16.mul(integer16.mul_params(graph, graph.ops[0]), a, b)
+        expected = mul.mul(mul.params(graph, graph.ops[0]), a, b)
         struct = Scale(**fields_of(graph))
         np.testing.assert_array_equal(call(kernels.tqs_mul_s16, struct, a, b, size=300), expected)
 
@@ -216,7 +214,7 @@ def test_a_bias_beyond_32_bits_has_no_kernel() -> None:
     op = Op("fully_connected", ("x", "w", "b"), ("y",), {"activation": "none"})
     graph = Graph("g", tensors, (op,), "x", "y", (), Forecast(1, 1, "stateful", (0,)))
     with pytest.raises(integer16.ModelError, match="larger than the C kernels take"):
-        layer(graph, op, 1)
+        layer(graph, op)
 
 
 def test_mean(kernels: ctypes.CDLL) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edge_tqs import integer, tflite_model
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.operators import add, mul
 from edge_tqs.quantize import SCHEMES
 from edge_tqs.runtimes import tflm_step
 from edge_tqs.simulate import integer_operator
@@ -166,11 +167,7 @@ def test_pairs_equal_tflite_micro(kind):
         za, zb, zo = (int(value) for value in rng.integers(-128, 128, 3))
         graph = single_op(kind, (quant(first, za), quant(second, zb)), quant(out, zo), size=a.size)
         op = graph.ops[0]
-        got = (
-            integer.mul(integer.mul_params(graph, op), a, b)
-            if kind == "mul"
-            else integer.add(integer.add_params(graph, op), a, b)
-        )
+        got = mul.mul(mul.params(graph, op), a, b) if kind == "mul" else add.add(add.params(graph, op), a, b)
         np.testing.assert_array_equal(got, in_tflm(graph, a, b))
 
 
@@ -224,7 +221,7 @@ def test_an_accumulator_that_could_overflow_is_refused():
 def test_an_addition_to_too_small_a_scale_is_refused():
     graph = single_op("add", (quant(1, 0), quant(1, 0)), quant(1e-7, 0))
     with pytest.raises(ModelError, match="too small"):
-        integer.add_params(graph, graph.ops[0])
+        add.params(graph, graph.ops[0])
 
 
 def test_a_logistic_of_another_output_scale_is_refused():

@@ -8,6 +8,7 @@ tflite modules, each of which asks here for those that it does not know.)
 from __future__ import annotations
 
 from edge_tqs.operators import (
+    add,
     batch_matmul,
     curve,
     depthwise_1d,
@@ -16,6 +17,7 @@ from edge_tqs.operators import (
     leaky_relu,
     lut,
     mean,
+    mul,
     pool_1d,
     quantize,
     rsqrt,
@@ -46,5 +48,8 @@ OPERATORS: dict[str, Operator] = {
         saturating.LOGISTIC,
         saturating.TANH,
         elu.OPERATOR,
+        add.ADD,
+        add.SUB,
+        mul.OPERATOR,
     )
 }

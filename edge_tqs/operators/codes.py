@@ -53,6 +53,27 @@ def by_code(graph: Graph, function: Callable[[Array], Array]) -> Function:
     return lambda x: integer.look_up(table, x)
 
 
+def by_pair(graph: Graph, function: Callable[[Array, Array], Array]) -> Function:
+    """A function of pairs of codes: int8 ones are looked up."""
+    if graph.activations == "int16":
+        return function
+    every = np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8)
+    table = function(np.repeat(every, 256), np.tile(every, 256))
+
+    def look_up(a: Array, b: Array) -> Array:
+        found: Array = table[(a.astype(np.int64) + 128) * 256 + b + 128]
+        return found
+
+    return look_up
+
+
+def turns(graph: Graph, op: Op) -> tuple[int, int]:
+    """How often the C of an operator with two inputs is called, a sample a call for a repeated one, and its values."""
+    shapes, out = {graph.tensors[name].shape for name in op.inputs}, graph.tensors[op.outputs[0]]
+    count = 1 if len(shapes) == 1 else out.shape[1]
+    return count, out.size // count
+
+
 def tabulated(function: Callable[[Array], Array]) -> Array:
     """(256,) int8: ``function`` of the codes -128 to 127."""
     return function(np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8))
