@@ -28,8 +28,6 @@ from edge_tqs.memory import CODE_BYTES, WORD
 from edge_tqs.operators import OPERATORS, Call, Table
 
 TAPS_SOURCE = "kernels/tqs_taps_s8.c"
-#: operators that are nothing but copies of bytes
-COPIED = frozenset({"concat", "slice"})
 Ints = npt.NDArray[Any]
 
 
@@ -62,6 +60,8 @@ def call_of(graph: Graph, op: Op, core: str) -> Call:
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
     if op.kind in OPERATORS:
+        if OPERATORS[op.kind].copies is not None:
+            return Kernel("memcpy", ())
         call = call_of(graph, op, core)
         folder = "kernels/arm" if call.kernel in ELEMENTWISE_KERNELS.values() else "kernels"
         sources = f"{folder}/{call.kernel}.c", *call.sources
@@ -74,15 +74,11 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
         if op.kind == "fully_connected" or takes_one_sample(graph, op):
             return Kernel(dense.name, (dense.source,), dense.scratch(inputs))
         return Kernel(dense.name, (dense.source, TAPS_SOURCE), dense.scratch(inputs), -(-inputs // WORD))
-    if op.kind in COPIED:
-        return Kernel("memcpy", ())
     raise no_kernel(graph, op)
 
 
 def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` with int16 activations."""
-    if op.kind in COPIED:
-        return Kernel("memcpy", ())
     if op.kind not in WEIGHTED:
         raise no_kernel(graph, op)
     dense = c_tables16.dense_kernel(graph, op, core)

@@ -32,11 +32,6 @@ WEIGHT_LIMIT = {8: 127, 4: 7}  # width in bits -> largest |code|
 LEAST_SPAN = 1e-5
 BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
 
-#: operators that move codes without changing them: output quantisation is input quantisation
-MOVING_KINDS = frozenset({"split", "slice", "reshape", "concat", "transpose"})
-#: operators whose output quantisation is input quantisation
-KEEPING_KINDS = MOVING_KINDS | {"avg_pool_1d", "max_pool_1d"}
-
 
 @dataclass(frozen=True, eq=False)
 class FullyConnectedParams:

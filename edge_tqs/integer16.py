@@ -89,7 +89,7 @@ def rescale_accumulators(params: FullyConnectedParams, accumulators: Int64s) -> 
 
 
 def operator(graph: Graph, op: Op) -> Callable[..., Array]:
-    """``op`` as a function of its activations, for all but those of integer.MOVING_KINDS.
+    """A dense layer or a convolution as a function of its activations.
 
     Dense layers accumulate in float64, which is exact below 2^53. Raises ModelError for an operator that no runtime
     has in int16, and for parameters that no kernel takes.

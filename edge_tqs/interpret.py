@@ -83,47 +83,9 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
         return _compile_fully_connected(graph, op, inputs, out)
     if op.kind == "conv_1d":
         return _compile_unary(_conv_1d(graph, op), a, out)
-    if op.kind == "slice":
-        where = slice_of(op)
-        return _compile_unary(lambda x: x[where], a, out)
-    if op.kind == "concat":
-        return compile_concat(graph, op, inputs, out)
-    if op.kind == "reshape":
-        shape = graph.tensors[op.outputs[0]].shape[1:]
-        return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
-    if op.kind == "split":
-        width = graph.tensors[op.outputs[0]].shape[-1]
-
-        def split(values: Slots) -> None:
-            whole = values[a]
-            for index, slot in enumerate(outputs):
-                values[slot] = whole[..., index * width : (index + 1) * width]
-
-        return split
     if op.kind in OPERATORS:
-        return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, out)
+        return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, outputs)
     raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
-
-
-def slice_of(op: Op) -> tuple[slice, ...]:
-    """The numpy index of a "slice"."""
-    begin = op.attrs["begin"]
-    return *([slice(None)] * op.attrs["axis"]), slice(begin, begin + op.attrs["size"])
-
-
-def compile_concat(graph: Graph, op: Op, inputs: list[int], out: int) -> Action:
-    """A "concat" over slots; a constant among its inputs, of batch 1, is repeated for the whole batch."""
-    axis = op.attrs["axis"]
-    computed = inputs[next(i for i, name in enumerate(op.inputs) if graph.tensors[name].data is None)]
-
-    def join(values: Slots) -> None:
-        count = values[computed].shape[0]
-        parts = (values[slot] for slot in inputs)
-        values[out] = np.concatenate(
-            [part if part.shape[0] == count else np.repeat(part, count, 0) for part in parts], axis=axis
-        )
-
-    return join
 
 
 def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
@@ -162,10 +124,12 @@ def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Acti
     return apply
 
 
-def compile_function(function: Callable[..., Array], inputs: Sequence[int], out: int) -> Action:
+def compile_function(function: Callable[..., Any], inputs: Sequence[int], outputs: Sequence[int]) -> Action:
     """A function of several slots."""
 
     def apply(values: Slots) -> None:
-        values[out] = function(*(values[slot] for slot in inputs))
+        made = function(*(values[slot] for slot in inputs))
+        for slot, value in zip(outputs, made if isinstance(made, tuple) else (made,), strict=True):
+            values[slot] = value
 
     return apply

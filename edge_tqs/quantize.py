@@ -20,10 +20,8 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
     HIGH,
-    KEEPING_KINDS,
     LEAST_SPAN,
     LOW,
-    MOVING_KINDS,
     WEIGHT_LIMIT,
     least_weight_scale,
     quantize_bias,
@@ -35,6 +33,10 @@ from edge_tqs.operators import OPERATORS, curve, function
 Family = tuple[str, str]
 
 Activations = Literal["int8", "int16"]
+
+#: operators whose output quantisation is input quantisation, and those of them that only move codes
+KEEPING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.keeps)
+MOVING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.moves)
 
 
 @dataclass(frozen=True)

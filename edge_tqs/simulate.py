@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edge_tqs import integer, integer16
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Array, Graph, Op, Quant
-from edge_tqs.interpret import compile_concat, compile_function, slice_of
+from edge_tqs.interpret import compile_function
 from edge_tqs.operators import OPERATORS
 from edge_tqs.rollout import Rollout, Step, closed_loop
 from edge_tqs.taps import taps
@@ -134,29 +134,13 @@ def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     outputs = [slots[name] for name in op.outputs]
     a, out = inputs[0], outputs[0]
     if op.kind in OPERATORS:
-        return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, out)
-    if graph.activations == "int16" and op.kind not in integer.MOVING_KINDS:
-        return compile_function(integer16.operator(graph, op), inputs[:1], out)
+        return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, outputs)
+    if graph.activations == "int16":
+        return compile_function(integer16.operator(graph, op), inputs[:1], outputs)
     if op.kind == "fully_connected":
         return _compile_unary(_dense(graph, op), a, out)
     if op.kind == "conv_1d":
         return _compile_unary(_conv_1d(graph, op), a, out)
-    if op.kind == "slice":
-        where = slice_of(op)
-        return _compile_unary(lambda x: x[where], a, out)
-    if op.kind == "concat":
-        return compile_concat(graph, op, inputs, out)
-    if op.kind == "reshape":
-        shape = graph.tensors[op.outputs[0]].shape[1:]
-        return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
-    if op.kind == "split":
-        width = graph.tensors[op.outputs[0]].shape[-1]
-
-        def split(values: Slots) -> None:
-            for index, slot in enumerate(outputs):
-                values[slot] = values[a][..., index * width : (index + 1) * width]
-
-        return split
     raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no meaning in an integer graph")
 
 

@@ -35,10 +35,6 @@ BUILTINS: dict[str, Builtin] = {
     "fully_connected": Builtin("FULLY_CONNECTED", 4, "FullyConnectedOptions", 7),
     "conv_2d": Builtin("CONV_2D", 3, "Conv2DOptions", 4),
     "pad": Builtin("PAD", 2, "PadOptions", 3),
-    "concat": Builtin("CONCATENATION", 2, "ConcatenationOptions", 3),
-    "split": Builtin("SPLIT", 2, "SplitOptions", 4),
-    "slice": Builtin("SLICE", 2, "SliceOptions", 4),
-    "reshape": Builtin("RESHAPE", 1, "ReshapeOptions", 1),
     **{name: builtin for operator in OPERATORS.values() for name, builtin in operator.builtins.items()},
 }
 
@@ -236,32 +232,10 @@ class _Lowering:
             OPERATORS[op.kind].write(self, op, inputs, outputs)
         elif op.kind == "fully_connected":
             self.append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
-        elif op.kind == "split":
-            axis = len(self.written_shape(op.outputs[0])) - 1
-            self.append(op.kind, [self.constant(axis, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
-        elif op.kind == "slice":
-            begin, size = self._slice_operands(op)
-            self.append(op.kind, [*inputs, begin, size], outputs)
         elif op.kind == "conv_1d":
             self.convolution("conv_2d", op, inputs[0], outputs)
-        elif op.kind == "concat":
-            self.append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
-        elif op.kind == "reshape":
-            self.append(op.kind, inputs, outputs, newShape=list(self.written_shape(op.outputs[0])))
         else:
-            self.append(op.kind, inputs, outputs)
-
-    def _slice_operands(self, op: Op) -> tuple[int, int]:
-        """The operands begin and size, a value an axis."""
-        size = self.written_shape(op.outputs[0])
-        begin = [0] * len(size)
-        begin[self._axis(op)] = op.attrs["begin"]
-        return self.constant(*begin), self.constant(*size)
-
-    def _axis(self, op: Op) -> int:
-        """``axis`` in the shapes as they are written."""
-        is_sequence = len(self.graph.tensors[op.outputs[0]].shape) == IMAGE_RANK - 1
-        return int(op.attrs["axis"]) + int(is_sequence)
+            raise ModelError(f"{self.graph.name}: operator {op.kind} to {op.outputs[0]} has no flatbuffer form")
 
     def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
         left, right = op.attrs["left"], op.attrs["right"]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes, random_graph, shaped, single_op
 
-from edge_tqs import integer, kernels, runtimes, simulate, tflite_lower, tflite_model
+from edge_tqs import kernels, runtimes, simulate, tflite_lower, tflite_model
 from edge_tqs.errors import ModelError, ToolError, UsageError
 from edge_tqs.graph import OP_KINDS, Forecast, Graph, Op, Quant
 from edge_tqs.kernels import Kernel
-from edge_tqs.quantize import SCHEMES, Ranges, quantize
+from edge_tqs.quantize import MOVING_KINDS, SCHEMES, Ranges, quantize
 
 ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize")
 STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}
@@ -178,7 +178,7 @@ def test_elementwise_operators_run(runtime, operator, activations):
 @pytest.mark.parametrize("runtime", STEPS)
 def test_operators_that_move_codes_run(runtime, activations):
     graph = moving(activations)
-    assert {op.kind for op in graph.ops} >= integer.MOVING_KINDS - {"transpose"}  # which is one of sequences
+    assert {op.kind for op in graph.ops} >= MOVING_KINDS - {"transpose"}  # which is one of sequences
     kernels.check_graph(graph, [runtime])
     # two operators in a row: LiteRT's difference of one code in the sum is scaled by the product
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]

@@ -12,7 +12,7 @@ from edge_tqs import integer, interpret, simulate
 from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
-from edge_tqs.quantize import SCHEMES, affine, quantize, with_rounded_weights
+from edge_tqs.quantize import MOVING_KINDS, SCHEMES, affine, quantize, with_rounded_weights
 
 
 def same(graph: Graph, first: str, second: str) -> bool:
@@ -81,7 +81,7 @@ def test_what_is_fed_back_shares_its_quantisation(seed):
     for state in graph.states:
         assert same(graph, state.input, state.output)
     for op in graph.ops:
-        if op.kind in integer.MOVING_KINDS:
+        if op.kind in MOVING_KINDS:
             assert all(same(graph, op.inputs[0], name) for name in (*op.inputs, *op.outputs))
         if op.kind in SCHEMES["int8"].fixed_outputs:
             quant = graph.tensors[op.outputs[0]].quant

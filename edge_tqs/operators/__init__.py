@@ -17,6 +17,7 @@ from edge_tqs.operators import (
     leaky_relu,
     lut,
     mean,
+    moves,
     mul,
     pool_1d,
     quantize,
@@ -25,9 +26,9 @@ from edge_tqs.operators import (
     softmax,
     transpose,
 )
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
+from edge_tqs.operators.operator import Array, Builtin, Call, Copies, Function, Operator, Reader, Table, Writer
 
-__all__ = ["OPERATORS", "Array", "Builtin", "Call", "Function", "Operator", "Reader", "Table", "Writer"]
+__all__ = ["OPERATORS", "Array", "Builtin", "Call", "Copies", "Function", "Operator", "Reader", "Table", "Writer"]
 
 OPERATORS: dict[str, Operator] = {
     operator.kind: operator
@@ -51,5 +52,9 @@ OPERATORS: dict[str, Operator] = {
         add.ADD,
         add.SUB,
         mul.OPERATOR,
+        moves.SLICE,
+        moves.CONCAT,
+        moves.SPLIT,
+        moves.RESHAPE,
     )
 }

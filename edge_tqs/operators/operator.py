@@ -14,9 +14,9 @@ import numpy.typing as npt
 from edge_tqs.graph import Graph, Op, Quant
 
 Array = npt.NDArray[Any]
-#: All inputs of the operator in order -> its first output. Activations have the batch in front, constants are as the
-#: graph holds them.
-Function = Callable[..., Array]
+#: All inputs of the operator in order -> its output, or a tuple of them. Activations have the batch in front, constants
+#: are as the graph holds them.
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,17 @@ class Call:
     turns: int = 1
 
 
+@dataclass(frozen=True)
+class Copies:
+    """The C of an operator that moves codes: in each of ``blocks`` turns a piece of each input, one behind another.
+
+    pieces: of each input the code at which the first piece begins, codes from one to the next, and their size.
+    """
+
+    blocks: int
+    pieces: tuple[tuple[int, int, int], ...]
+
+
 class Writer(Protocol):
     """What tflite_lower offers an operator that writes itself. Tensors are numbers in the flatbuffer's list."""
 
@@ -100,6 +111,9 @@ class Reader(Protocol):
     def operand(self, index: int) -> Array:
         """The values of a constant operand."""
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        """The shape, as it is written, of what ``name`` gives."""
+
     def convolution(self, op: Any) -> Op:
         """A convolution over time with the PAD in front of it, as a conv_1d."""
 
@@ -117,11 +131,13 @@ class Operator:
     (graph, op, that call, the kernel's name), or None for parameters that it does not take. builtins: what it is
     written as, by a name that is unique among all operators. write: adds it to a flatbuffer, given (writer, op, numbers
     of the inputs, of the outputs). read: one of ``builtins`` back to the operator, or None for one that only helps
-    another, given (reader, builtin's name, flatbuffer operator). in_place: the kernel may write over an input of the
-    output's size. by_sample: it works on each sample of a sequence by itself. fixed_output: scale and zero point by
-    activation type, where the kernel knows no other. saturation: by activation type, the |input| beyond which the
-    output no longer changes. as_function: by activation type, the attributes of the "function" that it is tabulated as.
-    refused: {activation type: {runtime: reason}}.
+    another, given (reader, builtin's name, flatbuffer operator). view: in place of ``call``, the code of the input from
+    which on the outputs are, one after another; None where they are computed. copies: in place of ``call`` where it is
+    no view. keeps: codes keep their quantisation. moves: they are moved, and nothing else. in_place: the kernel may
+    write over an input of the output's size. by_sample: it works on each sample of a sequence by itself. fixed_output:
+    scale and zero point by activation type, where the kernel knows no other. saturation: by activation type, the
+    |input| beyond which the output no longer changes. as_function: by activation type, the attributes of the "function"
+    that it is tabulated as. refused: {activation type: {runtime: reason}}.
     """
 
     kind: str
@@ -133,6 +149,10 @@ class Operator:
     write: Callable[[Writer, Op, list[int], list[int]], None]
     read: Callable[[Reader, str, Any], Op | None]
     fast: Callable[[Graph, Op, Call, str], Call | None] | None = None
+    view: Callable[[Graph, Op], int | None] | None = None
+    copies: Callable[[Graph, Op], Copies] | None = None
+    keeps: bool = False
+    moves: bool = False
     in_place: bool = False
     by_sample: bool = False
     fixed_output: Mapping[str, tuple[float, int]] = field(default_factory=dict)
