@@ -23,7 +23,7 @@ from edge_tqs.c_dense import (
 )
 from edge_tqs.c_text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import WEIGHTED, Graph, Op
+from edge_tqs.graph import Graph, Op
 from edge_tqs.memory import CODE_BYTES, WORD
 from edge_tqs.operators import OPERATORS, Call, Table
 
@@ -66,36 +66,21 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
         folder = "kernels/arm" if call.kernel in ELEMENTWISE_KERNELS.values() else "kernels"
         sources = f"{folder}/{call.kernel}.c", *call.sources
         return Kernel(call.kernel, sources, -(-call.scratch // WORD), turns=call.turns, operands=call.operands)
-    if graph.activations == "int16":
-        return _wide_kernel(graph, op, core)
-    if op.kind in WEIGHTED:
-        dense = dense_kernel(graph, op, core)
-        inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
-        if op.kind == "fully_connected" or takes_one_sample(graph, op):
-            return Kernel(dense.name, (dense.source,), dense.scratch(inputs))
-        return Kernel(dense.name, (dense.source, TAPS_SOURCE), dense.scratch(inputs), -(-inputs // WORD))
-    raise no_kernel(graph, op)
-
-
-def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
-    """The kernel for ``op`` with int16 activations."""
-    if op.kind not in WEIGHTED:
-        raise no_kernel(graph, op)
-    dense = c_tables16.dense_kernel(graph, op, core)
-    if op.kind != "conv_1d" or takes_one_sample(graph, op):
-        return Kernel(dense.name, (dense.source,))
     inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
-    return Kernel(dense.name, (dense.source, TAPS_SOURCE), taps=-(-inputs * CODE_BYTES["int16"] // WORD))
+    if graph.activations == "int16":
+        wide = c_tables16.dense_kernel(graph, op, core)
+        name, source, scratch = wide.name, wide.source, 0
+    else:
+        dense = dense_kernel(graph, op, core)
+        name, source, scratch = dense.name, dense.source, dense.scratch(inputs)
+    if op.kind == "fully_connected" or takes_one_sample(graph, op):
+        return Kernel(name, (source,), scratch)
+    return Kernel(name, (source, TAPS_SOURCE), scratch, -(-inputs * CODE_BYTES[graph.activations] // WORD))
 
 
 def takes_one_sample(graph: Graph, op: Op) -> bool:
     """Whether a conv_1d reads one sample of the window for each of its own: nothing to gather."""
     return graph.tensors[op.inputs[1]].shape[1] == 1 and not op.attrs["left"] and not op.attrs["right"]
-
-
-def no_kernel(graph: Graph, op: Op) -> ModelError:
-    """The error for an operator that no kernel runs."""
-    return ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no C kernel")
 
 
 class Tables:
@@ -111,16 +96,14 @@ class Tables:
     def add_layer(self, op: Op) -> str:
         """Add the struct of ``op`` and its tables; return the struct's C name.
 
-        Raises ModelError for an operator without a kernel, or whose parameters no kernel takes.
+        Raises ModelError for an operator whose parameters no kernel takes.
         """
         name = self._name(identifier(op.outputs[0]))
         if op.kind in OPERATORS:
             return self._operator(op, name)
         if self.graph.activations == "int16":
             return self._wide_layer(op, name)
-        if op.kind in WEIGHTED:
-            return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
-        raise no_kernel(self.graph, op)
+        return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
 
     def add_taps(self, op: Op) -> str:
         """Add the struct of what a conv_1d reads; return its C name."""
@@ -156,7 +139,7 @@ class Tables:
         return self._add_struct(call.layer_type, name, fields)
 
     def _wide_layer(self, op: Op, name: str) -> str:
-        kernel = _wide_kernel(self.graph, op, self.core).name
+        kernel = c_tables16.dense_kernel(self.graph, op, self.core).name
         layer = c_tables16.layer(self.graph, op, self.core)
         fields = dict(layer.fields)
         if layer.weights is not None and layer.rows is not None:

@@ -8,7 +8,6 @@ activations: for those this is what the generated C computes, and what LiteRT is
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy.typing as npt
 from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op, Quant
-from edge_tqs.taps import taps
 
 Array = npt.NDArray[Any]
 Codes16 = npt.NDArray[np.int16]
@@ -79,38 +77,13 @@ def reduced(multiplier: int) -> int:
     return 0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + (1 << 15)) >> 16
 
 
-# --- operators ------------------------------------------------------------------------------------------------------
+# --- accumulators -----------------------------------------------------------------------------------------------------
 
 
 def rescale_accumulators(params: FullyConnectedParams, accumulators: Int64s) -> Codes16:
     """(..., M) int64 accumulators to codes. MultiplyByQuantizedMultiplier(int64_t, ...), kernels/internal/common.cc."""
     rounding = np.int64(1) << (params.shift - 1)
     return _clip((accumulators * params.multiplier + rounding) >> params.shift, params.low, params.high)
-
-
-def operator(graph: Graph, op: Op) -> Callable[..., Array]:
-    """A dense layer or a convolution as a function of its activations.
-
-    Dense layers accumulate in float64, which is exact below 2^53. Raises ModelError for an operator that no runtime
-    has in int16, and for parameters that no kernel takes.
-    """
-    if op.kind == "fully_connected":
-        return _dense(graph, op)
-    if op.kind == "conv_1d":
-        dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
-        return lambda x: dense(taps(x, shape, op, 0))
-    raise ModelError(
-        f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with int16 activations",
-        hint="Use int8 activations, or another activation function in this layer.",
-    )
-
-
-def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
-    params = fully_connected_params(graph, op)
-    weight = graph.tensors[op.inputs[1]]
-    matrix = np.asarray(weight.data, np.float64).reshape(weight.shape[0], -1).T.copy()
-    bias = np.asarray(graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else 0, np.int64)
-    return lambda x: rescale_accumulators(params, (x.astype(np.float64) @ matrix).astype(np.int64) + bias)
 
 
 # --- numbers to codes -----------------------------------------------------------------------------------------------
@@ -134,10 +107,6 @@ def _activation_limits(activation: str, quant: Quant) -> tuple[int, int]:
     low = 0 if activation in ("relu", "relu6") else LOW
     six = int(integer.round_away(np.float32(6) / quant.scale[0]))
     return low, min(HIGH, six) if activation == "relu6" else HIGH
-
-
-def _wide(x: Array) -> Int64s:
-    return x.astype(np.int64)
 
 
 def _clip(x: Array, low: int = LOW, high: int = HIGH) -> Codes16:

@@ -7,6 +7,7 @@ window x horizon times (48 x 96 = 4,608).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -78,14 +79,11 @@ def float_rollout(graph: Graph, seeds: Array, horizon: int, truth: Array | None 
 def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     inputs = [slots[name] for name in op.inputs]
     outputs = [slots[name] for name in op.outputs]
-    a, out = inputs[0], outputs[0]
-    if op.kind == "fully_connected":
-        return _compile_fully_connected(graph, op, inputs, out)
-    if op.kind == "conv_1d":
-        return _compile_unary(_conv_1d(graph, op), a, out)
     if op.kind in OPERATORS:
         return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, outputs)
-    raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
+    if op.kind == "conv_1d":
+        return compile_function(_conv_1d(graph, op), inputs[:1], outputs)
+    return compile_function(_fully_connected(graph, op), inputs, outputs)
 
 
 def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
@@ -98,38 +96,30 @@ def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
     return lambda x: fused(taps(x, weight.shape, op, 0) @ matrix + bias)
 
 
-def _compile_fully_connected(graph: Graph, op: Op, inputs: list[int], out: int) -> Action:
-    x, w = inputs[0], inputs[1]
+def _fully_connected(graph: Graph, op: Op) -> Callable[..., Array]:
     fused = FUSED[op.attrs["activation"]]
     if graph.tensors[op.inputs[1]].data is None:
         raise ModelError(f"{graph.name}: the weight {op.inputs[1]} of a fully_connected is not a constant")
-    if len(inputs) == 2:
-
-        def multiply(values: Slots) -> None:
-            values[out] = fused(values[x] @ values[w].T)
-
-        return multiply
-    b = inputs[2]
-
-    def multiply_add(values: Slots) -> None:
-        values[out] = fused(values[x] @ values[w].T + values[b])
-
-    return multiply_add
-
-
-def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = function(values[a])
-
-    return apply
+    if len(op.inputs) == 2:
+        return lambda x, w: fused(x @ w.T)
+    return lambda x, w, b: fused(x @ w.T + b)
 
 
 def compile_function(function: Callable[..., Any], inputs: Sequence[int], outputs: Sequence[int]) -> Action:
-    """A function of several slots."""
+    """A function over slots: of one output, or of several as a tuple."""
+    first, out = inputs[0], outputs[0]
+    read = itemgetter(*inputs)
+
+    def apply_to_one(values: Slots) -> None:
+        values[out] = function(values[first])
 
     def apply(values: Slots) -> None:
-        made = function(*(values[slot] for slot in inputs))
-        for slot, value in zip(outputs, made if isinstance(made, tuple) else (made,), strict=True):
+        values[out] = function(*read(values))
+
+    def apply_for_several(values: Slots) -> None:
+        for slot, value in zip(outputs, function(values[first]), strict=True):
             values[slot] = value
 
-    return apply
+    if len(outputs) > 1:
+        return apply_for_several
+    return apply if len(inputs) > 1 else apply_to_one

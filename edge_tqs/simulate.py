@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge_tqs import integer, integer16
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Array, Graph, Op, Quant
+from edge_tqs.graph import Array, Graph, Op, Quant, Tensor
 from edge_tqs.interpret import compile_function
 from edge_tqs.operators import OPERATORS
 from edge_tqs.rollout import Rollout, Step, closed_loop
@@ -132,30 +132,28 @@ def _quant(graph: Graph, name: str) -> Quant:
 def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     inputs = [slots[name] for name in op.inputs]
     outputs = [slots[name] for name in op.outputs]
-    a, out = inputs[0], outputs[0]
     if op.kind in OPERATORS:
         return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, outputs)
-    if graph.activations == "int16":
-        return compile_function(integer16.operator(graph, op), inputs[:1], outputs)
-    if op.kind == "fully_connected":
-        return _compile_unary(_dense(graph, op), a, out)
-    if op.kind == "conv_1d":
-        return _compile_unary(_conv_1d(graph, op), a, out)
-    raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no meaning in an integer graph")
+    dense = _conv_1d(graph, op) if op.kind == "conv_1d" else _dense(graph, op)
+    return compile_function(dense, inputs[:1], outputs)
 
 
 def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
-    params = integer.fully_connected_params(graph, op)
     tensor = graph.tensors[op.inputs[1]]
-    weight = np.asarray(tensor.data, np.float64).reshape(tensor.shape[0], -1).T.copy()
-    offset = -params.input_zero_point * weight.sum(axis=0)
-    if len(op.inputs) == 3:
-        offset = offset + graph.tensors[op.inputs[2]].data
+    bias = np.asarray(graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else 0, np.int64)
+    if graph.activations == "int16":
+        wide = integer16.fully_connected_params(graph, op)
+        matrix = _matrix(tensor)
+        return lambda x: integer16.rescale_accumulators(wide, (x.astype(np.float64) @ matrix).astype(np.int64) + bias)
+    params = integer.fully_connected_params(graph, op)
+    weight = _matrix(tensor)
+    offset = bias - params.input_zero_point * weight.sum(axis=0)
+    return lambda x: integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
 
-    def dense(x: Array) -> Array:
-        return integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
 
-    return dense
+def _matrix(weight: Tensor) -> Array:
+    """(K, M) float64 of a weight (M, ...)."""
+    return np.asarray(weight.data, np.float64).reshape(weight.shape[0], -1).T.copy()
 
 
 def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
@@ -163,10 +161,3 @@ def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
     dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
     zero_point = _quant(graph, op.inputs[0]).zero_point
     return lambda x: dense(taps(x, shape, op, zero_point))
-
-
-def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = function(values[a])
-
-    return apply

@@ -232,10 +232,8 @@ class _Lowering:
             OPERATORS[op.kind].write(self, op, inputs, outputs)
         elif op.kind == "fully_connected":
             self.append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
-        elif op.kind == "conv_1d":
-            self.convolution("conv_2d", op, inputs[0], outputs)
         else:
-            raise ModelError(f"{self.graph.name}: operator {op.kind} to {op.outputs[0]} has no flatbuffer form")
+            self.convolution("conv_2d", op, inputs[0], outputs)
 
     def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
         left, right = op.attrs["left"], op.attrs["right"]

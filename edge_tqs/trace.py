@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
 from edge_tqs.operators import OPERATORS
 from edge_tqs.shapes import conv_length
@@ -180,14 +179,12 @@ def _step(tf: Any, graph: Graph, constants: Mapping[str, Any], x: Any, states: l
 
 
 def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
-    if op.kind == "fully_connected":
-        return [_fully_connected(tf, op.attrs["activation"], *inputs)]
-    if op.kind == "conv_1d":
-        return [_conv_1d(tf, op, *inputs)]
     if op.kind in OPERATORS:
         made = OPERATORS[op.kind].traced(tf, graph, op)(*inputs)
         return list(made) if isinstance(made, tuple) else [made]
-    raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
+    if op.kind == "conv_1d":
+        return [_conv_1d(tf, op, *inputs)]
+    return [_fully_connected(tf, op.attrs["activation"], *inputs)]
 
 
 def _conv_1d(tf: Any, op: Op, x: Any, w: Any, b: Any = None) -> Any:

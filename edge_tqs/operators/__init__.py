@@ -1,8 +1,8 @@
 """One file an operator: all that the tool knows of it.
 
 Adding one: its file here and a row below, its signature in graph.OP_KINDS, its shapes in shapes, its C kernel in
-firmware_templates/kernels. (The operators that came first are still spread over interpret, simulate, c_tables and the
-tflite modules, each of which asks here for those that it does not know.)
+firmware_templates/kernels. (fully_connected and conv_1d have none: their weights are packed for each core, and are
+scored, planned and quantised by modules of their own.)
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from edge_tqs.graph import Graph, Op, Quant
 
 Array = npt.NDArray[Any]
-#: All inputs of the operator in order -> its output, or a tuple of them. Activations have the batch in front, constants
-#: are as the graph holds them.
+#: All inputs of the operator in order -> its output, or a tuple of several. Activations have the batch in front,
+#: constants are as the graph holds them.
 Function = Callable[..., Any]
 
 
