@@ -145,7 +145,7 @@ def fully_connected(params: FullyConnectedParams, x: Codes, weight: Codes, bias:
 
 
 def look_up(table: Codes, x: Codes) -> Codes:
-    """Apply a unary_table to codes of any shape."""
+    """Apply a table (256,), index = code + 128, to codes of any shape."""
     found: Codes = table[x.astype(np.int64) + 128]
     return found
 
