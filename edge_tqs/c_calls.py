@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from edge_tqs.c_fusion import Fusion
-from edge_tqs.c_tables import COPIED, Kernel, Tables, repeats
+from edge_tqs.c_tables import Kernel, Tables
 from edge_tqs.c_text import plain
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import WEIGHTED, Graph, Op
 from edge_tqs.memory import CODE_BYTES, WORD, Copy, MemoryPlan, Place
-from edge_tqs.operators import OPERATORS
+from edge_tqs.operators import OPERATORS, Copies
 
 #: the counter of every loop, which a function that has one declares
 COUNTER = "i"
@@ -45,10 +44,9 @@ class Calls:
         operands = op.inputs[:1] if op.kind in WEIGHTED else op.inputs
         shapes = " x ".join(str(size) for size in self.graph.tensors[op.outputs[0]].shape)
         remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
-        if op.kind in COPIED:
-            lines = self._copies(op)
-        elif op.kind in OPERATORS:
-            lines = self._own_call(index, op, kernel, operands)
+        copies = OPERATORS[op.kind].copies if op.kind in OPERATORS else None
+        if copies is not None:
+            lines = self._copies(op, copies(self.graph, op))
         elif op.kind == "conv_1d":
             lines = self._convolution(index, op, kernel)
         else:
@@ -66,8 +64,8 @@ class Calls:
         return f"    /* {plain(remark)[:108]} */\n    {fusion.kernel.name}({arguments});"
 
     def _kernel_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
-        layer, count = self.tables.add_layer(op), repeats(self.graph, op) if op.kind not in WEIGHTED else 1
-        names = (*operands, *op.outputs)
+        layer, count = self.tables.add_layer(op), kernel.turns
+        names = (*operands[: kernel.operands], *op.outputs)
         total = self.graph.tensors[op.outputs[0]].size
         # What is as long as the output moves on from turn to turn, what is repeated stays.
         moves = [self.graph.tensors[name].size == total for name in names]
@@ -75,15 +73,11 @@ class Calls:
             _step(self._of(name), total // count, count) if moving else self._of(name)
             for name, moving in zip(names, moves, strict=True)
         ]
-        scratch = self._scratch(index, kernel) if op.kind in WEIGHTED else []
-        return _loop(count, f"{kernel.name}(&{layer}, {', '.join([*pointers, *scratch])});")
-
-    def _own_call(self, index: int, op: Op, kernel: Kernel, operands: tuple[str, ...]) -> list[str]:
-        """The call of an operator that describes its own C: once, with all its operands."""
-        scratch = self._words(index) if kernel.scratch else []
-        passed = operands[: OPERATORS[op.kind].call(self.graph, op).operands]
-        pointers = [self._of(name) for name in (*passed, *op.outputs)]
-        return _loop(1, f"{kernel.name}(&{', '.join([self.tables.add_layer(op), *pointers, *scratch])});")
+        if op.kind in OPERATORS:
+            scratch = self._words(index) if kernel.scratch else []
+        else:
+            scratch = self._scratch(index, kernel)
+        return _loop(count, f"{kernel.name}(&{', '.join([layer, *pointers, *scratch])});")
 
     def _convolution(self, index: int, op: Op, kernel: Kernel) -> list[str]:
         """The dense layer at each output sample."""
@@ -106,22 +100,16 @@ class Calls:
         gathered = f"tqs_taps_s8(&{layer}, {bytes_of}({x}), {sample}, (int8_t *)(void *)({buffer}))"
         return f"(const tqs_code_t *)(const void *){gathered}"
 
-    def _copies(self, op: Op) -> list[str]:
-        """The blocks that a concat or a slice moves: for each index of the axes before ``axis`` one of each input."""
-        axis, out = op.attrs["axis"], self.graph.tensors[op.outputs[0]]
-        blocks, y_step = math.prod(out.shape[:axis]), math.prod(out.shape[axis:])
+    def _copies(self, op: Op, moved: Copies) -> list[str]:
+        """The blocks that are moved: in each turn one of each input."""
         y, lines, offset = self._of(op.outputs[0]), [], 0
-        for name in op.inputs:
-            x_step = math.prod(self.graph.tensors[name].shape[axis:])
-            begin = op.attrs.get("begin", 0) * math.prod(out.shape[axis + 1 :])
-            size = min(x_step, y_step)
+        y_step = sum(size for _, _, size in moved.pieces)
+        for name, (begin, x_step, size) in zip(op.inputs, moved.pieces, strict=True):
             source, target = _plus(self._of(name), begin), _plus(y, offset)
             if source != target:
                 move = "memmove" if self._meet(name, op.outputs[0]) else "memcpy"
-                lines += _loop(
-                    blocks,
-                    f"{move}({_step(target, y_step, blocks)}, {_step(source, x_step, blocks)}, {size * self._unit});",
-                )
+                read, written = _step(source, x_step, moved.blocks), _step(target, y_step, moved.blocks)
+                lines += _loop(moved.blocks, f"{move}({written}, {read}, {size * self._unit});")
             offset += size
         return lines
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,11 @@ import numpy.typing as npt
 from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
+from edge_tqs.operators.codes import SHIFTS
 
 ROWS = 4  # rows that a dense kernel computes at a time
 PORTABLE = "portable"
-#: what the fast rescaling of kernels/arm asks of a layer
-SHIFTS = range(-31, 0)
 ACCUMULATOR_LIMIT = 1 << 30
-SUM_SHIFT = 22
-SUM_LIMIT = (1 << 31) - (1 << SUM_SHIFT)  # a kernel may round half of a result up, or take as much off
 
 Ints = npt.NDArray[Any]
 _RowTables = Callable[[Ints, Ints, Ints], tuple[Ints, Ints]]
@@ -315,48 +311,3 @@ ELEMENTWISE_KERNELS = {
     ("tqs_mul_s8", "dsp"): "tqs_mul_s8_dsp",
     **{(f"tqs_{kind}_s8", "mve"): f"tqs_{kind}_s8_mve" for kind in ("sum", "mul", "lut", "requant")},
 }
-
-
-# --- sums in one step -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SumFactors:
-    """y = clip((a * a_factor + b * b_factor + offset) >> SUM_SHIFT)."""
-
-    a_factor: int
-    b_factor: int
-    offset: int
-
-
-@lru_cache(maxsize=256)
-def sum_factors(params: integer.AddParams) -> SumFactors | None:
-    """Factors with which one multiplication an operand gives integer.add for all 65536 pairs of codes; None if none do.
-
-    For given factors the offsets that are right for a pair are an interval, so those that are right for all pairs are
-    one too. Factors near the real ratios of the scales are tried, nearest first.
-    """
-    codes = np.arange(integer.LOW, integer.HIGH + 1)
-    a, b = (side.reshape(-1) for side in np.meshgrid(codes, codes, indexing="ij"))
-    wanted = integer.add(params, a.astype(np.int8), b.astype(np.int8)).astype(np.int64)
-    output = params.output_multiplier * 2.0 ** (params.output_shift - 31)
-    ratios = [
-        multiplier * 2.0 ** (shift - 31) * (1 << integer.ADD_LEFT_SHIFT) * output
-        for multiplier, shift in ((params.multiplier_1, params.shift_1), (params.multiplier_2, params.shift_2))
-    ]
-    centre_a, centre_b = (round(ratio * (1 << SUM_SHIFT)) for ratio in ratios)
-    sign = -1 if params.subtract else 1
-    near = sorted(((i, j) for i in range(-3, 4) for j in range(-3, 4)), key=lambda ij: (abs(ij[0]) + abs(ij[1]), ij))
-    below = np.where(wanted == integer.LOW, -(1 << 62), wanted << SUM_SHIFT)
-    above = np.where(wanted == integer.HIGH, 1 << 62, (wanted + 1 << SUM_SHIFT) - 1)
-    for i, j in near:
-        a_factor, b_factor = centre_a + i, sign * (centre_b + j)
-        products = a * a_factor + b * b_factor
-        least, most = int((below - products).max()), int((above - products).min())
-        if least > most:
-            continue
-        offset = (least + most) // 2
-        partial = np.abs(b * b_factor + offset).max()
-        if max(int(np.abs(products + offset).max()), int(partial), abs(offset)) < SUM_LIMIT:
-            return SumFactors(a_factor, b_factor, offset)
-    return None

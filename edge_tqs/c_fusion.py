@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge_tqs.c_tables import Kernel, repeats
+from edge_tqs.c_tables import Kernel
 from edge_tqs.graph import Graph
-from edge_tqs.memory import WORD, MemoryPlan, Place, is_view
+from edge_tqs.memory import WORD, MemoryPlan, Place, view_begin
 
 #: kernel of a sum -> (of a lookup, of both)
 FUSED_KERNELS = {
@@ -44,7 +43,7 @@ def fusions(graph: Graph, plan: MemoryPlan, kernels: Mapping[int, Kernel]) -> di
     found: dict[int, Fusion] = {}
     kept = {graph.output, *(state.output for state in graph.states)}
     for first, kernel in kernels.items():
-        if kernel.name not in FUSED_KERNELS or repeats(graph, graph.ops[first]) != 1:
+        if kernel.name not in FUSED_KERNELS or kernel.turns != 1:
             continue
         lookup, name = FUSED_KERNELS[kernel.name]
         readers = _readers(graph, graph.ops[first].outputs[0], kept) or []
@@ -65,12 +64,11 @@ def _readers(graph: Graph, name: str, kept: set[str], begin: int = 0) -> list[_R
     for index, op in enumerate(graph.ops):
         if name not in op.inputs:
             continue
-        tensor, offset = graph.tensors[name], begin
-        if not is_view(graph, op):
-            found.append(_Reader(index, begin, tensor.size))
+        view = view_begin(graph, op)
+        if view is None:
+            found.append(_Reader(index, begin, graph.tensors[name].size))
             continue
-        if op.kind == "slice":
-            offset += op.attrs["begin"] * math.prod(tensor.shape[op.attrs["axis"] + 1 :])
+        offset = begin + view
         for output in op.outputs:
             parts = _readers(graph, output, kept, offset)
             if parts is None:

@@ -10,39 +10,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import c_tables16, integer, reduction
+from edge_tqs import c_tables16, integer
 from edge_tqs.c_dense import (
     ELEMENTWISE_KERNELS,
     PORTABLE,
-    SHIFTS,
     constant_codes,
     dense_kernel,
     family,
     pack_rows,
     pad_rows,
-    sum_factors,
     weight_codes,
 )
 from edge_tqs.c_text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import WEIGHTED, Graph, Op
+from edge_tqs.graph import Graph, Op
 from edge_tqs.memory import CODE_BYTES, WORD
-from edge_tqs.operators import OPERATORS, Table
+from edge_tqs.operators import OPERATORS, Call, Table
 
 TAPS_SOURCE = "kernels/tqs_taps_s8.c"
-#: operators that are nothing but copies of bytes
-COPIED = frozenset({"concat", "slice"})
-LUT_KINDS = frozenset({"logistic", "tanh", "elu"})
-_KERNELS = {
-    "add": "tqs_add_s8",
-    "sub": "tqs_add_s8",
-    "mul": "tqs_mul_s8",
-    "leaky_relu": "tqs_leaky_relu_s8",
-    "quantize": "tqs_requant_s8",
-    "mean": "tqs_mean_s8",
-    **dict.fromkeys(LUT_KINDS, "tqs_lut_s8"),
-}
-
 Ints = npt.NDArray[Any]
 
 
@@ -51,75 +36,51 @@ class Kernel:
     """The C function for an operator.
 
     sources: the files needed, relative to the template root. scratch: words that it needs. taps: words for the inputs
-    of one output sample of a convolution, where they must be gathered.
+    of one output sample of a convolution, where they must be gathered. turns, operands: as in operators.Call.
     """
 
     name: str
     sources: tuple[str, ...]
     scratch: int = 0
     taps: int = 0
+    turns: int = 1
+    operands: int | None = None
+
+
+def call_of(graph: Graph, op: Op, core: str) -> Call:
+    """The C of an operator that describes its own, on ``core``."""
+    operator = OPERATORS[op.kind]
+    call = operator.call(graph, op)
+    fast = ELEMENTWISE_KERNELS.get((call.kernel, family(core)))
+    if fast is None or operator.fast is None:
+        return call
+    return operator.fast(graph, op, call, fast) or call
 
 
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
     if op.kind in OPERATORS:
-        call = OPERATORS[op.kind].call(graph, op)
-        return Kernel(call.kernel, (f"kernels/{call.kernel}.c", *call.sources), -(-call.scratch // WORD))
-    if graph.activations == "int16":
-        return _wide_kernel(graph, op, core)
-    if op.kind in WEIGHTED:
-        dense = dense_kernel(graph, op, core)
-        inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
-        if op.kind == "fully_connected" or takes_one_sample(graph, op):
-            return Kernel(dense.name, (dense.source,), dense.scratch(inputs))
-        return Kernel(dense.name, (dense.source, TAPS_SOURCE), dense.scratch(inputs), -(-inputs // WORD))
-    if op.kind in COPIED:
-        return Kernel("memcpy", ())
-    if op.kind not in _KERNELS:
-        raise no_kernel(graph, op)
-    if op.kind in ("add", "sub") and sum_factors(integer.add_params(graph, op)) is not None:
-        name = "tqs_sum_s8"
-    else:
-        name = _KERNELS[op.kind]
-    fast = ELEMENTWISE_KERNELS.get((name, family(core)))
-    to_the_right = op.kind == "mul" or fast == "tqs_requant_s8_arm"
-    if fast is None or (to_the_right and _rescaling(graph, op).shift not in SHIFTS):
-        return Kernel(name, (f"kernels/{name}.c",))
-    return Kernel(fast, (f"kernels/arm/{fast}.c",))
-
-
-def _rescaling(graph: Graph, op: Op) -> integer.MulParams | integer.QuantizeParams:
-    return integer.mul_params(graph, op) if op.kind == "mul" else integer.quantize_params(graph, op)
-
-
-def _wide_kernel(graph: Graph, op: Op, core: str) -> Kernel:
-    """The kernel for ``op`` with int16 activations."""
-    if op.kind in COPIED:
-        return Kernel("memcpy", ())
-    found = c_tables16.kernel(graph, op, core)
-    if found is None:
-        raise no_kernel(graph, op)
-    name, sources = found[0], found[1:]
-    if op.kind != "conv_1d" or takes_one_sample(graph, op):
-        return Kernel(name, sources)
+        if OPERATORS[op.kind].copies is not None:
+            return Kernel("memcpy", ())
+        call = call_of(graph, op, core)
+        folder = "kernels/arm" if call.kernel in ELEMENTWISE_KERNELS.values() else "kernels"
+        sources = f"{folder}/{call.kernel}.c", *call.sources
+        return Kernel(call.kernel, sources, -(-call.scratch // WORD), turns=call.turns, operands=call.operands)
     inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
-    return Kernel(name, (*sources, TAPS_SOURCE), taps=-(-inputs * CODE_BYTES["int16"] // WORD))
+    if graph.activations == "int16":
+        wide = c_tables16.dense_kernel(graph, op, core)
+        name, source, scratch = wide.name, wide.source, 0
+    else:
+        dense = dense_kernel(graph, op, core)
+        name, source, scratch = dense.name, dense.source, dense.scratch(inputs)
+    if op.kind == "fully_connected" or takes_one_sample(graph, op):
+        return Kernel(name, (source,), scratch)
+    return Kernel(name, (source, TAPS_SOURCE), scratch, -(-inputs * CODE_BYTES[graph.activations] // WORD))
 
 
 def takes_one_sample(graph: Graph, op: Op) -> bool:
     """Whether a conv_1d reads one sample of the window for each of its own: nothing to gather."""
     return graph.tensors[op.inputs[1]].shape[1] == 1 and not op.attrs["left"] and not op.attrs["right"]
-
-
-def repeats(graph: Graph, op: Op) -> int:
-    """How often an element-wise ``op`` reads the same sample: over the time of the other operand; else 1."""
-    shapes = [graph.tensors[name].shape for name in op.inputs]
-    return 1 if len(set(shapes)) == 1 else graph.tensors[op.outputs[0]].shape[1]
-
-
-def no_kernel(graph: Graph, op: Op) -> ModelError:
-    """The error for an operator that no kernel runs."""
-    return ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no C kernel")
 
 
 class Tables:
@@ -135,33 +96,14 @@ class Tables:
     def add_layer(self, op: Op) -> str:
         """Add the struct of ``op`` and its tables; return the struct's C name.
 
-        Raises ModelError for an operator without a kernel, or whose parameters no kernel takes.
+        Raises ModelError for an operator whose parameters no kernel takes.
         """
         name = self._name(identifier(op.outputs[0]))
         if op.kind in OPERATORS:
             return self._operator(op, name)
         if self.graph.activations == "int16":
             return self._wide_layer(op, name)
-        if op.kind in WEIGHTED:
-            return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
-        if op.kind == "mean":
-            return self._add_struct("tqs_mean_t", name, self._mean(op))
-        kernel = kernel_of(self.graph, op, self.core).name
-        if kernel.startswith("tqs_sum"):
-            return self._add_struct("tqs_sum_t", name, self._one_step_sum(op))
-        if op.kind in ("add", "sub"):
-            return self._add_struct("tqs_add_t", name, self._sum(op))
-        if kernel == "tqs_mul_s8_dsp":
-            return self._add_struct("tqs_product_t", name, self._product_of_pairs(op))
-        if op.kind == "mul":
-            return self._add_struct("tqs_mul_t", name, self._product(op, fast=kernel.endswith("_arm")))
-        if op.kind in LUT_KINDS:
-            return self._add_struct("tqs_lut_t", name, self._lookup(op, name))
-        if op.kind == "leaky_relu":
-            return self._add_struct("tqs_leaky_relu_t", name, self._leaky_relu(op))
-        if op.kind == "quantize":
-            return self._add_struct("tqs_requant_t", name, self._requant(op, fast=kernel.endswith("_arm")))
-        raise no_kernel(self.graph, op)
+        return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
 
     def add_taps(self, op: Op) -> str:
         """Add the struct of what a conv_1d reads; return its C name."""
@@ -187,7 +129,7 @@ class Tables:
         return self._add_shared(f"{code}_t", wanted, constant_codes(self.graph, name).astype(code), plain(name))
 
     def _operator(self, op: Op, name: str) -> str:
-        call, fields = OPERATORS[op.kind].call(self.graph, op), dict[str, object]()
+        call, fields = call_of(self.graph, op, self.core), dict[str, object]()
         for field, value in call.fields.items():
             if isinstance(value, Table):
                 value_name = f"{name}_{field}"
@@ -197,8 +139,8 @@ class Tables:
         return self._add_struct(call.layer_type, name, fields)
 
     def _wide_layer(self, op: Op, name: str) -> str:
-        kernel = _wide_kernel(self.graph, op, self.core).name
-        layer = c_tables16.layer(self.graph, op, self._size(op), self.core)
+        kernel = c_tables16.dense_kernel(self.graph, op, self.core).name
+        layer = c_tables16.layer(self.graph, op, self.core)
         fields = dict(layer.fields)
         if layer.weights is not None and layer.rows is not None:
             what = self._weight_remark(op, kernel)
@@ -233,96 +175,6 @@ class Tables:
             "low": params.low,
             "high": params.high,
         }
-
-    def _one_step_sum(self, op: Op) -> dict[str, object]:
-        factors = sum_factors(integer.add_params(self.graph, op))
-        assert factors is not None, "kernel_of has found them"
-        return {
-            "a_factor": factors.a_factor,
-            "b_factor": factors.b_factor,
-            "offset": factors.offset,
-            "size": self._size(op),
-        }
-
-    def _sum(self, op: Op) -> dict[str, object]:
-        params = integer.add_params(self.graph, op)
-        return {
-            "a_multiplier": params.multiplier_1,
-            "b_multiplier": params.multiplier_2,
-            "y_multiplier": params.output_multiplier,
-            "a_shift": params.shift_1,
-            "b_shift": params.shift_2,
-            "y_shift": params.output_shift,
-            "a_zero_point": params.zero_point_1,
-            "b_zero_point": params.zero_point_2,
-            "y_zero_point": params.output_zero_point,
-            "subtract": int(params.subtract),
-            "size": self._size(op),
-        }
-
-    def _product(self, op: Op, *, fast: bool) -> dict[str, object]:
-        params = integer.mul_params(self.graph, op)
-        return {
-            "multiplier": params.multiplier,
-            "shift": -1 - params.shift if fast else params.shift,
-            "a_zero_point": params.zero_point_1,
-            "b_zero_point": params.zero_point_2,
-            "y_zero_point": params.output_zero_point,
-            "size": self._size(op),
-        }
-
-    def _product_of_pairs(self, op: Op) -> dict[str, object]:
-        params = integer.mul_params(self.graph, op)
-        shift = min(-params.shift, 22)
-        return {
-            "multiplier": params.multiplier,
-            "offset": (2 * params.output_zero_point + 1) << shift - 1,
-            "a_zeros": f"0x{(-params.zero_point_1 & 0xFFFF) * 0x10001:08x}u",
-            "b_zeros": f"0x{(-params.zero_point_2 & 0xFFFF) * 0x10001:08x}u",
-            "size": self._size(op),
-            "shift": shift,
-        }
-
-    def _lookup(self, op: Op, name: str) -> dict[str, object]:
-        values = integer.unary_table(self.graph, op)
-        table = self._add_shared("int8_t", f"{name}_table", values, f"{op.kind} of the codes -128 to 127")
-        return {"table": table, "size": self._size(op)}
-
-    def _leaky_relu(self, op: Op) -> dict[str, object]:
-        params = integer.leaky_relu_params(self.graph, op)
-        return {
-            "positive_multiplier": params.multiplier_identity,
-            "negative_multiplier": params.multiplier_alpha,
-            "positive_shift": params.shift_identity,
-            "negative_shift": params.shift_alpha,
-            "x_zero_point": params.input_zero_point,
-            "y_zero_point": params.output_zero_point,
-            "size": self._size(op),
-        }
-
-    def _requant(self, op: Op, *, fast: bool) -> dict[str, object]:
-        params = integer.quantize_params(self.graph, op)
-        return {
-            "multiplier": params.multiplier,
-            "shift": -1 - params.shift if fast else params.shift,
-            "x_zero_point": params.input_zero_point,
-            "y_zero_point": params.output_zero_point,
-            "size": self._size(op),
-        }
-
-    def _mean(self, op: Op) -> dict[str, object]:
-        params = reduction.mean_params(self.graph, op)
-        return {
-            "multiplier": params.multiplier,
-            "offset": -params.count * params.input_zero_point,
-            "shift": params.shift,
-            "y_zero_point": params.output_zero_point,
-            "samples": params.count,
-            "channels": self._size(op),
-        }
-
-    def _size(self, op: Op) -> int:
-        return self.graph.tensors[op.outputs[0]].size // repeats(self.graph, op)
 
     def _name(self, wanted: str) -> str:
         name, count = wanted, 1

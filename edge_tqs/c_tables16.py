@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer, integer16, reduction
+from edge_tqs import integer, integer16
 from edge_tqs.c_dense import (
     PORTABLE,
     ROWS,
@@ -23,20 +23,9 @@ from edge_tqs.c_dense import (
     weight_codes,
 )
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import WEIGHTED, Graph, Op
+from edge_tqs.graph import Graph, Op
 
 HEADER = "tqs_kernels_s16.h"
-_KERNELS = {
-    "add": "tqs_add_s16",
-    "sub": "tqs_add_s16",
-    "mul": "tqs_mul_s16",
-    "leaky_relu": "tqs_leaky_relu_s16",
-    "quantize": "tqs_requant_s16",
-    "mean": "tqs_mean_s16",
-    "logistic": "tqs_sigmoid_s16",
-    "tanh": "tqs_sigmoid_s16",
-}
-
 #: tqs_rows_s16_t
 ROWS_TYPE = np.dtype([("bias", "<i4", ROWS), ("multiplier", "<i2", ROWS), ("shift", "i1", ROWS)])
 
@@ -103,55 +92,6 @@ def _fits(kernel: DenseKernel, graph: Graph, op: Op) -> bool:
     )
 
 
-def kernel(graph: Graph, op: Op, core: str) -> tuple[str, str] | None:
-    """The C function for ``op`` and its file, relative to the template root; None for an operator without one."""
-    if op.kind in WEIGHTED:
-        dense = dense_kernel(graph, op, core)
-        return dense.name, dense.source
-    name = _KERNELS.get(op.kind)
-    return None if name is None else (name, f"kernels/{name}.c")
-
-
-def layer(graph: Graph, op: Op, size: int, core: str = PORTABLE) -> Layer:
-    """The struct of ``op``, which has a kernel and gives ``size`` values a call.
-
-    Raises ModelError for parameters that no kernel takes.
-    """
-    if op.kind in WEIGHTED:
-        return _dense(graph, op, core)
-    if op.kind == "mean":
-        mean = reduction.mean_params(graph, op)
-        fields = {"multiplier": mean.multiplier, "shift": mean.shift, "samples": mean.count}
-        return Layer("tqs_mean_s16_t", fields | {"channels": size})
-    if op.kind in ("add", "sub"):
-        total = integer16.add_params(graph, op)
-        fields = {
-            "a_multiplier": total.multiplier_1,
-            "b_multiplier": total.multiplier_2,
-            "y_multiplier": total.output_multiplier,
-            "a_shift": total.shift_1,
-            "b_shift": total.shift_2,
-            "y_shift": total.output_shift,
-            "subtract": int(total.subtract),
-        }
-        return Layer("tqs_add_s16_t", fields | {"size": size})
-    if op.kind == "leaky_relu":
-        leaky = integer16.leaky_relu_params(graph, op)
-        fields = {
-            "positive_multiplier": leaky.multiplier_identity,
-            "negative_multiplier": leaky.multiplier_alpha,
-            "positive_shift": leaky.shift_identity,
-            "negative_shift": leaky.shift_alpha,
-        }
-        return Layer("tqs_leaky_relu_s16_t", fields | {"size": size})
-    if op.kind in integer16.FIXED_OUTPUTS:
-        curve = integer16.saturating_params(graph, op)
-        fields = {"multiplier": curve.multiplier, "shift": curve.shift, "tanh": int(op.kind == "tanh")}
-        return Layer("tqs_sigmoid_s16_t", fields | {"size": size})
-    scale = integer16.mul_params(graph, op) if op.kind == "mul" else integer16.quantize_params(graph, op)
-    return Layer("tqs_scale_s16_t", {"multiplier": scale.multiplier, "shift": scale.shift, "size": size})
-
-
 def pack_rows(bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
     """(R / 4,) of ROWS_TYPE, from values for (M,) rows; padding rows shift by 8, as any row may."""
     table = np.zeros(-(-bias.size // ROWS), ROWS_TYPE)
@@ -161,7 +101,8 @@ def pack_rows(bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
     return table
 
 
-def _dense(graph: Graph, op: Op, core: str) -> Layer:
+def layer(graph: Graph, op: Op, core: str = PORTABLE) -> Layer:
+    """The struct of a dense layer or a convolution. Raises ModelError for parameters that no kernel takes."""
     params = integer16.fully_connected_params(graph, op)
     codes = weight_codes(graph, op)
     rows, inputs = codes.shape

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edge_tqs import integer
 from edge_tqs.graph import Array, Graph, Op
 from edge_tqs.operator_probe import ProbedEvaluation, Sample, WrongTensor
+from edge_tqs.operators import mul
 from edge_tqs.rollout import Rollout
 from edge_tqs.simulate import integer_operator
 from edge_tqs.taps import taps
@@ -109,7 +110,7 @@ def _dense_once(graph: Graph, op: Op, sample: Sample) -> Wide:
 
 
 def _product_once(graph: Graph, op: Op, sample: Sample) -> Wide:
-    params = integer.mul_params(graph, op)
+    params = mul.params(graph, op)
     a, b = (codes.astype(np.int64) for codes in sample.inputs)
     y = _rounded_once((a - params.zero_point_1) * (b - params.zero_point_2), params.multiplier, params.shift)
     return np.clip(y + params.output_zero_point, integer.LOW, integer.HIGH)

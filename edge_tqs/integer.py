@@ -28,27 +28,9 @@ Int64s = npt.NDArray[np.int64]
 
 LOW, HIGH = -128, 127  # int8
 WEIGHT_LIMIT = {8: 127, 4: 7}  # width in bits -> largest |code|
-ADD_LEFT_SHIFT = 20  # micro/kernels/add_common.cc, sub_common.cc
 #: a narrower range is one that the calibration never moved; it says nothing about the scale
 LEAST_SPAN = 1e-5
 BIAS_LIMIT = 1 << 30  # leaves the other half of the accumulator to the products
-
-#: the only output quantisation that the kernels of these operators know
-FIXED_OUTPUTS: dict[str, tuple[float, int]] = {"logistic": (1 / 256, -128), "tanh": (1 / 128, 0)}
-#: operators that move codes without changing them: output quantisation is input quantisation
-MOVING_KINDS = frozenset({"split", "slice", "reshape", "concat", "transpose"})
-#: operators whose output quantisation is input quantisation
-KEEPING_KINDS = MOVING_KINDS | {"avg_pool_1d", "max_pool_1d"}
-
-
-@dataclass(frozen=True)
-class QuantizeParams:
-    """int8 to int8 of another scale: y = clip(rescale(x - input_zero_point) + output_zero_point)."""
-
-    multiplier: int
-    shift: int
-    input_zero_point: int
-    output_zero_point: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,48 +46,6 @@ class FullyConnectedParams:
     output_zero_point: int
     low: int
     high: int
-
-
-@dataclass(frozen=True)
-class AddParams:
-    """Addition or subtraction.
-
-    y = clip(rescale_out(rescale_1((a - zp_1) << 20) +- rescale_2((b - zp_2) << 20)) + output_zero_point).
-    """
-
-    subtract: bool
-    multiplier_1: int
-    shift_1: int
-    zero_point_1: int
-    multiplier_2: int
-    shift_2: int
-    zero_point_2: int
-    output_multiplier: int
-    output_shift: int
-    output_zero_point: int
-
-
-@dataclass(frozen=True)
-class MulParams:
-    """y = clip(rescale((a - zero_point_1) * (b - zero_point_2)) + output_zero_point)."""
-
-    multiplier: int
-    shift: int
-    zero_point_1: int
-    zero_point_2: int
-    output_zero_point: int
-
-
-@dataclass(frozen=True)
-class LeakyReluParams:
-    """Two rescalings: ``identity`` where x >= input_zero_point, ``alpha`` below."""
-
-    multiplier_identity: int
-    shift_identity: int
-    multiplier_alpha: int
-    shift_alpha: int
-    input_zero_point: int
-    output_zero_point: int
 
 
 # --- rescaling ------------------------------------------------------------------------------------------------------
@@ -166,7 +106,7 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     (int4, which runs as a convolution). Raises ModelError where the int32 accumulator could overflow.
     """
     source, weight, result = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]], graph.tensors[op.outputs[0]]
-    in_quant, out_quant, weight_quant = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0]), weight.quant
+    in_quant, out_quant, weight_quant = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0]), weight.quant
     if weight_quant is None or weight.data is None:
         raise ModelError(f"{graph.name}: weight {weight.name} is not quantised")
     product = in_quant.scale.astype(np.float64) * weight_quant.scale.astype(np.float64)
@@ -176,7 +116,8 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     peak = 255 * np.abs(weight.data.astype(np.int64)).reshape(weight.shape[0], -1).sum(axis=1) + (
         0 if bias is None else np.abs(bias.astype(np.int64))
     )
-    _check_headroom(graph, f"{source.name} -> {result.name}", int(peak.max()), max(shift for _, shift in pairs))
+    what = f"{source.name} -> {result.name}: the 32-bit accumulator"
+    check_headroom(graph, what, int(peak.max()), max(shift for _, shift in pairs))
     low, high = activation_limits(op.attrs["activation"], out_quant)
     return FullyConnectedParams(
         np.array([m for m, _ in pairs], np.int32),
@@ -186,98 +127,6 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
         low,
         high,
     )
-
-
-def add_params(graph: Graph, op: Op) -> AddParams:
-    """Parameters of "add" and "sub". micro/kernels/add_common.cc, sub_common.cc."""
-    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
-    scale_1, scale_2, scale_out = float(a.scale[0]), float(b.scale[0]), float(out.scale[0])
-    twice_max = 2 * max(scale_1, scale_2)
-    ratios = (scale_1 / twice_max, scale_2 / twice_max, twice_max / ((1 << ADD_LEFT_SHIFT) * scale_out))
-    pairs = [quantize_multiplier(ratio) for ratio in ratios]
-    if pairs[2][1] > 0:  # the kernel knows no left shift here and aborts
-        raise ModelError(f"{graph.name}: {op.kind} to {op.outputs[0]}: the output scale is too small for its inputs")
-    return AddParams(op.kind == "sub", *pairs[0], a.zero_point, *pairs[1], b.zero_point, *pairs[2], out.zero_point)
-
-
-def mul_params(graph: Graph, op: Op) -> MulParams:
-    """Parameters of "mul". micro/kernels/mul_common.cc."""
-    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
-    pair = quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
-    _check_headroom(graph, op.outputs[0], 255 * 255, pair[1])
-    return MulParams(*pair, a.zero_point, b.zero_point, out.zero_point)
-
-
-def quantize_params(graph: Graph, op: Op) -> QuantizeParams:
-    """Parameters of "quantize", int8 to int8. micro/kernels/quantize_common.cc."""
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
-    pair = quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    _check_headroom(graph, op.outputs[0], 255, pair[1])
-    return QuantizeParams(*pair, source.zero_point, out.zero_point)
-
-
-def leaky_relu_params(graph: Graph, op: Op) -> LeakyReluParams:
-    """Parameters of "leaky_relu", alpha in float32 and at least 0. micro/kernels/leaky_relu_common.cc."""
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
-    alpha = float(np.float32(op.attrs["alpha"]))
-    if alpha < 0:
-        raise ModelError(f"{graph.name}: leaky_relu to {op.outputs[0]} has the negative slope {alpha}")
-    identity = quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    negative = quantize_multiplier(float(source.scale[0]) * alpha / float(out.scale[0]))
-    _check_headroom(graph, op.outputs[0], 255, max(identity[1], negative[1]))
-    return LeakyReluParams(*identity, *negative, source.zero_point, out.zero_point)
-
-
-def unary_table(graph: Graph, op: Op) -> Codes:
-    """The 256 outputs of a one-input operator, index = input code + 128.
-
-    For logistic, tanh, elu, leaky_relu and quantize. Raises ModelError where logistic or tanh has another output
-    quantisation than FIXED_OUTPUTS says.
-    """
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
-    x = np.arange(LOW, HIGH + 1, dtype=np.int64) - source.zero_point
-    if op.kind in FIXED_OUTPUTS:
-        if (float(out.scale[0]), out.zero_point) != FIXED_OUTPUTS[op.kind]:
-            raise ModelError(
-                f"{graph.name}: {op.outputs[0]}: {op.kind} must have scale, zero point {FIXED_OUTPUTS[op.kind]}"
-            )
-        return _saturating_table(op.kind, x, source.scale[0])
-    if op.kind == "elu":
-        return _elu_table(x, source.scale[0], out)
-    if op.kind == "leaky_relu":
-        leaky = leaky_relu_params(graph, op)
-        y = np.where(
-            x >= 0,
-            multiply_by_quantized_multiplier(x, leaky.multiplier_identity, leaky.shift_identity),
-            multiply_by_quantized_multiplier(x, leaky.multiplier_alpha, leaky.shift_alpha),
-        )
-    elif op.kind == "quantize":
-        params = quantize_params(graph, op)
-        y = multiply_by_quantized_multiplier(x, params.multiplier, params.shift)
-    else:
-        raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no table")
-    return _clip(y + out.zero_point)
-
-
-def _saturating_table(kind: str, x: Int64s, scale: np.float32) -> Codes:
-    """kernels/internal/reference/integer_ops/{logistic,tanh}.h: to 4 integer bits, then gemmlowp."""
-    multiplier, shift = quantize_multiplier(float(scale) * (1 << 27))
-    radius = math.floor(15 * (1 << 27) / 2.0**shift)  # CalculateInputRadius: beyond it the input would not fit
-    inside = np.clip(x, 1 - radius, radius - 1)
-    raw = multiply_by_quantized_multiplier(inside, multiplier, shift)
-    if kind == "tanh":
-        y = fixed_point.divide_by_power(fixed_point.tanh(raw), 24)
-    else:
-        y = fixed_point.divide_by_power(fixed_point.logistic(raw), 23) - 128
-    return _clip(np.where(x >= radius, HIGH, np.where(x <= -radius, LOW, y)))
-
-
-def _elu_table(x: Int64s, scale: np.float32, out: Quant) -> Codes:
-    """micro/kernels/elu.cc PopulateLookupTable: float32 throughout; exp is rounded once, as a good expf does."""
-    real = scale * x.astype(np.float32)
-    shrunk = np.exp(np.minimum(real, 0).astype(np.float64)).astype(np.float32) - np.float32(1)
-    scaled = np.where(real < 0, shrunk, real) * (np.float32(1) / out.scale[0])
-    return _clip(round_away(scaled) + np.float32(out.zero_point))
 
 
 # --- operators ------------------------------------------------------------------------------------------------------
@@ -295,26 +144,8 @@ def fully_connected(params: FullyConnectedParams, x: Codes, weight: Codes, bias:
     return rescale_accumulators(params, accumulators if bias is None else accumulators + bias)
 
 
-def add(params: AddParams, a: Codes, b: Codes) -> Codes:
-    """a + b, or a - b where params.subtract; shapes that broadcast. integer_ops/add.h AddFunc, sub.h SubFunc."""
-    first = (a.astype(np.int64) - params.zero_point_1) << ADD_LEFT_SHIFT
-    second = (b.astype(np.int64) - params.zero_point_2) << ADD_LEFT_SHIFT
-    first = multiply_by_quantized_multiplier(first, params.multiplier_1, params.shift_1)
-    second = multiply_by_quantized_multiplier(second, params.multiplier_2, params.shift_2)
-    total = first - second if params.subtract else first + second
-    y = multiply_by_quantized_multiplier(total, params.output_multiplier, params.output_shift)
-    return _clip(y + params.output_zero_point)
-
-
-def mul(params: MulParams, a: Codes, b: Codes) -> Codes:
-    """Element-wise product, shapes that broadcast. kernels/internal/reference/integer_ops/mul.h MulElementwise."""
-    product = (a.astype(np.int64) - params.zero_point_1) * (b.astype(np.int64) - params.zero_point_2)
-    y = multiply_by_quantized_multiplier(product, params.multiplier, params.shift)
-    return _clip(y + params.output_zero_point)
-
-
 def look_up(table: Codes, x: Codes) -> Codes:
-    """Apply a unary_table to codes of any shape."""
+    """Apply a table (256,), index = code + 128, to codes of any shape."""
     found: Codes = table[x.astype(np.int64) + 128]
     return found
 
@@ -381,17 +212,18 @@ def _clip(x: Array, low: int = LOW, high: int = HIGH) -> Codes:
     return codes
 
 
-def _quant(graph: Graph, name: str) -> Quant:
+def quant_of(graph: Graph, name: str) -> Quant:
+    """The quantisation of a tensor. Raises ModelError where it has none."""
     quant = graph.tensors[name].quant
     if quant is None:
         raise ModelError(f"{graph.name}: tensor {name} is not quantised")
     return quant
 
 
-def _check_headroom(graph: Graph, where: str, peak: int, shift: int) -> None:
-    """Raise where a value of at most ``peak``, shifted left, would leave int32 (undefined in the C kernels)."""
+def check_headroom(graph: Graph, what: str, peak: int, shift: int) -> None:
+    """Raise ModelError where a value of at most ``peak``, shifted left, would leave int32, undefined in C."""
     if peak << max(shift, 0) >= 1 << 31:
         raise ModelError(
-            f"{graph.name}: {where}: the 32-bit accumulator can overflow (peak {peak}, left shift {shift})",
+            f"{graph.name}: {what} can overflow (peak {peak}, left shift {shift})",
             hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
         )

@@ -8,37 +8,24 @@ activations: for those this is what the generated C computes, and what LiteRT is
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer, reduction
+from edge_tqs import integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op, Quant
-from edge_tqs.integer import AddParams, LeakyReluParams, MulParams, QuantizeParams
-from edge_tqs.sigmoid_table import SIGMOID_TABLE
-from edge_tqs.taps import taps
 
 Array = npt.NDArray[Any]
 Codes16 = npt.NDArray[np.int16]
 Int64s = npt.NDArray[np.int64]
 
 LOW, HIGH = -32768, 32767
-ADD_LEFT_SHIFT = 15  # micro/kernels/add_common.cc: int16
 #: the accumulator's assumption in MultiplyByQuantizedMultiplier(int64_t, ...), kernels/internal/common.cc
 ACCUMULATOR_LIMIT = 1 << 47
 MOST_SHIFT = 7  # its assumption about the shift
-
-#: the only output quantisation that the kernels of these operators know
-FIXED_OUTPUTS: dict[str, tuple[float, int]] = {"logistic": (1 / 32768, 0), "tanh": (1 / 32768, 0)}
-#: fraction bits of a table step, once the input is in units of 1 / 12288
-_FRACTION_BITS = {"logistic": 9, "tanh": 8}
-#: largest multiplier at which input * multiplier stays within int32
-_MOST_MULTIPLIER = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +41,6 @@ class FullyConnectedParams:
     high: int
 
 
-@dataclass(frozen=True)
-class SaturatingParams:
-    """logistic or tanh: d = (x * multiplier + round) >> shift, in steps of 1 / 12288, then the interpolated table."""
-
-    kind: str
-    multiplier: int
-    shift: int
-
-    @property
-    def fraction_bits(self) -> int:
-        """Low bits of \\|d\\| that interpolate between two entries."""
-        return _FRACTION_BITS[self.kind]
-
-
 # --- parameters of each operator ------------------------------------------------------------------------------------
 
 
@@ -78,7 +51,7 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     micro/kernels/fully_connected_common.cc; the multiplier is cut to 15 bits by the rescaling of int64 accumulators.
     """
     weight, name = graph.tensors[op.inputs[1]], op.outputs[0]
-    source, out, weight_quant = _quant(graph, op.inputs[0]), _quant(graph, name), weight.quant
+    source, out, weight_quant = quant_of(graph, op.inputs[0]), quant_of(graph, name), weight.quant
     if weight_quant is None or weight.data is None:
         raise ModelError(f"{graph.name}: weight {weight.name} is not quantised")
     product = source.scale.astype(np.float64) * weight_quant.scale.astype(np.float64)
@@ -104,168 +77,13 @@ def reduced(multiplier: int) -> int:
     return 0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + (1 << 15)) >> 16
 
 
-def add_params(graph: Graph, op: Op) -> AddParams:
-    """Parameters of "add" and "sub", with 15 more bits where int8 has 20. micro/kernels/{add,sub}_common.cc."""
-    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
-    scale_1, scale_2, scale_out = float(a.scale[0]), float(b.scale[0]), float(out.scale[0])
-    twice_max = 2 * max(scale_1, scale_2)
-    ratios = (scale_1 / twice_max, scale_2 / twice_max, twice_max / ((1 << ADD_LEFT_SHIFT) * scale_out))
-    pairs = [integer.quantize_multiplier(ratio) for ratio in ratios]
-    if pairs[2][1] > 0:  # the kernel knows no left shift here and aborts
-        raise ModelError(f"{graph.name}: {op.kind} to {op.outputs[0]}: the output scale is too small for its inputs")
-    return AddParams(op.kind == "sub", *pairs[0], 0, *pairs[1], 0, *pairs[2], 0)
-
-
-def mul_params(graph: Graph, op: Op) -> MulParams:
-    """Parameters of "mul". micro/kernels/mul_common.cc."""
-    a, b, out = (_quant(graph, name) for name in (*op.inputs, op.outputs[0]))
-    pair = integer.quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
-    _check_headroom(graph, op, LOW * LOW, pair[1])
-    return MulParams(*pair, 0, 0, 0)
-
-
-def quantize_params(graph: Graph, op: Op) -> QuantizeParams:
-    """Parameters of "quantize", int16 to int16. micro/kernels/quantize_common.cc."""
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
-    pair = integer.quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    _check_headroom(graph, op, -LOW, pair[1])
-    return QuantizeParams(*pair, 0, 0)
-
-
-def leaky_relu_params(graph: Graph, op: Op) -> LeakyReluParams:
-    """Parameters of "leaky_relu", alpha in float32 and at least 0. micro/kernels/leaky_relu_common.cc."""
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
-    alpha = float(np.float32(op.attrs["alpha"]))
-    if alpha < 0:
-        raise ModelError(f"{graph.name}: leaky_relu to {op.outputs[0]} has the negative slope {alpha}")
-    identity = integer.quantize_multiplier(float(source.scale[0]) / float(out.scale[0]))
-    negative = integer.quantize_multiplier(float(source.scale[0]) * alpha / float(out.scale[0]))
-    _check_headroom(graph, op, -LOW, max(identity[1], negative[1]))
-    return LeakyReluParams(*identity, *negative, 0, 0)
-
-
-def saturating_params(graph: Graph, op: Op) -> SaturatingParams:
-    """Parameters of "logistic" and "tanh". micro/kernels/logistic_common.cc, tanh.cc.
-
-    Raises ModelError for another output quantisation than FIXED_OUTPUTS says, and for an input scale whose product
-    would leave int32 in the kernel.
-    """
-    source, out = _quant(graph, op.inputs[0]), _quant(graph, op.outputs[0])
-    if (float(out.scale[0]), out.zero_point) != FIXED_OUTPUTS[op.kind]:
-        raise ModelError(
-            f"{graph.name}: {op.outputs[0]}: {op.kind} must have scale, zero point {FIXED_OUTPUTS[op.kind]}"
-        )
-    scale = float(source.scale[0])
-    exponent = math.log2(scale)
-    left = 12 + round(exponent)  # 3 integer bits: at scale 2^-12 one code is 3 / 12288
-    if abs(exponent - round(exponent)) < 1e-3 and left in ((0, 1) if op.kind == "tanh" else (0,)):
-        return SaturatingParams(op.kind, 3 << left, 0)
-    multiplier, shift = scale * 4096 * 3, 0
-    while multiplier <= 32767 / 2 and shift <= 30:
-        multiplier, shift = multiplier * 2, shift + 1
-    if multiplier > _MOST_MULTIPLIER:
-        raise ModelError(
-            f"{graph.name}: {op.kind} to {op.outputs[0]}: its input reaches {scale * HIGH:.3g}, too far for int16",
-            hint="Values this large say that the model diverges: use int8 activations, or look at the model.",
-        )
-    return SaturatingParams(op.kind, int(multiplier), shift)
-
-
-# --- operators ------------------------------------------------------------------------------------------------------
+# --- accumulators -----------------------------------------------------------------------------------------------------
 
 
 def rescale_accumulators(params: FullyConnectedParams, accumulators: Int64s) -> Codes16:
     """(..., M) int64 accumulators to codes. MultiplyByQuantizedMultiplier(int64_t, ...), kernels/internal/common.cc."""
     rounding = np.int64(1) << (params.shift - 1)
     return _clip((accumulators * params.multiplier + rounding) >> params.shift, params.low, params.high)
-
-
-def add(params: AddParams, a: Codes16, b: Codes16) -> Codes16:
-    """a + b, or a - b where params.subtract; any equal shapes."""
-    first = integer.multiply_by_quantized_multiplier(_wide(a) << ADD_LEFT_SHIFT, params.multiplier_1, params.shift_1)
-    second = integer.multiply_by_quantized_multiplier(_wide(b) << ADD_LEFT_SHIFT, params.multiplier_2, params.shift_2)
-    total = first - second if params.subtract else first + second
-    return _clip(integer.multiply_by_quantized_multiplier(total, params.output_multiplier, params.output_shift))
-
-
-def mul(params: MulParams, a: Codes16, b: Codes16) -> Codes16:
-    """Element-wise product, any equal shapes."""
-    return _clip(integer.multiply_by_quantized_multiplier(_wide(a) * _wide(b), params.multiplier, params.shift))
-
-
-def requantize(params: QuantizeParams, x: Codes16) -> Codes16:
-    """The same values at another scale."""
-    return _clip(integer.multiply_by_quantized_multiplier(_wide(x), params.multiplier, params.shift))
-
-
-def leaky_relu(params: LeakyReluParams, x: Codes16) -> Codes16:
-    """X where not negative, alpha * x below. kernels/internal/reference/leaky_relu.h QuantizeLeakyRelu."""
-    wide = _wide(x)
-    positive = integer.multiply_by_quantized_multiplier(wide, params.multiplier_identity, params.shift_identity)
-    negative = integer.multiply_by_quantized_multiplier(wide, params.multiplier_alpha, params.shift_alpha)
-    return _clip(np.where(wide >= 0, positive, negative))
-
-
-def saturate(params: SaturatingParams, x: Codes16) -> Codes16:
-    """logistic or tanh. kernels/internal/reference/integer_ops/{logistic,tanh}.h, the int16 forms."""
-    d = (_wide(x) * params.multiplier + ((1 << params.shift) >> 1)) >> params.shift
-    bits = params.fraction_bits
-    magnitude = np.abs(d)
-    entry = magnitude >> bits
-    low = np.minimum(entry, 254)
-    between = (SIGMOID_TABLE[low] << bits) + (magnitude & ((1 << bits) - 1)) * (
-        SIGMOID_TABLE[low + 1] - SIGMOID_TABLE[low]
-    )
-    if params.kind == "tanh":  # 2 sigmoid(2 x) - 1
-        between = np.where(entry >= 255, 0xFFFF << 8, between)
-        y = np.where(d >= 0, between - (1 << 23) + (1 << 7), -between + (1 << 23) + (1 << 7) - 1) >> 8
-    else:
-        between = np.where(entry >= 255, 0x7FFF << 10, between)
-        y = np.where(d >= 0, between + (1 << 9), (1 << 25) - between + (1 << 9) - 1) >> 10
-    return y.astype(np.int16)
-
-
-def operator(graph: Graph, op: Op) -> Callable[..., Array]:
-    """``op`` as a function of its activations, for all but those of integer.MOVING_KINDS.
-
-    Dense layers accumulate in float64, which is exact below 2^53. Raises ModelError for an operator that no runtime
-    has in int16, and for parameters that no kernel takes.
-    """
-    if op.kind == "fully_connected":
-        return _dense(graph, op)
-    if op.kind == "conv_1d":
-        dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
-        return lambda x: dense(taps(x, shape, op, 0))
-    if op.kind == "mean":
-        mean = reduction.mean_params(graph, op)
-        return lambda x: reduction.mean(mean, x)
-    if op.kind in ("add", "sub"):
-        sum_params = add_params(graph, op)
-        return lambda a, b: add(sum_params, a, b)
-    if op.kind == "mul":
-        product_params = mul_params(graph, op)
-        return lambda a, b: mul(product_params, a, b)
-    if op.kind in FIXED_OUTPUTS:
-        curve = saturating_params(graph, op)
-        return lambda x: saturate(curve, x)
-    if op.kind == "leaky_relu":
-        leaky = leaky_relu_params(graph, op)
-        return lambda x: leaky_relu(leaky, x)
-    if op.kind == "quantize":
-        scales = quantize_params(graph, op)
-        return lambda x: requantize(scales, x)
-    raise ModelError(
-        f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with int16 activations",
-        hint="Use int8 activations, or another activation function in this layer.",
-    )
-
-
-def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
-    params = fully_connected_params(graph, op)
-    weight = graph.tensors[op.inputs[1]]
-    matrix = np.asarray(weight.data, np.float64).reshape(weight.shape[0], -1).T.copy()
-    bias = np.asarray(graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else 0, np.int64)
-    return lambda x: rescale_accumulators(params, (x.astype(np.float64) @ matrix).astype(np.int64) + bias)
 
 
 # --- numbers to codes -----------------------------------------------------------------------------------------------
@@ -291,28 +109,16 @@ def _activation_limits(activation: str, quant: Quant) -> tuple[int, int]:
     return low, min(HIGH, six) if activation == "relu6" else HIGH
 
 
-def _wide(x: Array) -> Int64s:
-    return x.astype(np.int64)
-
-
 def _clip(x: Array, low: int = LOW, high: int = HIGH) -> Codes16:
     codes: Codes16 = np.clip(x, low, high).astype(np.int16)
     return codes
 
 
-def _quant(graph: Graph, name: str) -> Quant:
+def quant_of(graph: Graph, name: str) -> Quant:
+    """The quantisation of a tensor. Raises ModelError where it has none, or a zero point."""
     quant = graph.tensors[name].quant
     if quant is None:
         raise ModelError(f"{graph.name}: tensor {name} is not quantised")
     if quant.zero_point != 0:
         raise ModelError(f"{graph.name}: tensor {name} is int16 with the zero point {quant.zero_point}, not 0")
     return quant
-
-
-def _check_headroom(graph: Graph, op: Op, peak: int, shift: int) -> None:
-    """Raise where a value of at most ``peak``, shifted left, would leave int32 (undefined in the C kernels)."""
-    if peak << max(shift, 0) >= 1 << 31:
-        raise ModelError(
-            f"{graph.name}: {op.kind} to {op.outputs[0]}: 32 bits can overflow (peak {peak}, left shift {shift})",
-            hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
-        )

@@ -7,6 +7,7 @@ window x horizon times (48 x 96 = 4,608).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -27,21 +28,6 @@ FUSED: dict[str, Callable[[Array], Array]] = {
     "relu": lambda y: np.maximum(y, np.float32(0)),
     "relu6": lambda y: np.clip(y, np.float32(0), np.float32(6)),
 }
-
-
-def logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)) for float32 of any size of x: the tanh form neither overflows nor warns."""
-    half = np.float32(0.5)
-    return np.tanh(x * half) * half + half
-
-
-def elu(x: Array) -> Array:
-    """X where positive, exp(x) - 1 elsewhere (alpha is 1)."""
-    return np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0))))
-
-
-UNARY: dict[str, Callable[[Array], Array]] = {"logistic": logistic, "tanh": np.tanh, "elu": elu}
-BINARY: dict[str, Callable[[Array, Array], Array]] = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
 
 def float_step(graph: Graph) -> Step:
@@ -93,61 +79,11 @@ def float_rollout(graph: Graph, seeds: Array, horizon: int, truth: Array | None 
 def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     inputs = [slots[name] for name in op.inputs]
     outputs = [slots[name] for name in op.outputs]
-    a, out = inputs[0], outputs[0]
-    if op.kind == "fully_connected":
-        return _compile_fully_connected(graph, op, inputs, out)
-    if op.kind in BINARY:
-        return _compile_binary(BINARY[op.kind], a, inputs[1], out)
-    if op.kind in UNARY:
-        return _compile_unary(UNARY[op.kind], a, out)
-    if op.kind == "leaky_relu":
-        alpha = np.float32(op.attrs["alpha"])
-        return _compile_unary(lambda x: np.where(x > 0, x, x * alpha), a, out)
-    if op.kind == "conv_1d":
-        return _compile_unary(_conv_1d(graph, op), a, out)
-    if op.kind == "slice":
-        where = slice_of(op)
-        return _compile_unary(lambda x: x[where], a, out)
-    if op.kind == "concat":
-        return compile_concat(graph, op, inputs, out)
-    if op.kind == "mean":
-        return _compile_unary(lambda x: x.mean(axis=1, keepdims=True, dtype=np.float32), a, out)
-    if op.kind == "reshape":
-        shape = graph.tensors[op.outputs[0]].shape[1:]
-        return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
-    if op.kind == "split":
-        width = graph.tensors[op.outputs[0]].shape[-1]
-
-        def split(values: Slots) -> None:
-            whole = values[a]
-            for index, slot in enumerate(outputs):
-                values[slot] = whole[..., index * width : (index + 1) * width]
-
-        return split
     if op.kind in OPERATORS:
-        return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, out)
-    raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
-
-
-def slice_of(op: Op) -> tuple[slice, ...]:
-    """The numpy index of a "slice"."""
-    begin = op.attrs["begin"]
-    return *([slice(None)] * op.attrs["axis"]), slice(begin, begin + op.attrs["size"])
-
-
-def compile_concat(graph: Graph, op: Op, inputs: list[int], out: int) -> Action:
-    """A "concat" over slots; a constant among its inputs, of batch 1, is repeated for the whole batch."""
-    axis = op.attrs["axis"]
-    computed = inputs[next(i for i, name in enumerate(op.inputs) if graph.tensors[name].data is None)]
-
-    def join(values: Slots) -> None:
-        count = values[computed].shape[0]
-        parts = (values[slot] for slot in inputs)
-        values[out] = np.concatenate(
-            [part if part.shape[0] == count else np.repeat(part, count, 0) for part in parts], axis=axis
-        )
-
-    return join
+        return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, outputs)
+    if op.kind == "conv_1d":
+        return compile_function(_conv_1d(graph, op), inputs[:1], outputs)
+    return compile_function(_fully_connected(graph, op), inputs, outputs)
 
 
 def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
@@ -160,43 +96,30 @@ def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
     return lambda x: fused(taps(x, weight.shape, op, 0) @ matrix + bias)
 
 
-def _compile_fully_connected(graph: Graph, op: Op, inputs: list[int], out: int) -> Action:
-    x, w = inputs[0], inputs[1]
+def _fully_connected(graph: Graph, op: Op) -> Callable[..., Array]:
     fused = FUSED[op.attrs["activation"]]
     if graph.tensors[op.inputs[1]].data is None:
         raise ModelError(f"{graph.name}: the weight {op.inputs[1]} of a fully_connected is not a constant")
-    if len(inputs) == 2:
-
-        def multiply(values: Slots) -> None:
-            values[out] = fused(values[x] @ values[w].T)
-
-        return multiply
-    b = inputs[2]
-
-    def multiply_add(values: Slots) -> None:
-        values[out] = fused(values[x] @ values[w].T + values[b])
-
-    return multiply_add
+    if len(op.inputs) == 2:
+        return lambda x, w: fused(x @ w.T)
+    return lambda x, w, b: fused(x @ w.T + b)
 
 
-def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = function(values[a])
+def compile_function(function: Callable[..., Any], inputs: Sequence[int], outputs: Sequence[int]) -> Action:
+    """A function over slots: of one output, or of several as a tuple."""
+    first, out = inputs[0], outputs[0]
+    read = itemgetter(*inputs)
 
-    return apply
-
-
-def compile_function(function: Callable[..., Array], inputs: Sequence[int], out: int) -> Action:
-    """A function of several slots."""
+    def apply_to_one(values: Slots) -> None:
+        values[out] = function(values[first])
 
     def apply(values: Slots) -> None:
-        values[out] = function(*(values[slot] for slot in inputs))
+        values[out] = function(*read(values))
 
-    return apply
+    def apply_for_several(values: Slots) -> None:
+        for slot, value in zip(outputs, function(values[first]), strict=True):
+            values[slot] = value
 
-
-def _compile_binary(function: Callable[[Array, Array], Array], a: int, b: int, out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = function(values[a], values[b])
-
-    return apply
+    if len(outputs) > 1:
+        return apply_for_several
+    return apply if len(inputs) > 1 else apply_to_one

@@ -46,12 +46,6 @@ _WRONG = "it computes int16 activations with int4 weights wrongly and reports no
 _REFUSED_16X4 = "int16 activations with int4 weights are refused"
 #: (activation, weight) -> {runtime: reason}
 _DEPTHWISE = {("int16", "int4"): {"litert": _WRONG, "tflite-runtime": _WRONG, "tflm": _REFUSED_16X4}}
-_NO_ELU = "ELU takes int8 or float activations"
-
-_ELEMENTWISE = (
-    "add", "sub", "mul", "logistic", "tanh", "leaky_relu", "split", "slice", "reshape", "quantize", "pad", "concat",
-    "mean",
-)  # fmt: skip
 
 #: kernel -> {runtime: reason}; a runtime that is not named runs the kernel. A kernel that is not here runs nowhere.
 TABLE: dict[Kernel, dict[str, str]] = {
@@ -87,9 +81,7 @@ TABLE: dict[Kernel, dict[str, str]] = {
         "c": _NO_CONVOLUTION,
     },
     Kernel("fully_connected", "float32", "int8", "per_channel"): {"tflm": _HYBRID, "c": _C_IS_INTEGER},
-    Kernel("elu"): {},
-    Kernel("elu", "int16"): dict.fromkeys(RUNTIMES, _NO_ELU),
-    **{Kernel(operator, activation): {} for operator in _ELEMENTWISE for activation in ("int8", "int16")},
+    **{Kernel("pad", activation): {} for activation in ("int8", "int16")},
     **{
         Kernel(kind, activation): dict(operator.refused.get(activation, {}))
         for kind, operator in OPERATORS.items()

@@ -18,16 +18,18 @@ WORD = 4
 #: bytes of a code; all activations of a graph are of one type, so that every offset is a multiple of it
 CODE_BYTES: dict[DType, int] = {"int8": 1, "int16": 2}
 #: operators whose kernels may write over an input of the output's size (tqs_kernels.h)
-IN_PLACE = frozenset({"add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize"}) | {
-    kind for kind, operator in OPERATORS.items() if operator.in_place
-}
+IN_PLACE = frozenset(kind for kind, operator in OPERATORS.items() if operator.in_place)
+
+
+def view_begin(graph: Graph, op: Op) -> int | None:
+    """The code of its input from which on the outputs of ``op`` lie, in place; None where they lie elsewhere."""
+    view = OPERATORS[op.kind].view if op.kind in OPERATORS else None
+    return None if view is None else view(graph, op)
 
 
 def is_view(graph: Graph, op: Op) -> bool:
-    """Whether the outputs of ``op`` are pieces of its input, in place: a slice is one unless it leaves gaps."""
-    if op.kind == "slice":
-        return math.prod(graph.tensors[op.inputs[0]].shape[: op.attrs["axis"]]) == 1
-    return op.kind in ("split", "reshape")
+    """Whether the outputs of ``op`` are pieces of its input, in place, one after another."""
+    return view_begin(graph, op) is not None
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,11 @@ class _Planner:
         for state in graph.states:
             self._open(state.input, "state", self.state_offsets[state.name])
         for index, op in enumerate(graph.ops):
-            if is_view(graph, op):
-                self._place_views(op)
-            else:
+            begin = view_begin(graph, op)
+            if begin is None:
                 self._place_result(index, op)
+            else:
+                self._place_views(op, begin)
         spare = [Buffer(f"scratch {i}", size, i, i, WORD) for i, size in scratch.items() if size > 0]
         arena = pack([*self._buffers(), *spare])
         places = {name: self._locate(part, arena) for name, part in self.parts.items()}
@@ -207,12 +210,9 @@ class _Planner:
         self.parts[name] = part
         self.held.setdefault(part.root, []).append(name)
 
-    def _place_views(self, op: Op) -> None:
+    def _place_views(self, op: Op, begin: int) -> None:
         source = self.parts[op.inputs[0]]
-        offset = source.offset
-        if op.kind == "slice":
-            after = math.prod(self.graph.tensors[op.inputs[0]].shape[op.attrs["axis"] + 1 :])
-            offset += op.attrs["begin"] * after * self.code_bytes
+        offset = source.offset + begin * self.code_bytes
         for name in op.outputs:
             size = self._bytes(name)
             self._put(name, _Part(source.root, offset, size))

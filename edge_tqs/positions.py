@@ -19,9 +19,7 @@ from edge_tqs.graph import CONVOLUTIONS, Graph, Op, Tensor
 from edge_tqs.operators import OPERATORS
 
 #: Operators that work on each sample by itself; those with two inputs may repeat a (1, 1, C) over time.
-BY_SAMPLE = frozenset({"add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu"}) | {
-    kind for kind, operator in OPERATORS.items() if operator.by_sample
-}
+BY_SAMPLE = frozenset(kind for kind, operator in OPERATORS.items() if operator.by_sample)
 
 
 @dataclass(frozen=True)

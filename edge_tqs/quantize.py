@@ -20,10 +20,8 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.integer import (
     HIGH,
-    KEEPING_KINDS,
     LEAST_SPAN,
     LOW,
-    MOVING_KINDS,
     WEIGHT_LIMIT,
     least_weight_scale,
     quantize_bias,
@@ -35,6 +33,10 @@ from edge_tqs.operators import OPERATORS, curve, function
 Family = tuple[str, str]
 
 Activations = Literal["int8", "int16"]
+
+#: operators whose output quantisation is input quantisation, and those of them that only move codes
+KEEPING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.keeps)
+MOVING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.moves)
 
 
 @dataclass(frozen=True)
@@ -258,14 +260,10 @@ def _saturation(graph: Graph, members: set[str], scheme: Scheme) -> float:
     return max(scheme.saturation.get(kind, np.inf) for kind in kinds) if kinds else np.inf
 
 
-def _fixed_outputs(activations: Activations, known: Mapping[str, tuple[float, int]]) -> dict[str, tuple[float, int]]:
-    """``known`` and what the operators say of themselves."""
-    own = {kind: operator.fixed_output.get(activations) for kind, operator in OPERATORS.items()}
-    return dict(known) | {kind: fixed for kind, fixed in own.items() if fixed is not None}
-
-
-def _saturations(known: Mapping[str, float]) -> dict[str, float]:
-    return {kind: operator.saturation for kind, operator in OPERATORS.items()} | dict(known)
+def _stated(activations: Activations, what: str) -> dict[str, Any]:
+    """What the operators say of themselves for one type of activations, by kind."""
+    said = {kind: getattr(operator, what) for kind, operator in OPERATORS.items()}
+    return {kind: by_type[activations] for kind, by_type in said.items() if activations in by_type}
 
 
 def affine(low: float, high: float) -> Quant:
@@ -288,26 +286,24 @@ def _lut(graph: Graph, op: Op, x: Tensor, y: Tensor, bounds: Range) -> tuple[Op,
 
 SCHEMES: dict[Activations, Scheme] = {
     "int8": Scheme(
-        fixed_outputs=_fixed_outputs("int8", integer.FIXED_OUTPUTS),
-        saturation=_saturations({"logistic": 6.25, "tanh": 3.125}),  # ln(511) and atanh(255/256), rounded up
+        fixed_outputs=_stated("int8", "fixed_output"),
+        saturation=_stated("int8", "saturation"),
         headroom=1.0,
         quant=affine,
         codes=integer.quantize_activations,
         bias_type="int32",
-        functions={},
+        functions=_stated("int8", "as_function"),
         tabulated=_lut,
     ),
     "int16": Scheme(
-        fixed_outputs=_fixed_outputs("int16", integer16.FIXED_OUTPUTS),
-        saturation=_saturations(
-            {"logistic": 10.67, "tanh": 5.34}
-        ),  # 255 / 24 and its half, the table's end, rounded up
+        fixed_outputs=_stated("int16", "fixed_output"),
+        saturation=_stated("int16", "saturation"),
         # Two of the 16 bits. What they would resolve is far below the weights' error; what leaves the range is not.
         headroom=4.0,
         quant=integer16.symmetric,
         codes=integer16.quantize_activations,
         bias_type="int64",
-        functions={"elu": {"name": "elu", "parameters": (1.0,)}, "rsqrt": {"name": "rsqrt", "parameters": ()}},
+        functions=_stated("int16", "as_function"),
         tabulated=curve.made,
     ),
 }

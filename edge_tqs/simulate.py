@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import integer, integer16, reduction
+from edge_tqs import integer, integer16
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Array, Graph, Op, Quant
-from edge_tqs.interpret import compile_concat, compile_function, slice_of
+from edge_tqs.graph import Array, Graph, Op, Quant, Tensor
+from edge_tqs.interpret import compile_function
 from edge_tqs.operators import OPERATORS
 from edge_tqs.rollout import Rollout, Step, closed_loop
 from edge_tqs.taps import taps
@@ -24,11 +24,8 @@ from edge_tqs.taps import taps
 Slots = list[Any]
 Action = Callable[[Slots], None]
 
-BINARY = frozenset({"add", "sub", "mul"})
 #: activation type -> numpy's type of its codes; little-endian, as every runtime and board holds them
 CODE_TYPES: dict[str, np.dtype[Any]] = {"int8": np.dtype("i1"), "int16": np.dtype("<i2")}
-
-_CODES = np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8)
 
 
 def integer_step(graph: Graph) -> Step:
@@ -135,52 +132,28 @@ def _quant(graph: Graph, name: str) -> Quant:
 def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     inputs = [slots[name] for name in op.inputs]
     outputs = [slots[name] for name in op.outputs]
-    a, out = inputs[0], outputs[0]
     if op.kind in OPERATORS:
-        return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, out)
-    if graph.activations == "int16" and op.kind not in integer.MOVING_KINDS:
-        return compile_function(integer16.operator(graph, op), inputs[: 2 if op.kind in BINARY else 1], out)
-    if op.kind == "fully_connected":
-        return _compile_unary(_dense(graph, op), a, out)
-    if op.kind == "conv_1d":
-        return _compile_unary(_conv_1d(graph, op), a, out)
-    if op.kind in BINARY:
-        return _compile_binary(_pair_table(graph, op), a, inputs[1], out)
-    if op.kind == "slice":
-        where = slice_of(op)
-        return _compile_unary(lambda x: x[where], a, out)
-    if op.kind == "concat":
-        return compile_concat(graph, op, inputs, out)
-    if op.kind == "mean":
-        mean = reduction.mean_params(graph, op)
-        return _compile_unary(lambda x: reduction.mean(mean, x), a, out)
-    if op.kind == "reshape":
-        shape = graph.tensors[op.outputs[0]].shape[1:]
-        return _compile_unary(lambda x: x.reshape(x.shape[0], *shape), a, out)
-    if op.kind == "split":
-        width = graph.tensors[op.outputs[0]].shape[-1]
-
-        def split(values: Slots) -> None:
-            for index, slot in enumerate(outputs):
-                values[slot] = values[a][..., index * width : (index + 1) * width]
-
-        return split
-    table = integer.unary_table(graph, op)
-    return _compile_unary(lambda x: integer.look_up(table, x), a, out)
+        return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, outputs)
+    dense = _conv_1d(graph, op) if op.kind == "conv_1d" else _dense(graph, op)
+    return compile_function(dense, inputs[:1], outputs)
 
 
 def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
-    params = integer.fully_connected_params(graph, op)
     tensor = graph.tensors[op.inputs[1]]
-    weight = np.asarray(tensor.data, np.float64).reshape(tensor.shape[0], -1).T.copy()
-    offset = -params.input_zero_point * weight.sum(axis=0)
-    if len(op.inputs) == 3:
-        offset = offset + graph.tensors[op.inputs[2]].data
+    bias = np.asarray(graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else 0, np.int64)
+    if graph.activations == "int16":
+        wide = integer16.fully_connected_params(graph, op)
+        matrix = _matrix(tensor)
+        return lambda x: integer16.rescale_accumulators(wide, (x.astype(np.float64) @ matrix).astype(np.int64) + bias)
+    params = integer.fully_connected_params(graph, op)
+    weight = _matrix(tensor)
+    offset = bias - params.input_zero_point * weight.sum(axis=0)
+    return lambda x: integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
 
-    def dense(x: Array) -> Array:
-        return integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
 
-    return dense
+def _matrix(weight: Tensor) -> Array:
+    """(K, M) float64 of a weight (M, ...)."""
+    return np.asarray(weight.data, np.float64).reshape(weight.shape[0], -1).T.copy()
 
 
 def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
@@ -188,25 +161,3 @@ def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
     dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
     zero_point = _quant(graph, op.inputs[0]).zero_point
     return lambda x: dense(taps(x, shape, op, zero_point))
-
-
-def _pair_table(graph: Graph, op: Op) -> npt.NDArray[np.int8]:
-    """(65536,) outputs; the index is (a + 128) * 256 + b + 128."""
-    first, second = np.repeat(_CODES, 256), np.tile(_CODES, 256)
-    if op.kind == "mul":
-        return integer.mul(integer.mul_params(graph, op), first, second)
-    return integer.add(integer.add_params(graph, op), first, second)
-
-
-def _compile_unary(function: Callable[[Array], Array], a: int, out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = function(values[a])
-
-    return apply
-
-
-def _compile_binary(table: npt.NDArray[np.int8], a: int, b: int, out: int) -> Action:
-    def apply(values: Slots) -> None:
-        values[out] = table[(values[a].astype(np.int64) + 128) * 256 + values[b] + 128]
-
-    return apply

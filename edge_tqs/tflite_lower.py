@@ -35,19 +35,6 @@ BUILTINS: dict[str, Builtin] = {
     "fully_connected": Builtin("FULLY_CONNECTED", 4, "FullyConnectedOptions", 7),
     "conv_2d": Builtin("CONV_2D", 3, "Conv2DOptions", 4),
     "pad": Builtin("PAD", 2, "PadOptions", 3),
-    "concat": Builtin("CONCATENATION", 2, "ConcatenationOptions", 3),
-    "mean": Builtin("MEAN", 2, "ReducerOptions", 3),
-    "add": Builtin("ADD", 2, "AddOptions", 3),
-    "sub": Builtin("SUB", 2, "SubOptions", 5),
-    "mul": Builtin("MUL", 2, "MulOptions", 4),
-    "logistic": Builtin("LOGISTIC", 2, None, 3),
-    "tanh": Builtin("TANH", 2, None, 3),
-    "elu": Builtin("ELU", 1),
-    "leaky_relu": Builtin("LEAKY_RELU", 2, "LeakyReluOptions", 2),
-    "split": Builtin("SPLIT", 2, "SplitOptions", 4),
-    "slice": Builtin("SLICE", 2, "SliceOptions", 4),
-    "reshape": Builtin("RESHAPE", 1, "ReshapeOptions", 1),
-    "quantize": Builtin("QUANTIZE", 1, "QuantizeOptions", 2),
     **{name: builtin for operator in OPERATORS.values() for name, builtin in operator.builtins.items()},
 }
 
@@ -245,38 +232,8 @@ class _Lowering:
             OPERATORS[op.kind].write(self, op, inputs, outputs)
         elif op.kind == "fully_connected":
             self.append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
-        elif op.kind == "split":
-            axis = len(self.written_shape(op.outputs[0])) - 1
-            self.append(op.kind, [self.constant(axis, scalar=True), *inputs], outputs, numSplits=op.attrs["parts"])
-        elif op.kind == "slice":
-            begin, size = self._slice_operands(op)
-            self.append(op.kind, [*inputs, begin, size], outputs)
-        elif op.kind == "conv_1d":
-            self.convolution("conv_2d", op, inputs[0], outputs)
-        elif op.kind == "concat":
-            self.append(op.kind, inputs, outputs, axis=self._axis(op), fusedActivationFunction=0)
-        elif op.kind == "mean":
-            self.append(op.kind, [*inputs, self.constant(2)], outputs, keepDims=True)
-        elif op.kind == "reshape":
-            self.append(op.kind, inputs, outputs, newShape=list(self.written_shape(op.outputs[0])))
-        elif op.kind == "leaky_relu":
-            self.append(op.kind, inputs, outputs, alpha=op.attrs["alpha"])
-        elif op.kind in ("add", "sub"):
-            self.append(op.kind, inputs, outputs, potScaleInt16=False)  # scales of int16 are no powers of two here
         else:
-            self.append(op.kind, inputs, outputs)
-
-    def _slice_operands(self, op: Op) -> tuple[int, int]:
-        """The operands begin and size, a value an axis."""
-        size = self.written_shape(op.outputs[0])
-        begin = [0] * len(size)
-        begin[self._axis(op)] = op.attrs["begin"]
-        return self.constant(*begin), self.constant(*size)
-
-    def _axis(self, op: Op) -> int:
-        """``axis`` in the shapes as they are written."""
-        is_sequence = len(self.graph.tensors[op.outputs[0]].shape) == IMAGE_RANK - 1
-        return int(op.attrs["axis"]) + int(is_sequence)
+            self.convolution("conv_2d", op, inputs[0], outputs)
 
     def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
         left, right = op.attrs["left"], op.attrs["right"]

@@ -56,10 +56,6 @@ class _Raising:
             if kind == "add" and self._is_part_of_curve(x):
                 ops.append(curve.read(self, op))
                 continue
-            if kind in self.own:
-                read = self.own[kind].read(self, kind, op)
-                ops += [] if read is None else [read]
-                continue
             if kind == "pad" or (kind == "conv_2d" and self._is_dense(op)):
                 continue  # raised with the operator that reads it
             if kind == "reshape" and x in self._made_by and self._added(x, out, "/out"):
@@ -67,10 +63,13 @@ class _Raising:
                 flat = self._made_by[_checked(layer.inputs[0], len(self.tensors))].inputs[0]
                 self._flatten_weight(int(layer.inputs[1]))
                 ops.append(self._dense([flat, *layer.inputs[1:]], op.outputs, layer.builtinOptions))
+            elif kind in self.own:
+                read = self.own[kind].read(self, kind, op)
+                ops += [] if read is None else [read]
             elif kind == "conv_2d":
                 ops.append(self._conv_1d(op))
             else:
-                ops.append(self._operator(kind, op))
+                ops.append(self._dense(op.inputs, op.outputs, op.builtinOptions))
         filters = {op.inputs[1] for op in ops if op.kind == "depthwise_1d"}
         for index, tensor in enumerate(self.tensors):
             self.tensors[index] = self._rows(tensor) if tensor.name in filters else self._without_height(tensor)
@@ -99,6 +98,9 @@ class _Raising:
     def operand(self, index: int) -> Array:
         return self._operand(index)
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        return self.tensors[self._base(index)].shape
+
     def convolution(self, op: Any) -> Op:
         return self._conv_1d(op)
 
@@ -114,17 +116,6 @@ class _Raising:
     def _is_part_of_curve(self, index: int) -> bool:
         """Whether a tensor is computed on the way to a curve: its name says so."""
         return self._name(index).rpartition("/")[2].startswith(curve.PART)
-
-    def _is_image(self, index: int) -> int:
-        """1 where a tensor has a height more than the graph's, so that its axes count one more; else 0."""
-        return int(len(self.tensors[index].shape) == IMAGE_RANK)
-
-    def _cut_axis(self, shape: tuple[int, ...], size: Array) -> int:
-        """The axis in which ``size`` is less than ``shape``; the last where a slice keeps everything."""
-        before, after = (
-            values[:1] + values[2:] if len(values) == IMAGE_RANK else values for values in (shape, tuple(size))
-        )
-        return next((axis for axis in range(len(before)) if before[axis] != after[axis]), len(before) - 1)
 
     def _is_dense(self, conv: Any) -> bool:
         """Whether a convolution is what an int4 fully_connected was lowered to."""
@@ -231,29 +222,6 @@ class _Raising:
                 hint="Build the model again from its .keras file.",
             )
         return self.kinds[number]
-
-    def _operator(self, kind: str, op: Any) -> Op:
-        options = op.builtinOptions
-        if kind == "fully_connected":
-            return self._dense(op.inputs, op.outputs, options)
-        names = [self._name(self._base(index)) for index in op.inputs]
-        outputs = tuple(self._name(index) for index in op.outputs)
-        if kind == "concat":
-            return Op(kind, tuple(names), outputs, {"axis": int(options.axis) - self._is_image(op.outputs[0])})
-        if kind == "mean":
-            return Op(kind, (names[0],), outputs)
-        if kind == "split":
-            return Op(kind, (names[1],), outputs, {"parts": int(options.numSplits)})
-        if kind == "slice":
-            begin, size = (self._operand(index) for index in op.inputs[1:3])
-            axis = self._cut_axis(self.tensors[self._base(op.inputs[0])].shape, size)
-            written = axis + self._is_image(op.outputs[0])
-            return Op(
-                kind, (names[0],), outputs, {"axis": axis, "begin": int(begin[written]), "size": int(size[written])}
-            )
-        if kind == "leaky_relu":
-            return Op(kind, (names[0],), outputs, {"alpha": float(options.alpha)})
-        return Op(kind, tuple(names), outputs)
 
     def _dense(self, inputs: Any, outputs: Any, options: Any) -> Op:
         names = tuple(self._name(index) for index in inputs if index != -1)

@@ -15,16 +15,13 @@ XLA compiles the loop where it can. With 64 units, W = 48, T = 96 and 8 seeds on
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
-from edge_tqs.interpret import slice_of
 from edge_tqs.operators import OPERATORS
 from edge_tqs.shapes import conv_length
 from edge_tqs.system import Rollouts
@@ -182,37 +179,12 @@ def _step(tf: Any, graph: Graph, constants: Mapping[str, Any], x: Any, states: l
 
 
 def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
-    x = inputs[0]
-    if op.kind == "fully_connected":
-        return [_fully_connected(tf, op.attrs["activation"], *inputs)]
+    if op.kind in OPERATORS:
+        made = OPERATORS[op.kind].traced(tf, graph, op)(*inputs)
+        return list(made) if isinstance(made, tuple) else [made]
     if op.kind == "conv_1d":
         return [_conv_1d(tf, op, *inputs)]
-    if op.kind in ("add", "sub", "mul"):
-        binary = {"add": tf.add, "sub": tf.subtract, "mul": tf.multiply}
-        return [binary[op.kind](x, inputs[1])]
-    if op.kind in ("logistic", "tanh", "elu"):
-        unary = {"logistic": tf.sigmoid, "tanh": tf.tanh, "elu": tf.nn.elu}
-        return [unary[op.kind](x)]
-    if op.kind == "leaky_relu":
-        return [tf.nn.leaky_relu(x, op.attrs["alpha"])]
-    if op.kind == "split":
-        return list(tf.split(x, op.attrs["parts"], axis=-1))
-    if op.kind == "slice":
-        # Axes count from the end: there may be more leading dimensions than the graph's batch.
-        axis = op.attrs["axis"] - len(graph.tensors[op.inputs[0]].shape)
-        return [x[(..., *slice_of(op)[-1:], *[slice(None)] * (-1 - axis))]]
-    if op.kind == "concat":
-        axis = op.attrs["axis"] - len(graph.tensors[op.inputs[0]].shape)
-        batch = max((tuple(value.shape[:axis]) for value in inputs), key=math.prod)
-        return [tf.concat([tf.broadcast_to(v, (*batch, *v.shape[axis:])) for v in inputs], axis)]
-    if op.kind == "mean":
-        return [tf.reduce_mean(x, axis=-2, keepdims=True)]
-    if op.kind == "reshape":
-        before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
-        return [tf.reshape(x, (*x.shape[: x.shape.rank - len(before) + 1], *after[1:]))]
-    if op.kind in OPERATORS:
-        return [OPERATORS[op.kind].traced(tf, graph, op)(*inputs)]
-    raise ModelError(f"{graph.name}: operator {op.kind} has no meaning in a float graph")
+    return [_fully_connected(tf, op.attrs["activation"], *inputs)]
 
 
 def _conv_1d(tf: Any, op: Op, x: Any, w: Any, b: Any = None) -> Any:

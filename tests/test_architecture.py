@@ -22,7 +22,6 @@ FOUNDATION = (
     "rollout",
     "fixed_point",
     "integer",
-    "reduction",
     "sigmoid_table",
     "integer16",
     "operators",

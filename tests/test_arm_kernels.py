@@ -19,6 +19,7 @@ from edge_tqs.c_dense import DENSE_KERNELS, ELEMENTWISE_KERNELS, PORTABLE, dense
 from edge_tqs.c_fusion import FUSED_KERNELS
 from edge_tqs.c_tables import Tables, kernel_of
 from edge_tqs.graph import Graph, Op, Quant, Tensor
+from edge_tqs.operators import add
 from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).parent
@@ -171,7 +172,8 @@ class _AddTables(Tables):
     """The tables of tqs_add_s8 also where one step would do."""
 
     def add_layer(self, op: Op) -> str:
-        return self._add_struct("tqs_add_t", op.outputs[0], self._sum(op))
+        call = add.in_two_steps(self.graph, op)
+        return self._add_struct(call.layer_type, op.outputs[0], call.fields)
 
 
 def _numbered(tables: Tables, op: Op, index: int) -> list[str]:

@@ -11,11 +11,12 @@ import pytest
 from c_library import BATCH, BUILDS, CASES, GUARD, KERNELS, call, calls, count, kernel_library, layers
 from graphs import quant, single_op
 
-from edge_tqs import integer, interpret, reduction
-from edge_tqs.c_dense import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows, sum_factors
+from edge_tqs import integer, interpret
+from edge_tqs.c_dense import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows
 from edge_tqs.c_tables import fold_bias
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, Table, softmax
+from edge_tqs.operators import OPERATORS, Table, add, mean, mul, softmax
+from edge_tqs.simulate import integer_operator
 
 #: those for int16 activations have a test of their own
 NAMES = sorted(path.stem for path in KERNELS.glob("*.c") if "_s16" not in path.name)
@@ -214,7 +215,7 @@ def test_add(kernels: ctypes.CDLL, subtract: bool) -> None:
         shifts = [0, int(rng.integers(-31, 1))]
         rng.shuffle(shifts)
         multipliers = [1 << 30 if shift == 0 else int(multiplier_of(rng, 1)[0]) for shift in shifts]
-        params = integer.AddParams(
+        params = add.Params(
             subtract,
             multipliers[0],
             shifts[0],
@@ -240,7 +241,7 @@ def test_add(kernels: ctypes.CDLL, subtract: bool) -> None:
             subtract,
             50,
         )
-        expected = integer.add(params, a, b)
+        expected = add.add(params, a, b)
         np.testing.assert_array_equal(call(kernels.tqs_add_s8, layer, a, b, size=50), expected)
         kernels.tqs_add_s8(ctypes.byref(layer), *(v.ctypes.data_as(Pointer) for v in (a, b, b)))
         np.testing.assert_array_equal(b, expected, "in place over b")
@@ -258,13 +259,13 @@ def test_one_step_sums_equal_sums_for_every_pair(kernels: ctypes.CDLL) -> None:
     for _ in range(20):
         scales = [Quant(np.array([rng.uniform(0.01, 0.05)], np.float32), zero_point_of(rng)) for _ in range(3)]
         graph = single_op(str(rng.choice(["add", "sub"])), (scales[0], scales[1]), scales[2])
-        params = integer.add_params(graph, graph.ops[0])
-        factors = sum_factors(params)
+        params = add.params(graph, graph.ops[0])
+        factors = add.sum_factors(params)
         if factors is None:
             continue
         found += 1
         layer = Sum(factors.a_factor, factors.b_factor, factors.offset, a.size)
-        expected = integer.add(params, a, b)
+        expected = add.add(params, a, b)
         np.testing.assert_array_equal(call(kernels.tqs_sum_s8, layer, a, b, size=a.size), expected)
     assert found >= 15
 
@@ -273,10 +274,10 @@ def test_mul(kernels: ctypes.CDLL) -> None:
     rng = np.random.default_rng(3)
     for _ in layers(300, 50):
         multiplier, shift = int(multiplier_of(rng, 1)[0]), int(shift_of(rng, 1, 255 * 255)[0])
-        params = integer.MulParams(multiplier, shift, zero_point_of(rng), zero_point_of(rng), zero_point_of(rng))
+        params = mul.Params(multiplier, shift, zero_point_of(rng), zero_point_of(rng), zero_point_of(rng))
         a, b = codes_of(rng, 50), codes_of(rng, 50)
         layer = Mul(multiplier, shift, params.zero_point_1, params.zero_point_2, params.output_zero_point, 50)
-        expected = integer.mul(params, a, b)
+        expected = mul.mul(params, a, b)
         np.testing.assert_array_equal(call(kernels.tqs_mul_s8, layer, a, b, size=50), expected)
         kernels.tqs_mul_s8(ctypes.byref(layer), *(v.ctypes.data_as(Pointer) for v in (a, b, a)))
         np.testing.assert_array_equal(a, expected, "in place over a")
@@ -328,11 +329,11 @@ def test_mean(kernels: ctypes.CDLL) -> None:
         tensors = {name: Tensor(name, shape, "int8", None, q) for name, (shape, q) in shapes.items()}
         forecast = Forecast(samples, channels, "none", (0,) * channels)
         graph = Graph("mean", tensors, (Op("mean", ("x",), ("y",)),), "x", "y", (), forecast).check()
-        params = reduction.mean_params(graph, graph.ops[0])
-        offset = -params.count * params.input_zero_point
-        layer = Mean(params.multiplier, offset, params.shift, params.output_zero_point, samples, channels)
+        params = mean.params(graph, graph.ops[0])
+        offset = -params.count * params.x_zero_point
+        layer = Mean(params.multiplier, offset, params.shift, params.y_zero_point, samples, channels)
         x = batch_of(rng, samples * channels).reshape(BATCH, samples, channels)
-        expected = reduction.mean(params, x)[:, 0]
+        expected = integer_operator(graph, graph.ops[0])(x)[:, 0]
         np.testing.assert_array_equal(calls(kernels.tqs_mean_s8, layer, x, size=channels), expected)
 
 

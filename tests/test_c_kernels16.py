@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 from c_library import BATCH, BUILDS, KERNELS, call, calls, kernel_library, layers
 from graphs import quant, single_op
 
-from edge_tqs import integer, integer16, reduction
+from edge_tqs import integer, integer16
 from edge_tqs.c_dense import pack_s4, pack_s8, pad_rows
 from edge_tqs.c_tables16 import layer, pack_rows
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.operators import OPERATORS, add, mul
+from edge_tqs.quantize import SCHEMES
+from edge_tqs.simulate import integer_operator
 
 NAMES = sorted(path.stem for path in KERNELS.glob("*_s16*.c"))
 ALL_CODES = np.arange(-32768, 32768).astype(np.int16)
@@ -133,6 +137,12 @@ def test_dense_at_the_edge_of_the_accumulator(kernels: ctypes.CDLL, width: int) 
             np.testing.assert_array_equal(found, expected)
 
 
+def fields_of(graph: Graph) -> Mapping[str, object]:
+    """What is in the struct of an operator."""
+    op = graph.ops[0]
+    return OPERATORS[op.kind].call(graph, op).fields
+
+
 def ratio(rng: np.random.Generator) -> float:
     return float(2.0 ** rng.uniform(-5, 4))
 
@@ -146,8 +156,8 @@ def test_add(kernels: ctypes.CDLL, kind: str) -> None:
         graph = single_op(
             kind, tuple(quant(s, 0) for s in scales), quant(1e-4 * ratio(rng), 0), size=400, dtype="int16"
         )
-        expected = integer16.add(integer16.add_params(graph, graph.ops[0]), a, b)
-        struct = Add(**layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        expected = add.add(add.params(graph, graph.ops[0]), a, b)
+        struct = Add(**fields_of(graph))
         np.testing.assert_array_equal(call(kernels.tqs_add_s16, struct, a, b, size=400), expected)
         kernels.tqs_add_s16(ctypes.byref(struct), *(v.ctypes.data_as(Pointer) for v in (a, b, b)))
         np.testing.assert_array_equal(b, expected)  # in place
@@ -159,8 +169,8 @@ def test_mul(kernels: ctypes.CDLL) -> None:
         a, b = codes_of(rng, 300), codes_of(rng, 300)
         inputs = quant(1e-4 * ratio(rng), 0), quant(1e-3 * ratio(rng), 0)
         graph = single_op("mul", inputs, quant(1e-4 * ratio(rng), 0), size=300, dtype="int16")
-        expected = integer16.mul(integer16.mul_params(graph, graph.ops[0]), a, b)
-        struct = Scale(**layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        expected = mul.mul(mul.params(graph, graph.ops[0]), a, b)
+        struct = Scale(**fields_of(graph))
         np.testing.assert_array_equal(call(kernels.tqs_mul_s16, struct, a, b, size=300), expected)
 
 
@@ -176,10 +186,10 @@ def test_every_code_of_one_input(kernels: ctypes.CDLL, kind: str) -> None:
     attrs = {"alpha": 0.2} if kind == "leaky_relu" else {}
     # 1 / 4096 and 1 / 2048 are the powers of two that logistic and tanh treat apart; 5.33 is the largest they take
     for scale in (1 / 4096, 1 / 2048, 5.33, 1e-9, *(3e-4 * ratio(rng) for _ in range(8))):
-        out = quant(*integer16.FIXED_OUTPUTS.get(kind, (scale * ratio(rng), 0)))
+        out = quant(*SCHEMES["int16"].fixed_outputs.get(kind, (scale * ratio(rng), 0)))
         graph = single_op(kind, (quant(scale, 0),), out, dtype="int16", **attrs)
-        expected = integer16.operator(graph, graph.ops[0])(ALL_CODES)
-        fields = dict(layer(graph, graph.ops[0], graph.tensors[graph.output].size).fields)
+        expected = integer_operator(graph, graph.ops[0])(ALL_CODES)
+        fields = dict(fields_of(graph))
         for half in (ALL_CODES[:32768], ALL_CODES[32768:]):  # a size has 16 bits
             struct = struct_type(**(fields | {"size": 32768}))
             np.testing.assert_array_equal(call(kernel, struct, half, size=32768), expected[half.astype(int) + 32768])
@@ -204,7 +214,7 @@ def test_a_bias_beyond_32_bits_has_no_kernel() -> None:
     op = Op("fully_connected", ("x", "w", "b"), ("y",), {"activation": "none"})
     graph = Graph("g", tensors, (op,), "x", "y", (), Forecast(1, 1, "stateful", (0,)))
     with pytest.raises(integer16.ModelError, match="larger than the C kernels take"):
-        layer(graph, op, 1)
+        layer(graph, op)
 
 
 def test_mean(kernels: ctypes.CDLL) -> None:
@@ -216,8 +226,7 @@ def test_mean(kernels: ctypes.CDLL) -> None:
         tensors = {name: Tensor(name, shape, "int16", None, quants[name]) for name, shape in shapes.items()}
         forecast = Forecast(samples, channels, "none", (0,) * channels)
         graph = Graph("mean", tensors, (Op("mean", ("x",), ("y",)),), "x", "y", (), forecast).check()
-        params = reduction.mean_params(graph, graph.ops[0])
-        struct = Mean(**layer(graph, graph.ops[0], channels).fields)
+        struct = Mean(**fields_of(graph))
         x = batch_of(rng, samples * channels)
-        expected = reduction.mean(params, x.reshape(BATCH, samples, channels))[:, 0]
+        expected = integer_operator(graph, graph.ops[0])(x.reshape(BATCH, samples, channels))[:, 0]
         np.testing.assert_array_equal(calls(kernels.tqs_mean_s16, struct, x, size=channels), expected)

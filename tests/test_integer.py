@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from edge_tqs import integer, tflite_model
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.operators import add, mul
+from edge_tqs.quantize import SCHEMES
 from edge_tqs.runtimes import tflm_step
+from edge_tqs.simulate import integer_operator
 
 CODES = np.arange(-128, 128).astype(np.int8)
 int32s = st.integers(-(2**31), 2**31 - 1)
@@ -110,11 +113,11 @@ def test_tables_equal_tflite_micro(kind):
     for _ in range(60):
         scale = math.exp(rng.uniform(-9, -1))
         output = quant(scale * math.exp(rng.uniform(-2, 2)), int(rng.integers(-128, 128)))
-        if kind in integer.FIXED_OUTPUTS:
-            output = quant(*integer.FIXED_OUTPUTS[kind])
+        if kind in SCHEMES["int8"].fixed_outputs:
+            output = quant(*SCHEMES["int8"].fixed_outputs[kind])
         attrs = {"alpha": float(rng.uniform(0, 0.5))} if kind == "leaky_relu" else {}
         graph = single_op(kind, (quant(scale, int(rng.integers(-128, 128))),), output, **attrs)
-        np.testing.assert_array_equal(integer.unary_table(graph, graph.ops[0]), in_tflm(graph, CODES))
+        np.testing.assert_array_equal(integer_operator(graph, graph.ops[0])(CODES), in_tflm(graph, CODES))
 
 
 @needs_tflm
@@ -127,10 +130,10 @@ def test_tables_equal_tflite_micro(kind):
     ],
 )
 def test_saturating_tables_are_gemmlowps_not_the_float_functions(kind, scale, zero_point, code):
-    graph = single_op(kind, (quant(scale, zero_point),), quant(*integer.FIXED_OUTPUTS[kind]))
+    graph = single_op(kind, (quant(scale, zero_point),), quant(*SCHEMES["int8"].fixed_outputs[kind]))
     real = np.float64(np.float32(scale)) * (code - zero_point)
     exact = 256 / (1 + math.exp(-real)) - 128 if kind == "logistic" else 128 * math.tanh(real)
-    table = integer.unary_table(graph, graph.ops[0])
+    table = integer_operator(graph, graph.ops[0])(CODES)
     assert table[code + 128] != integer.round_away(np.array([exact]))[0]  # a tie but for 1e-6
     np.testing.assert_array_equal(table, in_tflm(graph, CODES))
 
@@ -146,7 +149,7 @@ def test_tables_round_near_ties_as_tflite_micro(kind):
         output = quant(tie / (int(rng.integers(0, 100)) + 0.5), int(rng.integers(-128, 0)))
         attrs = {"alpha": float(alpha)} if kind == "leaky_relu" else {}
         graph = single_op(kind, (quant(scale, zero_point),), output, **attrs)
-        np.testing.assert_array_equal(integer.unary_table(graph, graph.ops[0]), in_tflm(graph, CODES))
+        np.testing.assert_array_equal(integer_operator(graph, graph.ops[0])(CODES), in_tflm(graph, CODES))
 
 
 @needs_tflm
@@ -164,11 +167,7 @@ def test_pairs_equal_tflite_micro(kind):
         za, zb, zo = (int(value) for value in rng.integers(-128, 128, 3))
         graph = single_op(kind, (quant(first, za), quant(second, zb)), quant(out, zo), size=a.size)
         op = graph.ops[0]
-        got = (
-            integer.mul(integer.mul_params(graph, op), a, b)
-            if kind == "mul"
-            else integer.add(integer.add_params(graph, op), a, b)
-        )
+        got = mul.mul(mul.params(graph, op), a, b) if kind == "mul" else add.add(add.params(graph, op), a, b)
         np.testing.assert_array_equal(got, in_tflm(graph, a, b))
 
 
@@ -222,19 +221,19 @@ def test_an_accumulator_that_could_overflow_is_refused():
 def test_an_addition_to_too_small_a_scale_is_refused():
     graph = single_op("add", (quant(1, 0), quant(1, 0)), quant(1e-7, 0))
     with pytest.raises(ModelError, match="too small"):
-        integer.add_params(graph, graph.ops[0])
+        add.params(graph, graph.ops[0])
 
 
 def test_a_logistic_of_another_output_scale_is_refused():
     graph = single_op("logistic", (quant(0.1, 0),), quant(1 / 128, -128))
     with pytest.raises(ModelError, match="logistic must have"):
-        integer.unary_table(graph, graph.ops[0])
+        integer_operator(graph, graph.ops[0])(CODES)
 
 
 def test_a_negative_slope_is_refused():
     graph = single_op("leaky_relu", (quant(0.1, 0),), quant(0.1, 0), alpha=-0.5)
     with pytest.raises(ModelError, match="negative slope"):
-        integer.unary_table(graph, graph.ops[0])
+        integer_operator(graph, graph.ops[0])(CODES)
 
 
 # --- codes ----------------------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes, random_graph, shaped, single_op
 
-from edge_tqs import integer, integer16, kernels, runtimes, simulate, tflite_lower, tflite_model
+from edge_tqs import kernels, runtimes, simulate, tflite_lower, tflite_model
 from edge_tqs.errors import ModelError, ToolError, UsageError
 from edge_tqs.graph import OP_KINDS, Forecast, Graph, Op, Quant
 from edge_tqs.kernels import Kernel
-from edge_tqs.quantize import Ranges, quantize
+from edge_tqs.quantize import MOVING_KINDS, SCHEMES, Ranges, quantize
 
 ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize")
 STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}
@@ -21,9 +21,9 @@ STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}
 def elementwise(operator: str, activations: str = "int8") -> Graph:
     count = 2 if operator in ("add", "sub", "mul") else 1
     if activations == "int8":
-        inputs, output = (quant(0.04, -3),) * count, quant(*integer.FIXED_OUTPUTS.get(operator, (0.05, 7)))
+        inputs, output = (quant(0.04, -3),) * count, quant(*SCHEMES["int8"].fixed_outputs.get(operator, (0.05, 7)))
     else:
-        inputs, output = (quant(3e-4, 0),) * count, quant(*integer16.FIXED_OUTPUTS.get(operator, (4e-4, 0)))
+        inputs, output = (quant(3e-4, 0),) * count, quant(*SCHEMES["int16"].fixed_outputs.get(operator, (4e-4, 0)))
     attrs = {"alpha": 0.25} if operator == "leaky_relu" else {}
     return single_op(operator, inputs, output, dtype=activations, **attrs)
 
@@ -178,7 +178,7 @@ def test_elementwise_operators_run(runtime, operator, activations):
 @pytest.mark.parametrize("runtime", STEPS)
 def test_operators_that_move_codes_run(runtime, activations):
     graph = moving(activations)
-    assert {op.kind for op in graph.ops} >= integer.MOVING_KINDS - {"transpose"}  # which is one of sequences
+    assert {op.kind for op in graph.ops} >= MOVING_KINDS - {"transpose"}  # which is one of sequences
     kernels.check_graph(graph, [runtime])
     # two operators in a row: LiteRT's difference of one code in the sum is scaled by the product
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]

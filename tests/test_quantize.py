@@ -12,7 +12,7 @@ from edge_tqs import integer, interpret, simulate
 from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
-from edge_tqs.quantize import affine, quantize, with_rounded_weights
+from edge_tqs.quantize import MOVING_KINDS, SCHEMES, affine, quantize, with_rounded_weights
 
 
 def same(graph: Graph, first: str, second: str) -> bool:
@@ -81,11 +81,11 @@ def test_what_is_fed_back_shares_its_quantisation(seed):
     for state in graph.states:
         assert same(graph, state.input, state.output)
     for op in graph.ops:
-        if op.kind in integer.MOVING_KINDS:
+        if op.kind in MOVING_KINDS:
             assert all(same(graph, op.inputs[0], name) for name in (*op.inputs, *op.outputs))
-        if op.kind in integer.FIXED_OUTPUTS:
+        if op.kind in SCHEMES["int8"].fixed_outputs:
             quant = graph.tensors[op.outputs[0]].quant
-            assert (float(quant.scale[0]), quant.zero_point) == integer.FIXED_OUTPUTS[op.kind]
+            assert (float(quant.scale[0]), quant.zero_point) == SCHEMES["int8"].fixed_outputs[op.kind]
 
 
 @pytest.mark.parametrize("seed", range(9))
@@ -198,7 +198,8 @@ def test_sums_that_only_saturating_operators_read_are_clipped():
     result = quantize(graph, {"l/kernel": 8, "l/recurrent": 8}, unit_ranges(graph, 100.0))
     quant = result.tensors["l_z"].quant
     assert float(quant.scale[0]) == pytest.approx(12.5 / 255, rel=0.01)
-    table = integer.unary_table(result, next(op for op in result.ops if op.kind == "logistic"))
+    op = next(op for op in result.ops if op.kind == "logistic")
+    table = simulate.integer_operator(result, op)(np.arange(-128, 128).astype(np.int8))
     assert (table[0], table[-1]) == (-128 + 1, 127)  # 1/512 away from where it ends
     wide = result.tensors["l_zx"].quant  # read by an addition: not clipped
     assert float(wide.scale[0]) == pytest.approx(200 / 255, rel=0.01)

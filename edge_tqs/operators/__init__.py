@@ -1,16 +1,34 @@
 """One file an operator: all that the tool knows of it.
 
 Adding one: its file here and a row below, its signature in graph.OP_KINDS, its shapes in shapes, its C kernel in
-firmware_templates/kernels. (The operators that came first are still spread over interpret, simulate, c_tables and the
-tflite modules, each of which asks here for those that it does not know.)
+firmware_templates/kernels. (fully_connected and conv_1d have none: their weights are packed for each core, and are
+scored, planned and quantised by modules of their own.)
 """
 
 from __future__ import annotations
 
-from edge_tqs.operators import batch_matmul, curve, depthwise_1d, function, lut, pool_1d, rsqrt, softmax, transpose
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
+from edge_tqs.operators import (
+    add,
+    batch_matmul,
+    curve,
+    depthwise_1d,
+    elu,
+    function,
+    leaky_relu,
+    lut,
+    mean,
+    moves,
+    mul,
+    pool_1d,
+    quantize,
+    rsqrt,
+    saturating,
+    softmax,
+    transpose,
+)
+from edge_tqs.operators.operator import Array, Builtin, Call, Copies, Function, Operator, Reader, Table, Writer
 
-__all__ = ["OPERATORS", "Array", "Builtin", "Call", "Function", "Operator", "Reader", "Table", "Writer"]
+__all__ = ["OPERATORS", "Array", "Builtin", "Call", "Copies", "Function", "Operator", "Reader", "Table", "Writer"]
 
 OPERATORS: dict[str, Operator] = {
     operator.kind: operator
@@ -25,5 +43,18 @@ OPERATORS: dict[str, Operator] = {
         pool_1d.AVERAGE,
         pool_1d.MAXIMUM,
         rsqrt.OPERATOR,
+        leaky_relu.OPERATOR,
+        mean.OPERATOR,
+        quantize.OPERATOR,
+        saturating.LOGISTIC,
+        saturating.TANH,
+        elu.OPERATOR,
+        add.ADD,
+        add.SUB,
+        mul.OPERATOR,
+        moves.SLICE,
+        moves.CONCAT,
+        moves.SPLIT,
+        moves.RESHAPE,
     )
 }

@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.graph import Graph, Op, Quant
 
 Array = npt.NDArray[Any]
-#: All inputs of the operator in order -> its first output. Activations have the batch in front, constants are as the
-#: graph holds them.
-Function = Callable[..., Array]
+#: All inputs of the operator in order -> its output, or a tuple of several. Activations have the batch in front,
+#: constants are as the graph holds them.
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,32 @@ class Table:
 class Call:
     """The C of an operator: ``kernel(&layer, operands..., y[, scratch])``; its source is kernels/<kernel>.c.
 
-    layer_type: the struct of tqs_kernels.h. fields: its values, in order; a Table becomes a pointer to that array.
+    layer_type: the struct of tqs_kernels.h. fields: its values, in order, as text where C has it otherwise than
+    Python; a Table becomes a pointer to that array.
     scratch: bytes, aligned to a word, that the kernel may write over; 0 for none and no such argument. sources: further
     C files that the kernel calls, relative to the template root. operands: how many of the inputs are passed, where
-    the fields hold the others.
+    the fields hold the others. turns: how often it is called; what is as long as the output moves on from turn to turn,
+    other operands are read again.
     """
 
     kernel: str
     layer_type: str
-    fields: Mapping[str, int | Table]
+    fields: Mapping[str, int | str | Table]
     scratch: int = 0
     sources: tuple[str, ...] = ()
     operands: int | None = None
+    turns: int = 1
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The C of an operator that moves codes: in each of ``blocks`` turns a piece of each input, one behind another.
+
+    pieces: of each input the code at which the first piece begins, codes from one to the next, and their size.
+    """
+
+    blocks: int
+    pieces: tuple[tuple[int, int, int], ...]
 
 
 class Writer(Protocol):
@@ -98,6 +111,9 @@ class Reader(Protocol):
     def operand(self, index: int) -> Array:
         """The values of a constant operand."""
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        """The shape, as it is written, of what ``name`` gives."""
+
     def convolution(self, op: Any) -> Op:
         """A convolution over time with the PAD in front of it, as a conv_1d."""
 
@@ -111,12 +127,17 @@ class Operator:
 
     compute: the float function. traced: the same in TensorFlow, over any number of leading dimensions, given (tf,
     graph, op). integer: codes to codes, bit for bit as tflite-micro; int8, or int16 where ``refused`` does not name it.
-    call: the C. builtins: what it is written as, by a name that is unique among all operators. write: adds it to a
-    flatbuffer, given (writer, op, numbers of the inputs, of the outputs). read: one of ``builtins`` back to the
-    operator, or None for one that only helps another, given (reader, builtin's name, flatbuffer operator).
-    in_place: the kernel may write over an input of the output's size. by_sample: it works on each sample of a sequence
-    by itself. fixed_output: scale and zero point by activation type, where the kernel knows no other. saturation: the
-    |input| beyond which the output no longer changes. refused: {activation type: {runtime: reason}}.
+    call: the C. fast: the same for a kernel of kernels/arm that computes the bits of ``call``'s on some cores, given
+    (graph, op, that call, the kernel's name), or None for parameters that it does not take. builtins: what it is
+    written as, by a name that is unique among all operators. write: adds it to a flatbuffer, given (writer, op, numbers
+    of the inputs, of the outputs). read: one of ``builtins`` back to the operator, or None for one that only helps
+    another, given (reader, builtin's name, flatbuffer operator). view: in place of ``call``, the code of the input from
+    which on the outputs are, one after another; None where they are computed. copies: in place of ``call`` where it is
+    no view. keeps: codes keep their quantisation. moves: they are moved, and nothing else. in_place: the kernel may
+    write over an input of the output's size. by_sample: it works on each sample of a sequence by itself. fixed_output:
+    scale and zero point by activation type, where the kernel knows no other. saturation: by activation type, the
+    |input| beyond which the output no longer changes. as_function: by activation type, the attributes of the "function"
+    that it is tabulated as. refused: {activation type: {runtime: reason}}.
     """
 
     kind: str
@@ -127,8 +148,24 @@ class Operator:
     builtins: Mapping[str, Builtin]
     write: Callable[[Writer, Op, list[int], list[int]], None]
     read: Callable[[Reader, str, Any], Op | None]
+    fast: Callable[[Graph, Op, Call, str], Call | None] | None = None
+    view: Callable[[Graph, Op], int | None] | None = None
+    copies: Callable[[Graph, Op], Copies] | None = None
+    keeps: bool = False
+    moves: bool = False
     in_place: bool = False
     by_sample: bool = False
     fixed_output: Mapping[str, tuple[float, int]] = field(default_factory=dict)
-    saturation: float = np.inf
+    saturation: Mapping[str, float] = field(default_factory=dict)
+    as_function: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def write_plain(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
+    """``write`` of an operator whose builtin has its name and no options."""
+    writer.append(op.kind, inputs, outputs)
+
+
+def read_plain(reader: Reader, builtin: str, op: Any) -> Op:
+    """``read`` of such an operator."""
+    return Op(builtin, tuple(reader.name(index) for index in op.inputs), (reader.name(op.outputs[0]),))

@@ -100,6 +100,7 @@ def _operator(kind: str, builtin: str) -> Operator:
         builtins={_KINDS[kind]: Builtin(builtin, 2, "Pool2DOptions", 3)},
         write=_write,
         read=_read,
+        keeps=True,
     )
 
 

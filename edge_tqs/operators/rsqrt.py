@@ -14,7 +14,7 @@ import numpy as np
 from edge_tqs import fixed_point, integer
 from edge_tqs.errors import ModelError
 from edge_tqs.graph import Graph, Op
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
+from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Table, read_plain, write_plain
 
 _SHIFT = 20
 _NO_INT16 = "tflite-micro has no RSQRT of int16 codes: they have a curve"
@@ -85,14 +85,6 @@ def _call(graph: Graph, op: Op) -> Call:
     return Call("tqs_lut_s8", "tqs_lut_t", {"table": table, "size": graph.tensors[op.inputs[0]].size})
 
 
-def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
-    writer.append("rsqrt", inputs, outputs)
-
-
-def _read(reader: Reader, builtin: str, op: Any) -> Op:
-    return Op("rsqrt", (reader.name(op.inputs[0]),), (reader.name(op.outputs[0]),))
-
-
 OPERATOR = Operator(
     kind="rsqrt",
     compute=_compute,
@@ -100,9 +92,10 @@ OPERATOR = Operator(
     integer=_integer,
     call=_call,
     builtins={"rsqrt": Builtin("RSQRT", 2)},
-    write=_write,
-    read=_read,
+    write=write_plain,
+    read=read_plain,
     in_place=True,
     by_sample=True,
+    as_function={"int16": {"name": "rsqrt", "parameters": ()}},
     refused={"int16": dict.fromkeys(("litert", "tflite-runtime", "tflm", "c"), _NO_INT16)},
 )

@@ -162,7 +162,7 @@ def _call(graph: Graph, op: Op) -> Call:
         }
         factor = {"multiplier": multiplier, "shift": shift}
         sizes = {"rows": math.prod(shape[:-1]), "columns": shape[-1]}
-        return Call("tqs_softmax_s16", "tqs_softmax_s16_t", tables | factor | sizes)
+        return Call("tqs_softmax_s16", "tqs_softmax_s16_t", {**tables, **factor, **sizes})
     values = exponentials(graph, op)
     table = Table("int32_t", values, "exp(0), and of each code less, with 31 fraction bits")
     return Call(

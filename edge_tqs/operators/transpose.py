@@ -44,4 +44,6 @@ OPERATOR = Operator(
     builtins={"transpose": Builtin("TRANSPOSE", 2, "TransposeOptions", 4)},
     write=_write,
     read=_read,
+    keeps=True,
+    moves=True,
 )

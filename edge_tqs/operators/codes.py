@@ -1,0 +1,97 @@
+"""What the operators on codes share: quantisations, room in 32 bits, clipping, functions of a single code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from edge_tqs import integer, integer16
+from edge_tqs.graph import Graph, Op, Quant
+from edge_tqs.operators.operator import Array, Call, Function, Table
+
+#: what the fast rescaling of kernels/arm asks of a layer
+SHIFTS = range(-31, 0)
+
+
+def quants(graph: Graph, op: Op) -> list[Quant]:
+    """Of the inputs, then of the output. Raises ModelError where there is none, or an int16 one with a zero point."""
+    quant_of = integer16.quant_of if graph.activations == "int16" else integer.quant_of
+    return [quant_of(graph, name) for name in (*op.inputs, op.outputs[0])]
+
+
+def span(graph: Graph) -> int:
+    """The most that a code can be away from its zero point."""
+    return -integer16.LOW if graph.activations == "int16" else integer.HIGH - integer.LOW
+
+
+def check_headroom(graph: Graph, op: Op, peak: int, shift: int) -> None:
+    """Raise ModelError where a value of at most ``peak``, shifted left, would leave int32."""
+    out = op.outputs[0]
+    what = f"{op.kind} to {out}: 32 bits" if graph.activations == "int16" else f"{out}: the 32-bit accumulator"
+    integer.check_headroom(graph, what, peak, shift)
+
+
+def clipped(y: Array, dtype: str) -> Array:
+    """``y`` as codes of "int8" or "int16"."""
+    limits = np.iinfo(dtype)
+    codes: Array = np.clip(y, limits.min, limits.max).astype(dtype)
+    return codes
+
+
+def zero_points(graph: Graph, **named: int) -> dict[str, int]:
+    """``named``, as fields of a struct; those for int16 codes have none."""
+    return {} if graph.activations == "int16" else named
+
+
+def by_code(graph: Graph, function: Callable[[Array], Array]) -> Function:
+    """A function of single codes: int8 ones are looked up."""
+    if graph.activations == "int16":
+        return function
+    table = tabulated(function)
+    return lambda x: integer.look_up(table, x)
+
+
+def by_pair(graph: Graph, function: Callable[[Array, Array], Array]) -> Function:
+    """A function of pairs of codes: int8 ones are looked up."""
+    if graph.activations == "int16":
+        return function
+    every = np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8)
+    table = function(np.repeat(every, 256), np.tile(every, 256))
+
+    def look_up(a: Array, b: Array) -> Array:
+        found: Array = table[(a.astype(np.int64) + 128) * 256 + b + 128]
+        return found
+
+    return look_up
+
+
+def turns(graph: Graph, op: Op) -> tuple[int, int]:
+    """How often the C of an operator with two inputs is called, a sample a call for a repeated one, and its values."""
+    shapes, out = {graph.tensors[name].shape for name in op.inputs}, graph.tensors[op.outputs[0]]
+    count = 1 if len(shapes) == 1 else out.shape[1]
+    return count, out.size // count
+
+
+def tabulated(function: Callable[[Array], Array]) -> Array:
+    """(256,) int8: ``function`` of the codes -128 to 127."""
+    return function(np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8))
+
+
+def to_the_right(call: Call, kernel: str) -> Call | None:
+    """``call`` of a ``kernel`` of kernels/arm that shifts by -1 - shift to the right; None for any other shift."""
+    shift = call.fields["shift"]
+    assert isinstance(shift, int)
+    return replace(call, kernel=kernel, fields={**call.fields, "shift": -1 - shift}) if shift in SHIFTS else None
+
+
+def same_layer(graph: Graph, op: Op, call: Call, kernel: str) -> Call:
+    """``call`` of a ``kernel`` of kernels/arm that reads the very same struct."""
+    return replace(call, kernel=kernel)
+
+
+def lookup_call(graph: Graph, op: Op, function: Function) -> Call:
+    """The C of ``function``, int8 codes to codes, as a lookup."""
+    table = Table("int8_t", tabulated(function), f"{op.kind} of the codes -128 to 127")
+    return Call("tqs_lut_s8", "tqs_lut_t", {"table": table, "size": graph.tensors[op.outputs[0]].size})
