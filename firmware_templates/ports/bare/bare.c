@@ -1,4 +1,5 @@
 #include "tqs_bare.h"
+#include "board.h"
 #include "tqs_port.h"
 #include "tqs_uart.h"
 
@@ -35,7 +36,7 @@ uint32_t tqs_port_nearest_baud(uint32_t baud) {
 }
 
 void tqs_port_set_baud(uint32_t baud) {
-    tqs_uart_set_baud(baud);
+    tqs_uart_set_baud(baud != 0u ? baud : TQS_UART_BAUD);
 }
 
 void tqs_port_memory(tqs_port_memory_t *memory) {
