@@ -91,6 +91,7 @@ PARTS = {
     "calibration": "quantize",
     "device_line": "device",
     "device_rollout": "device",
+    "device_baud": "device",
     "runners": "emulator",
 }
 

@@ -1,0 +1,37 @@
+"""A board's baud rate raised after the greeting, as far as both ends and what is between them carry it.
+
+`Device` gives a raised rate up by itself, for good, when answers stop: the next request goes out at the first one.
+"""
+
+from __future__ import annotations
+
+from edge_tqs.device import Device
+from edge_tqs.errors import UnknownRequestError
+from edge_tqs.wire import Baud, BaudReply, Hello, MessageType
+
+#: What is proposed, in bits a second.
+RATES = (2_000_000, 1_000_000, 921_600, 460_800, 230_400)
+#: HELLOs that must be answered at a new rate, each at the first asking.
+CONFIRMATIONS = 5
+
+
+def raise_baud(device: Device, most: int) -> int:
+    """Take the highest of RATES, above the present rate and up to ``most``, that is carried; the rate that then holds.
+
+    That is the old one where there is none, or where the board's firmware has no such request. Raises as `Device`.
+    """
+    before = device.link.first_baud
+    for rate in (rate for rate in RATES if before < rate <= most):
+        try:
+            frame = device.ask_once(Baud(rate), MessageType.BAUD_REPLY)
+        except UnknownRequestError:
+            break
+        if frame is not None and BaudReply.parse(frame.payload).rate == 0:
+            continue
+        # An answer that was lost may have been a yes: the board is looked for at the new rate then, too.
+        carried = device.link.set_baud(rate)
+        if carried and all(device.ask_once(Hello(), MessageType.HELLO_REPLY) for _ in range(CONFIRMATIONS)):
+            return rate
+        device.link.set_baud(before)
+        device.hello()
+    return before
