@@ -9,8 +9,9 @@ from edge_tqs.device import Device
 from edge_tqs.errors import UnknownRequestError
 from edge_tqs.wire import Baud, BaudReply, Hello, MessageType
 
-#: What is proposed, in bits a second.
-RATES = (2_000_000, 1_000_000, 921_600, 460_800, 230_400)
+#: What is proposed, in bits a second, and at most how many times the first rate: beyond, a board cannot tell from noise
+#: that a host looks for it at the first one (PROTOCOL.md).
+RATES, MOST_TIMES = (921_600, 460_800, 230_400), 8
 #: HELLOs that must be answered at a new rate, each at the first asking.
 CONFIRMATIONS = 5
 
@@ -21,7 +22,7 @@ def raise_baud(device: Device, most: int) -> int:
     That is the old one where there is none, or where the board's firmware has no such request. Raises as `Device`.
     """
     before = device.link.first_baud
-    for rate in (rate for rate in RATES if before < rate <= most):
+    for rate in (rate for rate in RATES if before < rate <= min(most, MOST_TIMES * before)):
         try:
             frame = device.ask_once(Baud(rate), MessageType.BAUD_REPLY)
         except UnknownRequestError:
