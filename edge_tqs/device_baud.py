@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from edge_tqs.device import Device
 from edge_tqs.errors import UnknownRequestError
 from edge_tqs.wire import Baud, BaudReply, Hello, MessageType
@@ -12,8 +14,9 @@ from edge_tqs.wire import Baud, BaudReply, Hello, MessageType
 #: What is proposed, in bits a second, and at most how many times the first rate: beyond, a board cannot tell from noise
 #: that a host looks for it at the first one (PROTOCOL.md).
 RATES, MOST_TIMES = (921_600, 460_800, 230_400), 8
-#: HELLOs that must be answered at a new rate, each at the first asking.
-CONFIRMATIONS = 5
+#: HELLOs at a new rate of which one must be answered, since the first may come before the board has changed; and those
+#: that must then be answered in a row.
+GREETINGS, CONFIRMATIONS = 2, 5
 
 
 def raise_baud(device: Device, most: int) -> int:
@@ -30,9 +33,15 @@ def raise_baud(device: Device, most: int) -> int:
         if frame is not None and BaudReply.parse(frame.payload).rate == 0:
             continue
         # An answer that was lost may have been a yes: the board is looked for at the new rate then, too.
-        carried = device.link.set_baud(rate)
-        if carried and all(device.ask_once(Hello(), MessageType.HELLO_REPLY) for _ in range(CONFIRMATIONS)):
+        if device.link.set_baud(rate) and _is_carried(device):
             return rate
         device.link.set_baud(before)
         device.hello()
     return before
+
+
+def _is_carried(device: Device) -> bool:
+    def answered(count: int) -> Iterator[bool]:
+        return (device.ask_once(Hello(), MessageType.HELLO_REPLY) is not None for _ in range(count))
+
+    return any(answered(GREETINGS)) and all(answered(CONFIRMATIONS))

@@ -10,10 +10,10 @@ import socket
 import termios
 import threading
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import serial
 
@@ -60,8 +60,9 @@ def received(data: bytes, sent_at: float, read_at: float, *, by_level: bool = Fa
 class Wire:
     """``path`` is the host's end; ``port`` the board's, whose rate ``board_baud`` says. Works until the block ends.
 
-    The host's rate is the one that its end is set to. ``limit``: above this rate nothing arrives unharmed. rates: of
-    both ends, each time something passed and they were new.
+    The host's rate is the one that its end is set to. The board answers at the rate that it was asked at: an emulator
+    has sent all, and changed its rate, before anybody looks. ``limit``: what is sent at more than this arrives
+    harmed. rates: of both ends, each time something passed and they were new.
     """
 
     def __init__(self, port: str, board_baud: Callable[[], float], limit: float = 10e6) -> None:
@@ -89,29 +90,31 @@ class Wire:
             os.close(descriptor)
 
     def _relay(self) -> None:
-        board = self._board.fileno()
+        board, board_baud = self._board.fileno(), self._board_baud()
         while True:
             ready, _, _ = select.select([self._near, board, self._stop_read], [], [])
-            if self._stop_read in ready:
-                return
-            for source in ready:
+            if ready == [self._stop_read]:
+                return  # and not before what was on its way has passed
+            for source in set(ready) - {self._stop_read}:
                 data = os.read(source, 4096)
-                ends = (float(RATES[termios.tcgetattr(self._near)[5]]), self._board_baud())
+                if source == self._near:
+                    board_baud = self._board_baud()
+                ends = (float(RATES[termios.tcgetattr(self._near)[5]]), board_baud)
                 rounded = (round(ends[0]), round(ends[1]))
                 if not self.rates or self.rates[-1] != rounded:
                     self.rates.append(rounded)
                 sent_at, read_at = ends if source == self._near else ends[::-1]
-                if max(ends) > self.limit:
+                if sent_at > self.limit:
                     data = bytes(byte ^ 0x55 for byte in data)
                 os.write(board if source == self._near else self._near, received(data, sent_at, read_at))
 
 
 class Monitor:
-    """QEMU's monitor at a socket (QMP): ``arguments`` are QEMU's that open it."""
+    """QEMU's monitor at a socket (QMP), until the block ends: ``arguments`` are QEMU's that open it."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "qmp"
-        self._socket: socket.socket | None = None
+        self._lines: TextIO | None = None
         self._lock = threading.Lock()
         self.arguments = ("-qmp", f"unix:{self._path},server=on,wait=off")
 
@@ -121,8 +124,8 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._socket is not None:
-            self._socket.close()
+        if self._lines is not None:
+            self._lines.close()
 
     def word(self, address: int) -> int:
         """The 32 bits at a physical address, a device's register as well as memory."""
@@ -130,24 +133,20 @@ class Monitor:
         return int(text.split(":")[1], 16)
 
     def ask(self, command: str, **arguments: Any) -> Any:
+        """What QEMU returns for a command."""
         with self._lock:
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX)
-                self._socket.connect(str(self._path))
-                self._replies = self._read(self._socket)
-                next(self._replies)  # its greeting
-                self._send("qmp_capabilities")
-            return self._send(command, **arguments)
-
-    def _send(self, command: str, **arguments: Any) -> Any:
-        assert self._socket is not None
-        self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
-        reply = next(message for message in self._replies if "event" not in message)
-        assert "return" in reply, reply
-        return reply["return"]
+            if self._lines is None:
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(str(self._path))
+                    self._lines = connection.makefile("rw")  # which keeps it open
+                self._lines.readline()  # its greeting
+                self._send(self._lines, "qmp_capabilities")
+            return self._send(self._lines, command, **arguments)
 
     @staticmethod
-    def _read(connection: socket.socket) -> Iterator[dict[str, Any]]:
-        with connection.makefile() as lines:
-            for line in lines:
-                yield json.loads(line)
+    def _send(lines: TextIO, command: str, **arguments: Any) -> Any:
+        lines.write(json.dumps({"execute": command, "arguments": arguments}))
+        lines.flush()
+        reply = next(message for line in lines if "event" not in (message := json.loads(line)))
+        assert "return" in reply, reply
+        return reply["return"]
