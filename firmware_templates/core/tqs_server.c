@@ -50,10 +50,10 @@ static struct {
 } probe;
 #endif
 
-/* Broken frames in a row after which the port's first rate is taken again: a host that was killed, or whose cable does
- * not carry the rate, finds the board where it looks for it. */
+/* Broken frames in a row. At MOST_BROKEN the port's first rate is taken again, if it has another: a host that was
+ * killed, or whose cable does not carry the rate, finds the board where it looks for it. */
 #define MOST_BROKEN 3u
-static uint32_t patience; /* how many of them are left; 0 at the first rate */
+static uint32_t broken;
 
 /* The last request carried out: a repeated RESET or PUSH is only acknowledged. Type 0 is no request's. */
 static uint8_t last_type;
@@ -270,8 +270,8 @@ static void answer_baud(const tqs_frame_t *request) {
         return;
     }
     uint32_t rate = tqs_port_nearest_baud(wanted);
-    if ((rate > wanted ? rate - wanted : wanted - rate) > wanted / 50u) {
-        rate = 0; /* more than 2 % off: with what the host is off itself, a UART may not bear it */
+    if ((rate > wanted ? rate - wanted : wanted - rate) > wanted / 64u) {
+        rate = 0; /* with what the host is off itself, a UART may not bear it */
     }
     carried_out(request);
     begin(TQS_MSG_BAUD_REPLY, request->sequence, 4);
@@ -279,18 +279,6 @@ static void answer_baud(const tqs_frame_t *request) {
     end();
     if (rate != 0u) {
         tqs_port_set_baud(wanted);
-        patience = MOST_BROKEN;
-    }
-}
-
-/* Whether a frame came whole; with broken ones the patience with a rate goes. */
-static void judge_rate(bool whole) {
-    if (patience == 0u) {
-        return;
-    }
-    patience = whole ? MOST_BROKEN : patience - 1u;
-    if (patience == 0u) {
-        tqs_port_set_baud(0);
     }
 }
 
@@ -387,7 +375,7 @@ void tqs_server_init(void) {
     memset(&receiver, 0, sizeof receiver);
     sender.put = tqs_port_tx;
     held_byte = -1;
-    patience = 0;
+    broken = 0;
     last_type = 0;
     last_sequence = 0;
 #ifdef TQS_PROBE
@@ -405,11 +393,14 @@ bool tqs_server_poll(void) {
     tqs_frame_t request;
     switch (tqs_receive(&receiver, (uint8_t)byte, &request)) {
     case TQS_RECEIVED_FRAME:
-        judge_rate(true);
+        broken = 0;
         answer(&request);
         break;
     case TQS_RECEIVED_BAD:
-        judge_rate(false);
+        broken++;
+        if (broken == MOST_BROKEN) {
+            tqs_port_set_baud(0);
+        }
         send_nak(0, TQS_NAK_BAD_FRAME);
         break;
     case TQS_RECEIVED_NOTHING:

@@ -15,8 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-import serial
-
 #: termios' constants of rates to bits a second
 RATES = {getattr(termios, f"B{rate}"): rate for rate in (115_200, 230_400, 460_800, 921_600)}
 
@@ -58,19 +56,23 @@ def received(data: bytes, sent_at: float, read_at: float, *, by_level: bool = Fa
 
 
 class Wire:
-    """``path`` is the host's end; ``port`` the board's, whose rate ``board_baud`` says. Works until the block ends.
+    """``path`` is the host's end; ``port`` the board's, a path or an open descriptor, whose rate ``board_baud`` says.
 
     The host's rate is the one that its end is set to. The board answers at the rate that it was asked at: an emulator
     has sent all, and changed its rate, before anybody looks. ``limit``: what is sent at more than this arrives
     harmed. rates: of both ends, each time something passed and they were new.
     """
 
-    def __init__(self, port: str, board_baud: Callable[[], float], limit: float = 10e6) -> None:
+    def __init__(self, port: str | int, board_baud: Callable[[], float], limit: float = 10e6) -> None:
         self._port, self._board_baud, self.limit = port, board_baud, limit
         self.rates: list[tuple[int, int]] = []
 
     def __enter__(self) -> Self:
-        self._board = serial.Serial(self._port, timeout=0)
+        self._board = (
+            os.dup(self._port) if isinstance(self._port, int) else os.open(self._port, os.O_RDWR | os.O_NOCTTY)
+        )
+        if not isinstance(self._port, int):
+            tty.setraw(self._board)
         self._near, self._far = os.openpty()
         tty.setraw(self._far)
         self.path = os.ttyname(self._far)
@@ -85,12 +87,11 @@ class Wire:
         os.write(self._stop_write, b"x")
         self._thread.join(5)
         assert not self._thread.is_alive()
-        self._board.close()
-        for descriptor in (self._near, self._far, self._stop_read, self._stop_write):
+        for descriptor in (self._board, self._near, self._far, self._stop_read, self._stop_write):
             os.close(descriptor)
 
     def _relay(self) -> None:
-        board, board_baud = self._board.fileno(), self._board_baud()
+        board, board_baud = self._board, self._board_baud()
         while True:
             ready, _, _ = select.select([self._near, board, self._stop_read], [], [])
             if ready == [self._stop_read]:

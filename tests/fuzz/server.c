@@ -172,7 +172,7 @@ static void add_frame(uint8_t *raw, uint32_t size) {
 static void draw_frame(void) {
     static const uint8_t types[] = {0, 1, 2, 3, 3, 3, 4, 4, 4, 5, 7, 0x81, 0xFF};
     static const uint32_t sizes[] = {0, 1, 2, 4, 5, TQS_MAX_PAYLOAD - 1u, TQS_MAX_PAYLOAD, TQS_MAX_PAYLOAD + 1u};
-    uint8_t raw[4 + TQS_MAX_PAYLOAD + 1 + 4];
+    uint8_t raw[4 + TQS_MAX_PAYLOAD + 1 + 4] = {0}; /* what is not drawn below is the same in each run */
     uint8_t *const payload = &raw[4];
     raw[0] = draw(16) == 0u ? (uint8_t)draw(256) : types[draw(sizeof types)];
     raw[1] = (uint8_t)draw(256);
@@ -198,7 +198,7 @@ static void draw_frame(void) {
             payload[3] = (uint8_t)(steps >> 8);
             size = 4u + count * TQS_EXOGENOUS * TQS_CODE_SIZE;
         } else if (raw[0] == TQS_MSG_BAUD) {
-            payload[1] = (uint8_t)draw(256);
+            payload[0] = payload[1] = (uint8_t)draw(256);
             payload[2] = (uint8_t)draw(32);
             payload[3] = draw(8) == 0u ? (uint8_t)draw(256) : 0u;
             size = 4;

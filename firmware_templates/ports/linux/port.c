@@ -165,6 +165,9 @@ uint32_t tqs_port_nearest_baud(uint32_t baud) {
 }
 
 void tqs_port_set_baud(uint32_t baud) {
+    if (pty_other_end >= 0) {
+        return;
+    }
     if (tcdrain(stream) != 0 || !make_raw(stream, baud != 0u ? (long)baud : first_baud)) {
         lost(strerror(errno));
     }
