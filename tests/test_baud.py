@@ -252,13 +252,13 @@ def test_the_divider_follows_in_labwired(name: str, register: int, divided: dict
             sim.send_bytes(message.frame(1))
             reader = FrameReader()
             for _ in range(200):
-                sim.run_for("1ms")
+                sim.run_for("200us")
                 if frames := reader.feed(sim.read_uart_bytes()):
-                    sim.run_for("2ms")
+                    sim.run_for("1ms")  # until the rate has changed
                     return list(frames)
             return []
 
-        sim.run_for("20ms")
+        sim.run_for("2ms")
         assert sim.read_u32(register) == divided[FIRST]
         (answer,) = ask(Baud(921_600))
         assert abs(BaudReply.parse(answer.payload).rate / 921_600 - 1) < 0.02
@@ -267,7 +267,7 @@ def test_the_divider_follows_in_labwired(name: str, register: int, divided: dict
         assert wire.HelloReply.parse(answer.payload).board == name
         for _ in range(3):
             sim.send_bytes(b"\x80\x00")
-            sim.run_for("20ms")
+            sim.run_for("1ms")
         assert sim.read_u32(register) == divided[FIRST]
 
 
