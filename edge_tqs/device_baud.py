@@ -20,9 +20,9 @@ GREETINGS, CONFIRMATIONS = 2, 5
 
 
 def raise_baud(device: Device, most: int) -> int:
-    """Take the highest of RATES, above the present rate and up to ``most``, that is carried; the rate that then holds.
+    """Take the highest of RATES, above the first rate and up to ``most``, that is carried; the rate that then holds.
 
-    That is the old one where there is none, or where the board's firmware has no such request. Raises as `Device`.
+    That is the first one where there is none, or where the board's firmware has no such request. Raises as `Device`.
     """
     before = device.link.first_baud
     for rate in (rate for rate in RATES if before < rate <= min(most, MOST_TIMES * before)):

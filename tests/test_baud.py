@@ -29,7 +29,7 @@ from edge_tqs.errors import DeviceError, SilentError, UsageError
 from edge_tqs.firmware import Image, assemble, compile_firmware
 from edge_tqs.frames import Frame, FrameReader
 from edge_tqs.graph import Array, Graph
-from edge_tqs.serial_port import has_rate
+from edge_tqs.serial_port import Port, has_rate
 from edge_tqs.wire import Baud, BaudReply, Hello
 
 #: pyserial's client of RFC 2217 sets up its thread in the old way.
@@ -358,6 +358,21 @@ def test_a_line_that_no_longer_carries_the_rate_brings_both_ends_down_once(an385
         assert an385.values() == (217,)
     assert events.count("slowdown") == 1
     assert [rate for rate, _ in groupby(host for host, _ in line.rates)] == [FIRST, 921_600, FIRST]
+
+
+@pytest.mark.emulated
+def test_a_port_that_comes_back_begins_at_the_first_rate(an385: Running) -> None:
+    with Wire(an385.port, an385.baud) as line:
+
+        def reopen() -> Port:
+            return open_port(line.path)
+
+        with Device(reopen(), QUICK, reopen) as device:
+            assert raise_baud(device, 921_600) == 921_600
+            assert device.reconnect()
+            an385.expect_rollout(device)
+            assert device.link.port.baudrate == FIRST
+            assert an385.values() == (217,)
 
 
 def test_firmware_of_before_the_request_stays_as_it_is() -> None:

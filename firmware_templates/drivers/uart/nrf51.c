@@ -44,7 +44,8 @@
 #error "uart.baud: the nRF51 has 1200 to 1000000"
 #endif
 
-/* baud * 2^32 / 16 MHz to the nearest 4096; gives the manual's table of values (115200: 0x01D7E000). In 4096ths, since
+/* baud * 2^32 / 16 MHz to the nearest 4096; gives the manual's table of values (115200: 0x01D7E000; at 921600
+ * the table is one step lower). In 4096ths, since
  * 2^32 / 16 MHz / 4096 is 1024 / 15625. */
 #define BAUDRATE_VALUE(baud) ((((baud) * 1024u + 7812u) / 15625u) << 12)
 
