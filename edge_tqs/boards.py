@@ -74,9 +74,9 @@ class Uart:
     driver: Annotated[str, _Form(r"[a-z0-9_]+")]
     base: Annotated[int, _Range(0, _U32)]
     baud: Annotated[int, _Range(1200, 4_000_000)]
-    max_baud: Annotated[int | None, _Range(1200, 4_000_000)] = None
     tx_pin: Annotated[int | None, _Range(0, 255)] = None
     rx_pin: Annotated[int | None, _Range(0, 255)] = None
+    max_baud: Annotated[int | None, _Range(1200, 4_000_000)] = None
 
 
 @dataclass(frozen=True)
