@@ -268,13 +268,19 @@ def link(core: Core, sources: list[Path], folder: Path, flags: list[str]) -> Pat
         "RAM_SIZE": hex(core.ram_bytes),
         "STACK_SIZE": "2048",
     }
-    port = root / "ports/cortexm"
+    port, bare = root / "ports/cortexm", root / "ports/bare"
     (folder / "link.ld").write_text(fill((port / "link.ld.in").read_text(encoding="ascii"), values), encoding="ascii")
     elf = folder / "bench.elf"
     command = ["arm-none-eabi-gcc", f"-mcpu={core.name}", "-mthumb", *core.flags, "-O2", *flags]
     command += [*("-ffunction-sections", "-fdata-sections", "-nostartfiles", "--specs=nano.specs"), "-Wl,--gc-sections"]
-    command += [f"-I{folder}", *(f"-I{root / part}" for part in ("core", "kernels", "ports/cortexm"))]
-    command += [*map(str, [*sources, port / "startup.c"]), "-T", str(folder / "link.ld"), "-o", str(elf)]
+    command += [f"-I{folder}", *(f"-I{root / part}" for part in ("core", "kernels", "ports/cortexm", "ports/bare"))]
+    command += [
+        *map(str, [*sources, port / "startup.c", bare / "variables.c"]),
+        "-T",
+        str(folder / "link.ld"),
+        "-o",
+        str(elf),
+    ]
     subprocess.run(command, check=True)
     return elf
 

@@ -64,6 +64,9 @@ class Memory:
 class Uart:
     """The UART that carries the protocol.
 
+    baud: the rate that it starts with. max_baud: what the way from it to the host is known to carry, up to which
+    `validate` raises the rate; None where that is not known.
+
     driver: a file of firmware_templates/drivers/uart; base: its registers' address; tx_pin, rx_pin: in the numbering of
     the driver, None where the hardware has them fixed.
     """
@@ -73,6 +76,7 @@ class Uart:
     baud: Annotated[int, _Range(1200, 4_000_000)]
     tx_pin: Annotated[int | None, _Range(0, 255)] = None
     rx_pin: Annotated[int | None, _Range(0, 255)] = None
+    max_baud: Annotated[int | None, _Range(1200, 4_000_000)] = None
 
 
 @dataclass(frozen=True)
@@ -329,6 +333,8 @@ def _check_together(board: Board) -> None:
         refuse(
             f"'uart.driver' is {board.uart.driver!r}, which does not exist", f"There is: {', '.join(uart_drivers())}."
         )
+    if board.uart is not None and board.uart.max_baud is not None and board.uart.max_baud < board.uart.baud:
+        refuse("'uart.max_baud' is below 'uart.baud'", "It is the most that the rate is raised to: lower uart.baud.")
     if board.boot is not None and (board.port != "cortexm" or board.boot not in boot_stages()):
         refuse(
             f"'boot' is {board.boot!r}, which port = {board.port!r} does not have",

@@ -200,6 +200,11 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
     help="A board that is running: /dev/ttyACM0, socket://host:port, ...; may be repeated.  [default: emulate it]",
 )
 @click.option("--baud", type=click.IntRange(1), help="Baud rate of the port.  [default: the board's]")
+@click.option(
+    "--max-baud",
+    type=click.IntRange(0),
+    help="Raise the rate up to this, as far as it is carried; 0: never.  [default: the board's]",
+)
 @click.option("--reset", is_flag=True, help="Reset the board first, by the line of its port that its board file names.")
 @click.option(
     "--step-timeout",

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import serial
 
-from edge_tqs.device_line import Line
-from edge_tqs.errors import DeviceError, GoneError, RestartedError, SilentError, UnknownRequestError, UsageError
+from edge_tqs.device_line import Link, Times
+from edge_tqs.errors import (
+    DeviceError,
+    GoneError,
+    RestartedError,
+    SilentError,
+    TqsError,
+    UnknownRequestError,
+    UsageError,
+)
 from edge_tqs.serial_port import Port, open_port
 from edge_tqs.wire import (
     Ack,
+    Baud,
     Forecast,
     Frame,
     Hello,
@@ -60,22 +67,8 @@ CODE_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("i1"), 2: np.dtype("<i2")}
 
 #: Requests sent in vain because each arrived damaged, before the line counts as unusable.
 MOST_DAMAGED = 10
-
-
-@dataclass(frozen=True)
-class Times:
-    """Waits, in seconds. ``step`` is the longest that one step of a forecast may take; ``attempts`` bounds repeats."""
-
-    hello: float = 5.0
-    hello_repeat: float = 0.25
-    answer: float = 2.0
-    step: float = 10.0
-    attempts: int = 3
-
-    @classmethod
-    def slow(cls, step: float) -> Self:
-        """For a board whose step takes up to ``step`` seconds: one that is busy answers nothing else meanwhile."""
-        return cls(hello=max(cls.hello, step), answer=max(cls.answer, step), step=step)
+#: At a raised rate: requests without an answer until it is given up.
+RAISED_ATTEMPTS = 2
 
 
 class Device:
@@ -87,15 +80,14 @@ class Device:
     """
 
     def __init__(self, port: Port, times: Times | None = None, reopen: Callable[[], Port] | None = None) -> None:
-        self._port = port
+        self.link = Link(port)
         self._reopen = reopen
         self._times = times or Times()
-        self._line = Line()
         self._sequence = 0
         self._pushed: int | None = None
         self._info: HelloReply | None = None
-        self.name = str(port.port)
-        #: hears what was mended on the way: "retry" (asked again), "damaged" (a request arrived so); see run_rollout
+        #: hears what was mended on the way: "retry" (asked again), "damaged" (a request arrived so), "slowdown" (a
+        #: raised rate was given up); see run_rollout
         self.on_event: Callable[[str], None] = ignore
         #: sees every good frame that comes, those too that answer nothing
         self.observer: Callable[[Frame], None] = ignore
@@ -109,7 +101,21 @@ class Device:
         self.close()
 
     def close(self) -> None:
-        self._port.close()
+        """Close the port; a board at a raised rate is sent back to the one that others look for it at."""
+        if self.link.raised:
+            with suppress(TqsError):  # no answer is waited for: a board that does not hear it goes back by itself
+                self.link.write(b"\0" + Baud(self.link.first_baud).frame(self._next_sequence()))
+        self.link.port.close()
+
+    @property
+    def name(self) -> str:
+        """The port's."""
+        return self.link.name
+
+    @property
+    def baud(self) -> int | None:
+        """The rate of the wire in bits a second; None where it has none (pseudo-terminals, sockets)."""
+        return self.link.port.baudrate if self.link.has_rate else None
 
     @property
     def info(self) -> HelloReply:
@@ -120,9 +126,8 @@ class Device:
         """Wait for the port that went away, and open it again. False where there is no way to."""
         if self._reopen is None:
             return False
-        self._port.close()
-        self._port = self._reopen()
-        self._line, self.name = Line(), str(self._port.port)
+        self.link.port.close()
+        self.link = Link(self._reopen())
         return True
 
     def hello(self, timeout: float | None = None) -> HelloReply:
@@ -131,16 +136,15 @@ class Device:
         sequence = self._next_sequence()
         end = time.monotonic() + timeout
         while (now := time.monotonic()) < end:
-            self._write(b"\0" + Hello().frame(sequence))
+            self.link.write(b"\0" + Hello().frame(sequence))
             frame = self._answer(sequence, MessageType.HELLO_REPLY, min(end, now + self._times.hello_repeat))
             if frame is not None and frame.type == MessageType.HELLO_REPLY:
                 with self._named():
                     self._info = HelloReply.parse(frame.payload)
                 self._pushed = None
                 return self._info
-        raise SilentError(
-            f"{self.name}: {self._line.silence()} for {timeout:g} s at {self._baud}", hint=self._line.silence_hint()
-        )
+        line = self.link.line
+        raise self._silent(f"{line.silence()} for {timeout:g} s at {self._baud}", line.silence_hint())
 
     def require_model(self, expected_hash: str) -> HelloReply:
         """The board's HELLO_REPLY; DeviceError when it runs another model than ``expected_hash`` (64 hex digits)."""
@@ -208,7 +212,7 @@ class Device:
             else:
                 failures = self._failed(before, failures, patience)
             if len(received) < min(steps, before + at_once):
-                self.on_event("retry")
+                self._retry()
         return as_arrays(received, info)
 
     def _forecast_ahead(self, steps: int, on_step: OnStep, ahead: Codes, at_once: int) -> Steps:
@@ -235,18 +239,40 @@ class Device:
             if at == before + len(piece):
                 continue
             at, failures = 0, self._failed(len(received), failures, self._times.step)
-            self.on_event("retry")
+            self._retry()
         return as_arrays(received, info)
 
     def _failed(self, step: int, failures: int, patience: float) -> int:
         """Count one more request that brought no new step; SilentError at the last."""
-        if failures + 1 == self._times.attempts:
-            raise SilentError(
-                f"{self.name}: no step {step} of the forecast came, asked for {self._times.attempts} times, "
-                f"{patience:g} s each",
-                hint="Is the board still powered, and the model so slow? If it is, give --step-timeout.",
+        if failures + 1 == self._attempts:
+            raise self._silent(
+                f"no step {step} of the forecast came, asked for {failures + 1} times, {patience:g} s each",
+                "Is the board still powered, and the model so slow? If it is, give --step-timeout.",
             )
         return failures + 1
+
+    @property
+    def _attempts(self) -> int:
+        most = self._times.attempts
+        return min(most, RAISED_ATTEMPTS) if self.link.raised else most
+
+    def _retry(self) -> None:
+        """Something is asked for again. SilentError where at a raised rate that happens too often."""
+        self.on_event("retry")
+        if self.link.is_storm() and self.link.raised:
+            raise self._silent(
+                f"too many requests had to be repeated at {self._baud}",
+                "Lower uart.max_baud in the board file, or give --max-baud.",
+            )
+
+    def _silent(self, message: str, hint: str) -> SilentError:
+        """The error of a board that is not heard. A raised rate may be why: the next request goes out at the first one,
+        where a board that has restarted listens, and to which one that did not goes back (PROTOCOL.md)."""
+        if self.link.raised:
+            message += f"; {self._baud} are given up for {self.link.first_baud}"
+            self.link.set_baud(self.link.first_baud)
+            self.on_event("slowdown")
+        return SilentError(f"{self.name}: {message}", hint=hint)
 
     def status(self) -> StatusReply:
         """Memory, dropped frames and uptime, as the board counts them."""
@@ -255,7 +281,7 @@ class Device:
 
     @property
     def _baud(self) -> str:
-        return f"{self._port.baudrate} baud"
+        return f"{self.link.port.baudrate} baud"
 
     def _next_sequence(self) -> int:
         self._sequence = self._sequence % 0xFF + 1
@@ -265,6 +291,13 @@ class Device:
         """Have a request carried out that ACK answers."""
         with self._named():
             return Ack.parse(self._request(message, MessageType.ACK).payload)
+
+    def ask_once(self, message: Message, answer: MessageType) -> Frame | None:
+        """The answer to a request that is not repeated; None where none came in time, or it arrived damaged."""
+        sequence = self._next_sequence()
+        self.link.write(b"\0" + message.frame(sequence))
+        frame = self._answer(sequence, answer, time.monotonic() + self._times.answer)
+        return frame if frame is not None and frame.type == answer else None
 
     def _count_pushed(self, ack: Ack, expected: int | None) -> None:
         """The board counts too: where the counts part, it has restarted in between."""
@@ -280,10 +313,10 @@ class Device:
         sequence = self._next_sequence()
         sent = message.frame(sequence)
         silences = damaged = 0
-        while silences < self._times.attempts and damaged < MOST_DAMAGED:
+        while silences < self._attempts and damaged < MOST_DAMAGED:
             if silences + damaged:
-                self.on_event("retry")
-            self._write(sent)
+                self._retry()
+            self.link.write(sent)
             frame = self._answer(sequence, answer, time.monotonic() + self._times.answer)
             if frame is None:
                 silences += 1
@@ -292,14 +325,13 @@ class Device:
             else:
                 damaged += 1
         if damaged == MOST_DAMAGED:
-            raise SilentError(
-                f"{self.name}: {message.TYPE.name} arrived damaged {damaged} times at {self._baud}",
-                hint="Lower the baud rate, or look at the cable, the ground and the board's clock.",
+            raise self._silent(
+                f"{message.TYPE.name} arrived damaged {damaged} times at {self._baud}",
+                "Lower the baud rate, or look at the cable, the ground and the board's clock.",
             )
-        raise SilentError(
-            f"{self.name}: no answer to {message.TYPE.name}, sent {silences + damaged} times, "
-            f"{self._times.answer:g} s each",
-            hint="Did the board lose power or restart? Try again; reset it by hand if it stays silent.",
+        raise self._silent(
+            f"no answer to {message.TYPE.name}, sent {silences + damaged} times, {self._times.answer:g} s each",
+            "Did the board lose power or restart? Try again; reset it by hand if it stays silent.",
         )
 
     def _answer(self, sequence: int, answer: MessageType, end: float) -> Frame | None:
@@ -339,7 +371,7 @@ class Device:
     def _stream(self, request: Forecast, sample_size: int, patience: float) -> Iterator[Step]:
         """The steps in order, from ``request.first``; ends early at a gap, a damaged request or a silence."""
         sequence = self._next_sequence()
-        self._write(request.frame(sequence))
+        self.link.write(request.frame(sequence))
         due, last = request.first, request.first + request.steps - 1
         end = time.monotonic() + patience
         while due <= last and (frame := self._next_frame(end)) is not None:
@@ -360,29 +392,10 @@ class Device:
 
     def _next_frame(self, end: float) -> Frame | None:
         """The next good frame, or None when it is past ``end``."""
-        line = self._line
-        while not line.pending:
-            if time.monotonic() >= end:
-                return None
-            line.feed(self._read())
-        frame = line.pending.popleft()
-        self.observer(frame)
+        frame = self.link.next_frame(end)
+        if frame is not None:
+            self.observer(frame)
         return frame
-
-    def _read(self) -> bytes:
-        try:
-            data = bytes(self._port.read(1))
-            return data + bytes(self._port.read(self._port.in_waiting)) if data else data
-        except OSError as error:  # SerialException is one
-            raise self._gone(error) from error
-
-    def _write(self, data: bytes) -> None:
-        try:
-            self._port.write(data)
-        except serial.SerialTimeoutException as error:
-            raise SilentError(f"{self.name}: the far end takes no bytes", hint=self._line.silence_hint()) from error
-        except OSError as error:
-            raise self._gone(error) from error
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -392,12 +405,6 @@ class Device:
         except WireError as error:
             hint = error.hint or "Its firmware is of another edge-tqs: build and flash it again."
             raise DeviceError(f"{self.name}: {error.message}", hint=hint) from error
-
-    def _gone(self, error: OSError) -> GoneError:
-        return GoneError(
-            f"{self.name}: the port went away: {error}",
-            hint="Was the board unplugged, or did the emulator or serial server end? Connect it and try again.",
-        )
 
 
 def ignore(event: object) -> None:

@@ -33,7 +33,7 @@ _PORTS = {
     "linux": ("port.c", "main.c"),
 }
 _BARE = "ports/bare"  # what the ports without an operating system share
-_BARE_SOURCES = ("bare.c", "main.c")
+_BARE_SOURCES = ("variables.c", "bare.c", "main.c")
 _NO_PIN = 0xFFFFFFFF
 _LOG = "build.log"
 

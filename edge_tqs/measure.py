@@ -115,7 +115,7 @@ def measure(
             ) from error
         finally:
             device.on_event = ignore
-        line = _line(trace, status)
+        line = _line(device, trace, status)
     return Measured(_rollout(received, hello), checks, status, line)
 
 
@@ -141,9 +141,11 @@ def _rollout(received: list[list[Step]], hello: HelloReply) -> Rollout:
     return Rollout(f"device:{hello.board}", outputs, ticks, hashes)
 
 
-def _line(trace: TraceFile, status: StatusReply) -> report.Line:
+def _line(device: Device, trace: TraceFile, status: StatusReply) -> report.Line:
     events = trace.events
     return report.Line(
+        baud=device.baud,
+        slowdowns=events["slowdown"],
         resumes=events["resume"],
         restarts=events["restart"],
         silences=events["silence"],

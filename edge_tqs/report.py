@@ -14,8 +14,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.targets import Centre, Target
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 4
-
+FORMAT = 5
 #: Values in a curve of a validation: more would show nothing, and make files that no browser opens.
 MOST_POINTS = 1000
 
@@ -312,14 +311,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Line:
-    """What was mended between host and board, over the run and those that it resumed.
+    """The rate between host and board, and what was mended, over the run and those that it resumed.
 
-    ``resumes``: times that an interrupted run went on. ``restarts``: of the board, noticed by what it forgot.
-    ``silences``: longer than all repeats. ``reconnects``: of a port that had gone away. ``retries``: requests, or rests
-    of forecasts, asked for again. ``damaged``: requests that the board refused as damaged. ``frames_dropped``: the
-    board's own count of those since its start.
+    ``baud``: at the end; None where there is no rate (emulators). ``slowdowns``: of a raised rate. ``restarts``: of the
+    board, noticed by what it forgot. ``silences``: longer than all repeats. ``reconnects``: of a port that had gone
+    away. ``retries``: requests, or rests of forecasts, asked for again. ``damaged``: requests that the board refused as
+    such. ``frames_dropped``: the board's own count since its start.
     """
 
+    baud: int | None = None
+    slowdowns: int = 0
     resumes: int = 0
     restarts: int = 0
     silences: int = 0
@@ -329,9 +330,9 @@ class Line:
     frames_dropped: int = 0
 
     def sentence(self) -> str:
-        """What is not 0, for people; "undisturbed" where all is."""
-        said = [f"{count} {name.replace('_', ' ')}" for name, count in asdict(self).items() if count]
-        return ", ".join(said) or "undisturbed"
+        """The rate and what is not 0, for people; "undisturbed" where all is."""
+        said = [f"{count} {name.replace('_', ' ')}" for name, count in asdict(self).items() if count and name != "baud"]
+        return ", ".join([*([f"{self.baud} baud"] if self.baud else ()), *(said or ["undisturbed"])])
 
 
 @dataclass(frozen=True)
@@ -370,8 +371,7 @@ class ValidationReport:
 
     ``engine``: what computes on the board: "c" (the generated C) or the name of a runtime. ``passed``: bit-exact, or,
     for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too; and every
-    one of ``checks`` holds.
-    ``diagnosis``: what is likely wrong, where the generated C diverged. ``operators``: of a probe build; else None.
+    one of ``checks`` holds. ``diagnosis``: what is likely wrong. ``operators``: of a probe build; else None.
     ``mode``: in a teacher-forced run all errors are those of one step ahead of true samples, against a float rollout
     that is forced alike, and ``closed_loop`` has those of the loop; it is None in a free-running one.
     """

@@ -37,6 +37,8 @@ DEFAULT_BAUD = 115200
 #: Both lines as the operating system has them.
 AS_THEY_ARE = Lines()
 SERIAL_GROUP = "dialout"
+#: Major numbers of their devices (Linux, Documentation/admin-guide/devices.txt).
+PSEUDO_TERMINALS = range(136, 144)
 ADDRESS_HINT = "Give a device file such as /dev/ttyACM0, socket://HOST:PORT or rfc2217://HOST:PORT."
 
 
@@ -197,6 +199,17 @@ def pulse_reset(port: Port, lines: Lines) -> None:
         raise DeviceError(
             f"{port.port}: {lines.reset.upper()} cannot be set: {error}", hint="Press the board's reset button."
         ) from error
+
+
+def has_rate(port: Port) -> bool:
+    """Whether the port's baud rate is that of a wire: a pseudo-terminal or a socket passes bytes as they come."""
+    name = port.port or ""
+    if "://" in name:
+        return name.startswith("rfc2217://")
+    try:
+        return os.major(os.stat(name).st_rdev) not in PSEUDO_TERMINALS
+    except OSError:  # it went away in this moment
+        return False
 
 
 def _keep_lines_on_close(port: Port) -> None:

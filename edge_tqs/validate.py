@@ -16,6 +16,7 @@ from edge_tqs.board_runs import numbered
 from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
 from edge_tqs.device import Device, Times
+from edge_tqs.device_baud import raise_baud
 from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.findings import Findings, probe_findings
 from edge_tqs.graph import Graph
@@ -40,7 +41,8 @@ OTHER_ENGINE_TOLERANCE = 1.25
 class ValidateRequest:
     """build: a directory that `edge-tqs build` wrote. port: None starts the board's emulator.
 
-    baud: None takes the board's. reset: pulse the line of the port that resets the board, first.
+    baud: the rate to begin with; None takes the board's. max_baud: up to which it is then raised; None takes the
+    board's, 0 is not at all. reset: pulse the line of the port that resets the board, first.
     times: how long the board is waited for.
     resume: go on with the run that was interrupted in the directory.
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
@@ -53,6 +55,7 @@ class ValidateRequest:
     build: Path
     port: str | None = None
     baud: int | None = None
+    max_baud: int | None = None
     reset: bool = False
     times: Times = field(default_factory=Times)
     rollouts: int = 8
@@ -204,6 +207,11 @@ def connect(built: BuildDir, request: ValidateRequest, progress: Progress) -> It
     with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
         progress(f"waiting for {built.board.name} at {port}", 0, 1)
         device.require_model(built.model_hash)
+        uart, most = built.board.uart, request.max_baud
+        if most is None and uart is not None:
+            most = uart.max_baud
+        if most and device.baud is not None:
+            raise_baud(device, most)
         yield device
 
 
@@ -222,11 +230,11 @@ def _port(built: BuildDir, request: ValidateRequest) -> Iterator[str]:
 def _connect(board: Board, url: str, request: ValidateRequest, progress: Progress) -> Iterator[Device]:
     """The device at ``url``. A port that goes away is waited for, unless it is that of an emulator of ours."""
     port = _open(board, url, request)
-    usb = usb_device(url)
+    usb, baud = usb_device(url), port.baudrate
 
     def reopen() -> Port:
         progress(f"{url} went away; waiting for it", 0, 1)
-        return reopen_port(url, port.baudrate, board.lines, usb)
+        return reopen_port(url, baud, board.lines, usb)
 
     with Device(port, request.times, reopen=None if request.port is None else reopen) as device:
         yield device

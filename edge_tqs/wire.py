@@ -10,9 +10,9 @@ from typing import ClassVar, Self
 from edge_tqs.frames import MAX_PAYLOAD, Frame, FrameReader, WireError, decode_frame, encode_frame
 
 __all__ = [
-    "MAX_PAYLOAD", "UNKNOWN_SIZE", "VERSION", "Ack", "Counter", "Done", "Forecast", "Frame", "FrameReader", "Hello",
-    "HelloReply", "Message", "MessageType", "Nak", "NakCode", "Point", "Probe", "Push", "Reset", "Status",
-    "StatusReply", "Step", "Values", "WireError", "decode_frame", "encode_frame",
+    "MAX_PAYLOAD", "UNKNOWN_SIZE", "VERSION", "Ack", "Baud", "BaudReply", "Counter", "Done", "Forecast", "Frame",
+    "FrameReader", "Hello", "HelloReply", "Message", "MessageType", "Nak", "NakCode", "Point", "Probe", "Push", "Reset",
+    "Status", "StatusReply", "Step", "Values", "WireError", "decode_frame", "encode_frame",
 ]  # fmt: skip
 
 VERSION = 3
@@ -29,6 +29,7 @@ class MessageType(IntEnum):
     FORECAST = 0x04
     STATUS = 0x05
     PROBE = 0x06
+    BAUD = 0x07
     HELLO_REPLY = 0x81
     ACK = 0x82
     STEP = 0x84
@@ -36,6 +37,7 @@ class MessageType(IntEnum):
     STATUS_REPLY = 0x86
     POINT = 0x87
     VALUES = 0x88
+    BAUD_REPLY = 0x89
     NAK = 0xFF
 
 
@@ -81,31 +83,33 @@ class Message:
         return encode_frame(Frame(self.TYPE, sequence, self.pack()))
 
 
+class _Numbers(Message):
+    """A message whose fields are the numbers of ``_LAYOUT``, in order."""
+
+    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<")
+
+    def pack(self) -> bytes:
+        return self._LAYOUT.pack(*vars(self).values())
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        return cls(*_unpack(cls._LAYOUT, payload, cls.TYPE.name))
+
+
 @dataclass(frozen=True)
-class Hello(Message):
+class Hello(_Numbers):
     """Who are you? Ends what the device was doing and forgets the last sequence number."""
 
     TYPE = MessageType.HELLO
+    _LAYOUT = struct.Struct("<B")
     version: int = VERSION
-
-    def pack(self) -> bytes:
-        return struct.pack("<B", self.version)
-
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<B"), payload, "HELLO"))
 
 
 @dataclass(frozen=True)
-class Reset(Message):
+class Reset(_Numbers):
     """Make history and states as after power-up."""
 
     TYPE = MessageType.RESET
-
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        _unpack(struct.Struct("<"), payload, "RESET")
-        return cls()
 
 
 @dataclass(frozen=True)
@@ -150,32 +154,30 @@ class Forecast(Message):
 
 
 @dataclass(frozen=True)
-class Status(Message):
+class Status(_Numbers):
     """How much memory, how many bad frames?"""
 
     TYPE = MessageType.STATUS
 
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        _unpack(struct.Struct("<"), payload, "STATUS")
-        return cls()
-
 
 @dataclass(frozen=True)
-class Probe(Message):
+class Probe(_Numbers):
     """Tell of evaluation ``evaluation`` of the graph, counted from now: of all its points, or the codes of one."""
 
     TYPE = MessageType.PROBE
+    _LAYOUT = struct.Struct("<IH")
     ALL_POINTS: ClassVar[int] = 0xFFFF
     evaluation: int
     point: int = ALL_POINTS
 
-    def pack(self) -> bytes:
-        return struct.pack("<IH", self.evaluation, self.point)
 
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<IH"), payload, "PROBE"))
+@dataclass(frozen=True)
+class Baud(_Numbers):
+    """Change the rate of the wire to ``rate`` bits a second, once this is answered."""
+
+    TYPE = MessageType.BAUD
+    _LAYOUT = struct.Struct("<I")
+    rate: int
 
 
 @dataclass(frozen=True)
@@ -266,18 +268,12 @@ class HelloReply(Message):
 
 
 @dataclass(frozen=True)
-class Ack(Message):
+class Ack(_Numbers):
     """Done; ``pushed`` samples were pushed since RESET."""
 
     TYPE = MessageType.ACK
+    _LAYOUT = struct.Struct("<I")
     pushed: int
-
-    def pack(self) -> bytes:
-        return struct.pack("<I", self.pushed)
-
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<I"), payload, "ACK"))
 
 
 @dataclass(frozen=True)
@@ -308,61 +304,41 @@ class Step(Message):
 
 
 @dataclass(frozen=True)
-class Done(Message):
+class Done(_Numbers):
     """The forecast is over; ``steps`` were sent."""
 
     TYPE = MessageType.DONE
+    _LAYOUT = struct.Struct("<H")
     steps: int
-
-    def pack(self) -> bytes:
-        return struct.pack("<H", self.steps)
-
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<H"), payload, "DONE"))
 
 
 @dataclass(frozen=True)
-class StatusReply(Message):
+class StatusReply(_Numbers):
     """Memory in bytes (UNKNOWN_SIZE where the port cannot know it), frames dropped, counter ticks since start."""
 
     TYPE = MessageType.STATUS_REPLY
-    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<IIIII")
+    _LAYOUT = struct.Struct("<IIIII")
     stack_size: int
     stack_peak: int
     ram_static: int
     frames_dropped: int
     uptime_ticks: int
 
-    def pack(self) -> bytes:
-        memory = (self.stack_size, self.stack_peak, self.ram_static)
-        return self._LAYOUT.pack(*memory, self.frames_dropped, self.uptime_ticks)
-
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(cls._LAYOUT, payload, "STATUS_REPLY"))
-
 
 @dataclass(frozen=True)
-class Point(Message):
+class Point(_Numbers):
     """What an evaluation holds at a point: ``count`` codes with the CRC-32 ``crc``; ``ticks`` since the last point.
 
     number: how many points of the evaluation were told of before.
     """
 
     TYPE = MessageType.POINT
+    _LAYOUT = struct.Struct("<HHIHI")
     point: int
     number: int
     ticks: int
     count: int
     crc: int
-
-    def pack(self) -> bytes:
-        return struct.pack("<HHIHI", self.point, self.number, self.ticks, self.count, self.crc)
-
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<HHIHI"), payload, "POINT"))
 
 
 @dataclass(frozen=True)
@@ -384,18 +360,21 @@ class Values(Message):
 
 
 @dataclass(frozen=True)
-class Nak(Message):
+class BaudReply(_Numbers):
+    """The rate that the device's end has from now on; 0: it cannot have the one asked for, and nothing changes."""
+
+    TYPE = MessageType.BAUD_REPLY
+    _LAYOUT = struct.Struct("<I")
+    rate: int
+
+
+@dataclass(frozen=True)
+class Nak(_Numbers):
     """Refused. ``code`` may be one that this version does not know."""
 
     TYPE = MessageType.NAK
+    _LAYOUT = struct.Struct("<B")
     code: int
-
-    def pack(self) -> bytes:
-        return struct.pack("<B", self.code)
-
-    @classmethod
-    def parse(cls, payload: bytes) -> Self:
-        return cls(*_unpack(struct.Struct("<B"), payload, "NAK"))
 
     @property
     def reason(self) -> str:

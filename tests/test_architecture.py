@@ -90,6 +90,7 @@ PARTS = {
     "calibration": "quantize",
     "device_line": "device",
     "device_rollout": "device",
+    "device_baud": "device",
     "runners": "emulator",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ PLANTED = [
         "request->length < 1u",
         id="samples that were not sent",
     ),
+    pytest.param("tqs_server.c", "if (wanted == 0u)", "if (false)", id="a rate of nothing"),
 ]
 
 
@@ -29,9 +31,12 @@ def test_no_input_harms_the_server(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{SHARE} inputs and {len(list(c_server.CORPUS.iterdir()))} files\n")
     kinds = {line.split(":")[0] for line in done.stdout.splitlines()[1:]}
-    answers = {"answer 81", "answer 82", "answer 84", "answer 85", "answer 86", "answer ff"}
+    answers = {f"answer {kind}" for kind in ("81", "82", "84", "85", "86", "89", "ff")}
     refusals = {f"nak {code}" for code in range(1, 7 if name == "ahead" else 6)}
-    assert kinds == answers | refusals, "the inputs reach every kind of answer"
+    assert kinds == answers | refusals | {"rates"}, "the inputs reach every kind of answer"
+    changed = re.search(r"^rates: (\d+) taken, (\d+) given up$", done.stdout, re.MULTILINE)
+    assert changed is not None
+    assert min(map(int, changed.groups())) > 100, "rates are taken, and given up again"
 
 
 def test_the_same_seed_gives_the_same_inputs(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "the file is not an object"),
-        (changed(lambda b: b.update(format=5)), "its format is 5"),
+        (changed(lambda b: b.update(format=6)), "its format is 6"),
         (changed(lambda b: b.update(extra=1)), "extra"),
         (changed(lambda b: b["host"].pop("horizon")), "host lacks or should not have horizon"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "bytes.mixed is '7', not int"),

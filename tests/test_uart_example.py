@@ -104,7 +104,7 @@ def test_on_an_emulated_board(recurrence: str, tmp_path: Path) -> None:
     digest = tflite_model.model_hash(tflite_model.write(graph, METADATA))
     sources, kernels = emit(graph, digest, graph.name, board.core), kernel_sources(graph, board.core)
     firmware = assemble(board, sources, kernels, tmp_path / "firmware")
-    shutil.copyfile(EXAMPLE / "main.c", tmp_path / "firmware" / "ports" / "cortexm" / "main.c")
+    shutil.copyfile(EXAMPLE / "main.c", tmp_path / "firmware" / "ports" / "bare" / "main.c")
     image = compile_firmware(firmware, extra_cflags="-Werror")
     with start(board, image.elf) as running, serial.Serial(running.port, timeout=20) as port:
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import termios
 import time
 import tomllib
 import types
@@ -23,9 +24,12 @@ import pytest
 from cobs import cobs
 from device.fake import FakeDevice, FakeModel
 from device.relay import Fault, Relay
+from device.rfc2217_server import Rfc2217Server
+from device.wire_model import RATES, Wire
 
 from edge_tqs import build_dir, checks, emulator, report, wire
 from edge_tqs.boards import load_board
+from edge_tqs.bundle import PROGRAM
 from edge_tqs.checks import check_protocol
 from edge_tqs.device import Device, open_port
 from edge_tqs.graph import Forecast
@@ -267,6 +271,38 @@ def test_a_broken_promise_fails_a_run_that_is_bit_exact(run: Run, build: Path, t
     assert [check["passed"] for check in body["checks"]] == [True, True, False, True]
     assert "does not keep its protocol: forecast in pieces" in (build / report.REPORT_HTML).read_text()
     assert '<testcase classname="edge-tqs.host" name="forecast in pieces">' in (tmp_path / "run.xml").read_text()
+
+
+# --- the rate of the wire -------------------------------------------------------------------------------------------
+
+
+#: pyserial's client of RFC 2217 sets up its thread in the old way.
+@pytest.mark.filterwarnings("ignore:set(Daemon|Name).. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(("most", "used"), [(921_600, 921_600), (300_000, 230_400), (0, 115_200)])
+def test_the_rate_is_raised_used_and_said(run: Run, build: Path, most: int, used: int) -> None:
+    """Through a serial server, to a program at a device file: the server sets the rate of one end, the program its."""
+    near, far = os.openpty()
+
+    def rate() -> int:
+        return RATES.get(termios.tcgetattr(near)[5], 300)
+
+    process = subprocess.Popen([build / "bundle" / PROGRAM, "--port", os.ttyname(far)])
+    try:
+        with Wire(near, rate) as line, Rfc2217Server(line.path) as server:
+            options = ("--rollouts", "1", "--port", server.url, "--max-baud", str(most))
+            code, out, _ = run("validate", build, *options)
+        assert code == 0
+        assert f"\nline        {used} baud, undisturbed\n" in out
+        found = report.ValidationReport.from_json((build / report.VALIDATION_JSON).read_text())
+        assert (found.line.baud, found.line.slowdowns, found.bit_exact) == (used, 0, True)
+        assert f"{used} baud, undisturbed" in (build / report.REPORT_HTML).read_text()
+        assert (used, used) in line.rates
+        assert max(max(ends) for ends in line.rates) == used
+    finally:
+        process.terminate()
+        process.wait(5)
+        os.close(near)
+        os.close(far)
 
 
 # --- several boards at once -----------------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ GOLDEN: list[tuple[wire.Message, int, str]] = [
     (wire.Probe(70_000), 7, "040607060470110107ffff16baa21c00"),
     (wire.Point(3, 2, 0x01020304, 8, 0xCBF43926), 7, "0487070e02030202060403020108092639f4cb6b11f65200"),
     (wire.Values(3, 242, b"\x05\xfb\x00"), 7, "04880709020302f201010305fb055a8a27c100"),
+    (wire.Baud(460_800), 8, "0407080401030807057e1dcb8600"),
+    (wire.BaudReply(462_962), 8, "0489080404721007054910791300"),
     (wire.Nak(NakCode.BAD_FRAME), 0, "02 ff 02 01 06 01306a837a 00"),
 ]  # fmt: skip
 
@@ -151,6 +153,8 @@ hellos = st.builds(
         st.just(wire.Status()),
         hellos,
         st.builds(wire.Ack, u32),
+        st.builds(wire.Baud, u32),
+        st.builds(wire.BaudReply, u32),
         st.builds(wire.Done, u16),
         st.builds(wire.StatusReply, u32, u32, u32, u32, u32),
         st.builds(wire.Nak, u8),
@@ -182,7 +186,16 @@ def test_samples_and_steps_survive(channels: int, count: int, data: st.DataObjec
 
 @given(st.binary(max_size=80))
 def test_a_wrong_payload_is_a_wire_error_and_nothing_else(payload: bytes) -> None:
-    for kind in (wire.Hello, wire.HelloReply, wire.Forecast, wire.Ack, wire.Done, wire.StatusReply, wire.Nak):
+    for kind in (
+        wire.Hello,
+        wire.HelloReply,
+        wire.Forecast,
+        wire.Ack,
+        wire.Done,
+        wire.StatusReply,
+        wire.BaudReply,
+        wire.Nak,
+    ):
         with suppress(WireError):
             kind.parse(payload)
     for kind2 in (wire.Push, wire.Step):

@@ -25,7 +25,8 @@ void tqs_port_flush(void);
  */
 uint32_t tqs_port_nearest_baud(uint32_t baud);
 
-/* Waits until the last bit was sent, then changes the rate. baud: one that tqs_port_nearest_baud has something for. */
+/* Waits until the last bit was sent, then changes the rate. baud: one that tqs_port_nearest_baud has something for; 0:
+ * back to the one that the port began with; nothing happens on a wire without a rate. */
 void tqs_port_set_baud(uint32_t baud);
 
 /* A counter that runs up, modulo 2^32; 0 if there is none. Which one (enum tqs_counter), and its rate. */

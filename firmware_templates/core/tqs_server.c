@@ -50,6 +50,11 @@ static struct {
 } probe;
 #endif
 
+/* Broken frames in a row. At MOST_BROKEN the port's first rate is taken again, if it has another: a host that was
+ * killed, or whose cable does not carry the rate, finds the board where it looks for it. */
+#define MOST_BROKEN 3u
+static uint32_t broken;
+
 /* The last request carried out: a repeated RESET or PUSH is only acknowledged. Type 0 is no request's. */
 static uint8_t last_type;
 static uint8_t last_sequence;
@@ -257,6 +262,26 @@ static void answer_status(const tqs_frame_t *request) {
     end();
 }
 
+static void answer_baud(const tqs_frame_t *request) {
+    const uint32_t wanted = request->length == 4u ? tqs_read_u32(&request->payload[0]) : 0u;
+
+    if (wanted == 0u) {
+        send_nak(request->sequence, TQS_NAK_BAD_LENGTH);
+        return;
+    }
+    uint32_t rate = tqs_port_nearest_baud(wanted);
+    if ((rate > wanted ? rate - wanted : wanted - rate) > wanted / 64u) {
+        rate = 0; /* with what the host is off itself, a UART may not bear it */
+    }
+    carried_out(request);
+    begin(TQS_MSG_BAUD_REPLY, request->sequence, 4);
+    tqs_send_u32(&sender, rate);
+    end();
+    if (rate != 0u) {
+        tqs_port_set_baud(wanted);
+    }
+}
+
 #ifdef TQS_PROBE
 static void answer_probe(const tqs_frame_t *request) {
     const uint32_t evaluation = request->length == 6u ? tqs_read_u32(&request->payload[0]) : UINT32_MAX;
@@ -332,6 +357,9 @@ static void answer(const tqs_frame_t *request) {
     case TQS_MSG_STATUS:
         answer_status(request);
         break;
+    case TQS_MSG_BAUD:
+        answer_baud(request);
+        break;
 #ifdef TQS_PROBE
     case TQS_MSG_PROBE:
         answer_probe(request);
@@ -347,6 +375,7 @@ void tqs_server_init(void) {
     memset(&receiver, 0, sizeof receiver);
     sender.put = tqs_port_tx;
     held_byte = -1;
+    broken = 0;
     last_type = 0;
     last_sequence = 0;
 #ifdef TQS_PROBE
@@ -364,9 +393,14 @@ bool tqs_server_poll(void) {
     tqs_frame_t request;
     switch (tqs_receive(&receiver, (uint8_t)byte, &request)) {
     case TQS_RECEIVED_FRAME:
+        broken = 0;
         answer(&request);
         break;
     case TQS_RECEIVED_BAD:
+        broken++;
+        if (broken == MOST_BROKEN) {
+            tqs_port_set_baud(0);
+        }
         send_nak(0, TQS_NAK_BAD_FRAME);
         break;
     case TQS_RECEIVED_NOTHING:

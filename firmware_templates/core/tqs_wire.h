@@ -15,6 +15,7 @@ enum tqs_message {
     TQS_MSG_FORECAST = 0x04,
     TQS_MSG_STATUS = 0x05,
     TQS_MSG_PROBE = 0x06,
+    TQS_MSG_BAUD = 0x07,
     TQS_MSG_HELLO_REPLY = 0x81,
     TQS_MSG_ACK = 0x82,
     TQS_MSG_STEP = 0x84,
@@ -22,6 +23,7 @@ enum tqs_message {
     TQS_MSG_STATUS_REPLY = 0x86,
     TQS_MSG_POINT = 0x87,
     TQS_MSG_VALUES = 0x88,
+    TQS_MSG_BAUD_REPLY = 0x89,
     TQS_MSG_NAK = 0xFF
 };
 

@@ -81,7 +81,9 @@ def read_frames(data: bytes) -> None:
     reader = FrameReader(300)
     frames = (*reader.feed(data[: len(data) // 3]), *reader.feed(data[len(data) // 3 :]))
     for payload in (*(frame.payload for frame in frames), data):
-        for message in (wire.HelloReply, wire.Ack, wire.Done, wire.StatusReply, wire.Nak, wire.Hello, wire.Reset):
+        for message in (
+            wire.HelloReply, wire.Ack, wire.Done, wire.StatusReply, wire.BaudReply, wire.Nak, wire.Hello, wire.Reset,
+        ):  # fmt: skip
             _refused(message.parse, payload)
         for sized in (wire.Step, wire.Push, wire.Forecast):
             _refused(sized.parse, payload, 2)
@@ -135,6 +137,7 @@ def good_frames() -> tuple[bytes, ...]:
         wire.Step(3, 9, 5, b"ab"),
         wire.Done(4),
         wire.StatusReply(1, 2, 3, 4, 5),
+        wire.BaudReply(921_600),
         wire.Nak(3),
     )
     each = tuple(message.frame(n) for n, message in enumerate(answers))

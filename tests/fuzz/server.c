@@ -9,6 +9,7 @@
  * printed with the input as hexadecimal digits, and ends the process.
  */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,8 @@ static uint32_t answered;
 static uint8_t last_answer;              /* type of the last frame that was sent whole */
 static unsigned long long answers[256];  /* by type */
 static unsigned long long refusals[256]; /* by the code of the NAK */
+static unsigned long long rates[2];      /* changes back to the first rate, and to another */
+static bool raised;
 static unsigned long long number;
 
 static uint8_t *files[FILES];
@@ -99,6 +102,21 @@ void tqs_port_tx(uint8_t byte) {
 
 void tqs_port_flush(void) {}
 
+uint32_t tqs_port_nearest_baud(uint32_t baud) {
+    if (baud == 0u) {
+        fail("no hardware is asked for a rate of 0");
+    }
+    return baud < 1000000u ? baud - baud % 100u : 0u;
+}
+
+void tqs_port_set_baud(uint32_t baud) {
+    if (answered != 0u) {
+        fail("the rate changes in the middle of a frame");
+    }
+    raised = baud != 0u;
+    rates[raised]++;
+}
+
 uint32_t tqs_port_ticks(void) {
     return 0;
 }
@@ -152,9 +170,9 @@ static void add_frame(uint8_t *raw, uint32_t size) {
 
 /* A frame with a right CRC: every type, lengths that fit and lengths that do not. */
 static void draw_frame(void) {
-    static const uint8_t types[] = {0, 1, 2, 3, 3, 3, 4, 4, 4, 5, 0x81, 0xFF};
+    static const uint8_t types[] = {0, 1, 2, 3, 3, 3, 4, 4, 4, 5, 7, 0x81, 0xFF};
     static const uint32_t sizes[] = {0, 1, 2, 4, 5, TQS_MAX_PAYLOAD - 1u, TQS_MAX_PAYLOAD, TQS_MAX_PAYLOAD + 1u};
-    uint8_t raw[4 + TQS_MAX_PAYLOAD + 1 + 4];
+    uint8_t raw[4 + TQS_MAX_PAYLOAD + 1 + 4] = {0}; /* what is not drawn below is the same in each run */
     uint8_t *const payload = &raw[4];
     raw[0] = draw(16) == 0u ? (uint8_t)draw(256) : types[draw(sizeof types)];
     raw[1] = (uint8_t)draw(256);
@@ -179,6 +197,11 @@ static void draw_frame(void) {
             payload[2] = (uint8_t)steps;
             payload[3] = (uint8_t)(steps >> 8);
             size = 4u + count * TQS_EXOGENOUS * TQS_CODE_SIZE;
+        } else if (raw[0] == TQS_MSG_BAUD) {
+            payload[0] = payload[1] = (uint8_t)draw(256);
+            payload[2] = (uint8_t)draw(32);
+            payload[3] = draw(8) == 0u ? (uint8_t)draw(256) : 0u;
+            size = 4;
         } else {
             size = 0;
         }
@@ -337,6 +360,7 @@ int main(int count, char **words) {
             printf("answer %02x: %llu\n", (unsigned)type, answers[type]);
         }
     }
+    printf("rates: %llu taken, %llu given up\n", rates[1], rates[0]);
     for (uint32_t code = 0; code < 256u; code++) {
         if (refusals[code] > 0u) {
             printf("nak %u: %llu\n", (unsigned)code, refusals[code]);

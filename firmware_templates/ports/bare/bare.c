@@ -1,22 +1,7 @@
 #include "tqs_bare.h"
+#include "board.h"
 #include "tqs_port.h"
 #include "tqs_uart.h"
-
-extern uint32_t tqs_data_load[];
-extern uint32_t tqs_data_start[];
-extern uint32_t tqs_data_end[];
-extern uint32_t tqs_bss_start[];
-extern uint32_t tqs_bss_end[];
-
-void tqs_bare_init_variables(void) {
-    const uint32_t *from = tqs_data_load;
-    for (uint32_t *to = tqs_data_start; to < tqs_data_end; to++) {
-        *to = *from++;
-    }
-    for (uint32_t *to = tqs_bss_start; to < tqs_bss_end; to++) {
-        *to = 0;
-    }
-}
 
 int tqs_port_rx(void) {
     return tqs_uart_rx();
@@ -35,7 +20,7 @@ uint32_t tqs_port_nearest_baud(uint32_t baud) {
 }
 
 void tqs_port_set_baud(uint32_t baud) {
-    tqs_uart_set_baud(baud);
+    tqs_uart_set_baud(baud != 0u ? baud : TQS_UART_BAUD);
 }
 
 void tqs_port_memory(tqs_port_memory_t *memory) {

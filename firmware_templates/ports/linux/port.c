@@ -19,6 +19,7 @@
 #define WRITE_PATIENCE_MS 2000
 
 static int stream = -1;
+static long first_baud;        /* of a serial device */
 static int pty_other_end = -1; /* held open: closing by the host must not end the stream */
 static uint8_t input[4096];
 static size_t input_count;
@@ -72,6 +73,7 @@ static bool start_clock(void) {
 bool tqs_linux_open_serial(const char *path, long baud) {
     /* Not blocking from the start: opening a device without CLOCAL would wait for a modem. */
     stream = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK);
+    first_baud = baud;
     return stream >= 0 && make_raw(stream, baud) && tcflush(stream, TCIOFLUSH) == 0 && start_clock();
 }
 
@@ -163,7 +165,10 @@ uint32_t tqs_port_nearest_baud(uint32_t baud) {
 }
 
 void tqs_port_set_baud(uint32_t baud) {
-    if (tcdrain(stream) != 0 || !make_raw(stream, (long)baud)) {
+    if (pty_other_end >= 0) {
+        return;
+    }
+    if (tcdrain(stream) != 0 || !make_raw(stream, baud != 0u ? (long)baud : first_baud)) {
         lost(strerror(errno));
     }
 }
