@@ -9,6 +9,7 @@ import pytest
 from device.fault_matrix import (
     KINDS,
     Matrix,
+    Running,
     Setting,
     check_error,
     check_trace,
@@ -39,21 +40,21 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def port(build: Path) -> Iterator[str]:
+def board(build: Path) -> Iterator[Running]:
     """One board for all runs: what a run leaves behind must not disturb the next."""
-    with running(build) as path:
-        yield path
+    with running(build) as board:
+        yield board
 
 
 @pytest.fixture(scope="module")
-def setting(build: Path, port: str) -> Setting:
-    return survey(build, port, STEPS, TIMES)
+def setting(build: Path, board: Running) -> Setting:
+    return survey(build, board.port, STEPS, TIMES)
 
 
 @pytest.fixture(scope="module")
-def matrix(setting: Setting, port: str) -> Iterator[Matrix]:
+def matrix(setting: Setting, board: Running) -> Iterator[Matrix]:
     with running(make_other(setting.build, setting.build.with_name("other"))) as other:
-        yield Matrix(setting, port, other, TIMES, STALL_SECONDS)
+        yield Matrix(setting, board, other.port, TIMES, STALL_SECONDS)
 
 
 def test_the_rollout_would_show_a_mix_up_of_steps(setting: Setting) -> None:
@@ -67,8 +68,8 @@ def test_each_run_is_exact_or_ends_with_one_error_and_goes_on_from_there(matrix:
     matrix.run(kind, seed)
 
 
-def test_a_line_that_goes_dead_ends_the_run_and_keeps_its_steps(setting: Setting, port: str) -> None:
-    with Relay(port, (), [Fault(CUT, setting.bytes_to_host * 3 // 4)], 0) as line:
+def test_a_line_that_goes_dead_ends_the_run_and_keeps_its_steps(setting: Setting, board: Running) -> None:
+    with Relay(board.port, (), [Fault(CUT, setting.bytes_to_host * 3 // 4)], 0) as line:
         error, received = run(setting.build, line.path, STEPS, Times(hello=3, answer=0.5, step=0.5, attempts=2))
     assert error is not None
     check_error(error)

@@ -19,9 +19,8 @@ import serial
 #: nothing passes for `Relay.stall_seconds`.
 BYTE_KINDS = ("flip", "drop", "duplicate", "burst", "stall")
 #: What may happen to the line there: GONE: the port vanishes and comes back. SWITCH: in its place or, at random, after
-#: having vanished, the spare board answers. RESTART: the spare, a board that was just switched on, answers in its
-#: place. CALL: `Relay.call` is called. CUT: nothing passes any more, either way.
-GONE, SWITCH, RESTART, CALL, CUT = "gone", "switch", "restart", "call", "cut"
+#: having vanished, the spare board answers. CALL: `Relay.call` is called. CUT: nothing passes any more, either way.
+GONE, SWITCH, CALL, CUT = "gone", "switch", "call", "cut"
 LONGEST_BURST = 300
 LONGEST_ABSENCE = 1.0
 
@@ -160,7 +159,7 @@ class Relay:
         if absent:
             self._unplug()
             time.sleep(self._random.uniform(0, LONGEST_ABSENCE))
-        if kind in (SWITCH, RESTART):
+        if kind == SWITCH:
             self._boards.reverse()
         self._boards[0].reset_input_buffer()  # nobody listened
         if absent:
