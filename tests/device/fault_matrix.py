@@ -56,8 +56,6 @@ KINDS = {
     "disk": "disk full",
     "wrap": "clock counter wraps",
 }
-#: Bytes from the host in the shortest run; faults on the way to the board are drawn among them.
-TO_BOARD = 60
 #: The small disk, which a build without its firmware and the files of a run have room on; and what a run writes last.
 DISK = 1 << 20
 WRITTEN = ("validation.json", "report.html")
@@ -68,12 +66,13 @@ _EXPECTED: dict[tuple[str, str, bytes, int], Expected] = {}
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A build, its expected rollout, and an undisturbed run: bytes from the board and in the trace, ticks of each
-    step."""
+    """A build, its expected rollout, and an undisturbed run: bytes to the board, from it and in the trace, ticks of
+    each step."""
 
     build: Path
     steps: int
     expected: Rollout
+    bytes_to_board: int
     bytes_to_host: int
     trace_bytes: int
     ticks: tuple[int, ...]
@@ -210,8 +209,7 @@ def survey(build: Path, port: str, steps: int, times: Times) -> Setting:
         error, received = run(build, line.path, steps, times)
     assert (error, received) == (None, steps)
     assert check_trace(build, expected) == steps
-    assert line.passed[0] >= TO_BOARD
-    return Setting(build, steps, expected, line.passed[1], (build / TRACE).stat().st_size, ticks_of(build))
+    return Setting(build, steps, expected, *line.passed, (build / TRACE).stat().st_size, ticks_of(build))
 
 
 def ticks_of(build: Path) -> tuple[int, ...]:
@@ -231,14 +229,14 @@ class Matrix:
 
     def run(self, kind: str, seed: int) -> Outcome:
         """Inject ``kind``, with all random choices from ``seed``. AssertionError for any third outcome."""
-        most = self._setting.bytes_to_host * 9 // 10
+        to_board, most = (count * 9 // 10 for count in (self._setting.bytes_to_board, self._setting.bytes_to_host))
         rng = random.Random(f"{kind} {seed}")
         if kind == "stall":
             way = rng.randrange(2)
-            faults = [draw(kind, seed, 1, (TO_BOARD, most)[way]) if each == way else () for each in range(2)]
+            faults = [draw(kind, seed, 1, (to_board, most)[way]) if each == way else () for each in range(2)]
             return self._disturbed(seed, *faults)
         if kind in BYTE_KINDS:
-            return self._disturbed(seed, draw(kind, seed, 1, TO_BOARD), draw(kind, seed, 3, most))
+            return self._disturbed(seed, draw(kind, seed, 1, to_board), draw(kind, seed, 3, most))
         at = (Fault({"replace": SWITCH, "gone": GONE}.get(kind, CALL), rng.randrange(most)),)
         if kind == "reset":
             outcome = self._disturbed(seed, (), at)
