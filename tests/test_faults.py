@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from device import fault_matrix
 from device.fault_matrix import (
     KINDS,
     Matrix,
@@ -19,9 +21,10 @@ from device.fault_matrix import (
     running,
     survey,
 )
-from device.relay import CUT, Fault, Relay
+from device.relay import CALL, CUT, Fault, Relay
 
 from edge_tqs.device import Times
+from edge_tqs.trace_file import TRACE, read_trace
 
 STEPS = 200
 #: Runs of each kind. The points differ; more of them find more.
@@ -66,6 +69,23 @@ def test_the_rollout_would_show_a_mix_up_of_steps(setting: Setting) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_run_is_exact_or_ends_with_one_error_and_goes_on_from_there(matrix: Matrix, kind: str, seed: int) -> None:
     matrix.run(kind, seed)
+
+
+def test_a_reset_in_mid_run_costs_the_board_its_samples(setting: Setting, board: Running) -> None:
+    with Relay(board.port, (), [Fault(CALL, setting.bytes_to_host * 3 // 4)], 0, call=board.reset) as line:
+        error, received = run(setting.build, line.path, STEPS, TIMES)
+    assert (error, received) == (None, STEPS)
+    assert check_trace(setting.build, setting.expected) == STEPS
+    assert read_trace(setting.build / TRACE).events["restart"] == 1
+
+
+def test_without_a_file_system_of_its_own_the_disk_is_a_file_limit(
+    matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fault_matrix, "small_disk", lambda size: nullcontext())
+    outcome = matrix.run("disk", 0)
+    assert outcome.means == "file limit, EFBIG"
+    assert outcome.resumed
 
 
 def test_a_line_that_goes_dead_ends_the_run_and_keeps_its_steps(setting: Setting, board: Running) -> None:
