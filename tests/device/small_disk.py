@@ -33,10 +33,10 @@ def small_disk(size: int) -> Iterator[Path | None]:
         yield None
 
 
-def leave_room(disk: Path, size: int) -> Path:
-    """Fill ``disk`` but for ``size`` bytes, rounded down to whole blocks. The file to delete to make room again."""
+def leave_room(disk: Path, size: int) -> tuple[Path, int]:
+    """Fill ``disk`` but for ``size`` bytes, rounded down to whole blocks: (the file that does, the bytes left)."""
     ballast = disk / "ballast"
     free = os.statvfs(disk)
-    blocks = free.f_bavail - size // free.f_bsize
-    ballast.write_bytes(bytes(blocks * free.f_bsize))
-    return ballast
+    left = size // free.f_bsize
+    ballast.write_bytes(bytes((free.f_bavail - left) * free.f_bsize))
+    return ballast, left * free.f_bsize
