@@ -32,30 +32,37 @@ TIMES = Times(answer=0.5, step=1.0)
 @dataclass(frozen=True)
 class Row:
     """Runs of a kind: completed at once; ended with one message, and completed by --resume where a step had come;
-    and what was wrong with the others."""
+    and what was wrong with the others. means: as in `Outcome`."""
 
     kind: str
     completed: int
     ended: int
     wrong: tuple[str, ...]
+    means: frozenset[str]
 
     def __add__(self, other: Row) -> Row:
-        return Row(self.kind, self.completed + other.completed, self.ended + other.ended, self.wrong + other.wrong)
+        completed, ended = self.completed + other.completed, self.ended + other.ended
+        return Row(self.kind, completed, ended, self.wrong + other.wrong, self.means | other.means)
+
+    @property
+    def name(self) -> str:
+        return ": ".join([KINDS[self.kind], *sorted(self.means)])
 
 
 def run_part(kind: str, build: Path, seeds: range, steps: int) -> Row:
     """The runs of a kind with ``seeds``, in a copy of the build."""
     completed = ended = 0
     wrong: list[str] = []
+    means: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="edge-tqs-faults-") as folder, ExitStack() as stack:
         own = Path(folder) / "build"
         shutil.copytree(build, own)
-        port = stack.enter_context(running(own))
-        setting = survey(own, port, steps, TIMES)
-        other = port
+        board = stack.enter_context(running(own))
+        setting = survey(own, board.port, steps, TIMES)
+        other = board.port
         if kind == "replace":
-            other = stack.enter_context(running(make_other(own, Path(folder) / "other")))
-        matrix = Matrix(setting, port, other, TIMES, STALL_SECONDS)
+            other = stack.enter_context(running(make_other(own, Path(folder) / "other"))).port
+        matrix = Matrix(setting, board, other, TIMES, STALL_SECONDS)
         for seed in seeds:
             try:
                 outcome = matrix.run(kind, seed)
@@ -64,7 +71,8 @@ def run_part(kind: str, build: Path, seeds: range, steps: int) -> Row:
                 continue
             completed += outcome.ended == "completed"
             ended += outcome.ended != "completed"
-    return Row(kind, completed, ended, tuple(wrong))
+            means |= {outcome.means} - {""}
+    return Row(kind, completed, ended, tuple(wrong), frozenset(means))
 
 
 def table(rows: list[Row]) -> str:
@@ -72,7 +80,7 @@ def table(rows: list[Row]) -> str:
     lines.append("|---|---|---|---|---|")
     for row in rows:
         runs = row.completed + row.ended + len(row.wrong)
-        lines.append(f"| {KINDS[row.kind]} | {runs} | {row.completed} | {row.ended} | {len(row.wrong)} |")
+        lines.append(f"| {row.name} | {runs} | {row.completed} | {row.ended} | {len(row.wrong)} |")
     return "\n".join(lines)
 
 
@@ -83,7 +91,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="parts at once (default: 2)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="default: all")
     options = parser.parse_args()
-    rows = {kind: Row(kind, 0, 0, ()) for kind in options.kinds}
+    rows = {kind: Row(kind, 0, 0, (), frozenset()) for kind in options.kinds}
     with tempfile.TemporaryDirectory(prefix="edge-tqs-faults-") as folder, ProcessPoolExecutor(options.jobs) as pool:
         build = make_build(Path(folder), options.steps)
         parts = [range(first, min(first + PART, options.seeds)) for first in range(0, options.seeds, PART)]
@@ -93,7 +101,7 @@ def main() -> int:
             row = job.result()
             rows[row.kind] += row
             print(f"{row.kind}: {row.completed} completed, {row.ended} ended", file=sys.stderr, flush=True)
-            print(*row.wrong, sep="\n", end="", file=sys.stderr, flush=True)
+            print(*row.wrong, sep="\n", end="\n" * bool(row.wrong), file=sys.stderr, flush=True)
     print(table(list(rows.values())))
     return 1 if any(row.wrong for row in rows.values()) else 0
 

@@ -13,6 +13,7 @@ from edge_tqs.report import VALIDATION_JSON, ValidationReport
 FIGURES: dict[str, Callable[[ValidationReport], float | None]] = {
     "rmse_vs_float": lambda run: run.rmse_vs_float,
     "mse_vs_truth": lambda run: run.mse_vs_truth,
+    "rmse_last_tenth": lambda run: None if run.drift is None else run.drift.rmse_vs_float[-1],
     "instructions": lambda run: run.latency.instructions,
     "latency_p50": lambda run: run.latency.p50,
     "latency_mean": lambda run: run.latency.mean,
@@ -26,7 +27,7 @@ FIGURES: dict[str, Callable[[ValidationReport], float | None]] = {
 }
 #: What --limit names: figures, or all of one kind.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "accuracy": ("rmse_vs_float", "mse_vs_truth"),
+    "accuracy": ("rmse_vs_float", "mse_vs_truth", "rmse_last_tenth"),
     "latency": ("instructions", "latency_p50", "latency_mean", "latency_p95", "latency_evaluation"),
     "memory": ("flash", "ram", "stack_peak"),
 }

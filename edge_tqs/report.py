@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, TypeVar
 
 from edge_tqs import report_json
+from edge_tqs.drift import Drift
 from edge_tqs.errors import UsageError
 from edge_tqs.targets import Centre, Target
 
@@ -44,9 +45,8 @@ class ModelInfo:
     """The forecaster. ``hash`` is the model hash in hexadecimal (docs/format.md); ``parameters`` counts all of them;
     ``activations`` is the type of its codes.
 
-    ``outputs``: values in a predicted sample, ``steps`` samples an evaluation. ``exogenous``: the input channels, from
-    0, that are known ahead. ``target``, ``centre``: what it predicts, and what is taken off its window (targets.py).
-    ``streamed``: a model of the whole window, built as one step with delay lines.
+    ``outputs``: values in a predicted sample, ``steps`` samples an evaluation. ``exogenous``: input channels, from 0,
+    that are known ahead. ``target``, ``centre``: as in targets.py. ``streamed``: built as one step with delay lines.
     """
 
     name: str
@@ -171,8 +171,7 @@ class HostReport:
 
     ``divergence``: RMSE against the float rollout over rollouts, steps and channels, model's units. ``litert_rmse``:
     the same for ai-edge-litert against tflite-micro's arithmetic. ``tflm_bit_exact`` and ``litert_rmse`` are None where
-    that package is not installed, or does not run the model. ``mse_vs_truth``: over rollouts, steps and channels; None
-    without data.
+    that package is missing, or does not run the model. ``mse_vs_truth``: over all as well; None without data.
     """
 
     rollouts: int
@@ -247,8 +246,7 @@ class FirstDivergence:
     """The first value that differs between the board and the integer reference, both as codes.
 
     ``channel`` is None where the outputs agree and the hash of the states differs: both values are hashes then.
-    ``operator``: where it comes from; None where the firmware is no probe build, or every operator computes what it
-    should.
+    ``operator``: where it comes from; None of other firmware than a probe build, or where no operator is at fault.
     """
 
     rollout: int
@@ -373,7 +371,8 @@ class ValidationReport:
     for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too; and every
     one of ``checks`` holds. ``diagnosis``: what is likely wrong. ``operators``: of a probe build; else None.
     ``mode``: in a teacher-forced run all errors are those of one step ahead of true samples, against a float rollout
-    that is forced alike, and ``closed_loop`` has those of the loop; it is None in a free-running one.
+    that is forced alike, and ``closed_loop`` has those of the loop; it is None in a free-running one. ``drift``: None
+    of a short run.
     """
 
     board: str
@@ -397,6 +396,7 @@ class ValidationReport:
     mode: Mode = "free-running"
     closed_loop: ClosedLoop | None = None
     checks: tuple[Check, ...] = ()
+    drift: Drift | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:

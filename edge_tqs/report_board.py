@@ -63,7 +63,26 @@ def board_section(build: BuildReport, validation: ValidationReport | None) -> st
     tables = table(("run", ""), run) + table(("memory", ""), rows) + table(("time", ""), ticks)
     checks = [(check.name, "yes" if check.passed else "NO", check.detail) for check in validation.checks]
     tables += table(("the board keeps its protocol", "", ""), checks) if checks else ""
-    return section(f"On the board: {validation.board}", tables + note + _operators(validation))
+    return section(f"On the board: {validation.board}", tables + note + _drift(validation) + _operators(validation))
+
+
+def _drift(validation: ValidationReport) -> str:
+    """The tenths of a long run."""
+    drift = validation.drift
+    if drift is None:
+        return ""
+    head = (
+        "tenth of the steps",
+        "RMSE from float",
+        "bias",
+        "RMSE from the host",
+        f"one step, {validation.latency.unit}",
+    )
+    tenths = zip(drift.rmse_vs_float, drift.bias_vs_float, drift.rmse_vs_host, drift.ticks, strict=True)
+    rows = [(str(number), *map(figure, tenth)) for number, tenth in enumerate(tenths, 1)]
+    slope = figure(drift.slope)
+    note = f"Over the run the RMSE from float changes by {slope} a step, as the line through the tenths has it."
+    return f'{table(head, rows)}<p class="soft">{escape(note)}</p>\n'
 
 
 def _operators(validation: ValidationReport) -> str:

@@ -177,6 +177,7 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"error       RMSE {_number(result.rmse_vs_float)} from float"
         + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
         *_amplification(result),
+        *_drift(result),
         f"latency     {_number(latency.p50)} {latency.unit} a step (mean {_number(latency.mean)}, "
         f"p95 {_number(latency.p95)}, p99 {_number(latency.p99)}, max {_number(latency.max)}; "
         f"{latency.counter}, {latency.hz:,} Hz)"
@@ -228,6 +229,18 @@ def _amplification(result: ValidationReport) -> list[str]:
     return [
         f"one step    RMSE {_number(one**0.5)}, MSE {_number(one)} against the truth; in closed loop, on the host, "
         f"RMSE {_number(loop.mse_vs_truth**0.5)}, MSE {_number(loop.mse_vs_truth)}{times}"
+    ]
+
+
+def _drift(result: ValidationReport) -> list[str]:
+    """The first tenth of a long run beside the last."""
+    if result.drift is None:
+        return []
+    rmse, bias, ticks = result.drift.rmse_vs_float, result.drift.bias_vs_float, result.drift.ticks
+    return [
+        f"drift       from the first to the last tenth: RMSE from float {_number(rmse[0])} to {_number(rmse[-1])} "
+        f"({_number(result.drift.slope)} a step), its bias {_number(bias[0])} to {_number(bias[-1])}; "
+        f"a step {_number(ticks[0])} to {_number(ticks[-1])} {result.latency.unit}"
     ]
 
 

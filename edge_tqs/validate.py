@@ -17,6 +17,7 @@ from edge_tqs.boards import Board
 from edge_tqs.build_dir import BuildDir
 from edge_tqs.device import Device, Times
 from edge_tqs.device_baud import raise_baud
+from edge_tqs.drift import measure_drift
 from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.findings import Findings, probe_findings
 from edge_tqs.graph import Graph
@@ -295,14 +296,14 @@ def _report(
     findings: Findings,
 ) -> report.ValidationReport:
     graph, measured = built.graph, run.rollout
-    outputs = decode(graph, measured.outputs)
+    outputs, host = decode(graph, measured.outputs), decode(graph, expected.rollout.outputs)
+    assert measured.ticks is not None
     count, horizon = measured.outputs.shape[:2]
     diverged = findings.diverged
     error = evaluate.rmse(outputs, expected.floats)
     passed = diverged is None
     if engine != "c" and not passed:
-        host = evaluate.rmse(decode(graph, expected.rollout.outputs), expected.floats)
-        passed = error <= OTHER_ENGINE_TOLERANCE * host + _output_scale(graph)
+        passed = error <= OTHER_ENGINE_TOLERANCE * evaluate.rmse(host, expected.floats) + _output_scale(graph)
     if request.max_rmse_vs_float is not None:
         passed = passed and error <= request.max_rmse_vs_float
     passed = passed and all(check.passed for check in run.checks)
@@ -338,6 +339,7 @@ def _report(
         mode=request.mode,
         closed_loop=expected.closed_loop,
         checks=run.checks,
+        drift=measure_drift(outputs, expected.floats, host, measured.ticks),
     )
 
 

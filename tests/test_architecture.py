@@ -75,6 +75,7 @@ PARTS = {
     "c_text": "emit_c",
     "c_tables16": "emit_c",
     "memory": "emit_c",
+    "drift": "report",
     "report_json": "report",
     "stack_bound": "firmware",
     "report_page": "report",

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from edge_tqs.compare import compare, load_run, parse_limits, table
+from edge_tqs.drift import Drift
 from edge_tqs.errors import UsageError
 from edge_tqs.junit import junit
 from edge_tqs.report import DeviceCurves, FirstDivergence, Latency, Line, Memory, ValidationReport
@@ -55,6 +56,15 @@ def test_what_rose_beyond_its_limit_fails_by_name(tmp_path: Path) -> None:
     assert [failure.split()[0] for failure in found.failures] == ["latency_p95", "ram"]
     assert "rose by 18.2 %; 5 % is allowed" in found.failures[0]
     assert "WORSE" in table(found)
+
+
+def test_an_error_that_grows_over_the_run_has_a_limit(tmp_path: Path) -> None:
+    drift = Drift((0.1,) * 10, (0.0,) * 10, 0.0, (0.0,) * 10, (1.0,) * 10)
+    before, after = (replace(RUN, drift=each) for each in (drift, replace(drift, rmse_vs_float=(0.1,) * 9 + (0.12,))))
+    first, second = runs(tmp_path, after)
+    first.write_text(before.to_json())
+    found = compare(first, second, parse_limits(("accuracy=10%",)))
+    assert found.failures == ("rmse_last_tenth rose by 20.0 %; 10 % is allowed",)
 
 
 def test_other_counters_are_not_compared(tmp_path: Path) -> None:

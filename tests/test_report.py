@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 from edge_tqs import evaluate, report
+from edge_tqs.drift import Drift, measure_drift
 from edge_tqs.errors import UsageError
 from edge_tqs.plot import Bar, Line, bar_plot, line_plot
 from edge_tqs.report import BuildReport, ValidationReport
 from edge_tqs.report_files import write_report
 from edge_tqs.report_page import page
+from edge_tqs.summary import validation_summary
 
 HORIZON = 24
 
@@ -87,6 +89,7 @@ def validation_report(**changes) -> ValidationReport:
     return dataclasses.replace(made, **changes)
 
 
+DRIFT = Drift(ramp(0.01)[:10], (0.0,) * 5 + (-0.25,) * 5, 1e-3, (0.0,) * 9 + (0.5,), (800.0,) * 9 + (850.0,))
 PROBED = report.FirstDivergence(2, 17, 0, -5, -6, report.OperatorDivergence(3, "mul", "gru<1>/kept", 15, -9, -8, 1, 16))
 OPERATORS = (
     report.OperatorTime("gru<1>/zx", "fully_connected", 3000, 1875),
@@ -141,6 +144,7 @@ def test_report_json_round_trips(made):
     [
         validation_report(),
         validation_report(bit_exact=False, first_divergence=report.FirstDivergence(2, 17, None, 1, 2)),
+        validation_report(drift=DRIFT),
         validation_report(mse_vs_truth=None, curves=report.DeviceCurves(ramp(1.0))),
         validation_report(bit_exact=False, first_divergence=PROBED, diagnosis="rounding", operators=OPERATORS),
     ],
@@ -268,6 +272,39 @@ def test_the_page_tells_the_operator_and_the_times_of_a_probe_build():
     assert "the telling of it included" not in plain
 
 
+def test_a_long_run_tells_its_drift(tmp_path):
+    run = validation_report(drift=DRIFT)
+    text = page(build_report(), run)
+    outline(text)
+    assert re.search(r"10</th><td>0\.\d+</td><td>-0\.25</td><td>0\.5</td><td>850</td>", text)
+    assert "changes by 0.001 a step" in text
+    said = next(line for line in validation_summary(run, tmp_path).splitlines() if line.startswith("drift "))
+    assert said.endswith("(0.001 a step), its bias 0 to -0.25; a step 800 to 850 ticks")
+    assert "drift" not in validation_summary(validation_report(), tmp_path)
+    assert "tenth of the steps" not in page(build_report(), validation_report())
+
+
+def test_drift_is_the_growth_of_an_error_over_the_tenths_of_a_run():
+    rollouts, horizon, channels = 3, 205, 2  # no multiple of ten
+    steps = np.arange(horizon)
+    floats = np.sin(steps / 9)[None, :, None] * np.ones((rollouts, 1, channels))
+    outputs = floats - 0.004 * steps[None, :, None] - 0.1
+    ticks = np.broadcast_to(1000 + steps // 2, (rollouts, horizon)).astype(np.uint32)
+    drift = measure_drift(outputs, floats, outputs, ticks)
+    assert drift is not None
+    assert drift.slope == pytest.approx(0.004, rel=1e-2)  # an RMSE over a slope is a little above its middle
+    assert drift.bias_vs_float[0] == pytest.approx(-0.1 - 0.004 * 10)
+    assert drift.bias_vs_float[-1] == pytest.approx(-0.1 - 0.004 * 194.5)
+    assert drift.rmse_vs_float[-1] == pytest.approx(0.1 + 0.004 * 194.5, rel=1e-3)
+    assert drift.rmse_vs_host == (0.0,) * 10
+    assert (drift.ticks[0], drift.ticks[-1]) == (1005, 1097)
+    other = outputs.copy()
+    other[:, -1] += 2
+    assert measure_drift(outputs, floats, other, ticks).rmse_vs_host == (*(0.0,) * 9, pytest.approx(2 / 20**0.5))
+    short = measure_drift(outputs[:, :99], floats[:, :99], outputs[:, :99], ticks[:, :99])
+    assert short is None
+
+
 def test_a_board_that_ran_other_rollouts_than_the_host_says_so():
     assert "on the board, 3 rollouts" in page(build_report(), validation_report(rollouts=3))
     assert "on the board, " not in page(build_report(), validation_report())
@@ -355,7 +392,7 @@ def documented(section: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("section", "made"), [("report.json", build_report()), ("validation.json", validation_report())]
+    ("section", "made"), [("report.json", build_report()), ("validation.json", validation_report(drift=DRIFT))]
 )
 def test_every_key_is_documented(section, made):
     def names(value) -> set[str]:

@@ -70,6 +70,26 @@ def build(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "build"
 
 
+def test_a_long_run_tells_how_its_error_grows(run: Run, build: Path) -> None:
+    code, out, err = run("validate", build, "--rollouts", 2, "--horizon", 120, "--json")
+    assert code == 0, err
+    drift = json.loads(out)["drift"]
+    built = build_dir.load(build)
+    seeds = built.seeds[[0, -1]]
+    outputs = decode(built.graph, integer_rollout(built.graph, encode(built.graph, seeds), 120).outputs)
+    error = outputs - float_rollout(built.float_graph, seeds, 120).outputs
+    assert drift["bias_vs_float"] == pytest.approx(
+        [error[:, at : at + 12].mean() for at in range(0, 120, 12)], rel=1e-4
+    )
+    rmse = [np.sqrt(np.mean(error[:, at : at + 12] ** 2)) for at in range(0, 120, 12)]
+    assert drift["rmse_vs_float"] == pytest.approx(rmse, rel=1e-4)
+    assert drift["rmse_vs_host"] == [0] * 10
+    assert len(drift["ticks"]) == 10
+    assert min(drift["ticks"]) > 0
+    code, out, err = run("validate", build, "--rollouts", 2, "--horizon", 99, "--json")
+    assert (code, json.loads(out)["drift"]) == (0, None)
+
+
 # --- teacher-forced -------------------------------------------------------------------------------------------------
 
 

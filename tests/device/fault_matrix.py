@@ -6,23 +6,29 @@ was received is in trace.jsonl, and the run goes on from there. Both are checked
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
-from device.relay import BYTE_KINDS, CALL, GONE, RESTART, SWITCH, Fault, Relay, draw
+from device.monitor import Monitor
+from device.relay import BYTE_KINDS, CALL, GONE, SWITCH, Fault, Relay, draw
+from device.small_disk import leave_room, small_disk
 
 from edge_tqs import build_dir, emulator, validate
 from edge_tqs.boards import load_board
@@ -50,8 +56,9 @@ KINDS = {
     "disk": "disk full",
     "wrap": "clock counter wraps",
 }
-#: Bytes from the host in the shortest run; faults on the way to the board are drawn among them.
-TO_BOARD = 60
+#: The small disk, which a build without its firmware and the files of a run have room on; and what a run writes last.
+DISK = 1 << 20
+WRITTEN = ("validation.json", "report.html")
 #: The counter's modulus, and how often it wraps while a run computes.
 MODULUS, WRAPS = 1 << 32, 8
 _EXPECTED: dict[tuple[str, str, bytes, int], Expected] = {}
@@ -59,21 +66,26 @@ _EXPECTED: dict[tuple[str, str, bytes, int], Expected] = {}
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A build, its expected rollout, and an undisturbed run: bytes from the board, ticks of each step."""
+    """A build, its expected rollout, and an undisturbed run: bytes to the board, from it and in the trace, ticks of
+    each step."""
 
     build: Path
     steps: int
     expected: Rollout
+    bytes_to_board: int
     bytes_to_host: int
+    trace_bytes: int
     ticks: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: "completed", or the message of the error. resumed: it was ended, and completed when resumed."""
+    """How a run ended: "completed", or the message of the error. resumed: it was ended, and completed when resumed.
+    means: how the fault was made, where that depends on what this user may do."""
 
     ended: str
     resumed: bool
+    means: str = ""
 
 
 def make_build(folder: Path, steps: int) -> Path:
@@ -114,11 +126,25 @@ def make_wrapping(build: Path, folder: Path, start: int, speed: int) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Running:
+    """A board that was just switched on: its port, and its reset button."""
+
+    port: str
+    reset: Callable[[], None]
+
+
 @contextmanager
-def running(build: Path) -> Iterator[str]:
-    """A board that was just switched on."""
-    with emulator.start_server(load_board(BOARD), build) as port:
-        yield port
+def running(build: Path) -> Iterator[Running]:
+    """The board of a build, until the block ends."""
+    board = load_board(BOARD)
+    assert board.emulator is not None
+    with tempfile.TemporaryDirectory(prefix="edge-tqs-") as folder:
+        path = Path(folder) / "monitor"
+        args = (*board.emulator.args, "-qmp", f"unix:{path},server=on,wait=off")
+        watched = replace(board, emulator=replace(board.emulator, args=args))
+        with emulator.start_server(watched, build) as port, Monitor(path) as monitor:
+            yield Running(port, monitor.reset)
 
 
 @contextmanager
@@ -184,8 +210,7 @@ def survey(build: Path, port: str, steps: int, times: Times) -> Setting:
         error, received = run(build, line.path, steps, times)
     assert (error, received) == (None, steps)
     assert check_trace(build, expected) == steps
-    assert line.passed[0] >= TO_BOARD
-    return Setting(build, steps, expected, line.passed[1], ticks_of(build))
+    return Setting(build, steps, expected, *line.passed, (build / TRACE).stat().st_size, ticks_of(build))
 
 
 def ticks_of(build: Path) -> tuple[int, ...]:
@@ -193,29 +218,29 @@ def ticks_of(build: Path) -> tuple[int, ...]:
 
 
 class Matrix:
-    """Runs with faults, each on the board at ``port`` unless its kind needs a fresh one."""
+    """Runs with faults, each on ``board`` unless its kind needs another one. ``other``: the port of the other model."""
 
-    def __init__(self, setting: Setting, port: str, other: str, times: Times, stall_seconds: float) -> None:
+    def __init__(self, setting: Setting, board: Running, other: str, times: Times, stall_seconds: float) -> None:
         self._setting = setting
-        self._port = port
+        self._board = board
+        self._port = board.port
         self._other = other
         self._times = times
         self._stall_seconds = stall_seconds
 
     def run(self, kind: str, seed: int) -> Outcome:
         """Inject ``kind``, with all random choices from ``seed``. AssertionError for any third outcome."""
-        setting, most = self._setting, self._setting.bytes_to_host * 9 // 10
+        to_board, most = (count * 9 // 10 for count in (self._setting.bytes_to_board, self._setting.bytes_to_host))
         rng = random.Random(f"{kind} {seed}")
         if kind == "stall":
             way = rng.randrange(2)
-            faults = [draw(kind, seed, 1, (TO_BOARD, most)[way]) if each == way else () for each in range(2)]
+            faults = [draw(kind, seed, 1, (to_board, most)[way]) if each == way else () for each in range(2)]
             return self._disturbed(seed, *faults)
         if kind in BYTE_KINDS:
-            return self._disturbed(seed, draw(kind, seed, 1, TO_BOARD), draw(kind, seed, 3, most))
-        at = (Fault({"reset": RESTART, "replace": SWITCH, "gone": GONE}.get(kind, CALL), rng.randrange(most)),)
+            return self._disturbed(seed, draw(kind, seed, 1, to_board), draw(kind, seed, 3, most))
+        at = (Fault({"replace": SWITCH, "gone": GONE}.get(kind, CALL), rng.randrange(most)),)
         if kind == "reset":
-            with running(setting.build) as fresh:
-                outcome = self._disturbed(seed, (), at, spare=fresh)
+            outcome = self._disturbed(seed, (), at)
             assert outcome.ended == "completed"
             return outcome
         if kind == "replace":
@@ -223,7 +248,9 @@ class Matrix:
             assert outcome.ended != "completed", "the other model was taken for this one"
             return outcome
         if kind == "gone":
-            return self._disturbed(seed, (), at)
+            outcome = self._disturbed(seed, (), at)
+            assert outcome.ended != "completed" or self._events()["reconnect"] == 1
+            return outcome
         if kind == "kill":
             return self._killed(seed, at)
         if kind == "disk":
@@ -233,14 +260,17 @@ class Matrix:
     def _disturbed(
         self, seed: int, to_board: tuple[Fault, ...], to_host: tuple[Fault, ...], spare: str | None = None
     ) -> Outcome:
-        setting = self._setting
-        with Relay(self._port, to_board, to_host, seed, spare=spare, stall_seconds=self._stall_seconds) as line:
+        setting, stall = self._setting, self._stall_seconds
+        with Relay(
+            self._port, to_board, to_host, seed, spare=spare, stall_seconds=stall, call=self._board.reset
+        ) as line:
             error, received = run(setting.build, line.path, setting.steps, self._times)
         assert line.happened, "no fault was reached"
         return self._judge(error, received)
 
-    def _judge(self, error: TqsError | None, received: int) -> Outcome:
-        """Every step that was received is in the trace; a run that was ended goes on from there on a quiet line."""
+    def _judge(self, error: TqsError | None, received: int, make_room: Callable[[], None] = lambda: None) -> Outcome:
+        """Every step that was received is in the trace; a run that was ended goes on from there on a quiet line, once
+        ``make_room`` was called."""
         setting = self._setting
         if error is not None and not (setting.build / TRACE).exists():  # before the first request of the run
             assert received == 0
@@ -252,58 +282,94 @@ class Matrix:
             return Outcome("completed", False)
         check_error(error)
         assert not (setting.build / "validation.json").exists()  # that of an earlier run would belong to another trace
-        self._resume(received)
+        make_room()
+        failure, rest = run(setting.build, self._port, setting.steps, self._times, resume=True)
+        assert failure is None, failure
+        assert received + rest == setting.steps
+        self._check_resumed()
         return Outcome(error.message, True)
 
-    def _resume(self, received: int) -> None:
+    def _check_resumed(self) -> None:
         setting = self._setting
-        error, rest = run(setting.build, self._port, setting.steps, self._times, resume=True)
-        assert error is None, error
-        assert received + rest == setting.steps
         assert check_trace(setting.build, setting.expected) == setting.steps
         report = json.loads((setting.build / "validation.json").read_text())
+        assert report["bit_exact"]
         assert report["line"]["resumes"] == 1
 
+    def _events(self) -> Mapping[str, int]:
+        return read_trace(self._setting.build / TRACE).events
+
     def _killed(self, seed: int, at: tuple[Fault, ...]) -> Outcome:
+        """The command, killed, and the command again, with --resume where it had begun."""
         setting = self._setting
         process: list[subprocess.Popen[bytes]] = []
         trace = setting.build / TRACE
         trace.unlink(missing_ok=True)
 
+        def command(port: str, *more: str) -> list[str]:
+            line = [sys.executable, "-m", "edge_tqs", "validate", str(setting.build), "--port", port]
+            return [*line, "--rollouts", "1", "--horizon", str(setting.steps), *more]
+
         def kill() -> None:
             process[0].kill()
 
         with Relay(self._port, (), at, seed, call=kill) as line:
-            command = [sys.executable, "-m", "edge_tqs", "validate", setting.build, "--port", line.path]
-            command += ["--rollouts", "1", "--horizon", setting.steps]
-            process.append(subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL))
-            assert process[0].wait() == -9
-        if not trace.exists():  # killed before the run began: there is nothing to go on with
-            error, received = run(setting.build, self._port, setting.steps, self._times)
-            assert (error, received) == (None, setting.steps)
-            return Outcome("completed", False)
-        self._resume(check_trace(setting.build, setting.expected))
-        return Outcome("completed", True)
+            process.append(subprocess.Popen(command(line.path), stderr=subprocess.DEVNULL))
+            assert process[0].wait() == -signal.SIGKILL
+        begun = trace.exists() and b"\n" in trace.read_bytes()
+        if begun:
+            check_trace(setting.build, setting.expected)
+        done = subprocess.run(
+            command(self._port, *(["--resume"] if begun else [])), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        if begun:
+            self._check_resumed()
+        return Outcome("completed", begun)
 
     def _full(self, rng: random.Random) -> Outcome:
-        """No file of this process may grow beyond a limit, which the trace meets. It is longer than 40 bytes a step."""
+        """A disk with room for a part of the trace, or for all of it and not for the report."""
+        room = rng.randrange(int(1.25 * self._setting.trace_bytes))
+        with small_disk(DISK) as disk:
+            if disk is None:
+                return replace(self._limited(room), means="file limit, EFBIG")
+            build = disk / "build"
+            shutil.copytree(self._setting.build, build, ignore=lambda *_: (TRACE, "firmware", *WRITTEN))
+            ballast, left = leave_room(disk, room)
+            full = Matrix(replace(self._setting, build=build), self._board, self._other, self._times, 0)
+            return replace(full._fill(errno.ENOSPC, left, ballast.unlink), means="tmpfs, ENOSPC")
+
+    def _fill(self, why: int, room: int, make_room: Callable[[], None]) -> Outcome:
+        """A run that ends for ``why`` when ``room`` bytes are taken, and goes on from there."""
         setting = self._setting
-        limit = rng.randrange(1, 40 * setting.steps)
-        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
-        try:
-            error, received = run(setting.build, self._port, setting.steps, self._times)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        error, received = run(setting.build, self._port, setting.steps, self._times)
         assert error is not None
-        assert "takes no more" in error.message
+        assert os.strerror(why) in error.message
         size = (setting.build / TRACE).stat().st_size
-        assert size <= limit
+        if "takes no more" in error.message:
+            assert 0 <= room - size < 200  # a line, which did not fit
+        else:
+            assert received == setting.steps
+            assert "report cannot be written" in error.message
         if size == 0:  # not even the header
             assert received == 0
+            assert error.hint
             return Outcome(error.message, False)
-        assert limit - size < 200  # a line, which did not fit
-        return self._judge(error, received)
+        return self._judge(error, received, make_room)
+
+    def _limited(self, room: int) -> Outcome:
+        """No file of this process may grow beyond a limit, which the trace meets: it is all that can be had where no
+        file system may be mounted."""
+        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        def lift() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, unlimited[1]))
+        try:
+            return self._fill(errno.EFBIG, room, lift)
+        finally:
+            lift()
 
     def _wrapping(self, rng: random.Random) -> Outcome:
         """The counter wraps several times while steps are computed; none of them seems longer or shorter for it."""
@@ -313,7 +379,7 @@ class Matrix:
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             build = make_wrapping(setting.build, folder, rng.randrange(MODULUS), speed)
-            port = stack.enter_context(running(build))
+            port = stack.enter_context(running(build)).port
             error, received = run(build, port, setting.steps, self._times)
             assert (error, received) == (None, setting.steps)
             assert check_trace(build, setting.expected) == setting.steps

@@ -15,15 +15,19 @@ from pathlib import Path
 
 import serial
 
+from edge_tqs.wire import Hello
+
 #: What may happen to the byte at a point: it is changed, lost, or comes twice; a burst of other bytes comes before it;
 #: nothing passes for `Relay.stall_seconds`.
 BYTE_KINDS = ("flip", "drop", "duplicate", "burst", "stall")
 #: What may happen to the line there: GONE: the port vanishes and comes back. SWITCH: in its place or, at random, after
-#: having vanished, the spare board answers. RESTART: the spare, a board that was just switched on, answers in its
-#: place. CALL: `Relay.call` is called. CUT: nothing passes any more, either way.
-GONE, SWITCH, RESTART, CALL, CUT = "gone", "switch", "restart", "call", "cut"
+#: having vanished, the spare board answers. CALL: `Relay.call` is called. CUT: nothing passes any more, either way.
+GONE, SWITCH, CALL, CUT = "gone", "switch", "call", "cut"
 LONGEST_BURST = 300
 LONGEST_ABSENCE = 1.0
+#: QEMU looks once a second whether its pseudo-terminal is open; what is sent before it has looked is lost.
+CONNECT_SECONDS = 20.0
+QUIET_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,19 @@ def draw(kind: str, seed: int, count: int, among: int) -> tuple[Fault, ...]:
     """``count`` faults at different bytes of the first ``among``; the same for the same arguments."""
     rng = random.Random(f"{kind} {seed} {among}")
     return tuple(Fault(kind, at) for at in sorted(rng.sample(range(among), count)))
+
+
+def _connected(port: str) -> serial.Serial:
+    """The open port of a board that answers: faults are to befall a run, not the wait for it."""
+    board = serial.Serial(port, timeout=QUIET_SECONDS)
+    end = time.monotonic() + CONNECT_SECONDS
+    while not board.read(1):
+        assert time.monotonic() < end, f"{port} does not answer"
+        board.write(b"\0" + Hello().frame(0))
+    while board.read(4096):
+        pass
+    board.timeout = 0
+    return board
 
 
 class Relay:
@@ -68,7 +85,7 @@ class Relay:
     def __enter__(self) -> Relay:
         self._folder = tempfile.TemporaryDirectory(prefix="edge-tqs-relay-")
         self.path = str(Path(self._folder.name) / "port")
-        self._boards = [serial.Serial(port, timeout=0) for port in self._ports]
+        self._boards = [_connected(port) for port in self._ports]
         self._plug_in()
         self._stop_read, self._stop_write = os.pipe()
         self._thread = threading.Thread(target=self._relay, daemon=True)
@@ -160,7 +177,7 @@ class Relay:
         if absent:
             self._unplug()
             time.sleep(self._random.uniform(0, LONGEST_ABSENCE))
-        if kind in (SWITCH, RESTART):
+        if kind == SWITCH:
             self._boards.reverse()
         self._boards[0].reset_input_buffer()  # nobody listened
         if absent:
