@@ -21,11 +21,12 @@ _BY_POINTER = {"put_block": "tqs_port_tx", "tqs_send_bytes": "tqs_port_tx", "tqs
 _ENTRY = "Reset_Handler"
 
 _FUNCTION = re.compile(r"([0-9a-f]+) <([^>]+)>:")
-_INSTRUCTION = re.compile(r"\s*[0-9a-f]+:\s+(\S+)\s*([^;@]*)")
+_INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\s+(\S+)\s*([^;@]*)")
 _TARGET = re.compile(r"\b([0-9a-f]+) <")
 _CONDITION = "(?:eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?"
 _CALL = re.compile(rf"blx?{_CONDITION}(?:\.[nw])?|jalr?|callx?0")
 _BRANCH = re.compile(rf"(?:b{_CONDITION}|cbn?z)(?:\.[nw])?|j")  # the others of RISC-V and Xtensa stay in a function
+_TO_INSTRUCTION = re.compile(rf"{_CALL.pattern}|{_BRANCH.pattern}|b(?:eq|ne|lt|ge|any|none|all|nall|bc|bs)\w*(?:\.n)?")
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class StackUse:
 @dataclass
 class _Function:
     """pushed: bytes that its own instructions take. calls, jumps: the addresses that it calls, and that it leaves to
-    once its frame is gone. by_pointer, ends_by_pointer: it calls, or leaves to, what a register says."""
+    once its frame is gone. targets: of all its branches and calls. by_pointer, ends_by_pointer: it calls, or leaves to,
+    what a register says."""
 
     name: str
     pushed: int = 0
     calls: set[int] = field(default_factory=set)
     jumps: set[int] = field(default_factory=set)
+    targets: set[int] = field(default_factory=set)
     by_pointer: bool = False
     ends_by_pointer: bool = False
 
@@ -55,9 +58,10 @@ def deepest_stack(disassembly: str, frames: Mapping[str, int]) -> StackUse | Non
 
     disassembly: of `objdump -d --no-show-raw-insn`. frames: bytes by function, of gcc's -fstack-usage.
 
-    None where there is no bound: a cycle in the call graph, or a call through a pointer that is not known.
+    None where there is no bound: a cycle in the call graph, a call through a pointer that is not known, or a branch to
+    where no instruction was seen (padding between Xtensa's, which have two lengths, can hide the next ones).
     """
-    functions = _functions(disassembly)
+    functions, places = _functions(disassembly)
     starts = sorted(functions)
     named = {function.name: start for start, function in functions.items()}
     known: dict[int, tuple[int, tuple[str, ...]]] = {}
@@ -66,10 +70,10 @@ def deepest_stack(disassembly: str, frames: Mapping[str, int]) -> StackUse | Non
     def depth(start: int) -> tuple[int, tuple[str, ...]]:
         if start in known:
             return known[start]
-        if start in open_:
-            raise RecursionError
-        open_.add(start)
         function = functions[start]
+        if start in open_ or not function.targets <= places:
+            raise LookupError
+        open_.add(start)
         calls = _owners(starts, function.calls)
         if function.by_pointer:
             calls.add(named[_BY_POINTER[function.name]])
@@ -89,7 +93,7 @@ def deepest_stack(disassembly: str, frames: Mapping[str, int]) -> StackUse | Non
         below, path = depth(named[_ENTRY])
         handlers = [start for name, start in named.items() if name.endswith("Handler") and name != _ENTRY]
         handled = max((depth(start)[0] for start in handlers), default=0)
-    except (RecursionError, KeyError):
+    except LookupError:
         return None
     if re.search("file format elf32-(?:littleriscv|xtensa-le)", disassembly) is not None:
         return StackUse(below, path)
@@ -102,16 +106,20 @@ def _owners(starts: list[int], addresses: Iterable[int]) -> set[int]:
     return {starts[bisect_right(starts, address) - 1] for address in addresses}
 
 
-def _functions(disassembly: str) -> dict[int, _Function]:
-    """By address."""
+def _functions(disassembly: str) -> tuple[dict[int, _Function], set[int]]:
+    """By address; and the addresses of all instructions."""
     functions: dict[int, _Function] = {}
+    places: set[int] = set()
     current = _Function("")
     for line in disassembly.splitlines():
         if (head := _FUNCTION.fullmatch(line)) is not None:
             current = functions[int(head[1], 16)] = _Function(head[2])
         elif (found := _INSTRUCTION.match(line)) is not None:
-            mnemonic, operands = found[1], found[2].strip()
+            mnemonic, operands = found[2], found[3].strip()
             target = _TARGET.search(operands)
+            places.add(int(found[1], 16))
+            if target is not None and _TO_INSTRUCTION.fullmatch(mnemonic):
+                current.targets.add(int(target[1], 16))
             current.pushed += _pushed(mnemonic, operands)
             if _CALL.fullmatch(mnemonic):
                 if target is None:
@@ -122,7 +130,7 @@ def _functions(disassembly: str) -> dict[int, _Function]:
                 current.jumps.add(int(target[1], 16))
             elif mnemonic in ("bx", "jr", "jx") and operands not in ("lr", "ra", "a0"):
                 current.ends_by_pointer = True
-    return functions
+    return functions, places
 
 
 def _pushed(mnemonic: str, operands: str) -> int:

@@ -245,7 +245,7 @@ def test_the_divider_follows_in_labwired(name: str, register: int, divided: dict
     elf = image.elf
     if image.bin is not None and name == "esp32c3":
         elf = tmp_path / "mapped.elf"
-        elf.write_bytes(direct_boot.mapped(image.bin.read_bytes()))
+        elf.write_bytes(direct_boot.mapped(image.bin.read_bytes(), name))
     with Sim(elf, chip=board.emulator.machine) as sim:
 
         def ask(message: wire.Message) -> list[Frame]:

@@ -97,6 +97,8 @@ def test_junit_says_what_was_mended_on_the_line() -> None:
     xml = ElementTree.fromstring(junit(replace(RUN, line=Line(reconnects=1, retries=3, damaged=2, frames_dropped=4))))
     counts = {each.get("name"): each.get("value") for each in xml.iter("property")}
     assert {name: value for name, value in counts.items() if name is not None and name.startswith("line_")} == {
+        "line_baud": "None",
+        "line_slowdowns": "0",
         "line_resumes": "0",
         "line_restarts": "0",
         "line_silences": "0",

@@ -114,6 +114,15 @@ def test_xtensa_takes_no_interrupt() -> None:
     assert deepest_stack(text, {"shallow": 200}) == StackUse(16 + 200 + 64 + 112, ("Reset_Handler", *pointed))
 
 
+def test_there_is_no_bound_where_an_instruction_may_be_hidden() -> None:
+    """A branch goes to where the disassembly, out of step after padding, shows no instruction."""
+    text = code(Reset_Handler="addi a1, a1, -16; call0 deep", deep="addi a1, a1, -48; j 203 <deep+0x3>; ret.n")
+    text = "firmware.elf:     file format elf32-xtensa-le\n\n" + text
+    assert deepest_stack(text.replace("203", "204"), {}) == StackUse(16 + 48, ("Reset_Handler", "deep"))
+    assert deepest_stack(text, {}) is None
+    assert deepest_stack(text.replace("j\t203", "beqz.n\ta2, 203"), {}) is None
+
+
 def built(board: Board, model: str, folder: Path) -> Image:
     """A model whose weights are int8 and int4 in turn."""
     graph = MODELS[model]()
