@@ -321,7 +321,8 @@ def test_an_interrupted_score_goes_on_where_it_stopped(model: Path, tmp_path: Pa
     place = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
 
     def start() -> subprocess.Popen[str]:
-        texts = list(map(str, command))
+        # a background job of a shell would hand down that SIGINT is ignored
+        texts = ["env", "--default-signal=INT", *map(str, command)]
         return subprocess.Popen(texts, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     running = start()
