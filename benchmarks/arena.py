@@ -19,12 +19,12 @@ import numpy as np
 
 from benchmarks.evidence.architectures import ARCHITECTURES
 from benchmarks.kernels import MODELS
-from edge_tqs.calibration import calibrate
-from edge_tqs.emit_c import memory_plan
+from edge_tqs.emit_c.emit import memory_plan
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph
-from edge_tqs.keras_model import load
-from edge_tqs.quantize import Activations, quantize
+from edge_tqs.graph.graph import Graph
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import Activations, quantize
+from edge_tqs.read.keras.model import load
 
 CHANNELS = 7
 LIMIT = 1.05
@@ -83,7 +83,7 @@ def rows(name: str, graph: Graph) -> Iterator[Row]:
 
 def measured() -> Iterator[Row]:
     """The rows of all models."""
-    from edge_tqs.tensorflow_import import import_tensorflow
+    from edge_tqs.system.tensorflow import import_tensorflow
 
     import_tensorflow()
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.closed_loop import measure
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.system.tensorflow import import_tensorflow, quiet
 
 BOARDS = ("qemu-mps2-an386", "rpi4")
 ROWS, TRAIN, WINDOW, CHANNELS, WIDTH = 3000, 2000, 24, 2, 16

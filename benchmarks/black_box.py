@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.keras_model import load_keras
-from edge_tqs.keras_system import keras_system
-from edge_tqs.score import score
-from edge_tqs.system import System
-from edge_tqs.tflite_system import tflite_system
+from edge_tqs.planning.score import score
+from edge_tqs.read.keras.model import load_keras
+from edge_tqs.read.keras.system import keras_system
+from edge_tqs.read.tflite.system import tflite_system
+from edge_tqs.system.system import System
 
 TESTS = Path(__file__).parent.parent / "tests"
 

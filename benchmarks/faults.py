@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from device.fault_matrix import KINDS, Matrix, make_build, make_other, running, survey
 
-from edge_tqs.device import Times
+from edge_tqs.device.device import Times
 
 STALL_SECONDS = 10.0
 #: Seeds of one part.

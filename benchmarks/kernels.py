@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs import simulate
-from edge_tqs.c_dense import PORTABLE
-from edge_tqs.calibration import calibrate
-from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
-from edge_tqs.positions import only_needed
-from edge_tqs.quantize import Activations, quantize
+from edge_tqs.emit_c.dense_kernels import PORTABLE
+from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.graph.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
+from edge_tqs.passes.positions import only_needed
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).resolve().parent

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from kernels import CORES, LINUX_CORES, RUNS, measure, measure_linux, products, quantised
 
-from edge_tqs.c_tables import kernel_of
-from edge_tqs.graph import Graph
-from edge_tqs.keras_model import load
-from edge_tqs.memory import WORD, is_view
+from edge_tqs.emit_c.memory import WORD, is_view
+from edge_tqs.emit_c.tables import kernel_of
+from edge_tqs.graph.graph import Graph
+from edge_tqs.read.keras.model import load
 
 
 def gathered(graph: Graph, core: str) -> int:

@@ -19,24 +19,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import tflite_model
-from edge_tqs.calibration import Ranges, calibrate
-from edge_tqs.choose import Chooser, PlanRequest
-from edge_tqs.divergence import default_root
-from edge_tqs.graph import Graph
-from edge_tqs.integer import quantize_weight
-from edge_tqs.opening import open_model
-from edge_tqs.output_bias import shift_output
-from edge_tqs.plan import Plan
-from edge_tqs.plot import Line, line_plot
-from edge_tqs.quantize import quantize
-from edge_tqs.runtimes import rollout_in
-from edge_tqs.score import score
-from edge_tqs.seeds import zero_data_seeds
-from edge_tqs.series import read_series, standard_scaling, windows
-from edge_tqs.simulate import decode, encode
-from edge_tqs.sizes import weight_bytes
-from edge_tqs.system import System
+from edge_tqs.building.choose import Chooser, PlanRequest
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Graph
+from edge_tqs.operators.arithmetic.int8 import quantize_weight
+from edge_tqs.passes.output_bias import shift_output
+from edge_tqs.planning.divergence import default_root
+from edge_tqs.planning.plan import Plan
+from edge_tqs.planning.score import score
+from edge_tqs.project.series import read_series, standard_scaling, windows
+from edge_tqs.quantization.calibration import Ranges, calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.runtimes import rollout_in
+from edge_tqs.quantization.simulate import decode, encode
+from edge_tqs.quantization.sizes import weight_bytes
+from edge_tqs.read.opening import open_model
+from edge_tqs.report.plot import Line, line_plot
+from edge_tqs.system.seeds import zero_data_seeds
+from edge_tqs.system.system import System
 
 Array = npt.NDArray[Any]
 SHARES = (0.50, 0.505, 0.51, 0.52, 0.54, 0.56, 0.60, 0.65, 0.70, 0.80, 0.90, 1.0)

@@ -14,14 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from edge_tqs import report
-from edge_tqs.boards import load_board
-from edge_tqs.build import build
-from edge_tqs.project import load_project
-from edge_tqs.request import model_request, plan_request
-from edge_tqs.trace_file import TRACE, read_trace
-from edge_tqs.validate import ValidateRequest, validate
-from edge_tqs.wire import Step
+from edge_tqs.boards.board import load_board
+from edge_tqs.building.build import build
+from edge_tqs.cli.request import model_request, plan_request
+from edge_tqs.device.messages import Step
+from edge_tqs.device.trace_file import TRACE, read_trace
+from edge_tqs.project.file import load_project
+from edge_tqs.report import schema as report
+from edge_tqs.validation.validate import ValidateRequest, validate
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "machine-temperature"
 STAGE = "rollouts on the board"

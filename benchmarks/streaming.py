@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.boards import load_board
-from edge_tqs.build import build
-from edge_tqs.choose import PlanRequest
+from edge_tqs.boards.board import load_board
+from edge_tqs.building.build import build
+from edge_tqs.building.choose import PlanRequest
+from edge_tqs.building.prepare import ModelRequest
 from edge_tqs.errors import ModelError
-from edge_tqs.keras_model import load
-from edge_tqs.prepare import ModelRequest
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
-from edge_tqs.validate import ValidateRequest, validate
+from edge_tqs.read.keras.model import load
+from edge_tqs.system.tensorflow import import_tensorflow, quiet
+from edge_tqs.validation.validate import ValidateRequest, validate
 
 BOARD = "qemu-mps2-an386"
 WINDOWS = (16, 32, 64, 128)

@@ -6,14 +6,7 @@ import os
 # this once, when numpy is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from edge_tqs.errors import (
-    CheckError,
-    DeviceError,
-    ModelError,
-    ToolError,
-    TqsError,
-    UsageError,
-)
+from edge_tqs.errors import CheckError, DeviceError, ModelError, ToolError, TqsError, UsageError
 
 __version__ = "0.1.0"
 __all__ = ["CheckError", "DeviceError", "ModelError", "ToolError", "TqsError", "UsageError", "__version__"]

@@ -1,5 +1,5 @@
 """`python -m edge_tqs`."""
 
-from edge_tqs.cli import main
+from edge_tqs.cli.main import main
 
 main()

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_tqs import simulate
-from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.graph import Graph
+from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.graph.graph import Graph
+from edge_tqs.quantization import simulate
 from edge_tqs.templates import template_root
 
 WARNINGS = [

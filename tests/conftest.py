@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from edge_tqs.cli import main
-from edge_tqs.tensorflow_import import import_tensorflow
+from edge_tqs.cli.main import main
+from edge_tqs.system.tensorflow import import_tensorflow
 
 
 @pytest.fixture(autouse=True, scope="session")

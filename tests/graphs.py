@@ -8,11 +8,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from edge_tqs import simulate
-from edge_tqs.calibration import calibrate
-from edge_tqs.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
-from edge_tqs.quantize import quantize
-from edge_tqs.shapes import conv_length
+from edge_tqs.graph.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
+from edge_tqs.graph.shapes import conv_length
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
 
 KINDS = ("mlp", "lstm", "gru", "tcn")
 FUSED = ("none", "relu", "relu6")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.tensorflow_import import quiet
+from edge_tqs.system.tensorflow import quiet
 
 
 def save(model: Any, path: Path, *, seed: int = 8, spread: float = 0.5) -> Path:

@@ -16,16 +16,17 @@ from graphs import METADATA, needs_tflm
 from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis import strategies as st
 
-from edge_tqs import runtimes, simulate, tflite_model
-from edge_tqs.calibration import calibrate
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph
-from edge_tqs.interpret import float_rollout
-from edge_tqs.keras_model import load
-from edge_tqs.kernels import emitted, reason_against
-from edge_tqs.layers import READERS
-from edge_tqs.quantize import quantize
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Graph
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.quantization import runtimes, simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.support import emitted, reason_against
+from edge_tqs.read.keras.layers import READERS
+from edge_tqs.read.keras.model import load
+from edge_tqs.system.tensorflow import import_tensorflow, quiet
 
 #: Architectures a run; spread over PARTS tests so that two processes share them.
 EXAMPLES, PARTS = 304, 4

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from c_library import WARNINGS
 
-from edge_tqs import c_tables16, integer
-from edge_tqs.c_dense import DENSE_KERNELS, ELEMENTWISE_KERNELS, PORTABLE, dense_kernel, family
-from edge_tqs.c_fusion import FUSED_KERNELS
-from edge_tqs.c_tables import Tables, kernel_of
-from edge_tqs.graph import Graph, Op, Quant, Tensor
+from edge_tqs.emit_c import dense_kernels16 as c_tables16
+from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, ELEMENTWISE_KERNELS, PORTABLE, dense_kernel, family
+from edge_tqs.emit_c.fusion import FUSED_KERNELS
+from edge_tqs.emit_c.tables import Tables, kernel_of
+from edge_tqs.graph.graph import Graph, Op, Quant, Tensor
 from edge_tqs.operators import add
+from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).parent

@@ -19,18 +19,20 @@ from device.rfc2217_server import Rfc2217Server
 from device.wire_model import Monitor, Wire, received
 from graphs import quantized, random_codes, random_graph
 
-from edge_tqs import direct_boot, emulator, simulate, wire
-from edge_tqs.boards import Board, load_board
-from edge_tqs.device import Device, Times, open_port
-from edge_tqs.device_baud import RATES, raise_baud
-from edge_tqs.device_rollout import run_rollout
-from edge_tqs.emit_c import emit, kernel_sources
+from edge_tqs.boards.board import Board, load_board
+from edge_tqs.boards.emulator import direct_boot, emulator
+from edge_tqs.boards.firmware import Image, assemble, compile_firmware
+from edge_tqs.device import messages as wire
+from edge_tqs.device.baud import RATES, raise_baud
+from edge_tqs.device.device import Device, Times, open_port
+from edge_tqs.device.frames import Frame, FrameReader
+from edge_tqs.device.messages import Baud, BaudReply, Hello
+from edge_tqs.device.rollout import run_rollout
+from edge_tqs.device.serial_port import Port, has_rate
+from edge_tqs.emit_c.emit import emit, kernel_sources
 from edge_tqs.errors import DeviceError, SilentError, UsageError
-from edge_tqs.firmware import Image, assemble, compile_firmware
-from edge_tqs.frames import Frame, FrameReader
-from edge_tqs.graph import Array, Graph
-from edge_tqs.serial_port import Port, has_rate
-from edge_tqs.wire import Baud, BaudReply, Hello
+from edge_tqs.graph.graph import Array, Graph
+from edge_tqs.quantization import simulate
 
 #: pyserial's client of RFC 2217 sets up its thread in the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:set(Daemon|Name).. is deprecated:DeprecationWarning")

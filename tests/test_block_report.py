@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_inspection import call
 
-from edge_tqs.report import REPORT_HTML, VALIDATION_JSON, ValidationReport
+from edge_tqs.report.schema import REPORT_HTML, VALIDATION_JSON, ValidationReport
 
 
 @pytest.fixture

@@ -14,23 +14,25 @@ import pytest
 from c_library import Forecaster
 from graphs import METADATA, Builder, dense_layer, lstm_layer, needs_tflm
 
-from edge_tqs import simulate, tflite_model, wire
-from edge_tqs.boards import load_board
-from edge_tqs.bundle import write_bundle
-from edge_tqs.calibration import calibrate
-from edge_tqs.device import Device, open_port
-from edge_tqs.device_rollout import run_rollout
-from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.emulator import start_agent, start_server
+from edge_tqs.boards.board import load_board
+from edge_tqs.boards.bundle import write_bundle
+from edge_tqs.boards.emulator.emulator import start_agent, start_server
+from edge_tqs.boards.firmware import assemble, compile_firmware
+from edge_tqs.device import messages as wire
+from edge_tqs.device.device import Device, open_port
+from edge_tqs.device.rollout import run_rollout
+from edge_tqs.emit_c.emit import emit, kernel_sources
 from edge_tqs.errors import DeviceError, ModelError, UsageError
-from edge_tqs.firmware import assemble, compile_firmware
-from edge_tqs.graph import Array, Forecast, Graph, Scaling
-from edge_tqs.graph_file import load_graph, save_graph
-from edge_tqs.interpret import float_rollout, float_step, zero_states
-from edge_tqs.quantize import quantize
-from edge_tqs.rollout import Rollout, true_samples
-from edge_tqs.runtimes import rollout_in
-from edge_tqs.system import read_block
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.file import load_graph, save_graph
+from edge_tqs.graph.graph import Array, Forecast, Graph, Scaling
+from edge_tqs.graph.rollout import Rollout, true_samples
+from edge_tqs.passes.interpret import float_rollout, float_step, zero_states
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.runtimes import rollout_in
+from edge_tqs.system.system import read_block
 
 HORIZON, ROLLOUTS = 11, 3
 FEEDBACKS = [(3, (2, 0, 1)), (2, (0, None, 1)), (1, (None, 0, None))]

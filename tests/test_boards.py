@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_tqs.boards import Board, Emulator, Memory, Uart, list_boards, load_board, uart_drivers
+from edge_tqs.boards.board import Board, Emulator, Memory, Uart, list_boards, load_board, uart_drivers
 from edge_tqs.errors import UsageError
 from edge_tqs.templates import boards_root, template_root
 

@@ -20,16 +20,18 @@ import pytest
 import serial
 from graphs import quantized, quantized16, random_codes, random_graph
 
-from edge_tqs import simulate, tflite_model, wire
-from edge_tqs.boards import load_board
-from edge_tqs.bundle import unit_name, write_bundle
-from edge_tqs.device import Device, Times, open_port
-from edge_tqs.device_rollout import run_rollout
-from edge_tqs.emulator import start_agent
+from edge_tqs.boards.board import load_board
+from edge_tqs.boards.bundle import unit_name, write_bundle
+from edge_tqs.boards.emulator.emulator import start_agent
+from edge_tqs.device import messages as wire
+from edge_tqs.device.device import Device, Times, open_port
+from edge_tqs.device.rollout import run_rollout
 from edge_tqs.errors import ToolError, UsageError
-from edge_tqs.graph import Array, Graph, Scaling
-from edge_tqs.rollout import Rollout
-from edge_tqs.runtimes import rollout_in
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Array, Graph, Scaling
+from edge_tqs.graph.rollout import Rollout
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.runtimes import rollout_in
 from edge_tqs.templates import template_root
 
 BOARD = load_board("rpi4")

@@ -9,10 +9,11 @@ import pytest
 from c_library import Forecaster
 from graphs import KINDS, quantized, quantized16, random_codes, random_graph
 
-from edge_tqs import simulate, tflite_model
-from edge_tqs.graph import Graph
-from edge_tqs.rollout import Step
-from edge_tqs.runtimes import tflm_step
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Graph
+from edge_tqs.graph.rollout import Step
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.runtimes import tflm_step
 
 # The package is published for x86-64 alone.
 pytest.importorskip("tflite_micro", reason="tflite-micro has no package for this machine")

@@ -1,4 +1,4 @@
-"""The shipped kernels against edge_tqs.integer, plain and with undefined behaviour trapped."""
+"""The shipped kernels against arithmetic/int8.py, plain and with undefined behaviour trapped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 from c_library import BATCH, BUILDS, CASES, GUARD, KERNELS, call, calls, count, kernel_library, layers
 from graphs import quant, single_op
 
-from edge_tqs import integer, interpret
-from edge_tqs.c_dense import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows
-from edge_tqs.c_tables import fold_bias
-from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows
+from edge_tqs.emit_c.tables import fold_bias
+from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, Table, add, mean, mul, softmax
-from edge_tqs.simulate import integer_operator
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.passes import interpret
+from edge_tqs.quantization.simulate import integer_operator
 
 #: those for int16 activations have a test of their own
 NAMES = sorted(path.stem for path in KERNELS.glob("*.c") if "_s16" not in path.name)

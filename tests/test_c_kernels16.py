@@ -1,4 +1,4 @@
-"""The kernels for int16 activations against edge_tqs.integer16, plain and with undefined behaviour trapped."""
+"""The kernels for int16 activations against arithmetic/int16.py, plain and with undefined behaviour trapped."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 from c_library import BATCH, BUILDS, KERNELS, call, calls, kernel_library, layers
 from graphs import quant, single_op
 
-from edge_tqs import integer, integer16
-from edge_tqs.c_dense import pack_s4, pack_s8, pad_rows
-from edge_tqs.c_tables16 import layer, pack_rows
-from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.emit_c.dense_kernels import pack_s4, pack_s8, pad_rows
+from edge_tqs.emit_c.dense_kernels16 import layer, pack_rows
+from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, add, mul
-from edge_tqs.quantize import SCHEMES
-from edge_tqs.simulate import integer_operator
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.operators.arithmetic import int16 as integer16
+from edge_tqs.quantization.quantize import SCHEMES
+from edge_tqs.quantization.simulate import integer_operator
 
 NAMES = sorted(path.stem for path in KERNELS.glob("*_s16*.c"))
 ALL_CODES = np.arange(-32768, 32768).astype(np.int16)

@@ -9,11 +9,11 @@ import pytest
 from c_library import BATCH, BUILDS, calls, kernel_library, layers
 from graphs import quant
 
-from edge_tqs import integer
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.graph.shapes import conv_length, pool_length
 from edge_tqs.operators import OPERATORS, Table, softmax
-from edge_tqs.shapes import conv_length, pool_length
+from edge_tqs.operators.arithmetic import int8 as integer
 
 NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool", "tqs_transpose")
 #: whose int8 forms are in test_c_kernels

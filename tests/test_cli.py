@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_tqs import build_dir, emulator
+from edge_tqs.boards.emulator import emulator
+from edge_tqs.building import directory as build_dir
 
 Run = Callable[..., tuple[int, str, str]]
 HORIZON = 12

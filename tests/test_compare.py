@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edge_tqs.compare import compare, load_run, parse_limits, table
-from edge_tqs.drift import Drift
 from edge_tqs.errors import UsageError
-from edge_tqs.junit import junit
-from edge_tqs.report import DeviceCurves, FirstDivergence, Latency, Line, Memory, ValidationReport
+from edge_tqs.report.drift import Drift
+from edge_tqs.report.schema import DeviceCurves, FirstDivergence, Latency, Line, Memory, ValidationReport
+from edge_tqs.validation.compare import compare, load_run, parse_limits, table
+from edge_tqs.validation.junit import junit
 
 RUN = ValidationReport(
     board="a-board",

@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 from graphs import quantized, random_codes, random_graph
 
-from edge_tqs import emulator, simulate
-from edge_tqs.boards import Board, Emulator, load_board
-from edge_tqs.device import Device, SilentError, Times, open_port
-from edge_tqs.device_rollout import run_rollout
-from edge_tqs.emit_c import emit, kernel_sources
+from edge_tqs.boards.board import Board, Emulator, load_board
+from edge_tqs.boards.emulator import emulator
+from edge_tqs.boards.emulator.runners import labwired_chip
+from edge_tqs.boards.firmware import Image, assemble, compile_firmware
+from edge_tqs.device.device import Device, SilentError, Times, open_port
+from edge_tqs.device.rollout import run_rollout
+from edge_tqs.emit_c.emit import emit, kernel_sources
 from edge_tqs.errors import ToolError
-from edge_tqs.firmware import Image, assemble, compile_firmware
-from edge_tqs.runners import labwired_chip
+from edge_tqs.quantization import simulate
 from edge_tqs.templates import template_root
 
 DEVICE = Path(__file__).parent / "device"

@@ -7,9 +7,9 @@ import pytest
 from graphs import quant
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Forecast, Graph, Op, Tensor
-from edge_tqs.integer16 import symmetric
+from edge_tqs.graph.graph import Forecast, Graph, Op, Tensor
 from edge_tqs.operators import OPERATORS, curve
+from edge_tqs.operators.arithmetic.int16 import symmetric
 from edge_tqs.operators.functions import DEFAULTS, FUNCTIONS, NUMPY
 
 #: Roots and logarithms are calibrated from here to 3.

@@ -18,12 +18,12 @@ from device.relay import GONE, Fault, Relay
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
-from edge_tqs import wire
-from edge_tqs.device import Device, RestartedError, SilentError, Times, open_port
-from edge_tqs.device_rollout import run_rollout
+from edge_tqs.device import messages as wire
+from edge_tqs.device.device import Device, RestartedError, SilentError, Times, open_port
+from edge_tqs.device.messages import MessageType
+from edge_tqs.device.rollout import run_rollout
+from edge_tqs.device.serial_port import Port, UsbDevice, reopen_port, usb_device
 from edge_tqs.errors import DeviceError, UsageError
-from edge_tqs.serial_port import Port, UsbDevice, reopen_port, usb_device
-from edge_tqs.wire import MessageType
 
 #: Patience for a fake that answers within a millisecond when it answers at all.
 QUICK = Times(hello_repeat=0.05, answer=0.25, step=0.25)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from graphs import quantized, random_codes, random_graph
 
-from edge_tqs.diagnosis import diagnose
-from edge_tqs.graph import Array, Graph
-from edge_tqs.operator_probe import ProbedEvaluation, Sample, WrongTensor
-from edge_tqs.rollout import Rollout
-from edge_tqs.simulate import integer_tensors, zero_states
+from edge_tqs.graph.graph import Array, Graph
+from edge_tqs.graph.rollout import Rollout
+from edge_tqs.quantization.simulate import integer_tensors, zero_states
+from edge_tqs.validation.diagnosis import diagnose
+from edge_tqs.validation.operator_probe import ProbedEvaluation, Sample, WrongTensor
 
 RNG = np.random.default_rng
 NO_ROLLOUT = Rollout("integer", np.zeros((1, 1, 1), np.int8))

@@ -17,11 +17,13 @@ from click.testing import CliRunner
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
-from edge_tqs import runtimes, serial_port, tensorflow_import
-from edge_tqs.boards import Emulator, list_boards, load_board
-from edge_tqs.cli import cli
-from edge_tqs.doctor import Diagnosis, examine
+from edge_tqs.boards.board import Emulator, list_boards, load_board
+from edge_tqs.cli.doctor import Diagnosis, examine
+from edge_tqs.cli.main import cli
+from edge_tqs.device import serial_port
 from edge_tqs.errors import UsageError
+from edge_tqs.quantization import runtimes
+from edge_tqs.system import tensorflow as tensorflow_import
 
 AN547 = load_board("mps3-an547")
 EXTRAS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]

@@ -14,10 +14,10 @@ import pytest
 from c_library import HASH, SANITIZERS, TRAPS, Forecaster, compile_c, include_flags, model_sources
 from graphs import KINDS, attention_graph, quantized, quantized16, random_codes, random_graph
 
-from edge_tqs import simulate
-from edge_tqs.emit_c import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit, kernel_sources
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Forecast, Graph, Op, Quant, Scaling, State, Tensor
+from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Scaling, State, Tensor
+from edge_tqs.quantization import simulate
 from edge_tqs.templates import template_root
 
 CLANG_FORMAT = Path(sys.executable).with_name("clang-format")

@@ -20,17 +20,19 @@ import pytest
 from device.lossy_line import LossyLine
 from graphs import quantized, quantized16, random_codes, random_graph
 
-from edge_tqs import emulator, simulate, tflite_model
-from edge_tqs.boards import Board, Emulator, list_boards, load_board
-from edge_tqs.bundle import write_bundle
-from edge_tqs.device import Device, SilentError, Times, open_port
-from edge_tqs.device_rollout import run_rollout
-from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.emulator import start, start_server
+from edge_tqs.boards.board import Board, Emulator, list_boards, load_board
+from edge_tqs.boards.bundle import write_bundle
+from edge_tqs.boards.emulator import emulator
+from edge_tqs.boards.emulator.emulator import start, start_server
+from edge_tqs.boards.firmware import assemble, compile_firmware
+from edge_tqs.boards.flash import METHODS, flash, gdb
+from edge_tqs.device.device import Device, SilentError, Times, open_port
+from edge_tqs.device.rollout import run_rollout
+from edge_tqs.emit_c.emit import emit, kernel_sources
 from edge_tqs.errors import DeviceError, ToolError, UsageError
-from edge_tqs.firmware import assemble, compile_firmware
-from edge_tqs.flash import METHODS, flash, gdb
-from edge_tqs.graph import Array, Graph
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Array, Graph
+from edge_tqs.quantization import simulate
 
 BOARDS = [board.name for board in list_boards() if board.emulator is not None]
 MACHINES = [name for name in BOARDS if load_board(name).upload.method == "gdb"]
@@ -262,7 +264,7 @@ def test_children_end_when_this_process_is_killed(tmp_path: Path) -> None:
     program.chmod(0o755)
     script = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from edge_tqs.boards import load_board; from edge_tqs.emulator import start\n"
+        "from edge_tqs.boards.board import load_board; from edge_tqs.boards.emulator.emulator import start\n"
         "with start(load_board('host'), Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(program)], timeout=60, check=False)

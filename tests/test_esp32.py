@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from boot_loaders import EspRom
 
-from edge_tqs import direct_boot, emulator
-from edge_tqs.boards import Board, load_board
-from edge_tqs.device import Device, SilentError, Times, open_port
+from edge_tqs.boards.board import Board, load_board
+from edge_tqs.boards.emulator import direct_boot, emulator
+from edge_tqs.boards.firmware import Image, assemble, compile_firmware
+from edge_tqs.boards.flash import flash
+from edge_tqs.device.device import Device, SilentError, Times, open_port
 from edge_tqs.errors import DeviceError, UsageError
-from edge_tqs.firmware import Image, assemble, compile_firmware
-from edge_tqs.flash import flash
 from edge_tqs.templates import template_root
 
 DEVICE = Path(__file__).parent / "device"

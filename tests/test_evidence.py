@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchmarks.evidence import data, judge, methods, page, tables, zoo
 from benchmarks.evidence.records import code_hash, kept
 from benchmarks.evidence.statistics import geometric_mean, spearman
-from edge_tqs.system import Part, System
+from edge_tqs.system.system import Part, System
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -23,8 +23,8 @@ from device.fault_matrix import (
 )
 from device.relay import CALL, CUT, Fault, Relay
 
-from edge_tqs.device import Times
-from edge_tqs.trace_file import TRACE, read_trace
+from edge_tqs.device.device import Times
+from edge_tqs.device.trace_file import TRACE, read_trace
 
 STEPS = 200
 #: Runs of each kind. The points differ; more of them find more.

@@ -22,9 +22,9 @@ import pytest
 import serial
 from cobs import cobs
 
-from edge_tqs.boards import Board, Memory, Uart, list_boards, load_board
+from edge_tqs.boards.board import Board, Memory, Uart, list_boards, load_board
+from edge_tqs.boards.firmware import Firmware, Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.errors import ToolError, UsageError
-from edge_tqs.firmware import Firmware, Image, assemble, check_toolchain, compile_firmware
 
 DEVICE = Path(__file__).parent / "device"
 MODEL = {f"model.{end}": (DEVICE / f"toy_model.{end}").read_text() for end in ("c", "h")}
@@ -69,7 +69,7 @@ def toy_rollout(samples: Sequence[Sequence[int]], steps: int) -> list[tuple[list
     return rollout
 
 
-# --- a line to a device, independent of edge_tqs.wire -----------------------------------------------------------------
+# --- a line to a device, independent of edge_tqs.device.messages ------------------------------------------------------
 
 
 def encode(kind: int, sequence: int, payload: bytes = b"") -> bytes:

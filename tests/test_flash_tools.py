@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from boot_loaders import EspRom, Stm32Rom
 
-from edge_tqs.boards import Board, Memory, Upload, load_board, upload_methods
+from edge_tqs.boards.board import Board, Memory, Upload, load_board, upload_methods
+from edge_tqs.boards.flash import METHODS, flash, uf2
 from edge_tqs.errors import DeviceError, ToolError, UsageError
-from edge_tqs.flash import METHODS, flash, uf2
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ from graphs import METADATA, quantized, random_graph
 from test_blocks_and_ahead import drawn, integer
 from test_bundle import library
 
-from edge_tqs import simulate, tflite_model
-from edge_tqs.boards import load_board
-from edge_tqs.bundle import write_bundle
-from edge_tqs.graph import Array, Graph, Scaling
-from edge_tqs.runtimes import rollout_in
+from edge_tqs.boards.board import load_board
+from edge_tqs.boards.bundle import write_bundle
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Array, Graph, Scaling
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.runtimes import rollout_in
 
 HORIZON = 9
 KINDS = ("none", "windowed", "stateful", "block", "ahead", "block and ahead, stateful", "ahead, windowed")

@@ -7,10 +7,10 @@ import pytest
 from graphs import quant
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Forecast, Graph, Op, Tensor
+from edge_tqs.graph.graph import Forecast, Graph, Op, Tensor
 from edge_tqs.operators import OPERATORS, function
 from edge_tqs.operators.functions import DEFAULTS, FUNCTIONS
-from edge_tqs.tensorflow_import import import_tensorflow
+from edge_tqs.system.tensorflow import import_tensorflow
 
 POSITIVE = {"log", "sqrt", "rsqrt", "reciprocal"}
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_tqs.c_fusion import fusions
-from edge_tqs.c_tables import kernel_of
-from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.memory import MemoryPlan, Place, is_view, plan_memory
+from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.fusion import fusions
+from edge_tqs.emit_c.memory import MemoryPlan, Place, is_view, plan_memory
+from edge_tqs.emit_c.tables import kernel_of
+from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
 
 CORE = "cortex-m4"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_tqs import gram_search
-from edge_tqs.gram_search import Search
+from edge_tqs.planning import gram_search
+from edge_tqs.planning.gram_search import Search
 
 
 def random_search(rng: np.random.Generator, weights: int, clips: int) -> tuple[Search, list[int]]:

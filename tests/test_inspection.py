@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import tflite_models
 
-from edge_tqs.cli import main
+from edge_tqs.building.inspection import Behaviour, Inspection, describe, inspect_model
+from edge_tqs.building.prepare import ModelRequest
+from edge_tqs.cli.main import main
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Scaling
-from edge_tqs.inspection import Behaviour, Inspection, describe, inspect_model
-from edge_tqs.keras_model import SUPPORTED
-from edge_tqs.prepare import ModelRequest
-from edge_tqs.tensorflow_import import import_tensorflow
+from edge_tqs.graph.graph import Scaling
+from edge_tqs.read.keras.model import SUPPORTED
+from edge_tqs.system.tensorflow import import_tensorflow
 
 GOLDEN = Path(__file__).parent / "golden" / "inspect.txt"
 WINDOW, CHANNELS = tflite_models.WINDOW, tflite_models.CHANNELS

@@ -11,13 +11,14 @@ from graphs import METADATA, needs_tflm, quant, single_op
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_tqs import integer, tflite_model
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.operators import add, mul
-from edge_tqs.quantize import SCHEMES
-from edge_tqs.runtimes import tflm_step
-from edge_tqs.simulate import integer_operator
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.quantization.quantize import SCHEMES
+from edge_tqs.quantization.runtimes import tflm_step
+from edge_tqs.quantization.simulate import integer_operator
 
 CODES = np.arange(-128, 128).astype(np.int8)
 int32s = st.integers(-(2**31), 2**31 - 1)

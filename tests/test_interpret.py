@@ -7,13 +7,13 @@ import pytest
 from graphs import random_graph, random_seeds
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
-from edge_tqs.interpret import float_rollout, float_step, zero_states
-from edge_tqs.layers import GraphBuilder, KerasLayer, Weight
-from edge_tqs.layers.gru import read_gru
-from edge_tqs.layers.lstm import read_lstm
-from edge_tqs.shapes import conv_length
-from edge_tqs.trace import trace_rollout
+from edge_tqs.graph.graph import Forecast, Graph, Op, State, Tensor
+from edge_tqs.graph.shapes import conv_length
+from edge_tqs.passes.interpret import float_rollout, float_step, zero_states
+from edge_tqs.read.keras.layers import GraphBuilder, KerasLayer, Weight
+from edge_tqs.read.keras.layers.gru import read_gru
+from edge_tqs.read.keras.layers.lstm import read_lstm
+from edge_tqs.system.trace import trace_rollout
 
 RNG = np.random.default_rng(3)
 RECURRENT = {

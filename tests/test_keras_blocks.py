@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Array
-from edge_tqs.graph_system import graph_system
-from edge_tqs.interpret import float_rollout
-from edge_tqs.keras_system import keras_system
-from edge_tqs.opening import open_model
+from edge_tqs.graph.graph import Array
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.read.keras.system import keras_system
+from edge_tqs.read.opening import open_model
+from edge_tqs.system.of_graph import graph_system
 
 HORIZON = 10
 
 
 def model_of(name: str) -> Any:
-    from edge_tqs.tensorflow_import import import_tensorflow
+    from edge_tqs.system.tensorflow import import_tensorflow
 
     keras = import_tensorflow().keras
     keras.utils.set_random_seed(1)

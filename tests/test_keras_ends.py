@@ -15,17 +15,18 @@ from click.testing import CliRunner
 from graphs import METADATA, needs_tflm
 from saving import save
 
-from edge_tqs import simulate, tflite_model
-from edge_tqs.calibration import calibrate
-from edge_tqs.cli import cli
+from edge_tqs.building.prepare import ModelRequest
+from edge_tqs.cli.main import cli
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.interpret import float_rollout
-from edge_tqs.keras_model import load, load_keras
-from edge_tqs.keras_system import keras_system
-from edge_tqs.opening import open_model
-from edge_tqs.prepare import ModelRequest
-from edge_tqs.quantize import quantize
-from edge_tqs.runtimes import rollout_in
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.runtimes import rollout_in
+from edge_tqs.read.keras.model import load, load_keras
+from edge_tqs.read.keras.system import keras_system
+from edge_tqs.read.opening import open_model
 
 W, F = 6, 3
 Make = Callable[[Any], Any]

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge_tqs.cli import cli
+from edge_tqs.cli.main import cli
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.keras_files import custom_objects, file_hash, read_config
-from edge_tqs.keras_mending import mended
-from edge_tqs.keras_model import load, load_keras
-from edge_tqs.opening import open_model
-from edge_tqs.protobuf_fields import bytes_fields
-from edge_tqs.tensorflow_import import quiet
+from edge_tqs.read.keras.files import custom_objects, file_hash, read_config
+from edge_tqs.read.keras.mending import mended
+from edge_tqs.read.keras.model import load, load_keras
+from edge_tqs.read.keras.protobuf import bytes_fields
+from edge_tqs.read.opening import open_model
+from edge_tqs.system.tensorflow import quiet
 
 TESTS = Path(__file__).parent
 TF_KERAS = TESTS.parent / ".venv-tf-keras"
@@ -66,7 +66,7 @@ def test_files_of_keras_2_become_graphs(name: str, saved: Path) -> None:
 
 def test_a_layer_is_refused_by_name_before_tensorflow_is_loaded(saved: Path) -> None:
     code = (
-        "import sys, pathlib\nfrom edge_tqs.keras_model import load\n"
+        "import sys, pathlib\nfrom edge_tqs.read.keras.model import load\n"
         "try:\n load(pathlib.Path(sys.argv[1]))\n"
         "except Exception as error: print(error.message)\n"
         "print('tensorflow' in sys.modules)"

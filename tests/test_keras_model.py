@@ -14,14 +14,16 @@ from c_library import TRAPS, Forecaster
 from graphs import METADATA, needs_tflm
 from saving import save
 
-from edge_tqs import keras_model, simulate, tflite_model
-from edge_tqs.calibration import calibrate
 from edge_tqs.errors import CheckError, ModelError, ToolError, UsageError
-from edge_tqs.interpret import float_rollout
-from edge_tqs.keras_model import load
-from edge_tqs.quantize import quantize
-from edge_tqs.runtimes import rollout_in
-from edge_tqs.tensorflow_import import quiet
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.runtimes import rollout_in
+from edge_tqs.read.keras import model as keras_model
+from edge_tqs.read.keras.model import load
+from edge_tqs.system.tensorflow import quiet
 
 W, F = 6, 3
 Make = Callable[[Any], Any]

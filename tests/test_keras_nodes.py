@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_tqs.keras_nodes import Source, items_of, kind_of, read_nodes
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.read.keras.nodes import Source, items_of, kind_of, read_nodes
+from edge_tqs.system.tensorflow import import_tensorflow, quiet
 
 
 def model(keras: Any) -> Any:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_tqs.divergence import add_rounding_noise
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.keras_model import load_keras
-from edge_tqs.keras_system import keras_system
-from edge_tqs.opening import open_model
-from edge_tqs.score import score
-from edge_tqs.seeds import zero_data_seeds
-from edge_tqs.tensorflow_import import import_tensorflow
+from edge_tqs.planning.divergence import add_rounding_noise
+from edge_tqs.planning.score import score
+from edge_tqs.read.keras.model import load_keras
+from edge_tqs.read.keras.system import keras_system
+from edge_tqs.read.opening import open_model
+from edge_tqs.system.seeds import zero_data_seeds
+from edge_tqs.system.tensorflow import import_tensorflow
 
 
 def layers() -> Any:
@@ -80,7 +80,7 @@ def test_weights_are_the_kernels_each_with_its_output_channels() -> None:
 
 @pytest.mark.parametrize("axes", [(0,), (2,), (1, 2), (0, 1, 2), ()])
 def test_rows_and_back(axes: tuple[int, ...]) -> None:
-    from edge_tqs.system import Part
+    from edge_tqs.system.system import Part
 
     data = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     part = Part("w", data, axes)

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes, random_graph, shaped, single_op
 
-from edge_tqs import kernels, runtimes, simulate, tflite_lower, tflite_model
 from edge_tqs.errors import ModelError, ToolError, UsageError
-from edge_tqs.graph import OP_KINDS, Forecast, Graph, Op, Quant
-from edge_tqs.kernels import Kernel
-from edge_tqs.quantize import MOVING_KINDS, SCHEMES, Ranges, quantize
+from edge_tqs.flatbuffer import lower as tflite_lower
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import OP_KINDS, Forecast, Graph, Op, Quant
+from edge_tqs.quantization import runtimes, simulate
+from edge_tqs.quantization import support as kernels
+from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Ranges, quantize
+from edge_tqs.quantization.support import Kernel
 
 ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize")
 STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from graphs import quantized, random_codes, random_graph
 
-from edge_tqs import emulator, simulate, tflite_model
-from edge_tqs.boards import Emulator, load_board
-from edge_tqs.device import Device, open_port
-from edge_tqs.device_rollout import run_rollout
-from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.firmware import assemble, compile_firmware
-from edge_tqs.flash import flash
+from edge_tqs.boards.board import Emulator, load_board
+from edge_tqs.boards.emulator import emulator
+from edge_tqs.boards.firmware import assemble, compile_firmware
+from edge_tqs.boards.flash import flash
+from edge_tqs.device.device import Device, open_port
+from edge_tqs.device.rollout import run_rollout
+from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.quantization import simulate
 
 HORIZON = 10
 CHIPS = {"nano33ble": "nrf52840", "nucleo-f446re": "stm32f405", "pico2": "rp2350"}

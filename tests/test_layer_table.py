@@ -13,9 +13,10 @@ import pytest
 from c_library import Forecaster
 from graphs import METADATA, needs_tflm
 
-from edge_tqs import runtimes, simulate, tflite_model
 from edge_tqs.errors import ToolError
-from edge_tqs.layers import READERS
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.quantization import runtimes, simulate
+from edge_tqs.read.keras.layers import READERS
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from benchmarks import arena
 from benchmarks.evidence.architectures import ARCHITECTURES
 from benchmarks.kernels import MODELS
-from edge_tqs.graph import Forecast, Graph, Op, State, Tensor
-from edge_tqs.memory import Buffer, Place, is_view, lower_bound, needed_ops, pack, plan_memory
+from edge_tqs.emit_c.memory import Buffer, Place, is_view, lower_bound, needed_ops, pack, plan_memory
+from edge_tqs.graph.graph import Forecast, Graph, Op, State, Tensor
 
 FORECAST = Forecast(window=4, channels=2, recurrence="stateful", feedback=(0, 1))
 

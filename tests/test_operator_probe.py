@@ -14,15 +14,15 @@ from device.lossy_line import LossyLine
 from graphs import quantized, quantized16, random_codes, random_graph
 from test_blocks_and_ahead import drawn, integer
 
-from edge_tqs.boards import Board, load_board
-from edge_tqs.device import Device, Times, UnknownRequestError, open_port
-from edge_tqs.emit_c import emit, kernel_sources, probe_points
-from edge_tqs.emulator import start
+from edge_tqs.boards.board import Board, load_board
+from edge_tqs.boards.emulator.emulator import start
+from edge_tqs.boards.firmware import Image, assemble, compile_firmware
+from edge_tqs.device.device import Device, Times, UnknownRequestError, open_port
+from edge_tqs.device.messages import Probe
+from edge_tqs.emit_c.emit import emit, kernel_sources, probe_points
 from edge_tqs.errors import DeviceError
-from edge_tqs.firmware import Image, assemble, compile_firmware
-from edge_tqs.graph import Array, Graph
-from edge_tqs.operator_probe import OperatorProbe
-from edge_tqs.wire import Probe
+from edge_tqs.graph.graph import Array, Graph
+from edge_tqs.validation.operator_probe import OperatorProbe
 
 HASH = "00" * 32
 ROLLOUTS, STEPS = 2, 5

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_tqs.errors import UsageError
-from edge_tqs.plan import (
+from edge_tqs.planning.plan import (
     Evidence,
     Plan,
     default_budget,

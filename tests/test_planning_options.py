@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_tqs.cli.request import plan_request
 from edge_tqs.errors import UsageError
-from edge_tqs.request import plan_request
 
 Plan = Callable[..., dict]
 QUICK = ("--horizon", "8", "--draws", "2")
@@ -266,7 +266,7 @@ def test_a_flash_budget_needs_a_board_that_has_flash(run: Callable[..., tuple[in
 def test_the_frontier_is_drawn_as_png_too(
     run: Callable[..., tuple[int, str, str]], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edge_tqs import png
+    from edge_tqs.report import png
 
     code, _, err = run("plan", model, *QUICK, "--no-refine", "--plot", tmp_path / "frontier.png")
     assert code == 0, err

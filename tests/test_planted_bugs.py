@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge_tqs import build_dir, emulator
-from edge_tqs.boards import load_board
-from edge_tqs.cli import cli, main
-from edge_tqs.device import Device, open_port
-from edge_tqs.findings import probe_findings
-from edge_tqs.simulate import integer_rollout
+from edge_tqs.boards.board import load_board
+from edge_tqs.boards.emulator import emulator
+from edge_tqs.building import directory as build_dir
+from edge_tqs.cli.main import cli, main
+from edge_tqs.device.device import Device, open_port
+from edge_tqs.quantization.simulate import integer_rollout
+from edge_tqs.validation.findings import probe_findings
 
 pytestmark = pytest.mark.emulated
 

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
-from edge_tqs.boards import list_boards
-from edge_tqs.cli import cli
-from edge_tqs.ports import list_serial_ports
+from edge_tqs.boards.board import list_boards
+from edge_tqs.boards.ports import list_serial_ports
+from edge_tqs.cli.main import cli
 
 
 def info(device: str, vid: int | None = None, pid: int | None = None, description: str = "n/a") -> ListPortInfo:

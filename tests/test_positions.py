@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from graphs import Builder, dense_layer, random_graph, random_seeds, shaped
 
-from edge_tqs.graph import Forecast, Graph, Op
-from edge_tqs.interpret import float_rollout
-from edge_tqs.positions import Samples, only_needed
-from edge_tqs.shapes import conv_length, pool_length
+from edge_tqs.graph.graph import Forecast, Graph, Op
+from edge_tqs.graph.shapes import conv_length, pool_length
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.passes.positions import Samples, only_needed
 
 
 def convolution(b: Builder, x: str, name: str, rows: int, taps: int, **attrs: int) -> str:

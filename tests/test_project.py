@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edge_tqs.errors import UsageError
-from edge_tqs.graph import Scaling
-from edge_tqs.project import init_project, load_project, read_data
-from edge_tqs.series import read_columns, read_series, standard_scaling, train_rows, windows
+from edge_tqs.graph.graph import Scaling
+from edge_tqs.project.file import init_project, load_project, read_data
+from edge_tqs.project.series import read_columns, read_series, standard_scaling, train_rows, windows
 
 SERIES = "timestamp,temperature,load\n" + "".join(f"2024-01-01 {i:02}:00,{20 + i},{i * i}\n" for i in range(20))
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, shaped
 
-from edge_tqs import integer, interpret, simulate
-from edge_tqs.calibration import Ranges, calibrate
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
-from edge_tqs.quantize import MOVING_KINDS, SCHEMES, affine, quantize, with_rounded_weights
+from edge_tqs.graph.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.passes import interpret
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import Ranges, calibrate
+from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, affine, quantize, with_rounded_weights
 
 
 def same(graph: Graph, first: str, second: str) -> bool:

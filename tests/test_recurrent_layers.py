@@ -11,14 +11,15 @@ from c_library import TRAPS, Forecaster
 from graphs import METADATA, needs_tflm
 from saving import save
 
-from edge_tqs import simulate, tflite_model
-from edge_tqs.calibration import calibrate
 from edge_tqs.errors import ModelError
-from edge_tqs.interpret import float_rollout
-from edge_tqs.keras_model import load
-from edge_tqs.quantize import quantize
-from edge_tqs.runtimes import rollout_in
-from edge_tqs.tensorflow_import import quiet
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.runtimes import rollout_in
+from edge_tqs.read.keras.model import load
+from edge_tqs.system.tensorflow import quiet
 
 W, F, U = 5, 3, 4
 

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from graphs import KINDS, random_graph
 
-from edge_tqs.calibration import calibrate
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Graph
-from edge_tqs.graph_system import graph_system
-from edge_tqs.integer import quantize_weight
-from edge_tqs.interpret import float_rollout
-from edge_tqs.output_bias import output_bias, shift_output
-from edge_tqs.plan import default_budget, frontier, plan, uniform
-from edge_tqs.quantize import quantize
-from edge_tqs.refine import CLIPS, Refiner, RefineSettings, _fit
-from edge_tqs.score import score as score_system
-from edge_tqs.seeds import zero_data_seeds as system_seeds
+from edge_tqs.graph.graph import Graph
+from edge_tqs.operators.arithmetic.int8 import quantize_weight
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.passes.output_bias import output_bias, shift_output
+from edge_tqs.planning.plan import default_budget, frontier, plan, uniform
+from edge_tqs.planning.refine import CLIPS, Refiner, RefineSettings, _fit
+from edge_tqs.planning.score import score as score_system
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.seeds import zero_data_seeds as system_seeds
 
 HORIZON = 8
 NOTHING = RefineSettings(gram=False, clip=False, verify=False, bias_correction=False)

@@ -10,10 +10,10 @@ from device.fake import FakeDevice
 from device.rfc2217_server import Rfc2217Server
 from test_device import PATIENT, QUICK, expect_rollout
 
-from edge_tqs.boards import Lines, list_boards, load_board
-from edge_tqs.device import Device
+from edge_tqs.boards.board import Lines, list_boards, load_board
+from edge_tqs.device.device import Device
+from edge_tqs.device.serial_port import open_port, pulse_reset
 from edge_tqs.errors import DeviceError, UsageError
-from edge_tqs.serial_port import open_port, pulse_reset
 
 #: pyserial's client of RFC 2217 sets up its thread in the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:set(Daemon|Name).. is deprecated:DeprecationWarning")

@@ -16,14 +16,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from edge_tqs import evaluate, report
-from edge_tqs.drift import Drift, measure_drift
+from edge_tqs.building import evaluate
+from edge_tqs.cli.text import validation_summary
 from edge_tqs.errors import UsageError
-from edge_tqs.plot import Bar, Line, bar_plot, line_plot
-from edge_tqs.report import BuildReport, ValidationReport
-from edge_tqs.report_files import write_report
-from edge_tqs.report_page import page
-from edge_tqs.summary import validation_summary
+from edge_tqs.report import schema as report
+from edge_tqs.report.drift import Drift, measure_drift
+from edge_tqs.report.files import write_report
+from edge_tqs.report.page import page
+from edge_tqs.report.plot import Bar, Line, bar_plot, line_plot
+from edge_tqs.report.schema import BuildReport, ValidationReport
 
 HORIZON = 24
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from graphs import KINDS, METADATA, needs_tflm, quantized, quantized16, random_graph, random_seeds
 
-from edge_tqs import interpret, runtimes, simulate, tflite_model
 from edge_tqs.errors import ToolError
-from edge_tqs.graph import Graph
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Graph
+from edge_tqs.passes import interpret
+from edge_tqs.quantization import runtimes, simulate
 
 
 def drawn(number: int) -> tuple[Graph, Graph, bytes, np.ndarray]:
@@ -101,7 +103,7 @@ def test_tflite_runtime_refuses_int16_activations_with_int4_weights(python):
 @pytest.mark.parametrize("number", [0, 1, 2, 4])
 def test_the_stand_alone_loop_is_the_closed_loop(number):
     """Its few lines against rollout.closed_loop, in every recurrence, with a call that the reference computes."""
-    from edge_tqs import tflite_rollout
+    from edge_tqs.quantization import rollout_program as tflite_rollout
 
     _, graph, model, seeds = drawn(number)
     codes, step = simulate.encode(graph, seeds), simulate.integer_step(graph)

@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_tqs.divergence import LEAST, MOST, add_rounding_noise
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Graph, Recurrence
-from edge_tqs.graph_system import graph_system
-from edge_tqs.interpret import float_rollout
-from edge_tqs.layers import READERS, GraphBuilder, KerasLayer, Weight
-from edge_tqs.score import Sensitivity
-from edge_tqs.score import score as score_system
-from edge_tqs.seeds import zero_data_seeds as system_seeds
-from edge_tqs.tensorflow_import import import_tensorflow
-from edge_tqs.trace import trace_rollout
+from edge_tqs.graph.graph import Graph, Recurrence
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.planning.divergence import LEAST, MOST, add_rounding_noise
+from edge_tqs.planning.score import Sensitivity
+from edge_tqs.planning.score import score as score_system
+from edge_tqs.read.keras.layers import READERS, GraphBuilder, KerasLayer, Weight
+from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.seeds import zero_data_seeds as system_seeds
+from edge_tqs.system.tensorflow import import_tensorflow
+from edge_tqs.system.trace import trace_rollout
 
 Array = npt.NDArray[Any]
 

@@ -15,11 +15,13 @@ from graphs import (
     random_seeds,
 )
 
-from edge_tqs import integer, simulate, tflite_model
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Array, Graph
-from edge_tqs.rollout import closed_loop
-from edge_tqs.runtimes import litert_step, tflm_step
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Array, Graph
+from edge_tqs.graph.rollout import closed_loop
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.runtimes import litert_step, tflm_step
 
 MODELS = 24
 

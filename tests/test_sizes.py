@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from graphs import KINDS, Builder, random_graph, shaped
 
-from edge_tqs import tflite_model
-from edge_tqs.graph import Forecast, Graph
-from edge_tqs.quantize import Ranges, quantize
-from edge_tqs.sizes import weight_bytes
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Forecast, Graph
+from edge_tqs.quantization.quantize import Ranges, quantize
+from edge_tqs.quantization.sizes import weight_bytes
 
 
 def dense_net(rows: int, columns: int, bias: bool) -> Graph:

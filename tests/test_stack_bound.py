@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kernels import MODELS
-from edge_tqs.boards import Board, list_boards, load_board
-from edge_tqs.calibration import Ranges
-from edge_tqs.emit_c import emit, kernel_sources
+from edge_tqs.boards.board import Board, list_boards, load_board
+from edge_tqs.boards.firmware import Image, assemble, compile_firmware
+from edge_tqs.boards.stack_bound import StackUse, deepest_stack
+from edge_tqs.emit_c.emit import emit, kernel_sources
 from edge_tqs.errors import UsageError
-from edge_tqs.firmware import Image, assemble, compile_firmware
-from edge_tqs.quantize import quantize
-from edge_tqs.stack_bound import StackUse, deepest_stack
+from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.quantize import quantize
 
 #: All that the firmware may take from the C library, moves of bytes, and from libgcc, arithmetic and switches.
 LIBRARY = r"mem(cpy|move|set)|__aeabi_\w+|__gnu_thumb1_\w+|(__|[.])u?(div|mod|mul|ashl|lshr|ashr)\w+"

@@ -11,15 +11,16 @@ from c_library import TRAPS, Forecaster
 from graphs import METADATA, needs_tflm
 from saving import save
 
-from edge_tqs import simulate, tflite_model
-from edge_tqs.calibration import Ranges, calibrate
+from edge_tqs.emit_c.memory import plan_memory
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph
-from edge_tqs.interpret import float_rollout
-from edge_tqs.keras_model import load
-from edge_tqs.memory import plan_memory
-from edge_tqs.quantize import quantize
-from edge_tqs.runtimes import rollout_in
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Graph
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import Ranges, calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.runtimes import rollout_in
+from edge_tqs.read.keras.model import load
 
 F = 2
 HORIZON = 12

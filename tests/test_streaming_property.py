@@ -11,20 +11,21 @@ from graphs import METADATA, Builder, dense_layer, shaped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_tqs import simulate, tflite_model
-from edge_tqs.boards import load_board
-from edge_tqs.calibration import Ranges, calibrate
-from edge_tqs.device import Device, open_port
-from edge_tqs.device_rollout import run_rollout
-from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.emulator import start_server
+from edge_tqs.boards.board import load_board
+from edge_tqs.boards.emulator.emulator import start_server
+from edge_tqs.boards.firmware import assemble, compile_firmware
+from edge_tqs.device.device import Device, open_port
+from edge_tqs.device.rollout import run_rollout
+from edge_tqs.emit_c.emit import emit, kernel_sources
 from edge_tqs.errors import ModelError
-from edge_tqs.firmware import assemble, compile_firmware
-from edge_tqs.graph import Array, Forecast, Graph, Op
-from edge_tqs.interpret import float_rollout
-from edge_tqs.quantize import Activations, quantize
-from edge_tqs.shapes import conv_length
-from edge_tqs.streaming import stream
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Array, Forecast, Graph, Op
+from edge_tqs.graph.shapes import conv_length
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.passes.streaming import stream
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import Ranges, calibrate
+from edge_tqs.quantization.quantize import Activations, quantize
 
 #: Of closed loops that feed themselves; bounded heads keep them from growing.
 HORIZON = 10

@@ -17,20 +17,21 @@ from graphs import METADATA, needs_tflm
 from test_inspection import blocks, call, known_ahead, wide_tcn, windowed_lstm
 from tflite_models import CHANNELS, WINDOW
 
-from edge_tqs import simulate, tflite_model
-from edge_tqs.calibration import calibrate
+from edge_tqs.building.prepare import ModelRequest
+from edge_tqs.cli.request import model_request
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph import Array, Graph
-from edge_tqs.interpret import float_rollout
-from edge_tqs.opening import Opened, open_model
-from edge_tqs.prepare import ModelRequest
-from edge_tqs.project import load_project
-from edge_tqs.quantize import quantize
-from edge_tqs.request import model_request
-from edge_tqs.rollout import Rollout
-from edge_tqs.runtimes import rollout_in
-from edge_tqs.targets import Centre, Target, with_base
-from edge_tqs.tensorflow_import import import_tensorflow
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Array, Graph
+from edge_tqs.graph.rollout import Rollout
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.passes.targets import Centre, Target, with_base
+from edge_tqs.project.file import load_project
+from edge_tqs.quantization import simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.runtimes import rollout_in
+from edge_tqs.read.opening import Opened, open_model
+from edge_tqs.system.tensorflow import import_tensorflow
 
 HORIZON, SEEDS = 11, 3
 

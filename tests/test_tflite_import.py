@@ -16,16 +16,16 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_tqs import tflite_import
 from edge_tqs.errors import CheckError, ModelError, UsageError
-from edge_tqs.graph import Graph
-from edge_tqs.interpret import float_rollout
-from edge_tqs.keras_model import load
-from edge_tqs.loaded import LoadedModel
-from edge_tqs.opening import open_model
-from edge_tqs.tensorflow_import import import_tensorflow
-from edge_tqs.tflite_import import load_tflite
-from edge_tqs.tflite_system import tflite_system
+from edge_tqs.graph.graph import Graph
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.read.keras.model import load
+from edge_tqs.read.loaded import LoadedModel
+from edge_tqs.read.opening import open_model
+from edge_tqs.read.tflite import model as tflite_import
+from edge_tqs.read.tflite.model import load_tflite
+from edge_tqs.read.tflite.system import tflite_system
+from edge_tqs.system.tensorflow import import_tensorflow
 
 ROOT = Path(__file__).parent.parent
 BUILT = ("mlp", "tcn", "residual", "gru", "lstm", "nbeats", "depthwise", "dlinear")
@@ -448,7 +448,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """The command line in a Python that cannot import TensorFlow or Keras."""
     code = (
         "import sys\nsys.modules.update({'tensorflow': None, 'keras': None})\n"
-        f"sys.path.insert(0, {str(ROOT)!r})\nfrom edge_tqs.cli import main\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\nfrom edge_tqs.cli.main import main\n"
         f"sys.argv = ['edge-tqs', *{arguments!r}]\nmain()"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)

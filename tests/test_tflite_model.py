@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from graphs import KINDS, METADATA, Builder, quantized, quantized16, random_graph, random_seeds
 
-from edge_tqs import runtimes, simulate, tflite_lower, tflite_model
-from edge_tqs.calibration import calibrate
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Forecast, Graph, Scaling
-from edge_tqs.quantize import quantize
+from edge_tqs.flatbuffer import lower as tflite_lower
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Forecast, Graph, Scaling
+from edge_tqs.quantization import runtimes, simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
 
 FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
 

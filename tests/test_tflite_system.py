@@ -15,17 +15,17 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_tqs import tflite_system as module
-from edge_tqs.divergence import add_rounding_noise
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.keras_system import keras_system
-from edge_tqs.litert import interpreter
-from edge_tqs.opening import open_model
-from edge_tqs.score import score
-from edge_tqs.system import System
-from edge_tqs.tensorflow_import import import_tensorflow
-from edge_tqs.tflite_system import tflite_system
-from edge_tqs.tflite_weights import OPERANDS
+from edge_tqs.flatbuffer.litert import interpreter
+from edge_tqs.planning.divergence import add_rounding_noise
+from edge_tqs.planning.score import score
+from edge_tqs.read.keras.system import keras_system
+from edge_tqs.read.opening import open_model
+from edge_tqs.read.tflite import system as module
+from edge_tqs.read.tflite.system import tflite_system
+from edge_tqs.read.tflite.weights import OPERANDS
+from edge_tqs.system.system import System
+from edge_tqs.system.tensorflow import import_tensorflow
 
 ROOT = Path(__file__).parent.parent
 BY_HAND = {
@@ -185,7 +185,8 @@ def test_scoring_a_black_box_never_imports_tensorflow(tmp_path: Path) -> None:
     path.write_bytes(by_hand.lstm_model())
     code = (
         "import sys\nsys.modules.update({'tensorflow': None, 'keras': None})\n"
-        "from pathlib import Path\nfrom edge_tqs.tflite_system import tflite_system\nfrom edge_tqs.score import score\n"
+        "from pathlib import Path\nfrom edge_tqs.read.tflite.system import tflite_system\n"
+        "from edge_tqs.planning.score import score\n"
         f"found = score(tflite_system(Path({str(path)!r}).read_bytes(), 'model'), horizon=8, draws=3)\n"
         "assert len(found.tensors) == 9, found\n"
     )

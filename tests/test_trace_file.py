@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_tqs.device.trace_file import TraceFile, TraceHeader, TraceStep, read_trace
 from edge_tqs.errors import StorageError, UsageError
-from edge_tqs.trace_file import TraceFile, TraceHeader, TraceStep, read_trace
 
 HEADER = TraceHeader("ab" * 32, "a-board", "systick", 25_000_000, "cd" * 32, rollouts=2, horizon=3)
 STEPS = tuple(TraceStep(number // 3, number % 3, (number, -number), 1000 + number, 7 * number) for number in range(6))

@@ -14,12 +14,13 @@ import serial
 from c_library import compile_c, include_flags, model_sources
 from graphs import METADATA, quantized, random_graph
 
-from edge_tqs import simulate, tflite_model
-from edge_tqs.boards import load_board
-from edge_tqs.emit_c import emit, kernel_sources
-from edge_tqs.emulator import start
-from edge_tqs.firmware import assemble, compile_firmware
-from edge_tqs.graph import Array, Graph, Scaling
+from edge_tqs.boards.board import load_board
+from edge_tqs.boards.emulator.emulator import start
+from edge_tqs.boards.firmware import assemble, compile_firmware
+from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Array, Graph, Scaling
+from edge_tqs.quantization import simulate
 from edge_tqs.templates import template_root
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "uart-forecast"

@@ -27,16 +27,20 @@ from device.relay import Fault, Relay
 from device.rfc2217_server import Rfc2217Server
 from device.wire_model import RATES, Wire
 
-from edge_tqs import build_dir, checks, emulator, report, wire
-from edge_tqs.boards import load_board
-from edge_tqs.bundle import PROGRAM
-from edge_tqs.checks import check_protocol
-from edge_tqs.device import Device, open_port
-from edge_tqs.graph import Forecast
-from edge_tqs.interpret import float_rollout
-from edge_tqs.simulate import decode, encode, integer_rollout
-from edge_tqs.trace_file import read_trace
-from edge_tqs.wire import MessageType
+from edge_tqs.boards.board import load_board
+from edge_tqs.boards.bundle import PROGRAM
+from edge_tqs.boards.emulator import emulator
+from edge_tqs.building import directory as build_dir
+from edge_tqs.device import messages as wire
+from edge_tqs.device.device import Device, open_port
+from edge_tqs.device.messages import MessageType
+from edge_tqs.device.trace_file import read_trace
+from edge_tqs.graph.graph import Forecast
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.quantization.simulate import decode, encode, integer_rollout
+from edge_tqs.report import schema as report
+from edge_tqs.validation import checks
+from edge_tqs.validation.checks import check_protocol
 
 Run = Callable[..., tuple[int, str, str]]
 HORIZON = 10
@@ -421,7 +425,7 @@ def documented_tests(build: Path) -> str:
     return code.replace('"build/qemu-mps2-an386"', repr(str(build)))
 
 
-PLUGIN = ("-p", "edge_tqs.pytest_plugin")
+PLUGIN = ("-p", "edge_tqs.validation.pytest_plugin")
 
 
 def test_the_documented_hardware_tests_pass_emulated_and_at_a_port(pytester: pytest.Pytester, build: Path) -> None:
@@ -442,7 +446,9 @@ def test_a_hardware_test_fails_where_its_board_does(pytester: pytest.Pytester, b
 
 
 def test_loading_the_plugin_loads_nothing_else() -> None:
-    code = "import sys\nimport edge_tqs.pytest_plugin\nprint({'numpy', 'serial', 'click'} & set(sys.modules))"
+    code = (
+        "import sys\nimport edge_tqs.validation.pytest_plugin\nprint({'numpy', 'serial', 'click'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
     project = tomllib.loads((DOCS.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]

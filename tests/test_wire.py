@@ -13,8 +13,8 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_tqs import wire
-from edge_tqs.wire import Counter, Frame, FrameReader, MessageType, NakCode, WireError
+from edge_tqs.device import messages as wire
+from edge_tqs.device.messages import Counter, Frame, FrameReader, MessageType, NakCode, WireError
 
 TEMPLATES = Path(__file__).parents[1] / "firmware_templates"
 

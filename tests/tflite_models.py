@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.system.tensorflow import import_tensorflow, quiet
 
 WINDOW, CHANNELS = 12, 3
 

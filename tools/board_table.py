@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_tqs.boards import Board, list_boards
+from edge_tqs.boards.board import Board, list_boards
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "boards.md"
 BEGIN = "<!-- written by tools/board_table.py -->\n"

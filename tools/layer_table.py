@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.calibration import calibrate
-from edge_tqs.graph import Graph
-from edge_tqs.keras_model import load
-from edge_tqs.kernels import RUNTIMES, emitted, reason_against
-from edge_tqs.layers.activation import ACTIVATIONS
-from edge_tqs.quantize import Activations, quantize
-from edge_tqs.tensorflow_import import import_tensorflow, quiet
+from edge_tqs.graph.graph import Graph
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import Activations, quantize
+from edge_tqs.quantization.support import RUNTIMES, emitted, reason_against
+from edge_tqs.read.keras.layers.activation import ACTIVATIONS
+from edge_tqs.read.keras.model import load
+from edge_tqs.system.tensorflow import import_tensorflow, quiet
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "layers.md"
 #: Window and channels of the models.

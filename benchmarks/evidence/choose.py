@@ -15,9 +15,9 @@ from benchmarks.evidence.methods import knapsack, refined
 from benchmarks.evidence.rivals import hawq_v2
 from benchmarks.evidence.statistics import geometric_mean, median, spearman
 from benchmarks.evidence.zoo import HORIZON, Trained
-from edge_tqs.refine import RefineSettings
-from edge_tqs.score import score
-from edge_tqs.seeds import zero_data_seeds
+from edge_tqs.planning.refine import RefineSettings
+from edge_tqs.planning.score import score
+from edge_tqs.system.seeds import zero_data_seeds
 
 DRAWS = (8, 16, 32)
 SEEDS = (16, 48, 96)

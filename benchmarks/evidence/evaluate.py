@@ -13,7 +13,7 @@ from benchmarks.evidence.choose import Settings
 from benchmarks.evidence.judge import EXHAUSTIVE, Judge, budgets, costs, optimum
 from benchmarks.evidence.methods import additive, refinements
 from benchmarks.evidence.zoo import HORIZON, Trained
-from edge_tqs.plan import uniform
+from edge_tqs.planning.plan import uniform
 
 #: Held-out windows that everything is judged on.
 WINDOWS = 32

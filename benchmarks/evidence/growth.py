@@ -10,10 +10,10 @@ from benchmarks.evidence.data import load
 from benchmarks.evidence.judge import budgets, costs
 from benchmarks.evidence.rivals import hawq_v2
 from benchmarks.evidence.zoo import HORIZON, Member, Trained
-from edge_tqs.keras_system import keras_system
-from edge_tqs.refine import SEEDS, Refiner
-from edge_tqs.score import score
-from edge_tqs.seeds import zero_data_seeds
+from edge_tqs.planning.refine import SEEDS, Refiner
+from edge_tqs.planning.score import score
+from edge_tqs.read.keras.system import keras_system
+from edge_tqs.system.seeds import zero_data_seeds
 
 WINDOW = 16
 SERIES = "mackey-glass"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.integer import quantize_weight
-from edge_tqs.plan import Costs, Plan
-from edge_tqs.system import Part, System
+from edge_tqs.operators.arithmetic.int8 import quantize_weight
+from edge_tqs.planning.plan import Costs, Plan
+from edge_tqs.system.system import Part, System
 
 Array = npt.NDArray[Any]
 #: Weights up to which every assignment of 4 and 8 bits is rolled out.

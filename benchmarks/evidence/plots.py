@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.evidence.judge import SHARES
 from benchmarks.evidence.statistics import geometric_mean
 from benchmarks.evidence.tables import FULL, PLAIN, Record, correlations, ratios
-from edge_tqs.plot import Line, Points, line_plot, point_plot
+from edge_tqs.report.plot import Line, Points, line_plot, point_plot
 
 
 def ranks(records: Sequence[Record]) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.evidence.judge import Judge, rounded
 from benchmarks.evidence.zoo import HORIZON, Trained
-from edge_tqs.plan import predicted_damage
-from edge_tqs.score import score
-from edge_tqs.system import System
+from edge_tqs.planning.plan import predicted_damage
+from edge_tqs.planning.score import score
+from edge_tqs.system.system import System
 
 #: weight -> width -> predicted damage
 Damages = Mapping[str, Mapping[int, float]]

@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.evidence.architectures import ARCHITECTURES
 from benchmarks.evidence.data import BUILD, Series, load
-from edge_tqs.keras_system import keras_system
-from edge_tqs.system import System
+from edge_tqs.read.keras.system import keras_system
+from edge_tqs.system.system import System
 
 TRAINING_SEEDS = 3
 HORIZON = 48

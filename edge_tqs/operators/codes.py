@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_tqs import integer, integer16
-from edge_tqs.graph import Graph, Op, Quant
+from edge_tqs.graph.graph import Graph, Op, Quant
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.operator import Array, Call, Function, Table
 
 #: what the fast rescaling of kernels/arm asks of a layer

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs import integer, integer16
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Array, Graph, Op, Quant, Tensor
+from edge_tqs.graph.graph import Array, Graph, Op, Quant, Tensor
 from edge_tqs.operators import function
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.operator import Call, Function, Operator, Reader, Table, Writer
 
 #: bits of what is left of a code, bits that a rise may have beyond a code of y

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs import integer, integer16
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.shapes import conv_length
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
-from edge_tqs.shapes import conv_length
 
 _MOST = 0xFFFF
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_tqs import integer
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Table, Writer
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from edge_tqs.graph import Graph, Op, Quant
+from edge_tqs.graph.graph import Graph, Op, Quant
 
 Array = npt.NDArray[Any]
 #: All inputs of the operator in order -> its output, or a tuple of several. Activations have the batch in front,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_tqs.graph import Graph, Op
+from edge_tqs.graph.graph import Graph, Op
 from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Writer
 
 

@@ -26,7 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from edge_tqs.series import Series, normalise, read_series, standard_scaling, train_rows, windows
+from edge_tqs.project.series import Series, normalise, read_series, standard_scaling, train_rows, windows
 
 HERE = Path(__file__).parent
 WINDOW = 16  # eight hours

@@ -1,4 +1,4 @@
-/* Pushing and forecasting in codes: closed_loop of edge_tqs/rollout.py, one sample at a time. No floating point. */
+/* Pushing and forecasting in codes: closed_loop of graph/rollout.py, one sample at a time. No floating point. */
 #include "tqs_model.h"
 
 #include <stddef.h>

@@ -4,7 +4,7 @@
 
 /*
  * 65536 / (1 + exp(-i / 24)), nearly: the entries of sigmoid_table_uint16, tensorflow/lite/kernels/internal/common.cc
- * (Apache-2.0), see edge_tqs/sigmoid_table.py.
+ * (Apache-2.0), see edge_tqs/operators/arithmetic/sigmoid_table.py.
  */
 static const uint16_t table[256] = {
     32768, 33451, 34133, 34813, 35493, 36169, 36843, 37513, 38180, 38841, 39498, 40149, 40794, 41432, 42064, 42688,

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs import wire
-from edge_tqs.wire import MessageType, NakCode
+from edge_tqs.device import messages as wire
+from edge_tqs.device.messages import MessageType, NakCode
 
 Codes = npt.NDArray[np.signedinteger]
 

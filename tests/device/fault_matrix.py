@@ -30,14 +30,16 @@ from device.monitor import Monitor
 from device.relay import BYTE_KINDS, CALL, GONE, SWITCH, Fault, Relay, draw
 from device.small_disk import leave_room, small_disk
 
-from edge_tqs import build_dir, emulator, validate
-from edge_tqs.boards import load_board
-from edge_tqs.device import Times
+from edge_tqs.boards.board import load_board
+from edge_tqs.boards.emulator import emulator
+from edge_tqs.building import directory as build_dir
+from edge_tqs.device.device import Times
+from edge_tqs.device.trace_file import TRACE, read_trace
 from edge_tqs.errors import TqsError
-from edge_tqs.rollout import Rollout
-from edge_tqs.simulate import encode, integer_rollout
-from edge_tqs.trace_file import TRACE, read_trace
-from edge_tqs.validate import Expected, ValidateRequest
+from edge_tqs.graph.rollout import Rollout
+from edge_tqs.quantization.simulate import encode, integer_rollout
+from edge_tqs.validation import validate
+from edge_tqs.validation.validate import Expected, ValidateRequest
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import serial
 
-from edge_tqs.wire import Hello
+from edge_tqs.device.messages import Hello
 
 #: What may happen to the byte at a point: it is changed, lost, or comes twice; a burst of other bytes comes before it;
 #: nothing passes for `Relay.stall_seconds`.

@@ -10,9 +10,9 @@ import numpy as np
 from c_library import SANITIZERS, compile_c, include_flags, model_sources
 from graphs import Builder, dense_layer
 
-from edge_tqs.calibration import calibrate
-from edge_tqs.graph import Forecast, Graph
-from edge_tqs.quantize import quantize
+from edge_tqs.graph.graph import Forecast, Graph
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
 from edge_tqs.templates import template_root
 
 HERE = Path(__file__).parent

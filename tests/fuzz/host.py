@@ -23,10 +23,15 @@ import numpy as np
 import tflite_by_hand
 from graphs import METADATA, quantized, random_graph
 
-from edge_tqs import tflite_file, tflite_import, tflite_model, tflite_system, tflite_weights, wire
-from edge_tqs.boards import load_board
+from edge_tqs.boards.board import load_board
+from edge_tqs.device import messages as wire
+from edge_tqs.device.frames import Frame, FrameReader, encode_frame
 from edge_tqs.errors import TqsError
-from edge_tqs.frames import Frame, FrameReader, encode_frame
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.flatbuffer import tables as tflite_file
+from edge_tqs.read.tflite import model as tflite_import
+from edge_tqs.read.tflite import system as tflite_system
+from edge_tqs.read.tflite import weights as tflite_weights
 from edge_tqs.templates import boards_root
 
 CORPUS = Path(__file__).parent / "corpus"

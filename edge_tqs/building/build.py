@@ -1,0 +1,155 @@
+"""`edge-tqs build`: from a Keras forecaster to firmware for a board, with the evidence beside it.
+
+The pipeline of DESIGN.md: read, score, plan, quantize, write, evaluate, emit, compile, report. This module calls the
+steps and decides nothing that one of them could decide.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from edge_tqs.boards.board import Board
+from edge_tqs.boards.firmware import Image, assemble, compile_firmware
+from edge_tqs.building import directory as build_dir
+from edge_tqs.building import evaluate
+from edge_tqs.building.choose import PlanRequest
+from edge_tqs.building.prepare import ModelRequest, Prepared, prepare
+from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.graph.graph import Graph
+from edge_tqs.progress import Progress
+from edge_tqs.report import schema as report
+from edge_tqs.report.files import write_report
+
+Array = npt.NDArray[Any]
+
+
+def build(
+    model_request: ModelRequest,
+    plan_request: PlanRequest,
+    board: Board,
+    out: Path,
+    progress: Progress,
+    *,
+    probe: bool = False,
+) -> report.BuildReport:
+    """Run the whole pipeline into ``out`` (made if need be) and return its report; ``probe`` as in assemble.
+
+    Raises:
+        UsageError, ModelError: the input is wrong. ToolError: a compiler is missing (checked first).
+        CheckError: the emitted model does not compute what tflite-micro computes.
+    """
+    prepared = prepare(model_request, plan_request, board, progress)
+    graph, windows, model = prepared.graph, prepared.windows, prepared.model
+    forecast, horizon = graph.forecast, model_request.horizon
+
+    progress("evaluating the closed loop", 0, 1)
+    held_out = windows.evaluation[:, : forecast.seed_length(horizon)]
+    followed = windows.evaluation[:, forecast.window :, forecast.output_channels]
+    truth = followed if model_request.windows is not None else None
+    evaluation = evaluate.evaluate(graph, prepared.variants, held_out, truth, horizon)
+    agreement = evaluate.in_runtimes(model, prepared.integer, evaluation, prepared.warnings, progress)
+
+    out.mkdir(parents=True, exist_ok=True)
+    build_dir.save(
+        out,
+        board=board,
+        model=model,
+        float_graph=graph,
+        seeds=held_out,
+        truth=truth,
+        score=prepared.scored.sensitivity.to_json(),
+        plan=prepared.plan.to_json(),
+    )
+    progress("compiling", 0, 1)
+    image = _compile(prepared.integer, prepared.model_hash, board, out, model, probe)
+    result = _report(prepared, model_request, board, evaluation, image, agreement)
+    (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
+    (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
+    write_report(out)
+    return result
+
+
+def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: bytes, probe: bool) -> Image:
+    sources = emit(graph, model_hash, graph.name, board.core)
+    firmware = assemble(board, sources, kernel_sources(graph, board.core), out / build_dir.FIRMWARE, probe=probe)
+    image = compile_firmware(firmware)
+    if board.port == "linux":
+        from edge_tqs.boards.bundle import write_bundle
+
+        write_bundle(out / build_dir.BUNDLE, model, image.elf, board)
+    return image
+
+
+def _report(
+    prepared: Prepared,
+    request: ModelRequest,
+    board: Board,
+    evaluation: evaluate.Evaluation,
+    image: Image,
+    agreement: tuple[bool | None, float | None],
+) -> report.BuildReport:
+    loaded, graph, plan, costs = prepared.loaded, prepared.graph, prepared.plan, prepared.scored.costs
+    forecast = graph.forecast
+    weights = graph.weights().values()
+    return report.BuildReport(
+        model=report.ModelInfo(
+            name=graph.name,
+            hash=prepared.model_hash,
+            window=forecast.window,
+            channels=forecast.channels,
+            columns=forecast.columns,
+            recurrence=forecast.recurrence,
+            parameters=loaded.parameters,
+            activations=prepared.activations,
+            outputs=forecast.outputs,
+            steps=forecast.steps,
+            exogenous=forecast.exogenous,
+            target=request.target,
+            centre=request.centre,
+            streamed=any(state.delays for state in graph.states),
+        ),
+        board=board.name,
+        tensors=tuple(
+            report.TensorReport(tensor.name, tensor.shape, tensor.width, tensor.bytes, tensor.tqs)
+            for tensor in plan.tensors
+        ),
+        bytes=report.ByteReport(
+            float32=sum(4 * tensor.size for tensors in weights for tensor in tensors),
+            int8=sum(options[8] for options in costs.values()),
+            int4=sum(options[4] for options in costs.values()),
+            mixed=plan.total_bytes,
+            budget=plan.budget_bytes,
+            tflite=len(prepared.model),
+        ),
+        host=report.HostReport(
+            rollouts=evaluation.seeds.shape[0],
+            horizon=evaluation.mixed.outputs.shape[1],
+            float_vs_keras_max_abs=loaded.float_vs_keras_max_abs,
+            divergence=evaluate.divergence(evaluation),
+            tflm_bit_exact=agreement[0],
+            litert_rmse=agreement[1],
+            mse_vs_truth=evaluate.mse_vs_truth(evaluation),
+            curves=evaluate.curves(evaluation, graph),
+            causes=evaluate.causes(evaluation),
+        ),
+        image=_image_report(image),
+        warnings=tuple(prepared.warnings),
+    )
+
+
+def _image_report(image: Image) -> report.ImageReport:
+    deepest = image.deepest
+    return report.ImageReport(
+        text=image.text,
+        rodata=image.rodata,
+        data=image.data,
+        bss=image.bss,
+        stack=image.stack,
+        stack_bound=None if deepest is None else deepest.bytes,
+        stack_path=() if deepest is None else deepest.path,
+        largest_frame=image.largest_frame,
+        largest_frame_function=image.largest_frame_function,
+    )

@@ -1,0 +1,193 @@
+"""What was asked for, to a plan: a budget, mean bits, a divergence, one width, or a file; refined or a priori."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edge_tqs.errors import UsageError
+from edge_tqs.planning import plan as planning
+from edge_tqs.planning.plan import Costs, Evidence, Plan
+from edge_tqs.planning.refine import POINTS, SEEDS, Refiner, RefineSettings
+from edge_tqs.planning.score import Sensitivity
+from edge_tqs.system.seeds import zero_data_seeds
+from edge_tqs.system.system import Array, System
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """How wide the weights may be: a budget in bytes, one width for all, a plan file, or (all None) the default.
+
+    mean_bits: the most that the codes of all weights may take on average. fit_flash: what the board's flash has room
+    for; the pipeline that knows the board makes ``code_bytes`` of it, the most that the codes alone may take.
+    max_divergence: RMSE that the smallest plan must keep to. pins: widths that are not up for choice. refine: None
+    leaves it at the a-priori plan.
+    """
+
+    budget_bytes: int | None = None
+    bits: int | None = None
+    plan_file: Path | None = None
+    mean_bits: float | None = None
+    fit_flash: bool = False
+    code_bytes: int | None = None
+    max_divergence: float | None = None
+    pins: Mapping[str, int] = field(default_factory=dict)
+    refine: RefineSettings | None = field(default_factory=RefineSettings)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The plan that was chosen; the frontier that it is from and the uniform plans, for tables and plots."""
+
+    plan: Plan
+    frontier: tuple[Plan, ...]
+    uniform: tuple[Plan, ...]
+
+
+class Chooser:
+    """Plans of one scored model. ``progress(stage, done, total)`` is called while divergences are measured.
+
+    seeds: real windows (S, W, F) that a refinement measures on; zero-data ones when not given.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        sensitivity: Sensitivity,
+        costs: Costs,
+        request: PlanRequest,
+        progress: Progress | None = None,
+        seeds: Array | None = None,
+    ) -> None:
+        self._sensitivity, self._costs, self._request = sensitivity, costs, request
+        self._scores = {tensor.name: tensor.tqs for tensor in sensitivity.tensors}
+        self._shapes = {tensor.name: tensor.shape for tensor in sensitivity.tensors}
+        self._sizes = {source: system.size(source) for source in system.weights}
+        self._system, self._progress, self._seeds = system, progress, seeds
+        #: what the user should know of the plan, after plan()
+        self.warnings: list[str] = []
+        self._refiner: Refiner | None = None
+
+    def plan(self) -> Plan:
+        """The plan that was asked for. Raises UsageError when it cannot be had, or a plan file is of another model."""
+        request, costs = self._request, self._costs
+        if request.plan_file is not None:
+            edited = Plan.from_json(_read(request.plan_file), str(request.plan_file))
+            made = planning.recost(edited, costs, shapes=self._shapes)
+            if edited.bias_correction != made.bias_correction:
+                self.warnings.append(
+                    "The plan's widths or clips are not those that its bias correction was measured with: the "
+                    "correction was left out. To build it nonetheless, set the plan's evidence to null."
+                )
+            return made
+        if request.bits is not None:
+            return self._known(planning.uniform(costs, self._scores, request.bits, shapes=self._shapes), "uniform")
+        if request.max_divergence is not None:
+            if request.refine is None:
+                raise UsageError("A divergence cannot be kept to without measuring it", hint="Leave --no-refine out.")
+            return self._refined().within(request.max_divergence)
+        if request.mean_bits is not None:
+            return self._of_code_bits(int(request.mean_bits * sum(self._sizes.values()) + 1e-9))
+        if request.code_bytes is not None:
+            return self._of_code_bits(8 * request.code_bytes)
+        budget = request.budget_bytes or planning.default_budget(costs, request.pins)
+        made = planning.plan(self._scores, costs, budget, pins=request.pins, shapes=self._shapes)
+        return self._known(made) if request.refine is None else self._refined().plan(budget)
+
+    def choose(self) -> Choice:
+        """The plan with the frontier around it; measured figures too where the plan is refined."""
+        chosen = self.plan()
+        uniform = tuple(
+            self._known(planning.uniform(self._costs, self._scores, width, shapes=self._shapes), "uniform")
+            for width in (4, 8)
+            if all(width in options for options in self._costs.values())
+        )
+        if self._refiner is not None:
+            measured = [self._refiner.measure(made) for made in uniform]
+            return Choice(chosen, self._refiner.frontier(), tuple(map(self._with_measured, uniform, measured)))
+        points = planning.frontier(self._scores, self._costs, pins=self._request.pins, shapes=self._shapes)
+        last = len(points) - 1
+        shown = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)}) if last >= POINTS else range(last + 1)
+        return Choice(chosen, tuple(self._known(points[i]) for i in shown), uniform)
+
+    def _refined(self, limits: Costs | None = None) -> Refiner:
+        if self._refiner is None:
+            report, horizon, seeds = self._progress, self._sensitivity.horizon, self._seeds
+            if seeds is None:
+                seeds = zero_data_seeds(self._system, SEEDS, horizon, self._sensitivity.seed)
+            self._refiner = Refiner(
+                self._system,
+                self._scores,
+                self._costs,
+                seeds,
+                horizon,
+                settings=self._request.refine,
+                limits=limits,
+                pins=self._request.pins,
+                shapes=self._shapes,
+                progress=None if report is None else lambda done, total: report("refining the plan", done, total),
+            )
+        return self._refiner
+
+    def _of_code_bits(self, ceiling: int) -> Plan:
+        """The best plan whose codes, metadata apart, take at most ``ceiling`` bits."""
+        request, parameters = self._request, sum(self._sizes.values())
+        limits = {name: {width: width * self._sizes[name] for width in self._costs[name]} for name in self._costs}
+        open_widths = {name: [request.pins[name]] if name in request.pins else list(limits[name]) for name in limits}
+        least = sum(min(limits[name][width] for width in open_widths[name] if width in limits[name]) for name in limits)
+        if ceiling < least:
+            if request.code_bytes is not None:
+                raise UsageError(
+                    f"The board's flash has room for {request.code_bytes:,} bytes of weights: the smallest plan takes "
+                    f"{-(-least // 8):,}",
+                    hint="Take a board with more flash, a smaller model, or pin fewer weights.",
+                )
+            raise UsageError(
+                f"{ceiling / parameters:.3g} bits a weight on average cannot be had: the least is "
+                f"{least / parameters:.3g}",
+                hint=f"Give --mean-bits {least / parameters + 0.005:.2f} or more, or pin fewer weights.",
+            )
+        ceiling = min(ceiling, sum(max(options.values()) for options in limits.values()))
+        made = planning.plan(self._scores, limits, ceiling, pins=request.pins, shapes=self._shapes)
+        if request.refine is not None:
+            return self._refined(limits).plan(ceiling)
+        return self._known(replace(planning.recost(made, self._costs, shapes=self._shapes), budget_bytes=None))
+
+    def _known(self, made: Plan, method: str = "a-priori") -> Plan:
+        """``made`` with what is known of it without measuring."""
+        sensitivity = self._sensitivity
+        evidence = Evidence(
+            method, (), "tqs", made.predicted_damage**0.5, None, 0, sensitivity.horizon, made.assignment
+        )
+        return replace(made, evidence=evidence)
+
+    def _with_measured(self, made: Plan, rmse: float) -> Plan:
+        assert made.evidence is not None
+        assert self._refiner is not None
+        return replace(made, evidence=replace(made.evidence, measured_rmse=rmse, seeds_count=self._refiner.seeds_count))
+
+
+def mean_bits(made: Plan) -> float:
+    """Bits that a weight takes on average, codes alone."""
+    sizes = [tensor_size(tensor.shape) for tensor in made.tensors]
+    return sum(size * tensor.width for size, tensor in zip(sizes, made.tensors, strict=True)) / max(sum(sizes), 1)
+
+
+def tensor_size(shape: tuple[int, ...]) -> int:
+    """Values in a weight of ``shape``."""
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}", hint="Name a file that `edge-tqs plan --out` wrote."
+        ) from error

@@ -1,0 +1,123 @@
+"""The directory that `edge-tqs build` writes and that `flash`, `validate` and `report` read.
+
+model.tflite, float.graph (the float model without Keras), seeds.npz (windows kept for validation), score.json,
+plan.json, board.toml (a copy: the directory stands alone), report.json, report.html, firmware/ and, for a Linux
+board, bundle/.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.boards.board import Board, load_board
+from edge_tqs.errors import UsageError
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.file import load_graph, save_graph
+from edge_tqs.graph.graph import Forecast, Graph
+from edge_tqs.project.series import read_series, train_rows, windows
+from edge_tqs.report import schema as report
+
+Array = npt.NDArray[Any]
+
+MODEL, FLOAT, SEEDS, BOARD = "model.tflite", "float.graph", "seeds.npz", "board.toml"
+SCORE, PLAN = "score.json", "plan.json"
+FIRMWARE, BUNDLE = "firmware", "bundle"
+IMAGE = Path(FIRMWARE) / "build" / "firmware.elf"
+
+
+@dataclass(frozen=True, eq=False)
+class BuildDir:
+    """A build, read back. graph: the integer graph; seeds (N, W, F), or (N, W + T, F)
+    with inputs known ahead, and truth (N, T, outputs) or None, in the model's units."""
+
+    path: Path
+    board: Board
+    report: report.BuildReport
+    model: bytes
+    graph: Graph
+    float_graph: Graph
+    seeds: Array
+    truth: Array | None
+
+    @property
+    def model_hash(self) -> str:
+        return self.report.model.hash
+
+
+def save(
+    path: Path,
+    *,
+    board: Board,
+    model: bytes,
+    float_graph: Graph,
+    seeds: Array,
+    truth: Array | None,
+    score: str,
+    plan: str,
+) -> None:
+    """Write all but the reports and the firmware into ``path``, which exists."""
+    (path / MODEL).write_bytes(model)
+    save_graph(float_graph, path / FLOAT)
+    arrays = {"seeds": seeds} if truth is None else {"seeds": seeds, "truth": truth}
+    with zipfile.ZipFile(path / SEEDS, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():
+            buffer = io.BytesIO()
+            np.save(buffer, values, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue())
+    (path / SCORE).write_text(score, encoding="utf-8")
+    (path / PLAN).write_text(plan, encoding="utf-8")
+    if board.path.resolve() != (path / BOARD).resolve():
+        shutil.copyfile(board.path, path / BOARD)
+
+
+def load(path: Path) -> BuildDir:
+    """Read a build back. Raises UsageError when ``path`` is no complete build, ModelError when a part is damaged."""
+    again = "Run `edge-tqs build` again."
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a directory", hint="Name the directory that `edge-tqs build` wrote.")
+    missing = [name for name in (report.REPORT_JSON, MODEL, FLOAT, SEEDS, BOARD) if not (path / name).is_file()]
+    if missing:
+        raise UsageError(f"{path} is not a complete build: {', '.join(missing)} missing", hint=again)
+    described = report.BuildReport.from_json(
+        (path / report.REPORT_JSON).read_text(encoding="utf-8"), str(path / report.REPORT_JSON)
+    )
+    model = (path / MODEL).read_bytes()
+    graph, _ = tflite_model.read(model)
+    if tflite_model.model_hash(model) != described.model.hash:
+        raise UsageError(f"{path / MODEL} is not the model that {report.REPORT_JSON} describes", hint=again)
+    try:
+        with np.load(path / SEEDS, allow_pickle=False) as arrays:
+            seeds, truth = arrays["seeds"], arrays.get("truth")
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path / SEEDS} is damaged: {error}", hint=again) from error
+    return BuildDir(
+        path, load_board(str(path / BOARD)), described, model, graph, load_graph(path / FLOAT), seeds, truth
+    )
+
+
+def image_of(path: Path) -> tuple[Board, Path]:
+    """(board, image) of a build, for flashing. Raises UsageError as ``load`` does."""
+    built = load(path)
+    return built.board, path / IMAGE
+
+
+def windows_of(csv: Path, forecast: Forecast, count: int, horizon: int) -> tuple[Array, Array]:
+    """(seeds, as BuildDir has them, truth (N, T, outputs)) of the last part of ``csv``, scaled as the build was."""
+    series = read_series(csv, forecast.columns)
+    if len(series.columns) != forecast.channels:
+        raise UsageError(
+            f"{csv} has {len(series.columns)} columns of numbers, the model takes {forecast.channels}",
+            hint="Leave the other columns out, or build with the project file that names them.",
+        )
+    rows = train_rows(series)
+    cut = windows(series, forecast.window, horizon, count, rows=rows, scaling=forecast.scaling)
+    seeds = np.concatenate(cut, axis=1)[:, : forecast.seed_length(horizon)]
+    return seeds, cut[1][:, :, forecast.output_channels]

@@ -1,0 +1,86 @@
+"""`edge-tqs build --dry-run`: flash, RAM and stack of a firmware before it is built, and whether the board has them.
+
+The model is read, scored, planned and quantised as for a build, its C is compiled and linked in a temporary folder, for
+a board like this one whose memory holds anything, and the sizes are read from that image. So they are those of
+the build's image, also where that one would not fit. Nothing is evaluated, and nothing stays on disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_tqs.boards.board import Board, Memory
+from edge_tqs.building.choose import PlanRequest
+from edge_tqs.building.flash_room import link, roomy
+from edge_tqs.building.prepare import ModelRequest, prepare
+from edge_tqs.emit_c.emit import memory_plan
+from edge_tqs.errors import UsageError
+from edge_tqs.progress import Progress
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Bytes that the image takes, and that the board has (None for a Linux board, whose memories are not bounded here).
+
+    flash: code, constants and first values of variables. ram: variables, arena and states among them. stack: kept for
+    it; stack_bound: its deepest, one interrupt included, on stack_path. arena, states: of the model.
+    """
+
+    board: str
+    model: str
+    model_hash: str
+    flash: int
+    flash_size: int | None
+    ram: int
+    ram_size: int | None
+    stack: int | None
+    stack_bound: int | None
+    stack_path: tuple[str, ...]
+    arena: int
+    states: int
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """What does not fit, in words; empty where all does."""
+        need = (("flash", self.flash, self.flash_size), ("RAM", self.ram + (self.stack or 0), self.ram_size))
+        return tuple(
+            f"{taken:,} bytes of {name}, {taken - size:,} more than its {size:,}"
+            for name, taken, size in need
+            if size is not None and taken > size
+        )
+
+
+def dry_run(model_request: ModelRequest, plan_request: PlanRequest, board: Board, progress: Progress) -> Prediction:
+    """What a build would take. Raises as `prepare`, and UsageError where the stack may get too deep."""
+    prepared = prepare(model_request, plan_request, board, progress)
+    progress("linking", 0, 1)
+    graph = prepared.integer
+    image = link(graph, roomy(board), prepared.model_hash)
+    plan = memory_plan(graph, board.core)
+    return Prediction(
+        board=board.name,
+        model=graph.name,
+        model_hash=prepared.model_hash,
+        flash=image.flash_bytes,
+        flash_size=_size(board.flash),
+        ram=image.ram_bytes,
+        ram_size=_size(board.ram),
+        stack=image.stack,
+        stack_bound=None if image.deepest is None else image.deepest.bytes,
+        stack_path=() if image.deepest is None else image.deepest.path,
+        arena=plan.arena_size,
+        states=plan.state_size,
+    )
+
+
+def refuse_misfit(prediction: Prediction) -> None:
+    """UsageError where the image is too large for its board."""
+    if prediction.shortfalls:
+        raise UsageError(
+            f"{prediction.model} does not fit {prediction.board}: it needs {'; and '.join(prediction.shortfalls)}",
+            hint="Give a smaller --budget (or --budget flash), a smaller model, or a larger board (`edge-tqs boards`).",
+        )
+
+
+def _size(memory: Memory | None) -> int | None:
+    return None if memory is None else memory.size_bytes

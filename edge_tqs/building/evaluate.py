@@ -1,0 +1,168 @@
+"""What quantisation does to the closed loop, measured on the host: float beside int8, int4 and the planned mix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import CheckError, ToolError
+from edge_tqs.graph.graph import Graph, Scaling
+from edge_tqs.graph.rollout import Rollout
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.quantization import support as kernels
+from edge_tqs.quantization.quantize import with_rounded_weights
+from edge_tqs.quantization.simulate import decode, encode, integer_rollout
+from edge_tqs.report import schema as report
+
+Array = npt.NDArray[Any]
+VARIANTS = ("int8", "int4", "mixed")
+#: Rollouts that are also run in tflite-micro and LiteRT: enough to see a wrong bit, few enough to be quick.
+RUNTIME_ROLLOUTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Closed-loop outputs in the model's units, each (N, T, outputs).
+
+    seeds: (N, W, F), or (N, W + T, F) with inputs known ahead. truth: (N, T, outputs), or None where no data was
+    given. outputs: by "float", "int8", "int4", "mixed".
+    mixed: the integer rollout of the planned model, in codes. rounded: by variant, the outputs with its weights and
+    float activations.
+    """
+
+    seeds: Array
+    truth: Array | None
+    outputs: Mapping[str, Array]
+    mixed: Rollout
+    rounded: Mapping[str, Array]
+
+
+def evaluate(
+    graph: Graph, variants: Mapping[str, Graph], seeds: Array, truth: Array | None, horizon: int
+) -> Evaluation:
+    """Roll the float graph and each integer variant ("int8", "int4", "mixed") from ``seeds``."""
+    outputs = {"float": float_rollout(graph, seeds, horizon).outputs}
+    rollouts: dict[int, Rollout] = {}  # variants may be one and the same graph: roll it once
+    rounded: dict[int, Array] = {}
+    for name in VARIANTS:
+        integer = variants[name]
+        if id(integer) not in rollouts:
+            rollouts[id(integer)] = integer_rollout(integer, encode(integer, seeds), horizon)
+            rounded[id(integer)] = float_rollout(with_rounded_weights(graph, integer), seeds, horizon).outputs
+        outputs[name] = decode(integer, rollouts[id(integer)].outputs)
+    by_weights = {name: rounded[id(variants[name])] for name in VARIANTS}
+    return Evaluation(seeds, truth, outputs, rollouts[id(variants["mixed"])], by_weights)
+
+
+def rmse(a: Array, b: Array) -> float:
+    """Root of the mean squared difference over everything."""
+    return float(np.sqrt(np.mean(np.square(a.astype(np.float64) - b))))
+
+
+def mse(a: Array, b: Array) -> float:
+    """Mean squared difference over everything."""
+    return float(np.mean(np.square(a.astype(np.float64) - b)))
+
+
+def mse_by_step(a: Array, b: Array, every: int = 1) -> tuple[float, ...]:
+    """Mean squared difference over each ``every`` steps: ``a``, ``b`` (N, T, outputs) -> T / every values, rounded up:
+    the last may be of fewer steps."""
+    by_step = np.mean(np.square(a.astype(np.float64) - b), axis=(0, 2))
+    return tuple(float(by_step[start : start + every].mean()) for start in range(0, len(by_step), every))
+
+
+def rmse_by_step(a: Array, b: Array, every: int = 1) -> tuple[float, ...]:
+    """Root of what `mse_by_step` gives."""
+    return tuple(v**0.5 for v in mse_by_step(a, b, every))
+
+
+def physical(values: Array, scaling: Scaling | None, channel: int) -> tuple[float, ...]:
+    """One channel's values (T,) in physical units, or unchanged where there is no scaling."""
+    if scaling is None:
+        return tuple(float(v) for v in values)
+    return tuple(float(v) for v in values.astype(np.float64) * scaling.std[channel] + scaling.mean[channel])
+
+
+def divergence(evaluation: Evaluation) -> report.Variants:
+    """RMSE of each integer variant against the float rollout."""
+    truth = evaluation.outputs["float"]
+    return report.Variants(**{name: rmse(evaluation.outputs[name], truth) for name in VARIANTS})
+
+
+def causes(evaluation: Evaluation) -> report.Causes:
+    """What rounding the weights does, and what rounding the activations does on top of it."""
+    exact, rounded, outputs = evaluation.outputs["float"], evaluation.rounded, evaluation.outputs
+    return report.Causes(
+        weights=report.Variants(**{name: rmse(rounded[name], exact) for name in VARIANTS}),
+        activations=report.Variants(**{name: rmse(outputs[name], rounded[name]) for name in VARIANTS}),
+    )
+
+
+def mse_vs_truth(evaluation: Evaluation) -> report.VariantsAndFloat | None:
+    """MSE of each variant against what really followed; None without data."""
+    if evaluation.truth is None:
+        return None
+    truth = evaluation.truth
+    return report.VariantsAndFloat(**{name: mse(values, truth) for name, values in evaluation.outputs.items()})
+
+
+def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
+    """The step-by-step figures and one example rollout (rollout 0, output 0) that the report draws."""
+    outputs, truth = evaluation.outputs, evaluation.truth
+    scaling = graph.forecast.scaling
+    columns, window = graph.forecast.columns, graph.forecast.window
+    channel = graph.forecast.output_channels[0]
+    example = {name: physical(values[0, :, 0], scaling, channel) for name, values in outputs.items()}
+    return report.Curves(
+        divergence=report.DivergenceCurves(
+            **{name: rmse_by_step(outputs[name], outputs["float"]) for name in VARIANTS}
+        ),
+        mse_vs_truth=None
+        if truth is None
+        else report.TruthCurves(**{name: mse_by_step(values, truth) for name, values in outputs.items()}),
+        example=report.ExampleRollout(
+            column=columns[channel] if columns else f"channel {channel}",
+            unit="normalised" if scaling is None else "physical",
+            seed=physical(evaluation.seeds[0, :window, channel], scaling, channel),
+            truth=None if truth is None else physical(truth[0, :, 0], scaling, channel),
+            **example,
+        ),
+    )
+
+
+def in_runtimes(
+    model: bytes, graph: Graph, evaluation: Evaluation, warnings: list[str], progress: Callable[[str, int, int], None]
+) -> tuple[bool | None, float | None]:
+    """(whether tflite-micro agrees bit for bit, RMSE of LiteRT against it); None where a package is missing.
+
+    Raises CheckError where tflite-micro computes something else; appends to ``warnings`` what could not be compared.
+    """
+    from edge_tqs.quantization.runtimes import rollout_in
+
+    codes = encode(graph, evaluation.seeds[:RUNTIME_ROLLOUTS])
+    expected = evaluation.mixed.outputs[:RUNTIME_ROLLOUTS]
+    horizon = expected.shape[1]
+    exact: bool | None = None
+    error: float | None = None
+    progress("running in tflite-micro", 0, 1)
+    try:
+        if "tflm" in kernels.runtimes_of(graph):
+            exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
+    except ToolError as missing:
+        warnings.append(f"Not compared with tflite-micro: {missing.message}")
+    if exact is False:
+        raise CheckError(
+            f"{graph.name}: tflite-micro computes other values than the integer reference",
+            hint="This is a bug in edge-tqs: report it with the model.",
+        )
+    progress("running in LiteRT", 0, 1)
+    try:
+        litert = rollout_in("litert", model, graph, codes, horizon).outputs
+        error = rmse(decode(graph, litert), decode(graph, expected))
+    except ToolError as missing:
+        warnings.append(f"Not compared with LiteRT: {missing.message}")
+    return exact, error

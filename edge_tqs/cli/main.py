@@ -1,0 +1,377 @@
+"""The command line: parses, calls, prints. Every command takes ``--json``; errors are printed here and nowhere else.
+
+Imports of the steps sit inside the commands, so that ``--help`` starts at once and no command loads TensorFlow that
+does not read a Keras model.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_tqs import __version__
+from edge_tqs.cli.options import PLAN_SETTINGS, as_json, model_options, plan_options, reading_options
+from edge_tqs.errors import TqsError, UsageError
+from edge_tqs.progress import Progress, show
+
+if TYPE_CHECKING:
+    from edge_tqs.boards.board import Board
+    from edge_tqs.building.choose import PlanRequest
+    from edge_tqs.building.prepare import ModelRequest, Scored
+    from edge_tqs.report.board_runs import BoardRuns
+    from edge_tqs.report.schema import BuildReport, ValidationReport
+
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """The console script: run a command; print a TqsError as a message and leave with its exit code."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was written so far is kept", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except TqsError as error:
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  try: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="edge-tqs")
+def cli() -> None:
+    """Quantise a sensor forecaster by how its closed-loop rollout reacts, and prove the result on the board.
+
+    In a folder with edge-tqs.toml, `edge-tqs build --board rpi4` needs nothing more.
+    """
+
+
+@cli.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="CSV whose columns the model was trained on.")
+@as_json
+def init(model: Path | None, data: Path | None, as_json: bool) -> None:
+    """Write edge-tqs.toml in this folder, with what the CSV's header says filled in."""
+    from edge_tqs.project.file import init_project
+
+    path = init_project(Path.cwd(), model, data)
+    _print(as_json, {"project": str(path)}, f"wrote {path}: look it over, then run `edge-tqs build --board BOARD`")
+
+
+@cli.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@reading_options
+@as_json
+def inspect(model: Path | None, as_json: bool, **settings: Any) -> None:
+    """Explain how MODEL is rolled out: what is fed back, the window, the weights, and where it can run.
+
+    Exit code 0: it can be built. 1: it cannot, and why. 2: wrong use.
+    """
+    request = _model_request(model, {"horizon": None, "draws": 16, "seed": 0} | settings)
+    from edge_tqs.building.inspection import describe, inspect_model
+
+    with show() as progress:
+        inspection = inspect_model(request, progress)
+    _print(as_json, inspection.to_body(), describe(inspection))
+    if not inspection.can_be_built:
+        sys.exit(1)
+
+
+@cli.command()
+@model_options
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the scores to this file.")
+@as_json
+def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) -> None:
+    """Score each weight of MODEL by how its rollout reacts to noise (TQS)."""
+    from edge_tqs.cli.text import score_table
+
+    scored = _score(model, settings)
+    text = scored.sensitivity.to_json()
+    _write(out, text)
+    _print(as_json, json.loads(text), score_table(scored.sensitivity, scored.costs))
+
+
+@cli.command()
+@model_options
+@plan_options
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the plan to this file, to edit and build.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the frontier to this .svg or .png file.")
+@click.option("--board", help="The board whose flash counts, for --budget flash.")
+@as_json
+def plan(
+    model: Path | None, out: Path | None, plot: Path | None, board: str | None, as_json: bool, **settings: Any
+) -> None:
+    """Choose int8 or int4 for each weight of MODEL under a byte budget, and show the frontier around the choice."""
+    from edge_tqs.boards.board import load_board
+    from edge_tqs.building.frontier import frontier_body, frontier_plot, frontier_table
+    from edge_tqs.building.prepare import chooser, fitted
+    from edge_tqs.cli.text import plan_table
+
+    request = _plan_request(model, settings)
+    if request.fit_flash and board is None:
+        raise UsageError("--budget flash needs a board", hint="Name it with --board; `edge-tqs boards` lists them.")
+    target = None if board is None else load_board(board)
+    scored = _score(model, settings)
+    with show() as progress:
+        if target is not None and request.fit_flash:
+            graph, activations = scored.opened.need_graph()[1], settings["activations"] or target.activations
+            request = fitted(request, graph, target, activations, progress)
+        choice = chooser(scored, request, progress).choose()
+    text = choice.plan.to_json()
+    _write(out, text)
+    if plot is not None:
+        picture = frontier_plot(choice, scored.opened.system.name)
+        _write(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
+    shown = f"{frontier_table(choice)}\n\n{plan_table(choice.plan, scored.costs)}"
+    _print(as_json, json.loads(text) | frontier_body(choice), shown)
+
+
+@cli.command()
+@model_options
+@plan_options
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file to build as it is.")
+@click.option("--board", required=True, help="A name from `edge-tqs boards`, or a board file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
+@click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
+@click.option("--dry-run", is_flag=True, help="Only say what flash, RAM and stack it takes; write nothing.")
+@as_json
+def build(
+    model: Path | None,
+    board: str,
+    out: Path | None,
+    probe: bool,
+    dry_run: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Quantise MODEL and build it for a board: flatbuffer, C, firmware, report.
+
+    Exit code 2: wrong use, or the model does not fit the board, which --dry-run tells before anything is built.
+    """
+    from edge_tqs.boards.board import load_board
+
+    target = load_board(board)
+    request = _plan_request(model, settings)
+    model_request = _model_request(model, settings)
+    if dry_run:
+        _predict(model_request, request, target, as_json)
+        return
+    from edge_tqs.building.build import build as run
+    from edge_tqs.cli.text import build_summary
+
+    directory = out or Path("build") / target.name
+    with show() as progress:
+        result: BuildReport = run(model_request, request, target, directory, progress, probe=probe)
+    _print(
+        as_json, json.loads(result.to_json()), build_summary(result, directory, emulated=target.emulator is not None)
+    )
+
+
+@cli.command()
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option("--port", help="Where the tool finds the board: a serial port, HOST:PORT, a drive, user@host, a probe.")
+@click.option("--tool", help="Another tool than the board's own: gdb, openocd, pyocd, esptool, ssh, ...")
+@as_json
+def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> None:
+    """Write the firmware of BUILD to its board, and verify it there."""
+    from edge_tqs.boards.flash import flash as run
+    from edge_tqs.building import directory as build_dir
+    from edge_tqs.cli.text import flash_summary
+
+    result = run(*build_dir.image_of(build), port=port, method=tool)
+    _print(as_json, *flash_summary(result))
+
+
+@cli.command()
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    help="A board that is running: /dev/ttyACM0, socket://host:port, ...; may be repeated.  [default: emulate it]",
+)
+@click.option("--baud", type=click.IntRange(1), help="Baud rate of the port.  [default: the board's]")
+@click.option(
+    "--max-baud",
+    type=click.IntRange(0),
+    help="Raise the rate up to this, as far as it is carried; 0: never.  [default: the board's]",
+)
+@click.option("--reset", is_flag=True, help="Reset the board first, by the line of its port that its board file names.")
+@click.option(
+    "--step-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Longest that a step may take.  [default: 10]",
+)
+@click.option("--rollouts", type=click.IntRange(1), help="Seed windows to roll out.  [default: 8]")
+@click.option("--horizon", type=click.IntRange(1, 65535), help="Steps of each.  [default: the build's]")
+@click.option("--data", type=click.Path(path_type=Path), help="CSV to take windows and truth from.")
+@click.option("--teacher-forced", is_flag=True, help="Feed each step what really followed, not the board's own output.")
+@click.option(
+    "--server",
+    type=click.Choice(["program", "agent"]),
+    default="program",
+    show_default=True,
+    help="For Linux boards run here: the compiled program or the Python agent.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run that was interrupted in BUILD.")
+@click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Also write the outcome as JUnit XML.")
+@as_json
+def validate(build: Path, as_json: bool, junit_file: Path | None, ports: tuple[str, ...], **settings: Any) -> None:
+    """Run rollouts of BUILD on its board, in closed loop or teacher-forced, and compare every step with the host.
+
+    With several --port each board has its own files, and one that fails stops no other.
+    Exit code 0: passed. 1: a step differs or a board failed. 2: wrong use.
+    """
+    from edge_tqs.cli.request import find_project, validate_request
+    from edge_tqs.cli.text import boards_summary, validation_summary
+    from edge_tqs.validation.junit import junit, junit_boards
+    from edge_tqs.validation.several import validate_boards
+    from edge_tqs.validation.validate import validate as run
+
+    port = ports[0] if len(ports) == 1 else None
+    request = validate_request(build, find_project(Path.cwd()), port=port, **settings)
+    result: ValidationReport | BoardRuns
+    with show() as progress:
+        if len(ports) > 1:
+            result = validate_boards(request, ports, progress)
+            xml, text = junit_boards(result, request.max_rmse_vs_float), boards_summary(result, build)
+        else:
+            result = run(request, progress)
+            xml, text = junit(result, request.max_rmse_vs_float), validation_summary(result, build)
+    if junit_file is not None:
+        _write(junit_file, xml, "--junit")
+    _print(as_json, json.loads(result.to_json()), text)
+    if not result.passed:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--limit",
+    multiple=True,
+    metavar="NAME=PERCENT",
+    help="How much more AFTER may have: accuracy, latency, memory, or one figure; may be repeated.",
+)
+@as_json
+def compare(before: Path, after: Path, limit: tuple[str, ...], as_json: bool) -> None:
+    """Compare two validation runs: build directories, or copies of their validation.json.
+
+    Exit code 0: AFTER passed and is within every --limit. 1: it is not. 2: wrong use.
+    """
+    from edge_tqs.validation.compare import compare as run
+    from edge_tqs.validation.compare import parse_limits, table
+
+    comparison = run(before, after, parse_limits(limit))
+    _print(as_json, asdict(comparison) | {"passed": comparison.passed}, table(comparison))
+    if not comparison.passed:
+        sys.exit(1)
+
+
+@cli.command()
+@as_json
+def boards(as_json: bool) -> None:
+    """List the boards, and how far each was proven."""
+    from edge_tqs.boards.board import list_boards
+    from edge_tqs.cli.text import boards_table
+
+    _print(as_json, *boards_table(list_boards()))
+
+
+@cli.command()
+@as_json
+def ports(as_json: bool) -> None:
+    """List the serial ports, and the boards that they may be by their USB ids."""
+    from edge_tqs.boards.board import list_boards
+    from edge_tqs.boards.ports import list_serial_ports
+    from edge_tqs.cli.text import ports_table
+
+    _print(as_json, *ports_table(list_serial_ports(list_boards())))
+
+
+@cli.command()
+@click.option("--board", help="A name from `edge-tqs boards`, or a board file.  [default: all shipped boards]")
+@as_json
+def doctor(board: str | None, as_json: bool) -> None:
+    """Say what is missing on this machine for a board, and the commands that install it.
+
+    Exit code 0: nothing. 1: something is missing. 2: wrong use.
+    """
+    from edge_tqs.boards.board import list_boards, load_board
+    from edge_tqs.cli.doctor import examine
+    from edge_tqs.cli.text import doctor_table
+
+    diagnosis = examine([load_board(board)] if board is not None else list_boards())
+    _print(as_json, *doctor_table(diagnosis))
+    if not diagnosis.complete:
+        sys.exit(1)
+
+
+def _predict(model_request: ModelRequest, request: PlanRequest, board: Board, as_json: bool) -> None:
+    from edge_tqs.building.dry_run import dry_run, refuse_misfit
+    from edge_tqs.cli.text import prediction_table
+
+    with show() as progress:
+        prediction = dry_run(model_request, request, board, progress)
+    body = asdict(prediction) | {"fits": not prediction.shortfalls}
+    _print(as_json, body, prediction_table(prediction))
+    refuse_misfit(prediction)
+
+
+def _model_request(model: Path | None, settings: dict[str, Any]) -> ModelRequest:
+    """The options, over the project file in this folder, over the defaults."""
+    from edge_tqs.cli.request import find_project, model_request
+
+    return model_request(model, find_project(Path.cwd(), model), **settings)
+
+
+def _plan_request(model: Path | None, settings: dict[str, Any]) -> PlanRequest:
+    """The planning options, which are taken out of ``settings``, over the project file in this folder."""
+    from edge_tqs.cli.request import find_project, plan_request
+
+    asked = {name: settings.pop(name) for name in PLAN_SETTINGS if name in settings}
+    return plan_request(find_project(Path.cwd(), model), **asked)
+
+
+def _score(model: Path | None, settings: dict[str, Any]) -> Scored:
+    request = _model_request(model, settings)
+    from edge_tqs.building.prepare import open_requested, score_model
+
+    with show() as progress:
+        opened = open_requested(request, progress)
+        scored = score_model(opened, request, progress)
+    if opened.refusal is not None:
+        click.echo(f"note: this model can be scored and planned, not built: {opened.refusal.message}", err=True)
+    return scored
+
+
+def _png(svg: str) -> bytes:
+    from edge_tqs.report.png import render
+
+    return render(svg)
+
+
+def _write(path: Path | None, content: str | bytes, option: str = "--out") -> None:
+    if path is not None:
+        try:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint=f"Choose another {option}.") from error
+
+
+def _print(as_json: bool, body: Any, text: str) -> None:
+    click.echo(json.dumps(body, indent=2) if as_json else text)
+
+
+__all__ = ["Progress", "cli", "main"]

@@ -1,0 +1,263 @@
+"""The C of a model: model.c (tables and a list of kernel calls) and model.h (constants).
+
+All other C is fixed and lies in firmware_templates: ``kernels/`` and ``core/tqs_model*``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from edge_tqs.emit_c import dense_kernels16 as c_tables16
+from edge_tqs.emit_c.calls import Calls, loop_variable
+from edge_tqs.emit_c.dense_kernels import PORTABLE
+from edge_tqs.emit_c.fusion import fusions
+from edge_tqs.emit_c.memory import CODE_BYTES, WORD, MemoryPlan, Place, is_view, needed_ops, plan_memory
+from edge_tqs.emit_c.tables import Kernel, Tables, kernel_of
+from edge_tqs.emit_c.text import comment_lines, number, plain, string, wrap
+from edge_tqs.errors import ModelError
+from edge_tqs.graph.graph import WEIGHTED, Graph, Quant, Scaling
+from edge_tqs.templates import fill, template_root
+
+
+def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict[str, str]:
+    """File name -> text of model.c and model.h for an integer ``graph``.
+
+    model_hash: 64 hexadecimal digits (docs/format.md). name: what firmware and reports call the model. core: the
+    processor as boards name it, which decides the kernels; any but the Cortex-M get the portable ones. The text
+    depends on the arguments alone.
+
+    Raises:
+        ModelError: The graph is not integer, or no kernel runs one of its operators.
+        ValueError: ``model_hash`` is not a SHA-256.
+    """
+    _check(graph)
+    kernels = _kernels(graph, core)
+    plan = _plan(graph, kernels)
+    source = _source(graph, plan, kernels, core, title := plain(name), model_hash)
+    root = template_root()
+    return {
+        "model.h": fill((root / "model.h.in").read_text(encoding="utf-8"), _header(graph, plan, title, name)),
+        "model.c": fill((root / "model.c.in").read_text(encoding="utf-8"), source),
+    }
+
+
+def memory_plan(graph: Graph, core: str = PORTABLE) -> MemoryPlan:
+    """Where the C of an integer ``graph`` for ``core`` keeps what it computes; scratch of its kernels included."""
+    return _plan(graph, _kernels(graph, core))
+
+
+def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
+    """The kernels that model.c calls on ``core``, as C files relative to the template root, sorted."""
+    kernels = _kernels(graph, core)
+    fused = fusions(graph, _plan(graph, kernels), kernels)
+    apart = {i: kernel for i, kernel in kernels.items() if i not in {fusion.first for fusion in fused.values()}}
+    called = (apart | {i: fusion.kernel for i, fusion in fused.items()}).values()
+    return tuple(sorted({source for kernel in called for source in kernel.sources}))
+
+
+def _kernels(graph: Graph, core: str) -> dict[int, Kernel]:
+    """The kernel of each operator that is not a view, by its index."""
+    return {i: kernel_of(graph, op, core) for i, op in enumerate(graph.ops) if not is_view(graph, op)}
+
+
+def _plan(graph: Graph, kernels: Mapping[int, Kernel]) -> MemoryPlan:
+    return plan_memory(graph, {i: WORD * (kernel.scratch + kernel.taps) for i, kernel in kernels.items()})
+
+
+def probe_points(graph: Graph) -> tuple[str, ...]:
+    """The tensors that a probe build tells of, by point: x, the states before an evaluation, what each operator writes.
+
+    Views have no point: they are bytes of what they view.
+    """
+    written = [op.outputs[0] for op in graph.ops if not is_view(graph, op)]
+    return (graph.input, *(state.input for state in graph.states), *written)
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check(graph: Graph) -> None:
+    graph.check()
+    forecast = graph.forecast
+    forecast.check(graph.name, graph.tensors[graph.output].size)
+    x = graph.tensors[graph.input]
+    if (forecast.recurrence == "none") == bool(graph.states):
+        raise ModelError(
+            f"{graph.name}: recurrence {forecast.recurrence!r} does not go with {len(graph.states)} states"
+        )
+    expected = forecast.channels * (forecast.window if forecast.recurrence == "none" else 1)
+    if x.size != expected:
+        raise ModelError(f"{graph.name}: input {x.shape} does not fit its window and channels")
+    for tensor in graph.tensors.values():
+        if tensor.dtype == "float32":
+            raise ModelError(
+                f"{graph.name}: tensor {tensor.name} is float32, but C is emitted from integer graphs alone",
+                hint="Quantise the graph first.",
+            )
+        if tensor.data is None and tensor.size > 0xFFFF:
+            raise ModelError(f"{graph.name}: {tensor.name} has {tensor.size} values; the C kernels take 65535")
+    for a, b in [(graph.input, graph.output), *((state.input, state.output) for state in graph.states)]:
+        fed, source = _quant(graph, a), _quant(graph, b)
+        if fed.zero_point != source.zero_point or not np.array_equal(fed.scale, source.scale):
+            raise ModelError(f"{graph.name}: {b} is fed back to {a}, but has another scale or zero point")
+
+
+def _quant(graph: Graph, name: str) -> Quant:
+    quant = graph.tensors[name].quant
+    if quant is None:
+        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
+    return quant
+
+
+# --- model.h ----------------------------------------------------------------------------------------------------------
+
+
+def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, str]:
+    forecast, code = graph.forecast, CODE_BYTES[graph.activations]
+    columns = ", ".join(forecast.columns) or "not named"
+    return {
+        "TITLE": title,
+        "COLUMNS": "\n".join(comment_lines(f"Channels of a sample: {columns}.")),
+        "NAME": string(name),
+        "WINDOW": str(forecast.window),
+        "CHANNELS": str(forecast.channels),
+        "OUTPUTS": str(forecast.outputs),
+        "STEPS": str(forecast.steps),
+        "EXOGENOUS": str(len(forecast.exogenous)),
+        "RECURRENCE": forecast.recurrence.upper(),
+        "CODE_BITS": str(8 * code),
+        "HISTORY": str(0 if forecast.recurrence == "stateful" else code * forecast.window * forecast.channels),
+        "STATE_SIZE": str(plan.state_size),
+        "ARENA_SIZE": str(max(1, plan.arena_size)),  # C has no empty arrays
+        "ZERO_POINT": str(_quant(graph, graph.input).zero_point),
+    }
+
+
+# --- model.c ----------------------------------------------------------------------------------------------------------
+
+
+def _source(
+    graph: Graph, plan: MemoryPlan, kernels: Mapping[int, Kernel], core: str, title: str, model_hash: str
+) -> dict[str, str]:
+    digest = bytes.fromhex(model_hash)
+    if len(digest) != 32:
+        raise ValueError(f"model_hash has {len(digest)} bytes, not 32")
+    tables = Tables(graph, core)
+    writer = Calls(graph, plan, tables)
+    points = {name: point for point, name in enumerate(probe_points(graph))}
+    fused = fusions(graph, plan, kernels)
+    computed = {fusion.first for fusion in fused.values()}
+    calls = {
+        i: (writer.fused(i, fused[i]) if i in fused else writer.statement(i, kernel))
+        + f"\n{writer.probe(points[name := graph.ops[i].outputs[0]], name)}"
+        for i, kernel in kernels.items()
+        if i not in computed
+    }
+    return {
+        "TITLE": title,
+        "SUMMARY": "\n".join(_summary(graph, plan)),
+        "KERNELS": c_tables16.HEADER if graph.activations == "int16" else "tqs_kernels.h",
+        "HASH": wrap(f"0x{byte:02x}" for byte in digest),
+        "TABLES": "\n\n".join([*_channel_tables(graph), *tables.texts]),
+        "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls, writer)),
+    }
+
+
+def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:
+    forecast = graph.forecast
+    weights = dict.fromkeys(op.inputs[1] for op in graph.ops if op.kind in WEIGHTED)
+    kept = {
+        "none": "looks at the whole window",
+        "windowed": "runs through the window from zero states for each forecast step",
+        "stateful": "carries its states from sample to sample",
+    }[forecast.recurrence]
+    lines = comment_lines(
+        f"Window of {forecast.window} samples of {forecast.channels} channels; {kept}. {_predicts(graph)}"
+        f"States: {plan.state_size} bytes. Arena: {plan.arena_size} bytes."
+    )
+    lines += [
+        " *",
+        " * Weights of dense layers and convolutions (the inputs of all taps), in order:",
+        " *   inputs  outputs  weights  bytes  tensor",
+    ]
+    for weight in (graph.tensors[name] for name in weights):
+        rows = weight.shape[0]
+        inputs = weight.size // rows
+        size = (weight.size + 1) // 2 if weight.dtype == "int4" else weight.size
+        lines.append(f" *   {inputs:6}  {rows:7}  {weight.dtype:>7}  {size:5}  {plain(weight.name)}")
+    return lines
+
+
+def _predicts(graph: Graph) -> str:
+    """What is not one sample of all channels, said in a sentence; else nothing."""
+    forecast = graph.forecast
+    if forecast.steps == 1 and forecast.outputs == forecast.channels:
+        return ""
+    return (
+        f"An evaluation predicts {forecast.steps} samples of {forecast.outputs} channels; "
+        f"{len(forecast.exogenous)} channels are known ahead. "
+    )
+
+
+def _channel_tables(graph: Graph) -> list[str]:
+    """What tqs_model.c and tqs_model_float.c read, see tqs_graph.h."""
+    forecast = graph.forecast
+    count = forecast.channels
+    scaling = forecast.scaling or Scaling((0.0,) * count, (1.0,) * count)
+    scale = float(_quant(graph, graph.input).scale[0])
+    # Output channel j is in the units of the input channel that it becomes.
+    outputs = forecast.output_channels
+    known = {channel: forecast.outputs + index for index, channel in enumerate(forecast.exogenous)}
+    fed = [known[i] if source is None else source for i, source in enumerate(forecast.feedback)]
+    steps = [scale * std for std in scaling.std]
+    if not np.isfinite(np.array([*scaling.mean, *steps], np.float32)).all() or np.array(steps, np.float32).min() <= 0:
+        raise ModelError(
+            f"{graph.name}: the scaling is not finite, or a standard deviation is not positive",
+            hint="Look for a constant or an empty column in the data.",
+        )
+    return [
+        f"const uint16_t tqs_feedback[TQS_CHANNELS] = {{\n{wrap(map(str, fed))}\n}};",
+        _floats("tqs_sample_mean", scaling.mean),
+        _floats("tqs_sample_step", steps),
+        _floats("tqs_output_mean", (scaling.mean[channel] for channel in outputs), "TQS_OUTPUTS"),
+        _floats("tqs_output_step", (steps[channel] for channel in outputs), "TQS_OUTPUTS"),
+    ]
+
+
+def _floats(name: str, values: Iterable[float], size: str = "TQS_CHANNELS") -> str:
+    return f"const float {name}[{size}] = {{\n{wrap(number(value) for value in values)}\n}};"
+
+
+def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str], writer: Calls) -> list[str]:
+    x, y, arena = "const tqs_code_t *x", "tqs_code_t *y", "tqs_code_t *arena"
+    state = ["tqs_code_t *state"] if graph.states else []
+    begin = [writer.probe(point, name) for point, name in enumerate(probe_points(graph)[: 1 + len(graph.states)])]
+    run = [*begin, *calls.values(), *map(writer.copy, plan.copies)]
+    functions = [_function("tqs_graph_run", [x, *state, y, arena], run)]
+    if graph.forecast.recurrence == "windowed" or (graph.states and graph.forecast.steps > 1):
+        needed = needed_ops(graph, [s.output for s in graph.states])
+        advance = [*begin, *(calls[index] for index in needed if index in calls)]
+        advance += [writer.copy(moved) for moved in plan.copies if moved.target.region != "y"]
+        functions.append(_function("tqs_graph_advance", [x, *state, arena], advance))
+    if graph.states:
+        # The zero point of int16 codes is 0, in either byte.
+        reset = [
+            f"    /* {plain(s.name)[:108]} */\n"
+            f"    memset({writer.pointer(Place('state', plan.state_offsets[s.name], 0))}, "
+            f"{_quant(graph, s.input).zero_point}, {CODE_BYTES[graph.activations] * graph.tensors[s.input].size});"
+            for s in graph.states
+        ]
+        functions.append(_function("tqs_graph_reset", state, reset))
+    return functions
+
+
+def _function(name: str, parameters: list[str], statements: list[str]) -> str:
+    body = "\n".join(statements)
+    code = re.sub(r"/\*.*?\*/", "", body)
+    unused = [p for p in (parameter.split("*")[-1] for parameter in parameters) if not re.search(rf"\b{p}\b", code)]
+    ignored = [f"    (void){parameter};" for parameter in unused]
+    head = f"void {name}({', '.join(parameters)}) {{"
+    return "\n".join([head, *loop_variable(statements), *ignored, body, "}"])

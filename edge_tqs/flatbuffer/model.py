@@ -1,0 +1,155 @@
+"""model.tflite: integer Graph to bytes and back, its metadata and its hash. docs/format.md specifies the file.
+
+Equal graphs and metadata give equal bytes. Data of buffers is 16-byte aligned from the start of the file, as the
+runtimes that map it expect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from edge_tqs.errors import ModelError
+from edge_tqs.flatbuffer import lower as tflite_lower
+from edge_tqs.flatbuffer.raise_ import raise_graph
+from edge_tqs.flatbuffer.tables import DAMAGE, FILE_IDENTIFIER, check_counts
+from edge_tqs.graph.graph import Forecast, Graph, Scaling
+
+FORMAT_VERSION = 2
+#: Version 1 had neither steps nor outputs: one sample of all channels.
+READABLE = (1, 2)
+BUFFER_ALIGNMENT = 16
+NO_HASH = "0" * 64
+
+_HASH_FIELD = re.compile(rb'"model_hash":"([0-9a-f]{64})"')
+_GIVEN = frozenset({"generator", "plan", "source_hash"})
+_HINT = "Build it again with `edge-tqs build`."
+
+
+def write(graph: Graph, metadata: Mapping[str, Any]) -> bytes:
+    """The flatbuffer of an integer ``graph``.
+
+    Args:
+        graph: What quantize gave.
+        metadata: source_hash (str), plan (source -> width) and generator (str); the rest of the entry ``edge_tqs`` is
+            the graph's forecast and what format.md says.
+
+    Raises:
+        ModelError: The graph is not an integer graph, or ``metadata`` has other fields.
+    """
+    if set(metadata) != _GIVEN:
+        raise ModelError(f"The metadata of {graph.name} must hold {sorted(_GIVEN)}, not {sorted(metadata)}")
+    entry = _describe(graph) | dict(metadata) | {"format_version": FORMAT_VERSION, "model_hash": NO_HASH}
+    text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    data = _pack(tflite_lower.lower(graph, text.encode()))
+    found = _HASH_FIELD.search(data)
+    assert found is not None
+    digest = hashlib.sha256(data).hexdigest().encode()
+    return data[: found.start(1)] + digest + data[found.end(1) :]
+
+
+def model_hash(model: bytes) -> str:
+    """The 64 hex digits of ``model``: the SHA-256 of the file with these digits as zeros.
+
+    Raises ModelError when the file has none, or was changed since they were written.
+    """
+    found = _HASH_FIELD.search(model)
+    if found is None:
+        raise ModelError("The file has no edge_tqs metadata: edge-tqs did not write it", hint=_HINT)
+    zeroed = model[: found.start(1)] + NO_HASH.encode() + model[found.end(1) :]
+    digits = found.group(1).decode()
+    if hashlib.sha256(zeroed).hexdigest() != digits:
+        raise ModelError(
+            f"The model was changed after it was built: its hash is no longer {digits[:12]}...", hint=_HINT
+        )
+    return digits
+
+
+def read(model: bytes) -> tuple[Graph, dict[str, Any]]:
+    """The integer graph and the metadata of what ``write`` wrote.
+
+    Raises ModelError for anything else: no flatbuffer, another writer's, a damaged or a changed one.
+    """
+    if len(model) < 8 or model[4:8] != FILE_IDENTIFIER:
+        raise ModelError("The file is not a TensorFlow Lite model", hint=_HINT)
+    model_hash(model)
+    return _read(model)
+
+
+def _read(model: bytes) -> tuple[Graph, dict[str, Any]]:
+    schema = tflite_lower.schema()
+    try:
+        root = schema.Model.GetRootAsModel(model, 0)
+        check_counts(root, len(model))
+        parsed = schema.ModelT.InitFromObj(root)
+        metadata = _metadata(parsed)
+        sources = {str(name): str(source) for name, source in metadata.get("sources", {}).items()}
+        return raise_graph(parsed, schema, _forecast(metadata), sources), metadata
+    except DAMAGE as error:
+        raise ModelError(f"The model is damaged: {type(error).__name__}: {error}", hint=_HINT) from error
+
+
+def _pack(model: Any) -> bytes:
+    import flatbuffers
+
+    class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+        """The package aligns byte vectors to 4; only buffers and the metadata are byte vectors here."""
+
+        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802
+            return super().StartVector(elemSize, numElems, BUFFER_ALIGNMENT if elemSize == 1 else alignment)
+
+    builder = AlignedBuilder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _describe(graph: Graph) -> dict[str, Any]:
+    forecast, weights = graph.forecast, {t.name for tensors in graph.weights().values() for t in tensors}
+    scaling = forecast.scaling
+    return {
+        "window": forecast.window,
+        "channels": forecast.channels,
+        "outputs": forecast.outputs,
+        "steps": forecast.steps,
+        "recurrence": forecast.recurrence,
+        "feedback": list(forecast.feedback),
+        "columns": list(forecast.columns),
+        "scaling": None if scaling is None else {"mean": list(scaling.mean), "std": list(scaling.std)},
+        "sources": {
+            tensor.name: tensor.source
+            for tensor in graph.tensors.values()
+            if tensor.source is not None and not (tensor.name in weights and tensor.source == tensor.name)
+        },
+    }
+
+
+def _metadata(parsed: Any) -> dict[str, Any]:
+    for entry in parsed.metadata or ():
+        if bytes(entry.name) == tflite_lower.METADATA_NAME.encode():
+            metadata: dict[str, Any] = json.loads(bytes(parsed.buffers[entry.buffer].data).decode())
+            if metadata["format_version"] not in READABLE:
+                raise ModelError(
+                    f"The model has format version {metadata['format_version']}; this edge-tqs reads {FORMAT_VERSION}",
+                    hint="Use the edge-tqs that built it, or build it again.",
+                )
+            return metadata
+    raise ModelError("The file has no edge_tqs metadata: edge-tqs did not write it", hint=_HINT)
+
+
+def _forecast(metadata: Mapping[str, Any]) -> Forecast:
+    scaling = metadata["scaling"]
+    if metadata["recurrence"] not in ("none", "windowed", "stateful"):
+        raise ModelError(f"The model's recurrence is {metadata['recurrence']!r}", hint=_HINT)
+    return Forecast(
+        int(metadata["window"]),
+        int(metadata["channels"]),
+        metadata["recurrence"],
+        tuple(None if channel is None else int(channel) for channel in metadata["feedback"]),
+        tuple(str(column) for column in metadata["columns"]),
+        None if scaling is None else Scaling(tuple(scaling["mean"]), tuple(scaling["std"])),
+        int(metadata.get("steps", 1)),
+        int(metadata.get("outputs", metadata["channels"])),
+    )

@@ -1,0 +1,250 @@
+"""A TensorFlow Lite model, as the objects of the schema's Python API, back to the integer Graph it was lowered from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edge_tqs.errors import ModelError
+from edge_tqs.flatbuffer.lower import BUILTINS, FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, SIGNATURE_KEY, TENSOR_TYPES
+from edge_tqs.graph.graph import WEIGHTED, Array, DType, Forecast, Graph, Op, Quant, State, Tensor
+from edge_tqs.operators import OPERATORS, curve
+from edge_tqs.operators.arithmetic.int8 import unpack_int4
+
+_NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64}
+
+
+def raise_graph(model: Any, schema: Any, forecast: Forecast, sources: Mapping[str, str]) -> Graph:
+    """The checked Graph of a ModelT that tflite_lower wrote.
+
+    ``sources`` names the variable of each constant where that is not the tensor's own name. Raises ModelError for what
+    this tool never writes; a damaged ``model`` may raise anything that indexing and conversion raise.
+    """
+    return _Raising(model, schema).graph(forecast, sources)
+
+
+class _Raising:
+    def __init__(self, model: Any, schema: Any) -> None:
+        self.model = model
+        self.subgraph = model.subgraphs[0]
+        self.types: dict[int, DType] = {getattr(schema.TensorType, name): dtype for dtype, name in TENSOR_TYPES.items()}
+        self.kinds = {getattr(schema.BuiltinOperator, known.builtin): kind for kind, known in BUILTINS.items()}
+        self.activations = {
+            getattr(schema.ActivationFunctionType, name): fused for fused, name in FUSED_ACTIVATIONS.items()
+        }
+        self._graph = _text(self.subgraph.name)
+        self.tensors = [self._tensor(tensor) for tensor in self.subgraph.tensors]
+        self.own = {name: operator for operator in OPERATORS.values() for name in operator.builtins}
+        self.steps = [(self._kind(operator), operator) for operator in self.subgraph.operators]
+        self._makers = {int(op.outputs[0]): op for _, op in self.steps}
+        #: by output: what makes the images that tflite_lower adds
+        self._made_by = {int(op.outputs[0]): op for kind, op in self.steps if kind in ("reshape", "pad", "conv_2d")}
+
+    def graph(self, forecast: Forecast, sources: Mapping[str, str]) -> Graph:
+        ops: list[Op] = []
+        for kind, op in self.steps:
+            x, out = int(op.inputs[0]), int(op.outputs[0])
+            if kind == "reshape" and self._added(out, x, "/in", "/image"):
+                continue  # an image of x, which its readers are raised to read as x
+            if kind == "add" and self.tensors[_checked(out, len(self.tensors))].dtype == "int32":
+                continue  # the index of a lookup, which its reader asks for
+            if self._is_part_of_curve(out):
+                continue  # raised with the sum that is its last operator
+            if kind == "add" and self._is_part_of_curve(x):
+                ops.append(curve.read(self, op))
+                continue
+            if kind == "pad" or (kind == "conv_2d" and self._is_dense(op)):
+                continue  # raised with the operator that reads it
+            if kind == "reshape" and x in self._made_by and self._added(x, out, "/out"):
+                layer = self._made_by[x]
+                flat = self._made_by[_checked(layer.inputs[0], len(self.tensors))].inputs[0]
+                self._flatten_weight(int(layer.inputs[1]))
+                ops.append(self._dense([flat, *layer.inputs[1:]], op.outputs, layer.builtinOptions))
+            elif kind in self.own:
+                read = self.own[kind].read(self, kind, op)
+                ops += [] if read is None else [read]
+            elif kind == "conv_2d":
+                ops.append(self._conv_1d(op))
+            else:
+                ops.append(self._dense(op.inputs, op.outputs, op.builtinOptions))
+        filters = {op.inputs[1] for op in ops if op.kind == "depthwise_1d"}
+        for index, tensor in enumerate(self.tensors):
+            self.tensors[index] = self._rows(tensor) if tensor.name in filters else self._without_height(tensor)
+        used = {name for op in ops for name in (*op.inputs, *op.outputs)}
+        weights = {op.inputs[1] for op in ops if op.kind in WEIGHTED}
+        inputs, outputs = self._signature()
+        used |= {*inputs.values(), *outputs.values()}
+        tensors = {t.name: self._with_source(t, sources, weights) for t in self.tensors if t.name in used}
+        states = tuple(State(name, inputs[name], outputs[name]) for name in inputs if name != "x")
+        return Graph(self._graph, tensors, tuple(ops), inputs["x"], outputs["y"], states, forecast).check()
+
+    def _signature(self) -> tuple[dict[str, str], dict[str, str]]:
+        for signature in self.model.signatureDefs or ():
+            if _text(signature.signatureKey) == SIGNATURE_KEY:
+                inputs = {_text(entry.name): self._name(entry.tensorIndex) for entry in signature.inputs}
+                outputs = {_text(entry.name): self._name(entry.tensorIndex) for entry in signature.outputs}
+                if inputs.keys() - {"x"} == outputs.keys() - {"y"} and "x" in inputs and "y" in outputs:
+                    return inputs, outputs
+        raise ModelError(f"{self._graph}: no signature {SIGNATURE_KEY} with x, y and each state on both sides")
+
+    # --- for operators that read themselves: operators.Reader ---------------------------------------------------------
+
+    def name(self, index: int) -> str:
+        return self._name(self._base(index))
+
+    def operand(self, index: int) -> Array:
+        return self._operand(index)
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        return self.tensors[self._base(index)].shape
+
+    def convolution(self, op: Any) -> Op:
+        return self._conv_1d(op)
+
+    def made_by(self, index: int) -> Any:
+        return self._makers.get(int(index))
+
+    # --- images -----------------------------------------------------------------------------------------------------
+
+    def _added(self, index: int, base: int, *suffixes: str) -> bool:
+        """Whether tflite_lower added tensor ``index`` for tensor ``base``: its name says so."""
+        return self._name(index) in [f"{self._name(base)}{suffix}" for suffix in suffixes]
+
+    def _is_part_of_curve(self, index: int) -> bool:
+        """Whether a tensor is computed on the way to a curve: its name says so."""
+        return self._name(index).rpartition("/")[2].startswith(curve.PART)
+
+    def _is_dense(self, conv: Any) -> bool:
+        """Whether a convolution is what an int4 fully_connected was lowered to."""
+        image = int(conv.inputs[0])
+        return image in self._made_by and self._added(image, int(self._made_by[image].inputs[0]), "/in")
+
+    def _base(self, index: int) -> int:
+        """The sequence that ``index`` is an image of, or itself."""
+        made = self._made_by.get(int(index))
+        if made is not None and self._added(index, int(made.inputs[0]), "/image"):
+            return int(made.inputs[0])
+        return int(index)
+
+    def _without_height(self, tensor: Tensor) -> Tensor:
+        """A tensor written as an image, (N, 1, W, C), as the sequence or filter that it is."""
+        shape = tensor.shape
+        if len(shape) != IMAGE_RANK:
+            return tensor
+        if shape[1] != 1:
+            raise ModelError(f"{self._graph}: {tensor.name} {shape} is no sequence: its height is not 1")
+        flat = (shape[0], *shape[2:])
+        data = None if tensor.data is None else tensor.data.reshape(flat)
+        return Tensor(tensor.name, flat, tensor.dtype, data, tensor.quant)
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        """The filter (1, 1, K, M) of a depthwise convolution as rows (M, K), one an output channel."""
+        shape = tensor.shape
+        if len(shape) != IMAGE_RANK or shape[:2] != (1, 1) or tensor.data is None:
+            raise ModelError(f"{self._graph}: {tensor.name} {shape} is no filter of a depthwise convolution over time")
+        data = np.ascontiguousarray(tensor.data.reshape(shape[2:]).T)
+        return Tensor(tensor.name, data.shape, tensor.dtype, data, tensor.quant)
+
+    def _conv_1d(self, op: Any) -> Op:
+        x, left, right = int(op.inputs[0]), 0, 0
+        if x in self._made_by and self._name(x).startswith(
+            f"{self._name(self._base(self._made_by[x].inputs[0]))}/pad "
+        ):
+            padding = self._operand(self._made_by[x].inputs[1])
+            left, right = (int(value) for value in padding[2])
+            x = int(self._made_by[x].inputs[0])
+        options = op.builtinOptions
+        dense = self._dense([self._base(x), *op.inputs[1:]], op.outputs, options)
+        attrs = {"stride": int(options.strideW), "dilation": int(options.dilationWFactor), "left": left, "right": right}
+        return Op("conv_1d", dense.inputs, dense.outputs, {**attrs, **dense.attrs})
+
+    # --- tensors ----------------------------------------------------------------------------------------------------
+
+    def _name(self, index: int) -> str:
+        return self.tensors[_checked(index, len(self.tensors))].name
+
+    def _tensor(self, tensor: Any) -> Tensor:
+        name = _text(tensor.name)
+        if tensor.type not in self.types:
+            raise ModelError(f"{self._graph}: tensor {name} has the unsupported type {tensor.type}")
+        dtype: DType = self.types[tensor.type]
+        shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+        if any(size < 1 for size in shape):
+            raise ModelError(f"{self._graph}: tensor {name} has the shape {shape}")
+        raw = self.model.buffers[_checked(tensor.buffer, len(self.model.buffers))].data
+        data = None if tensor.buffer == 0 else self._data(name, dtype, shape, raw)
+        return Tensor(name, shape, dtype, data, self._quant(name, tensor.quantization))
+
+    def _data(self, name: str, dtype: str, shape: tuple[int, ...], raw: Any) -> Array:
+        size = math.prod(shape)
+        stored = np.frombuffer(bytes(raw), np.uint8)
+        expected = (size + 1) // 2 if dtype == "int4" else size * np.dtype(_NUMPY_TYPES[dtype]).itemsize
+        if stored.size != expected:
+            raise ModelError(f"{self._graph}: tensor {name} {shape} {dtype} holds {stored.size} bytes, not {expected}")
+        flat = unpack_int4(stored, size) if dtype == "int4" else stored.view(_NUMPY_TYPES[dtype])
+        return flat.reshape(shape).copy()
+
+    def _quant(self, name: str, quantization: Any) -> Quant | None:
+        if quantization is None or quantization.scale is None:
+            return None
+        scale = np.array(quantization.scale, np.float32)
+        zero_points = {int(value) for value in quantization.zeroPoint}
+        if not (np.isfinite(scale).all() and (scale > 0).all()) or len(zero_points) != 1:
+            raise ModelError(f"{self._graph}: tensor {name} has an impossible scale or zero point")
+        zero_point = zero_points.pop()
+        if not -128 <= zero_point <= 127:
+            raise ModelError(f"{self._graph}: tensor {name} has the zero point {zero_point}")
+        return Quant(scale, zero_point)
+
+    def _with_source(self, tensor: Tensor, sources: Mapping[str, str], weights: set[str]) -> Tensor:
+        source = sources.get(tensor.name, tensor.name if tensor.name in weights else None)
+        return Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.data, tensor.quant, source)
+
+    def _flatten_weight(self, index: int) -> None:
+        weight = self.tensors[_checked(index, len(self.tensors))]
+        if len(weight.shape) == 4 and weight.shape[1:3] == (1, 1) and weight.data is not None:
+            shape = (weight.shape[0], weight.shape[3])
+            self.tensors[index] = Tensor(weight.name, shape, weight.dtype, weight.data.reshape(shape), weight.quant)
+        elif len(weight.shape) != 2:  # two readers share a weight: the first has flattened it
+            raise ModelError(f"{self._graph}: convolution {weight.name} {weight.shape} is not 1x1")
+
+    # --- operators --------------------------------------------------------------------------------------------------
+
+    def _kind(self, operator: Any) -> str:
+        code = self.model.operatorCodes[_checked(operator.opcodeIndex, len(self.model.operatorCodes))]
+        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+        if number not in self.kinds:
+            raise ModelError(
+                f"{self._graph}: operator {number} is not one that edge-tqs writes",
+                hint="Build the model again from its .keras file.",
+            )
+        return self.kinds[number]
+
+    def _dense(self, inputs: Any, outputs: Any, options: Any) -> Op:
+        names = tuple(self._name(index) for index in inputs if index != -1)
+        if len(names) == 3 and names[2].startswith(f"{NO_BIAS}/"):
+            names = names[:2]
+        activation = self.activations.get(options.fusedActivationFunction)
+        if activation is None:
+            raise ModelError(f"{self._graph}: {names[1]} has an unsupported fused activation")
+        return Op("fully_connected", names, (self._name(outputs[0]),), {"activation": activation})
+
+    def _operand(self, index: int) -> Array:
+        data = self.tensors[_checked(index, len(self.tensors))].data
+        if data is None:
+            raise ModelError(f"{self._graph}: operand {self._name(index)} is not a constant")
+        return data
+
+
+def _text(value: Any) -> str:
+    return bytes(value).decode()
+
+
+def _checked(index: Any, length: int) -> int:
+    """``index`` as an int; a negative one is damage, not "from the end"."""
+    if not 0 <= int(index) < length:
+        raise ModelError(f"index {index} leaves a table of {length}")
+    return int(index)

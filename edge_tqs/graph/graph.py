@@ -1,0 +1,307 @@
+"""The one intermediate representation: a forecaster as a static graph of tensors and operators.
+
+The same type holds the float graph read from Keras and the integer graph that both emitters (flatbuffer and C) read, so
+the two cannot drift apart. Batch is 1 everywhere and is part of the shape, as in TFLite.
+
+Operators (``Op.kind``), with their inputs and attributes:
+
+=================  ======================  ==========================================================================
+kind               inputs                  attributes
+=================  ======================  ==========================================================================
+fully_connected    x (1,K), w (M,K), b (M) activation: none | relu | relu6
+conv_1d            x (1,W,I), w (O,K,I),   stride, dilation, left, right: int; activation: none | relu | relu6. Gives
+                   b (O)                   (1,W',O); left and right zeros are added before and after the window
+depthwise_1d       x (1,W,C), w (C*m,K),    as conv_1d; row c * m + j of w is a filter of channel c. Gives (1,W',C*m)
+                   b (C*m)
+avg_pool_1d,       x (1,W,C)               size, stride: int; padding: valid | same. Gives (1,W',C); samples beyond the
+max_pool_1d                                window are left out, not zeros
+rsqrt              x, positive             (none; 1 / sqrt(x))
+add, sub, mul      a, b of one shape       (none); one of (1,1,C) is repeated over the time of the other, (1,W,C)
+logistic, tanh     x                       (none)
+elu                x                       (none; alpha is 1)
+leaky_relu         x                       alpha: float
+split              x (1,N) or (1,1,N)      parts: int; N is divisible by it, outputs in order
+slice              x                       axis: int, 1 or more, into the shape; begin: int, size: int
+concat             2 to 10 of one shape    axis: int, 1 or more, the one along which their sizes may differ
+                   but for the axis
+mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
+reshape            x                       (none; the output's shape says it)
+transpose          x (1,A,B)               (none); gives (1,B,A)
+function           x                       name: of operators/functions.py, parameters: tuple of float; only in float
+                                           graphs
+lut                x, table (256,)         (none; table[code + 128]; only in integer graphs)
+curve              x, high (n,), low (n,), bits: int, positive: bool; a function in straight pieces of 2^bits codes;
+                   slopes (n,)             only in integer graphs, of int16 codes
+softmax            x                       beta: float; exp(beta x) over its sum, along the last axis
+batch_matmul       a (1,M,K), b (1,K,N)    transposed: bool, for b (1,N,K); both are activations. Gives (1,M,N)
+quantize           x                       (none; codes to codes of another scale; only in integer graphs)
+=================  ======================  ==========================================================================
+
+The bias of fully_connected, conv_1d and depthwise_1d may be left out. A dense layer on each sample of a sequence is a
+conv_1d of one tap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph import shapes
+
+DType = Literal["float32", "int8", "int4", "int16", "int32", "int64"]
+Recurrence = Literal["none", "windowed", "stateful"]
+Array = npt.NDArray[Any]
+
+#: operators with a weight (second input, quantised by rows) and maybe a bias (third)
+WEIGHTED = frozenset({"fully_connected", "conv_1d", "depthwise_1d"})
+#: operators with taps: attributes stride, dilation, left and right
+CONVOLUTIONS = frozenset({"conv_1d", "depthwise_1d"})
+#: tensors that tflite-micro's CONCATENATION takes; more are joined in several steps
+MOST_JOINED = 10
+
+#: operator kind -> (least inputs, most inputs, names of attributes)
+OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
+    "fully_connected": (2, 3, frozenset({"activation"})),
+    "conv_1d": (2, 3, frozenset({"stride", "dilation", "left", "right", "activation"})),
+    "depthwise_1d": (2, 3, frozenset({"stride", "dilation", "left", "right", "activation"})),
+    "avg_pool_1d": (1, 1, frozenset({"size", "stride", "padding"})),
+    "max_pool_1d": (1, 1, frozenset({"size", "stride", "padding"})),
+    "rsqrt": (1, 1, frozenset()),
+    "add": (2, 2, frozenset()),
+    "sub": (2, 2, frozenset()),
+    "mul": (2, 2, frozenset()),
+    "logistic": (1, 1, frozenset()),
+    "tanh": (1, 1, frozenset()),
+    "elu": (1, 1, frozenset()),
+    "leaky_relu": (1, 1, frozenset({"alpha"})),
+    "split": (1, 1, frozenset({"parts"})),
+    "slice": (1, 1, frozenset({"axis", "begin", "size"})),
+    "concat": (2, MOST_JOINED, frozenset({"axis"})),
+    "mean": (1, 1, frozenset()),
+    "reshape": (1, 1, frozenset()),
+    "transpose": (1, 1, frozenset()),
+    "quantize": (1, 1, frozenset()),
+    "function": (1, 1, frozenset({"name", "parameters"})),
+    "lut": (2, 2, frozenset()),
+    "curve": (4, 4, frozenset({"bits", "positive"})),
+    "softmax": (1, 1, frozenset({"beta"})),
+    "batch_matmul": (2, 2, frozenset({"transposed"})),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Quant:
+    """Affine quantisation, real = scale * (code - zero_point).
+
+    ``scale`` is float32 of shape (1,) (per tensor) or (channels,) along axis 0 (per channel; weights and biases only).
+    """
+
+    scale: npt.NDArray[np.float32]
+    zero_point: int = 0
+
+    @property
+    def per_channel(self) -> bool:
+        return self.scale.size > 1
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A named tensor; a constant when ``data`` is given.
+
+    ``data`` has ``shape``; int4 codes are held one a byte in an int8 array, within [-7, 7]. ``source`` names the Keras
+    variable that a weight comes from: it is the unit that is scored and planned (one variable may be cut into two
+    tensors, as the recurrent kernel of a GRU with reset_after=False is). ``group``: float activations of one group are
+    quantised alike, as the steps of an unrolled recurrent layer must be to share their weights; "" for none.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    data: Array | None = None
+    quant: Quant | None = None
+    source: str | None = None
+    group: str = ""
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operator; see the table in the module docstring."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """A recurrent state: ``name`` is its signature name (``<layer>_h``), the others are tensor names.
+
+    delays: in a float graph, the activation whose past samples the state holds, so that it is quantised as that; it is
+    computed before anything reads the state. "" for a state of its own.
+    """
+
+    name: str
+    input: str
+    output: str
+    delays: str = ""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Physical units to the model's units, per channel: normalised = (physical - mean) / std."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How the graph is rolled out.
+
+    window: samples the model looks at (W). channels: values in a sample (F).
+    recurrence: "none": the graph takes the whole window, x (1, W, F), oldest sample first, and has no states.
+        "windowed": x is one sample (1, F); a forecast step runs the graph W times from zero states over the window, as
+        Keras does with a stateless layer. "stateful": x is one sample; the states are carried on, never reset.
+    feedback: feedback[i] is the output channel that becomes input channel i of the next sample, None for an input that
+        is exogenous: known ahead.
+    columns: names of the channels. scaling: None when users push the model's own units.
+    steps: samples that one evaluation predicts (H); the graph's output is (1, H * outputs), the oldest sample first.
+    outputs: values in a predicted sample; 0 stands for as many as there are channels.
+    """
+
+    window: int
+    channels: int
+    recurrence: Recurrence
+    feedback: tuple[int | None, ...]
+    columns: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+    steps: int = 1
+    outputs: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", self.outputs or self.channels)
+
+    @property
+    def exogenous(self) -> tuple[int, ...]:
+        """The input channels that are known ahead."""
+        return tuple(channel for channel, source in enumerate(self.feedback) if source is None)
+
+    @property
+    def output_channels(self) -> tuple[int, ...]:
+        """For each output the input channel whose quantity it predicts: the first that it becomes.
+
+        An output that becomes none stands for the input of its own number.
+        """
+        return tuple(
+            self.feedback.index(output) if output in self.feedback else output for output in range(self.outputs)
+        )
+
+    def seed_length(self, horizon: int) -> int:
+        """Samples of a seed for rollouts of ``horizon`` steps: those known ahead come with it."""
+        return self.window + (horizon if self.exogenous else 0)
+
+    def check(self, name: str, values: int) -> None:
+        """Raise ModelError unless a graph ``name`` with ``values`` in its output can be rolled out so."""
+        if self.steps < 1 or values != self.steps * self.outputs:
+            raise ModelError(f"{name}: its output holds {values} values, not {self.steps} x {self.outputs}")
+        if len(self.feedback) != self.channels or any(
+            source is not None and not 0 <= source < self.outputs for source in self.feedback
+        ):
+            raise ModelError(
+                f"{name}: feedback {list(self.feedback)} does not name one of {self.outputs} outputs, or none, "
+                f"for each of {self.channels} inputs"
+            )
+        beyond = [output for output in self.output_channels if output >= self.channels]
+        if beyond or len(self.exogenous) == self.channels:
+            what = f"output {beyond[0]} becomes no input" if beyond else "no output is fed back"
+            raise ModelError(f"{name}: {what}", hint="A forecaster predicts inputs of its own, some or all of them.")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A forecaster: tensors by name (in a stable order), operators in execution order, input, output, states."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    ops: tuple[Op, ...]
+    input: str
+    output: str
+    states: tuple[State, ...]
+    forecast: Forecast
+
+    @property
+    def activations(self) -> DType:
+        """The type of everything that is computed: float32, int8 or int16."""
+        return self.tensors[self.input].dtype
+
+    def weights(self) -> dict[str, tuple[Tensor, ...]]:
+        """The quantizable weights by source, in execution order, each tensor once: second inputs of WEIGHTED."""
+        found: dict[str, list[Tensor]] = {}
+        for name in dict.fromkeys(op.inputs[1] for op in self.ops if op.kind in WEIGHTED):
+            tensor = self.tensors[name]
+            found.setdefault(tensor.source or tensor.name, []).append(tensor)
+        return {source: tuple(tensors) for source, tensors in found.items()}
+
+    def with_tensors(self, changed: Mapping[str, Tensor]) -> Graph:
+        return replace(self, tensors={name: changed.get(name, tensor) for name, tensor in self.tensors.items()})
+
+    def check(self) -> Graph:
+        """Raise ModelError unless the graph is well formed; return it, so that each step can end with it."""
+        known = {name for name, tensor in self.tensors.items() if tensor.data is not None}
+        known |= {self.input} | {state.input for state in self.states}
+        for name, tensor in self.tensors.items():
+            self._check_tensor(name, tensor)
+        for index, op in enumerate(self.ops):
+            where = f"{self.name}: operator {index} ({op.kind})"
+            if op.kind not in OP_KINDS:
+                raise ModelError(f"{where}: no such operator kind")
+            least, most, attrs = OP_KINDS[op.kind]
+            if not least <= len(op.inputs) <= most or set(op.attrs) != attrs:
+                raise ModelError(f"{where}: wrong inputs {op.inputs} or attributes {dict(op.attrs)}")
+            for name in op.inputs:
+                if name not in known:
+                    raise ModelError(f"{where}: reads {name} before anything writes it")
+            for name in op.outputs:
+                if name not in self.tensors or name in known:
+                    raise ModelError(f"{where}: writes {name}, which is unknown or already written")
+                known.add(name)
+            self._check_shapes(where, op)
+        for name in (self.output, *(state.output for state in self.states)):
+            if name not in known:
+                raise ModelError(f"{self.name}: output {name} is never written")
+        for state in self.states:
+            if self.tensors[state.input].shape != self.tensors[state.output].shape:
+                raise ModelError(f"{self.name}: state {state.name} changes its shape")
+        return self
+
+    def _check_tensor(self, name: str, tensor: Tensor) -> None:
+        if tensor.name != name:
+            raise ModelError(f"{self.name}: tensor {tensor.name} is filed under {name}")
+        if tensor.data is None:
+            return
+        if tensor.data.shape != tensor.shape:
+            raise ModelError(f"{self.name}: tensor {name} holds {tensor.data.shape}, says {tensor.shape}")
+        if tensor.dtype == "float32" and not np.isfinite(tensor.data).all():
+            raise ModelError(
+                f"{self.name}: weight {name} holds NaN or infinite values",
+                hint="The training diverged or the file is damaged: load an earlier checkpoint.",
+            )
+        if tensor.dtype == "int4" and np.abs(tensor.data).max(initial=0) > 7:
+            raise ModelError(f"{self.name}: int4 tensor {name} holds codes outside [-7, 7]")
+
+    def _check_shapes(self, where: str, op: Op) -> None:
+        inputs, outputs = ([self.tensors[name].shape for name in names] for names in (op.inputs, op.outputs))
+        if not shapes.fit(op.kind, op.attrs, inputs, outputs):
+            attrs = f" with {dict(op.attrs)}" if op.attrs else ""
+            raise ModelError(f"{where}: shapes {inputs} do not give {outputs}{attrs}")

@@ -1,0 +1,125 @@
+"""The float graph in numpy: what every other form of the model is compared with.
+
+The graph is compiled once into a list of closures over numbered slots, because a windowed rollout evaluates the step
+window x horizon times (48 x 96 = 4,608).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.rollout import Rollout, Step, closed_loop
+from edge_tqs.graph.taps import taps
+from edge_tqs.operators import OPERATORS
+
+Array = npt.NDArray[Any]
+Slots = list[Any]
+Action = Callable[[Slots], None]
+
+FUSED: dict[str, Callable[[Array], Array]] = {
+    "none": lambda y: y,
+    "relu": lambda y: np.maximum(y, np.float32(0)),
+    "relu6": lambda y: np.clip(y, np.float32(0), np.float32(6)),
+}
+
+
+def float_step(graph: Graph) -> Step:
+    """Compile ``graph`` (float32, as keras_model.load gives it) to a batched Step.
+
+    x is (N, W, F) for recurrence "none", else (N, F); states are (N, width); everything is float32.
+    Raises ModelError when the graph holds an operator or a constant that is not float.
+    """
+    slots = {name: index for index, name in enumerate(graph.tensors)}
+    initial: Slots = [None] * len(slots)
+    for name, tensor in graph.tensors.items():
+        if tensor.dtype != "float32":
+            raise ModelError(f"{graph.name}: tensor {name} is {tensor.dtype}; only a float graph runs in float")
+        if tensor.data is not None:
+            initial[slots[name]] = tensor.data
+    actions = [_compile(graph, op, slots) for op in graph.ops]
+    x_slot, y_slot = slots[graph.input], slots[graph.output]
+    state_inputs = [slots[state.input] for state in graph.states]
+    state_outputs = [slots[state.output] for state in graph.states]
+
+    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        values = initial.copy()
+        values[x_slot] = x
+        for slot, state in zip(state_inputs, states, strict=True):
+            values[slot] = state
+        for action in actions:
+            action(values)
+        return values[y_slot], tuple(values[slot] for slot in state_outputs)
+
+    return step
+
+
+def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
+    """The states of ``count`` rollouts at reset: float32 zeros, one (count, width) array a state."""
+    return tuple(np.zeros((count, *graph.tensors[state.input].shape[1:]), np.float32) for state in graph.states)
+
+
+def float_rollout(graph: Graph, seeds: Array, horizon: int, truth: Array | None = None) -> Rollout:
+    """Roll the float graph from ``seeds`` (N, W, F; float32, the model's units) ``horizon`` steps forward.
+
+    With ``truth`` (N, horizon, outputs) teacher-forced, as `closed_loop` says.
+    """
+    seeds = np.asarray(seeds, np.float32)
+    step, states = float_step(graph), zero_states(graph, seeds.shape[0])
+    forced = None if truth is None else np.asarray(truth, np.float32)
+    return closed_loop(step, graph.forecast, seeds, horizon, states, "float", forced)
+
+
+def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
+    inputs = [slots[name] for name in op.inputs]
+    outputs = [slots[name] for name in op.outputs]
+    if op.kind in OPERATORS:
+        return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, outputs)
+    if op.kind == "conv_1d":
+        return compile_function(_conv_1d(graph, op), inputs[:1], outputs)
+    return compile_function(_fully_connected(graph, op), inputs, outputs)
+
+
+def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
+    weight = graph.tensors[op.inputs[1]]
+    fused = FUSED[op.attrs["activation"]]
+    bias = graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else np.float32(0)
+    if weight.data is None or bias is None:
+        raise ModelError(f"{graph.name}: the weight or bias of the conv_1d to {op.outputs[0]} is not a constant")
+    matrix = weight.data.reshape(weight.shape[0], -1).T.copy()
+    return lambda x: fused(taps(x, weight.shape, op, 0) @ matrix + bias)
+
+
+def _fully_connected(graph: Graph, op: Op) -> Callable[..., Array]:
+    fused = FUSED[op.attrs["activation"]]
+    if graph.tensors[op.inputs[1]].data is None:
+        raise ModelError(f"{graph.name}: the weight {op.inputs[1]} of a fully_connected is not a constant")
+    if len(op.inputs) == 2:
+        return lambda x, w: fused(x @ w.T)
+    return lambda x, w, b: fused(x @ w.T + b)
+
+
+def compile_function(function: Callable[..., Any], inputs: Sequence[int], outputs: Sequence[int]) -> Action:
+    """A function over slots: of one output, or of several as a tuple."""
+    first, out = inputs[0], outputs[0]
+    read = itemgetter(*inputs)
+
+    def apply_to_one(values: Slots) -> None:
+        values[out] = function(values[first])
+
+    def apply(values: Slots) -> None:
+        values[out] = function(*read(values))
+
+    def apply_for_several(values: Slots) -> None:
+        for slot, value in zip(outputs, function(values[first]), strict=True):
+            values[slot] = value
+
+    if len(outputs) > 1:
+        return apply_for_several
+    return apply if len(inputs) > 1 else apply_to_one

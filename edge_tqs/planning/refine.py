@@ -1,0 +1,350 @@
+"""The refinement of a plan: measured rounding in place of predicted damage, still forward passes and no data.
+
+For every weight and choice (8 bits; 4 bits at each clip ratio) the weight is really rounded, the closed loop is rolled
+out, and d = yhat' - yhat, the divergence over all seeds, steps and channels, is kept. Small errors superpose: an
+assignment's divergence is about the sum of its d, its mean square x'Gx with the Gram matrix G = <d_a, d_b> / size. What
+is least there within the budget (gram_search) is rolled out jointly. From the best of those, changes of one or two
+weights are predicted from the divergence that it really has, rolled out, and taken while they help.
+
+A shift of the output's bias costs nothing at run time and bends the trajectory too: r[c] = dyhat / dbias[c]. Ridge
+regression of d on r gives the shift that leaves least; being linear, it is taken out of every d before G is formed. It
+goes into the plan if it also helps the half of the seeds that it was not fitted to. (Subtracting the mean divergence
+itself overshoots: the closed loop feeds the shift back. docs/planning.md has the figures.)
+
+This goes beyond arXiv 2606.13300; each part can be left out (RefineSettings). Figures are of rounded weights with float
+activations, over the seeds given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import UsageError
+from edge_tqs.operators.arithmetic.int8 import quantize_weight
+from edge_tqs.planning.gram_search import Assignment, Search
+from edge_tqs.planning.plan import Costs, Evidence, Plan, Scores, assigned, frontier, plan, predicted_damage
+from edge_tqs.system.system import System
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, int], None]
+#: Rounded tensors by name, one mapping a weight.
+Weights = Sequence[Mapping[str, Array]]
+
+#: Seed windows for measuring and for verifying. With 16, clip ratios and bias shifts were fitted to those seeds: on
+#: others one model of four came out 1.47 times worse than a priori; with 48 none did (docs/planning.md).
+SEEDS = 48
+#: Shares of the largest magnitude of a row that an int4 weight may be clipped to.
+CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+#: Assignments that are rolled out jointly.
+VERIFIED = 16
+#: Steps of one or two changed weights from the best of those, each of as many rolled out as NEIGHBOURS says.
+STEPS = 4
+NEIGHBOURS = 8
+#: Largest divergence of one value that counts, in the model's units: a rollout that ran away must not drown the rest.
+MOST = 30.0
+#: Points of a printed frontier.
+POINTS = 16
+#: Shift of the output's bias that its effect is measured with, in the model's units.
+NUDGE = 0.02
+#: Ridge of the fitted shift, over the mean power of the responses.
+RIDGE = 0.1
+#: A fitted shift must leave at most this of the divergence of seeds that it was not fitted to.
+HELPS = 0.97
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """The parts of the refinement.
+
+    gram: measure the divergence of each choice and let errors cancel; without it TQS predicts. clip: try the clip
+    ratios at 4 bits. verify: roll the best assignments out and compare. bias_correction: correct the output's bias.
+    """
+
+    gram: bool = True
+    clip: bool = True
+    verify: bool = True
+    bias_correction: bool = True
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(name for name in self.__dataclass_fields__ if getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What rolling an assignment out gave: divergence RMSE, after ``correction`` of the output's bias (empty: none)."""
+
+    rmse: float
+    correction: tuple[float, ...] = ()
+
+
+class Refiner:
+    """Plans for one model under any budget, from one set of measurements.
+
+    Made from a system, the TQS and the byte costs of its weights (both in the model's order), seeds, the horizon, and
+    widths that are pinned. A budget is in bytes, or with ``limits`` (by weight and width,
+    as the costs are) in their unit. A width that is no cheaper than a wider one is left out: int4 can cost more bytes.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        scores: Scores,
+        costs: Costs,
+        seeds: Array,
+        horizon: int,
+        *,
+        settings: RefineSettings | None = None,
+        limits: Costs | None = None,
+        pins: Mapping[str, int] | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.settings = settings or RefineSettings()
+        self.costs = costs
+        self.limits = limits or costs
+        self._system, self._scores, self._seeds, self._horizon = system, scores, seeds, horizon
+        self._pins, self._shapes = dict(pins or {}), dict(shapes or {})
+        self._names = list(scores)
+        self._rollout = system.trace(horizon, len(seeds))
+        self._nominal = self._rollout({}, seeds).astype(np.float64)
+        self._known: dict[Assignment, Measured] = {}
+        self._vectors: Array | None = None  # (C, P), the divergence of each choice, once measured
+        self._options: list[tuple[int, int, float]] = []  # choice -> weight, width, clip
+        for index, name in enumerate(self._names):
+            for width in (self._pins[name],) if name in self._pins else self._useful(name):
+                clips = CLIPS if self.settings.clip and width == 4 else (1.0,)
+                self._options += [(index, width, clip) for clip in clips]
+        self._responses = self._respond() if self.settings.bias_correction else None
+        self._search = self._measure(progress or (lambda done, total: None))
+
+    @property
+    def seeds_count(self) -> int:
+        """Rollouts that every divergence is measured over."""
+        return len(self._seeds)
+
+    def plan(self, budget: int) -> Plan:
+        """The best plan within ``budget``. Raises UsageError as plan.plan does when nothing fits."""
+        a_priori = self._from_plan(plan(self._scores, self.limits, budget, pins=self._pins))
+        keep = VERIFIED if self.settings.verify else 1
+        found = self._search.best(self._sizes(self.limits), budget, keep, [a_priori])
+        if self.settings.verify:
+            found = [self._improved(self._least(dict.fromkeys([*found, a_priori])), budget)]
+        return self._plan(found[0], budget if self.limits is self.costs else None)
+
+    def within(self, divergence: float) -> Plan:
+        """The smallest plan found whose measured divergence RMSE is at most ``divergence``.
+
+        The frontier is walked from its small end, each point rolled out; at the first that holds, the best plan of its
+        bytes is taken. Raises UsageError when no point holds.
+        """
+        closest = np.inf
+        for budget in self._budgets(None):
+            for choice in self._search.best(self._sizes(self.costs), budget):
+                closest = min(closest, self._verified(choice).rmse)
+                if closest <= divergence:
+                    return replace(self.plan(budget), budget_bytes=None)
+        raise UsageError(
+            f"No plan keeps the divergence within {divergence:g} RMSE: the best that was found has {closest:.4g}",
+            hint=f"Ask for {closest * 1.01:.3g} or more, or for 8-bit weights with --bits 8.",
+        )
+
+    def frontier(self, points: int = POINTS) -> tuple[Plan, ...]:
+        """At most ``points`` plans, none of which another beats in bytes and predicted divergence; by bytes."""
+        found: dict[Assignment, None] = {}
+        for budget in self._budgets(points):
+            found |= dict.fromkeys(self._search.best(self._sizes(self.costs), budget))
+        plans = [self._plan(choice, None) for choice in found]
+        plans.sort(key=lambda made: (made.total_bytes, made.predicted_rmse))
+        least, kept = np.inf, []
+        for made in plans:
+            if made.predicted_rmse < least * (1 - 1e-6):
+                least = made.predicted_rmse
+                kept.append(made)
+        return tuple(kept)
+
+    def measure(self, made: Plan) -> float:
+        """Divergence RMSE of any plan of this model, with the bias correction that it has."""
+        weights = [self._rounded(t.name, t.width, t.clip) for t in made.tensors]
+        return _rmse(self._roll(weights, made.bias_correction))
+
+    # --- measuring --------------------------------------------------------------------------------------------------
+
+    def _measure(self, progress: Progress) -> Search:
+        """The search over what was measured; without ``gram`` over TQS, and of the clip ratios the best by itself."""
+        options, settings = self._options, self.settings
+        count = len(options)
+        gram = np.zeros((count, count))
+        if settings.gram or settings.clip:
+            vectors = []
+            for done, (index, width, clip) in enumerate(options):
+                vectors.append(self._roll([self._rounded(self._names[index], width, clip)]).reshape(-1))
+                progress(done + 1, count)
+            stacked = self._without_shift(np.array(vectors))
+            self._vectors = stacked if settings.gram else None
+            gram = stacked @ stacked.T / stacked.shape[1]
+        groups = [tuple(c for c in range(count) if options[c][0] == index) for index in range(len(self._names))]
+        if not settings.gram:
+            alone = np.diag(gram)
+            gram = np.diag([predicted_damage(self._scores[self._names[i]], width) for i, width, _ in options])
+            groups = [
+                tuple(
+                    min((c for c in group if options[c][1] == width), key=lambda c: (alone[c], c))
+                    for width in dict.fromkeys(options[c][1] for c in group)
+                )
+                for group in groups
+            ]
+        return Search(tuple(groups), tuple(width for _, width, _ in options), (gram + gram.T) / 2)
+
+    def _least(self, choices: Iterable[Assignment]) -> Assignment:
+        """The one that diverges least when rolled out; of equals the smallest."""
+        sizes = self._sizes(self.costs)
+        return min(choices, key=lambda choice: (self._verified(choice).rmse, sum(sizes[c] for c in choice), choice))
+
+    def _improved(self, choice: Assignment, budget: int) -> Assignment:
+        """Steps from ``choice`` to better neighbours, predicted from the divergence that it was measured to have."""
+        if self._vectors is None:
+            return choice
+        for _ in range(STEPS):
+            weights = [self._rounded(self._names[index], width, clip) for index, width, clip in self._taken(choice)]
+            measured = self._without_shift(self._roll(weights).reshape(1, -1))[0]
+            reach = self._vectors @ measured / measured.size
+            near = self._search.neighbours(choice, reach, self._sizes(self.limits), budget, NEIGHBOURS)
+            best = self._least([choice, *near])
+            if best == choice:
+                break
+            choice = best
+        return choice
+
+    def _verified(self, choice: Assignment) -> Measured:
+        """The divergence of ``choice`` rolled out, its bias corrected where that is wanted and helps."""
+        if choice not in self._known:
+            weights = [self._rounded(self._names[index], width, clip) for index, width, clip in self._taken(choice)]
+            divergence = self._roll(weights)
+            plain = Measured(_rmse(divergence))
+            self._known[choice] = self._corrected(weights, divergence, plain)
+        return self._known[choice]
+
+    def _respond(self) -> Array | None:
+        """Divergence (F, S, T, F) for each channel of the output's bias, per unit of shift; None without one."""
+        bias = self._system.output_bias
+        if bias is None:
+            return None
+        shifts = NUDGE * np.eye(bias.data.size)
+        return np.stack([self._roll([], tuple(map(float, shift))) / NUDGE for shift in shifts])
+
+    def _without_shift(self, vectors: Array) -> Array:
+        """Divergences (C, S*T*F) less what a fitted shift takes away; as the fit is linear, so are sums of these."""
+        if self._responses is None:
+            return vectors
+        flat = self._responses.reshape(len(self._responses), -1)
+        corrected: Array = vectors + _shifts(flat, vectors) @ flat
+        return corrected
+
+    def _corrected(self, weights: Weights, divergence: Array, plain: Measured) -> Measured:
+        """``plain``, or better: with the shift fitted to ``divergence`` (S, T, F), where that holds on other seeds."""
+        if self._responses is None or len(divergence) < 2:
+            return plain
+        responses = self._responses
+        even = np.arange(len(divergence)) % 2 == 0
+        left = 0.0
+        for fitted in (even, ~even):
+            after = self._roll(weights, _fit(responses[:, fitted], divergence[fitted]))
+            left += float(np.square(after[~fitted]).sum())
+        if left > HELPS**2 * float(np.square(divergence).sum()):
+            return plain
+        shift = _fit(responses, divergence)
+        corrected = Measured(_rmse(self._roll(weights, shift)), shift)
+        return min(corrected, plain, key=lambda measured: measured.rmse)
+
+    def _rounded(self, name: str, width: int, clip: float) -> dict[str, Array]:
+        """The parts of a weight as ``width`` bits hold them, in float."""
+        rounded = {}
+        for part in self._system.weights[name]:
+            codes, scale = quantize_weight(part.rows(), width, clip=clip)
+            rounded[part.name] = part.with_rows(codes.astype(np.float32) * scale[:, None])
+        return rounded
+
+    def _roll(self, weights: Weights, shift: tuple[float, ...] = ()) -> Array:
+        """Divergence (S, T, F) from the nominal rollout, each value within +-MOST."""
+        changed = {name: data for part in weights for name, data in part.items()}
+        bias = self._system.output_bias
+        if shift and bias is not None:
+            changed[bias.name] = (bias.data + np.asarray(shift)).astype(np.float32)
+        difference = self._rollout(changed, self._seeds).astype(np.float64) - self._nominal
+        return np.clip(np.nan_to_num(difference, nan=MOST, posinf=MOST, neginf=-MOST), -MOST, MOST)
+
+    # --- plans and assignments --------------------------------------------------------------------------------------
+
+    def _useful(self, name: str) -> list[int]:
+        """The widths of a weight, widest first, of which each is cheaper than the one before."""
+        kept: list[int] = []
+        for width in sorted(self.limits[name], reverse=True):
+            if not kept or self.limits[name][width] < self.limits[name][kept[-1]]:
+                kept.append(width)
+        return kept
+
+    def _sizes(self, costs: Costs) -> list[int]:
+        return [costs[self._names[index]][width] for index, width, _ in self._options]
+
+    def _taken(self, choice: Assignment) -> list[tuple[int, int, float]]:
+        return [self._options[c] for c in choice]
+
+    def _from_plan(self, made: Plan) -> Assignment:
+        """The widths of ``made``; of the clip ratios the best by itself."""
+        gram, widths = self._search.gram, made.widths()
+        return tuple(
+            min((c for c in group if self._options[c][1] == widths[name]), key=lambda c: (gram[c, c], c))
+            for name, group in zip(self._names, self._search.choices, strict=True)
+        )
+
+    def _plan(self, choice: Assignment, budget: int | None) -> Plan:
+        settings = self.settings
+        taken = self._taken(choice)
+        widths = {self._names[index]: width for index, width, _ in taken}
+        clips = {self._names[index]: clip for index, _, clip in taken}
+        made = assigned(self._scores, self.costs, widths, budget, self._shapes, clips)
+        measured = self._verified(choice) if settings.verify or settings.bias_correction else None
+        evidence = Evidence(
+            method="refined",
+            stages=settings.stages,
+            predicted_by="gram" if settings.gram else "tqs",
+            predicted_rmse=self._search.damage(choice) ** 0.5,
+            measured_rmse=measured.rmse if measured else None,
+            seeds_count=len(self._seeds),
+            horizon=self._horizon,
+            assignment=made.assignment,
+        )
+        return replace(made, bias_correction=measured.correction if measured else (), evidence=evidence)
+
+    def _budgets(self, points: int | None) -> list[int]:
+        """Budgets from the smallest plan to the largest: of each a-priori point, or ``points`` evenly spaced ones."""
+        known = [made.total_bytes for made in frontier(self._scores, self.costs, pins=self._pins)]
+        sizes = self._sizes(self.costs)
+        most = sum(max(sizes[c] for c in group) for group in self._search.choices)
+        if points is None and len(known) <= 4 * POINTS:
+            return sorted({*known, most})
+        return [int(value) for value in np.linspace(known[0], most, points or 4 * POINTS)]
+
+
+def _rmse(divergence: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(divergence))))
+
+
+def _fit(responses: Array, divergence: Array) -> tuple[float, ...]:
+    """The bias shift (F,) that leaves least of ``divergence`` (S, T, F) by its ``responses`` (F, S, T, F)."""
+    shift = _shifts(responses.reshape(len(responses), -1), divergence.reshape(1, -1))[0]
+    return tuple(float(np.float32(value)) for value in shift)
+
+
+def _shifts(responses: Array, vectors: Array) -> Array:
+    """Ridge regression: the shifts (C, F) that leave least of ``vectors`` (C, P) by ``responses`` (F, P)."""
+    power = responses @ responses.T
+    ridge = RIDGE * np.trace(power) / len(power) * np.eye(len(power))
+    shifts: Array = -np.linalg.solve(power + ridge, responses @ vectors.T).T
+    return shifts

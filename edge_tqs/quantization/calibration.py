@@ -1,0 +1,81 @@
+"""What values the activations of a float graph take in closed-loop rollouts.
+
+A window from which the float model itself runs away says nothing: a range that holds what it runs to makes every code
+coarse, and no forecast is worth keeping there. (etth1_tcn, weights and activations int8, MSE at 96 steps over that of
+float on 24 test windows: 1.44 with ranges that hold all rollouts of 256 training windows, 1.06 without the 5 % that
+leave the values in the data.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph.graph import Array, Graph, State
+from edge_tqs.graph.rollout import closed_loop
+from edge_tqs.passes import interpret
+
+Range = tuple[float, float]
+
+
+#: Outputs beyond this many standard deviations, and beyond all that the windows hold, have run away.
+RUNAWAY = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """(least, greatest) value of every activation tensor, by tensor name; rollouts that were left out."""
+
+    bounds: Mapping[str, Range]
+    left_out: int = 0
+
+
+def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
+    """The ranges of all activations over float rollouts of ``seeds`` (N, W, F float32), ``horizon`` steps each.
+
+    Rollouts that run away are left out while others are left. Raises ModelError when one that counts leaves the finite
+    numbers: no scale could hold it.
+    """
+    names = [name for name, tensor in graph.tensors.items() if tensor.data is None]
+    probed = _with_probes(graph, names)
+    probed_step = interpret.float_step(probed)
+    rollouts = len(seeds)
+    zero_states = interpret.zero_states(probed, rollouts)
+    count, idle = len(graph.states), zero_states[len(graph.states) :]
+    low, high = np.full((len(names), rollouts), np.inf), np.full((len(names), rollouts), -np.inf)
+
+    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        y, observed = probed_step(x, states + idle)
+        for index, value in enumerate(observed[count:]):
+            flat = value.reshape(len(value), -1)  # one row for all, where the value is the same for each
+            low[index], high[index] = np.minimum(low[index], flat.min(1)), np.maximum(high[index], flat.max(1))
+        return y, observed[:count]
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs = closed_loop(step, graph.forecast, seeds.astype(np.float32), horizon, zero_states[:count], "float")
+        calm = np.abs(outputs.outputs).max(axis=(1, 2)) <= max(RUNAWAY, float(np.abs(seeds).max()))
+    kept = calm if calm.any() else np.ones(rollouts, bool)
+    bounds = {
+        name: (float(least.min()), float(most.max()))
+        for name, least, most in zip(names, low[:, kept], high[:, kept], strict=True)
+    }
+    for name, (least, most) in bounds.items():
+        if not np.isfinite(least + most):
+            raise ModelError(
+                f"{graph.name}: tensor {name} leaves the finite numbers within {horizon} closed-loop steps",
+                hint="Fed its own forecasts, the float model diverges: try a shorter horizon, or train it on rollouts.",
+            )
+    return Ranges(bounds, int((~kept).sum()))
+
+
+def _with_probes(graph: Graph, names: Iterable[str]) -> Graph:
+    """``graph`` with one more state for each name, whose output is that tensor: so its step returns them all."""
+    tensors, probes = dict(graph.tensors), []
+    for name in names:
+        idle = f"{name}?"
+        tensors[idle] = replace(graph.tensors[name], name=idle)
+        probes.append(State(idle, idle, name))
+    return replace(graph, tensors=tensors, states=(*graph.states, *probes))

@@ -1,0 +1,385 @@
+"""Float graph to integer graph: scales, zero points and codes, from the ranges that calibration saw.
+
+Activations are int8 and asymmetric or int16 and symmetric, one scale a tensor; weights int8 or int4, symmetric, one
+scale a row; biases int32, or int64 beside int16 activations. What is fed back shares one quantisation with what it is
+fed to (x with y, each state's input with its output), so that the closed loop never leaves the codes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.graph.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
+from edge_tqs.operators import OPERATORS, curve, function
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.operators.arithmetic import int16 as integer16
+from edge_tqs.operators.arithmetic.int8 import (
+    HIGH,
+    LEAST_SPAN,
+    LOW,
+    WEIGHT_LIMIT,
+    least_weight_scale,
+    quantize_bias,
+    quantize_weight,
+)
+from edge_tqs.quantization.calibration import Range, Ranges
+
+#: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
+Family = tuple[str, str]
+
+Activations = Literal["int8", "int16"]
+
+#: operators whose output quantisation is input quantisation, and those of them that only move codes
+KEEPING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.keeps)
+MOVING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.moves)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one type of activations is quantised.
+
+    fixed_outputs: scale and zero point where the kernel knows no other. saturation: |input| beyond which an operator's
+    output no longer changes. headroom: how far beyond the calibrated range codes reach. quant: of a range. codes:
+    values to codes. bias_type: that of biases. functions: operators that are tabulated as a "function" of these
+    attributes. tabulated: a function, its input, its output and the input's range to the operator that looks it up.
+    """
+
+    fixed_outputs: Mapping[str, tuple[float, int]]
+    saturation: Mapping[str, float]
+    headroom: float
+    quant: Callable[[float, float], Quant]
+    codes: Callable[[Array, Quant], Array]
+    bias_type: DType
+    functions: Mapping[str, Mapping[str, Any]]
+    tabulated: Callable[[Graph, Op, Tensor, Tensor, Range], tuple[Op, list[Tensor]]]
+
+
+def quantize(
+    graph: Graph,
+    widths: Mapping[str, int],
+    ranges: Ranges,
+    clips: Mapping[str, float] | None = None,
+    activations: Activations = "int8",
+) -> Graph:
+    """The integer graph of a float one.
+
+    Args:
+        graph: A float graph.
+        widths: 4 or 8 for each source of ``graph.weights()``, no more and no fewer.
+        ranges: What calibrate gave for this graph.
+        clips: The largest magnitude that a row of a source can hold over the largest that it has; 1 where not given.
+        activations: "int8", or "int16" ("16x8": closer to the float model, twice the bytes of states and samples).
+
+    Raises:
+        UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph, or a function in it
+            has no value.
+    """
+    scheme = SCHEMES[activations]
+    _check_widths(graph, widths)
+    missing = [name for name, tensor in graph.tensors.items() if tensor.data is None and name not in ranges.bounds]
+    if missing:
+        raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
+    pinned, families = _pin(graph, scheme)
+    spans = _spans(pinned, families, ranges)
+    quants = _activation_quants(pinned, families, spans, scheme)
+    tensors = {
+        name: replace(pinned.tensors[name], dtype=activations, quant=quant, group="") for name, quant in quants.items()
+    }
+    for name, tensor in tensors.items():
+        if tensor.data is not None and tensor.quant is not None:
+            tensors[name] = replace(tensor, data=scheme.codes(tensor.data, tensor.quant))
+    ops = tuple(
+        _looked_up(pinned, tensors, index, op, spans[families[op.inputs[0]]], scheme)
+        if op.kind == "function" or op.kind in scheme.functions
+        else _with_constants(pinned, tensors, index, op, widths, clips or {}, scheme)
+        for index, op in enumerate(pinned.ops)
+    )
+    order = {name: place for place, name in enumerate(pinned.tensors)}
+    ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
+    return replace(pinned, tensors=ordered, ops=ops).check()
+
+
+def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
+    """``graph`` (float) with the weights and biases of ``quantized``, which quantize made of it, as real numbers.
+
+    Its activations stay float: it shows what the weights alone do. Of a constant that several operators read, and that
+    has codes of its own for each, it takes the first's.
+    """
+    changed: dict[str, Tensor] = {}
+    dense = [[op for op in whole.ops if op.kind in WEIGHTED] for whole in (graph, quantized)]
+    for op, rounded in zip(*dense, strict=True):
+        for name, source in zip(op.inputs[1:], rounded.inputs[1:], strict=True):
+            codes = quantized.tensors[source]
+            if name not in changed and codes.data is not None and codes.quant is not None:
+                scale = codes.quant.scale.astype(np.float64).reshape(-1, *[1] * (codes.data.ndim - 1))
+                changed[name] = replace(graph.tensors[name], data=(codes.data * scale).astype(np.float32))
+    return graph.with_tensors(changed)
+
+
+def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
+    sources = graph.weights().keys()
+    unknown, missing = sorted(widths.keys() - sources), sorted(sources - widths.keys())
+    if unknown or missing:
+        parts = [f"{what} {', '.join(names)}" for what, names in (("names", unknown), ("lacks", missing)) if names]
+        raise UsageError(
+            f"The plan does not fit {graph.name}: it {' and '.join(parts)}",
+            hint=f"Its weights are {', '.join(sources)}: plan this model again.",
+        )
+    for source, width in widths.items():
+        if width not in WEIGHT_LIMIT:
+            raise UsageError(f"The plan gives {source} {width} bits", hint="Weights have 4 or 8 bits.")
+
+
+# --- which tensors share a quantisation -----------------------------------------------------------------------------
+
+
+def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str], dict[tuple[int, str], str]]:
+    """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it.
+
+    What is concatenated must be of one family. An input of another family is copied first, unless nothing else reads
+    it and its family is its own: then it takes the result's. ``families`` are those of roots so far. A delay line
+    carries the codes of what it delays. Also returns the copies: (index of the operator, input) -> name.
+    """
+    delays = {state.input: state.delays for state in graph.states if state.delays}
+    roots = {name: name for name in graph.tensors}
+    copies: dict[tuple[int, str], str] = {}
+    readers = Counter(name for op in graph.ops for name in set(op.inputs))
+    readers.update([graph.output, *(state.output for state in graph.states)])
+    for index, op in enumerate(graph.ops):
+        if op.kind not in KEEPING_KINDS:
+            continue
+        roots |= {name: roots[delays[name]] for name in op.inputs if name in delays}
+        kept = {families.get(roots[name], ("free", roots[name])) for name in op.inputs}
+        if len(kept) == 1:
+            roots |= dict.fromkeys(op.outputs, roots[op.inputs[0]])
+            continue
+        for name in dict.fromkeys(op.inputs):
+            if roots[name] == name and name not in families and readers[name] == 1:
+                # and so does what was moved into it before, as the parts of a concatenation within one
+                roots |= {moved: op.outputs[0] for moved, root in roots.items() if root == name}
+            else:
+                copies[index, name] = _free_name(graph.tensors, f"{name}/{op.outputs[0]}", index)
+    return roots, copies
+
+
+def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
+    """Give each tensor its family, and cut loose what would have to be in two.
+
+    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of a group, of logistic
+    or tanh outputs; any other root and what is moved from it is a family of its own. Before a concatenation, and where
+    y or a state's output carries codes of another family (y is h, or comes from a logistic), a "quantize" operator to a
+    new tensor is added.
+    """
+    families: dict[str, Family] = {graph.input: ("loop", "")}
+    families |= {state.input: ("state", state.name) for state in graph.states if not state.delays}
+    families |= {name: ("group", tensor.group) for name, tensor in graph.tensors.items() if tensor.group}
+    families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in scheme.fixed_outputs}
+    roots, copies = _roots(graph, families)
+    tensors, ops = dict(graph.tensors), list[Op]()
+    for index, op in enumerate(graph.ops):
+        named = {name: copies[index, name] for name in op.inputs if (index, name) in copies}
+        for name, copy in named.items():
+            tensors[copy] = replace(graph.tensors[name], name=copy, data=None)
+            ops.append(Op("quantize", (name,), (copy,)))
+            roots[copy] = op.outputs[0]
+        ops.append(replace(op, inputs=tuple(named.get(name, name) for name in op.inputs)))
+
+    def settle(name: str, family: Family, suffix: str) -> str:
+        if families.setdefault(roots[name], family) == family:
+            return name
+        copy = f"{name}_{suffix}"
+        while copy in tensors:
+            copy += "_"
+        tensors[copy] = replace(graph.tensors[name], name=copy)
+        ops.append(Op("quantize", (name,), (copy,)))
+        roots[copy], families[copy] = copy, family
+        return copy
+
+    # A delay line is of one family already. What it delays is of no more interest: the graph has its quantisation.
+    states = tuple(
+        replace(s, output=s.output if s.delays else settle(s.output, ("state", s.name), s.name), delays="")
+        for s in graph.states
+    )
+    output = settle(graph.output, ("loop", ""), "y")
+    pinned = replace(graph, tensors=tensors, ops=tuple(ops), states=states, output=output)
+    return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
+
+
+def _activations(graph: Graph) -> list[str]:
+    """Every activation, and every constant that is used as one."""
+    constants = {name for op in graph.ops if op.kind in WEIGHTED for name in op.inputs[1:]}
+    return [name for name in graph.tensors if name not in constants]
+
+
+def _spans(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict[Family, Range]:
+    """The range of all of a family."""
+    spans: dict[Family, Range] = {}
+    for name in _activations(graph):
+        least, most = _range(graph, name, ranges)
+        low, high = spans.get(families[name], (least, most))
+        spans[families[name]] = min(low, least), max(high, most)
+    return spans
+
+
+def _activation_quants(
+    graph: Graph, families: Mapping[str, Family], spans: Mapping[Family, Range], scheme: Scheme
+) -> dict[str, Quant]:
+    """Quantisation of each of _activations."""
+    names = _activations(graph)
+    quants: dict[Family, Quant] = {}
+    for family, (low, high) in spans.items():
+        if family[0] == "fixed":
+            scale, zero_point = scheme.fixed_outputs[family[1]]
+            quants[family] = Quant(np.array([scale], np.float32), zero_point)
+        else:
+            limit = _saturation(graph, {name for name in names if families[name] == family}, scheme)
+            least, most = scheme.headroom * min(low, 0.0), scheme.headroom * max(high, 0.0)
+            quants[family] = scheme.quant(max(least, -limit), min(most, limit))
+    return {name: quants[families[name]] for name in names}
+
+
+def _range(graph: Graph, name: str, ranges: Ranges) -> Range:
+    data = graph.tensors[name].data
+    if data is not None:
+        return float(data.min()), float(data.max())
+    if name in ranges.bounds:
+        return ranges.bounds[name]
+    return next(_range(graph, op.inputs[0], ranges) for op in graph.ops if name in op.outputs)  # a copy that _pin made
+
+
+def _saturation(graph: Graph, members: set[str], scheme: Scheme) -> float:
+    """The largest |value| that matters to the readers of ``members``; infinite unless all of them saturate."""
+    if members & {graph.input, graph.output, *(s.input for s in graph.states), *(s.output for s in graph.states)}:
+        return np.inf
+    kinds = {op.kind for op in graph.ops if members & set(op.inputs)} - MOVING_KINDS
+    return max(scheme.saturation.get(kind, np.inf) for kind in kinds) if kinds else np.inf
+
+
+def _stated(activations: Activations, what: str) -> dict[str, Any]:
+    """What the operators say of themselves for one type of activations, by kind."""
+    said = {kind: getattr(operator, what) for kind, operator in OPERATORS.items()}
+    return {kind: by_type[activations] for kind, by_type in said.items() if activations in by_type}
+
+
+def affine(low: float, high: float) -> Quant:
+    """The int8 quantisation of [low, high], stretched to hold 0; [0, 1] where it is too narrow to mean anything."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if high - low < LEAST_SPAN:
+        low, high = 0.0, 1.0
+    scale = np.float32((high - low) / (HIGH - LOW))
+    zero_point = round(LOW - low / float(scale))
+    return Quant(np.array([scale], np.float32), min(max(zero_point, LOW), HIGH))
+
+
+def _lut(graph: Graph, op: Op, x: Tensor, y: Tensor, bounds: Range) -> tuple[Op, list[Tensor]]:
+    """As curve.made, of int8 codes: all of their 256, whatever ``bounds`` are."""
+    assert x.quant is not None
+    assert y.quant is not None
+    codes = function.table(graph, op, x.quant, y.quant)
+    return Op("lut", (), op.outputs), [Tensor("", codes.shape, "int8", codes, y.quant)]
+
+
+SCHEMES: dict[Activations, Scheme] = {
+    "int8": Scheme(
+        fixed_outputs=_stated("int8", "fixed_output"),
+        saturation=_stated("int8", "saturation"),
+        headroom=1.0,
+        quant=affine,
+        codes=integer.quantize_activations,
+        bias_type="int32",
+        functions=_stated("int8", "as_function"),
+        tabulated=_lut,
+    ),
+    "int16": Scheme(
+        fixed_outputs=_stated("int16", "fixed_output"),
+        saturation=_stated("int16", "saturation"),
+        # Two of the 16 bits. What they would resolve is far below the weights' error; what leaves the range is not.
+        headroom=4.0,
+        quant=integer16.symmetric,
+        codes=integer16.quantize_activations,
+        bias_type="int64",
+        functions=_stated("int16", "as_function"),
+        tabulated=curve.made,
+    ),
+}
+
+
+# --- constants ------------------------------------------------------------------------------------------------------
+
+
+def _with_constants(
+    graph: Graph,
+    tensors: dict[str, Tensor],
+    index: int,
+    op: Op,
+    widths: Mapping[str, int],
+    clips: Mapping[str, float],
+    scheme: Scheme,
+) -> Op:
+    """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
+    if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
+        return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
+    if op.kind not in WEIGHTED:
+        return op
+    input_quant = tensors[op.inputs[0]].quant
+    assert input_quant is not None
+    input_scale, weight = float(input_quant.scale[0]), _constant(graph, op, 1)
+    bias = _constant(graph, op, 2) if len(op.inputs) == 3 else None
+    source = weight.source or weight.name
+    width = widths[source]
+    floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
+    codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
+    # Beside int16 activations every runtime computes int4 depthwise weights wrongly or refuses them: such codes have
+    # 4 bits, and a byte each. What that costs is in sizes, so a plan within a budget has no reason to ask for it.
+    in_bytes = width == 8 or (op.kind == "depthwise_1d" and scheme.bias_type == "int64")
+    dtype: DType = "int8" if in_bytes else "int4"
+    made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
+    if bias is not None:
+        bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
+        bias_codes = quantize_bias(_data(bias), bias_scale).astype(scheme.bias_type)
+        made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source))
+    return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
+
+
+def _looked_up(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op, bounds: Range, scheme: Scheme) -> Op:
+    """A function as the lookup in a table of its codes; equal tables are one."""
+    op = Op("function", op.inputs, op.outputs, scheme.functions.get(op.kind, op.attrs))
+    name = "_".join([op.attrs["name"], *(f"{value:g}" for value in op.attrs["parameters"])])
+    made, tables = scheme.tabulated(graph, op, tensors[op.inputs[0]], tensors[op.outputs[0]], bounds)
+    named = (replace(table, name="/".join(["table", name, table.name]).rstrip("/")) for table in tables)
+    return replace(made, inputs=(op.inputs[0], *(_add_constant(tensors, table, index) for table in named)))
+
+
+def _add_constant(tensors: dict[str, Tensor], made: Tensor, index: int) -> str:
+    """Add a constant of operator ``index``; the name of the same one where an operator before has added it."""
+    known = tensors.get(made.name)
+    if known is not None and known.quant is not None and made.quant is not None:
+        same = known.dtype == made.dtype and np.array_equal(known.quant.scale, made.quant.scale)
+        if same and np.array_equal(_data(known), _data(made)):
+            return made.name
+    name = _free_name(tensors, made.name, index)
+    tensors[name] = replace(made, name=name)
+    return name
+
+
+def _constant(graph: Graph, op: Op, place: int) -> Tensor:
+    tensor = graph.tensors[op.inputs[place]]
+    if tensor.data is None:
+        raise ModelError(f"{graph.name}: {tensor.name}, read by {op.outputs[0]}, is not a constant")
+    return tensor
+
+
+def _data(tensor: Tensor) -> Array:
+    assert tensor.data is not None
+    return tensor.data
+
+
+def _free_name(tensors: Mapping[str, Tensor], name: str, index: int) -> str:
+    """``name``, or a new one for an operator that shares a constant: its scale is of that operator's input."""
+    return name if name not in tensors else f"{name}_{index}"

@@ -1,0 +1,164 @@
+"""The integer graph in numpy, bit for bit as tflite-micro runs it: the reference of every device.
+
+Like interpret, the graph is compiled once into closures over numbered slots. One-input operators become tables of 256
+codes, two-input operators tables of 256 x 256, both made with integer's arithmetic; dense layers accumulate in float64,
+which is exact below 2^53.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph.graph import Array, Graph, Op, Quant, Tensor
+from edge_tqs.graph.rollout import Rollout, Step, closed_loop
+from edge_tqs.graph.taps import taps
+from edge_tqs.operators import OPERATORS
+from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.operators.arithmetic import int16 as integer16
+from edge_tqs.passes.interpret import compile_function
+
+Slots = list[Any]
+Action = Callable[[Slots], None]
+
+#: activation type -> numpy's type of its codes; little-endian, as every runtime and board holds them
+CODE_TYPES: dict[str, np.dtype[Any]] = {"int8": np.dtype("i1"), "int16": np.dtype("<i2")}
+
+
+def integer_step(graph: Graph) -> Step:
+    """Compile an integer ``graph`` to a batched Step on its int8 or int16 codes.
+
+    x is (N, W, F) for recurrence "none", else (N, F); states are (N, width). Raises ModelError for a graph that is not
+    quantised or that no int32 accumulator can hold.
+    """
+    evaluate = _evaluation(graph)
+    names = tuple(graph.tensors)
+    y_slot, state_outputs = names.index(graph.output), [names.index(state.output) for state in graph.states]
+
+    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        values = evaluate(x, states)
+        return values[y_slot], tuple(values[slot] for slot in state_outputs)
+
+    return step
+
+
+def integer_tensors(graph: Graph) -> Callable[[Array, tuple[Array, ...]], dict[str, Array]]:
+    """Like integer_step, but gives every tensor of the evaluation by name, constants included; batched likewise."""
+    evaluate = _evaluation(graph)
+    return lambda x, states: dict(zip(graph.tensors, evaluate(x, states), strict=True))
+
+
+def integer_operator(graph: Graph, op: Op) -> Callable[..., Array]:
+    """``op`` alone: its inputs, batched activations and constants in order, to its first output."""
+    names = (*op.inputs, *op.outputs)
+    slots = {name: index for index, name in enumerate(names)}
+    action = _compile(graph, op, slots)
+
+    def apply(*inputs: Array) -> Array:
+        values: Slots = [*inputs, *[None] * len(op.outputs)]
+        action(values)
+        result: Array = values[len(inputs)]
+        return result
+
+    return apply
+
+
+def _evaluation(graph: Graph) -> Callable[[Array, tuple[Array, ...]], Slots]:
+    """The graph as a function of x and the states before it to all its tensors, in the order of ``graph.tensors``."""
+    slots = {name: index for index, name in enumerate(graph.tensors)}
+    initial: Slots = [tensor.data for tensor in graph.tensors.values()]
+    actions = [_compile(graph, op, slots) for op in graph.ops]
+    x_slot, state_inputs = slots[graph.input], [slots[state.input] for state in graph.states]
+
+    def evaluate(x: Array, states: tuple[Array, ...]) -> Slots:
+        values = initial.copy()
+        values[x_slot] = x
+        for slot, state in zip(state_inputs, states, strict=True):
+            values[slot] = state
+        for action in actions:
+            action(values)
+        return values
+
+    return evaluate
+
+
+def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
+    """The states of ``count`` rollouts at reset: the code of 0.0, one (count, width) array of codes a state."""
+    dtype = code_type(graph)
+    return tuple(
+        np.full((count, *graph.tensors[state.input].shape[1:]), _quant(graph, state.input).zero_point, dtype)
+        for state in graph.states
+    )
+
+
+def integer_rollout(graph: Graph, seeds_codes: Array, horizon: int, truth: Array | None = None) -> Rollout:
+    """Roll ``seeds_codes`` (N, W, F codes) forward by ``horizon`` steps; outputs are codes.
+
+    With ``truth`` (N, horizon, outputs codes) teacher-forced, as `closed_loop` says.
+    """
+    step, states = integer_step(graph), zero_states(graph, seeds_codes.shape[0])
+    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, "integer", truth)
+
+
+def encode(graph: Graph, values: Array) -> Array:
+    """Values in the model's units, (..., F), to codes of x, which are also those of y: int8 or int16."""
+    if graph.activations == "int16":
+        return integer16.quantize_activations(values, _quant(graph, graph.input))
+    return integer.quantize_activations(values, _quant(graph, graph.input))
+
+
+def decode(graph: Graph, codes: Array) -> npt.NDArray[np.float32]:
+    """Codes of x or y, (..., F), to values in the model's units."""
+    return integer.dequantize_activations(codes, _quant(graph, graph.output))
+
+
+def code_type(graph: Graph) -> np.dtype[Any]:
+    """The numpy type of the graph's codes. Raises ModelError for a graph that is not quantised."""
+    if graph.activations not in CODE_TYPES:
+        raise ModelError(f"{graph.name}: tensor {graph.input} is not quantised")
+    return CODE_TYPES[graph.activations]
+
+
+def _quant(graph: Graph, name: str) -> Quant:
+    quant = graph.tensors[name].quant
+    if quant is None:
+        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
+    return quant
+
+
+def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
+    inputs = [slots[name] for name in op.inputs]
+    outputs = [slots[name] for name in op.outputs]
+    if op.kind in OPERATORS:
+        return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, outputs)
+    dense = _conv_1d(graph, op) if op.kind == "conv_1d" else _dense(graph, op)
+    return compile_function(dense, inputs[:1], outputs)
+
+
+def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
+    tensor = graph.tensors[op.inputs[1]]
+    bias = np.asarray(graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else 0, np.int64)
+    if graph.activations == "int16":
+        wide = integer16.fully_connected_params(graph, op)
+        matrix = _matrix(tensor)
+        return lambda x: integer16.rescale_accumulators(wide, (x.astype(np.float64) @ matrix).astype(np.int64) + bias)
+    params = integer.fully_connected_params(graph, op)
+    weight = _matrix(tensor)
+    offset = bias - params.input_zero_point * weight.sum(axis=0)
+    return lambda x: integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
+
+
+def _matrix(weight: Tensor) -> Array:
+    """(K, M) float64 of a weight (M, ...)."""
+    return np.asarray(weight.data, np.float64).reshape(weight.shape[0], -1).T.copy()
+
+
+def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
+    """A dense layer over the taps; beyond the window lies 0.0."""
+    dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
+    zero_point = _quant(graph, op.inputs[0]).zero_point
+    return lambda x: dense(taps(x, shape, op, zero_point))

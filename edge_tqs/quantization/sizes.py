@@ -1,0 +1,64 @@
+"""What each weight costs in the flatbuffer at each width, measured on real files."""
+
+from __future__ import annotations
+
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import WEIGHTED, Graph
+from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.quantize import Activations, quantize
+from edge_tqs.system.system import System
+
+#: a channel's scale (float32) and zero point (int64); a bias has both too, and its value
+BYTES_A_CHANNEL = 4 + 8
+BYTES_A_BIAS: dict[Activations, int] = {"int8": 4, "int16": 8}
+ALIGNMENT = 16
+
+
+def weight_bytes(graph: Graph, activations: Activations = "int8") -> dict[str, dict[int, int]]:
+    """Bytes of each weight of a float ``graph``: source -> {8: bytes, 4: bytes}.
+
+    At 8 bits: the codes, each tensor padded to 16 bytes, and what per-channel quantisation adds, bias included. At 4
+    bits: that plus the difference in file size when this weight alone goes from int8 to int4, so that the RESHAPE and
+    CONV_2D which an int4 layer is lowered to count. Two int4 layers of one input share a RESHAPE: a plan's file can be
+    smaller than this sum, never larger. Beside int16 ``activations`` biases have 8 bytes, and an int4 layer is one
+    operator as an int8 one is.
+    """
+    ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
+    all_int8 = dict.fromkeys(graph.weights(), 8)
+
+    def file_size(widths: dict[str, int]) -> int:
+        given = {"source_hash": "", "plan": widths, "generator": ""}
+        return len(tflite_model.write(quantize(graph, widths, ranges, activations=activations), given))
+
+    reference = file_size(all_int8)
+    costs: dict[str, dict[int, int]] = {}
+    for source in graph.weights():
+        int8 = _int8_bytes(graph, source, BYTES_A_BIAS[activations])
+        costs[source] = {8: int8, 4: int8 + file_size(all_int8 | {source: 4}) - reference}
+    return costs
+
+
+def estimated_bytes(system: System) -> dict[str, dict[int, int]]:
+    """The same for a model that no flatbuffer is written of: codes padded to 16 bytes, and each channel's metadata.
+
+    An int4 layer has the operators that an int8 one has in such a model, so nothing is added for them.
+    """
+    costs: dict[str, dict[int, int]] = {}
+    for source, parts in system.weights.items():
+        channels = sum(part.channels for part in parts) * (2 * BYTES_A_CHANNEL + BYTES_A_BIAS["int8"])
+        costs[source] = {
+            width: channels + sum(-(-part.data.size * width // (8 * ALIGNMENT)) * ALIGNMENT for part in parts)
+            for width in (8, 4)
+        }
+    return costs
+
+
+def _int8_bytes(graph: Graph, source: str, bias_bytes: int) -> int:
+    """Of each tensor once, however many operators read it, as the steps of an unrolled layer do."""
+    tensors = {tensor.name: tensor for tensor in graph.weights()[source]}
+    total = sum(-(-weight.size // ALIGNMENT) * ALIGNMENT for weight in tensors.values())
+    total += sum(BYTES_A_CHANNEL * weight.shape[0] for weight in tensors.values())
+    biases = {
+        op.inputs[2] for op in graph.ops if op.kind in WEIGHTED and op.inputs[1] in tensors and len(op.inputs) == 3
+    }
+    return total + sum((BYTES_A_CHANNEL + bias_bytes) * graph.tensors[bias].size for bias in biases)

@@ -1,0 +1,378 @@
+"""A model that Keras saved, read by keras_files, as a float Graph that is compared with Keras itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import CheckError, ModelError, UsageError
+from edge_tqs.graph.graph import Graph, Recurrence
+from edge_tqs.passes.interpret import float_step, zero_states
+from edge_tqs.passes.streaming import settle
+from edge_tqs.read.keras.ends import Ends, read_ends
+from edge_tqs.read.keras.files import SAVE_HINT, KerasFile, file_hash, one_line, open_keras, read_config
+from edge_tqs.read.keras.layers import (
+    MERGING,
+    READERS,
+    RECURRENT,
+    UNBUILDABLE,
+    GraphBuilder,
+    KerasLayer,
+    Weight,
+    check_wrapper,
+    is_over_time,
+    is_stateful,
+    parts_of,
+    spreads,
+)
+from edge_tqs.read.keras.layers.activation import check_activation
+from edge_tqs.read.keras.layers.recurrent import check_gates
+from edge_tqs.read.keras.nodes import Nodes, Source, behind_output, items_of, kind_of, read_nodes
+from edge_tqs.read.loaded import LoadedModel
+from edge_tqs.system.blocks import rolled_out
+from edge_tqs.system.tensorflow import quiet
+
+Array = npt.NDArray[Any]
+
+#: Random windows that the float graph and Keras are compared on.
+CHECK_WINDOWS = 16
+#: Largest difference from Keras, relative to 1 + max|y|: float32 rounding, summed over a window.
+TOLERANCE = 1e-4
+OPS = "ops."
+SUPPORTED = (
+    f"Supported layers: {', '.join(name for name in READERS if name != 'InputLayer' and not name.startswith(OPS))}."
+)
+SUPPORTED_OPS = (
+    f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
+)
+OWN_HINT = "If it is a class of your own, --custom-objects module:NAME lets it be scored and planned."
+
+
+def load(
+    path: Path,
+    *,
+    recurrence: Literal["auto", "windowed", "stateful"] = "auto",
+    window: int | None = None,
+    feedback: Sequence[int | None] | None = None,
+    steps: int | None = None,
+    custom: Sequence[str] = (),
+    output: str | None = None,
+) -> LoadedModel:
+    """Read a forecaster: Sequential or Functional, input (W, F), output one sample or a block (system.read_block).
+
+    Several inputs (W, F1), (W, F2), ... are one window, their channels side by side. output: names one of several.
+
+    recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
+    recurrence "none", or is streamed (streaming.py) if "stateful" is asked for. window: W, needed when the model leaves
+    it open; for a stateful model, how many samples are pushed before the first forecast. feedback: for each input the
+    output that becomes it, None for one known ahead; None altogether: in order, inputs beyond the last output known
+    ahead. steps: samples that a flat output holds. custom: module:name of each class or function of the user's own.
+
+    Raises ModelError (what cannot be read or built), UsageError (window), ToolError (no TensorFlow), CheckError (the
+    graph differs from Keras).
+    """
+    try:
+        file = _check_file(path, custom)
+        with quiet():
+            model = open_keras(file, custom)
+            ends = read_ends(model, output)
+            nodes = behind_output(read_nodes(model), ends.output)
+            layers = _read_layers(nodes)
+            chosen = _choose_recurrence(layers, recurrence)
+            streamed = chosen == "none" and recurrence == "stateful"
+            size = _choose_window(ends.window, None if streamed and ends.window else window, chosen)
+            whole = rolled_out(_build(path.stem, nodes, layers, ends, size, chosen), feedback, steps)
+            graph, notes = settle(whole, window, streamed)
+            largest = _compare(model, graph, ends)
+    except (ModelError, CheckError) as error:
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from error.__cause__
+    return LoadedModel(
+        graph,
+        largest,
+        file_hash(path),
+        sum({id(layer.weights): layer.parameters for layer in layers}.values()),
+        tuple(_describe(layers)),
+        notes,
+        whole if chosen == "none" else None,
+        _unrolled_by(layers) if chosen == "none" else "",
+        ends.channels,
+    )
+
+
+def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
+    """Refuse by what the file says, before TensorFlow is imported: at once, and with the layer's name."""
+    file = read_config(path)
+    own = {name.partition(":")[2] for name in custom}
+    try:
+        kind, items = file.config["class_name"], items_of(file.config["config"])
+        layers = [(kind_of(item), item.get("registered_name"), dict(item["config"])) for item in items]
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ModelError(f"is not a Keras 3 .keras file ({one_line(error)})", hint=SAVE_HINT) from error
+    if kind not in ("Sequential", "Functional", "Model") or not layers:
+        raise ModelError(f"is a model of class {kind}", hint="Supported: Sequential and Functional.")
+    for name, registered, config in layers:
+        layer = KerasLayer(str(config.get("name", "?")), name, config, {})
+        if name.rpartition(">")[2] in own or (registered or "").rpartition(">")[2] in own:
+            raise layer.refuse(
+                "a class of your own can be scored and planned, not built: its code is not known to edge-tqs",
+                hint=f"Build it from the layers of Keras. {SUPPORTED}",
+            )
+        if name in UNBUILDABLE and registered is None:
+            why, hint = UNBUILDABLE[name]
+            raise layer.refuse(why, hint=hint)
+        if name.startswith(OPS) and name not in READERS:
+            raise layer.refuse("this operation is not supported", hint=SUPPORTED_OPS)
+        if name not in READERS or (registered is not None and not name.startswith(OPS)):
+            others = sorted({other for other, _, _ in layers if other not in READERS} - {name})
+            more = f"; nor are {', '.join(others)}" if others else ""
+            raise layer.refuse(
+                f"this layer is not supported{more}",
+                hint=f"{SUPPORTED} {OWN_HINT.replace('NAME', name.rpartition('>')[2])}",
+            )
+        check_wrapper(layer)
+        for part in parts_of(layer) or (layer,):
+            if part.kind in RECURRENT:
+                check_gates(part)
+            else:
+                check_activation(part, part.config.get("activation"))
+    return file
+
+
+def load_keras(path: Path, custom: Sequence[str] = ()) -> Any:
+    """The Keras model itself, for what needs no graph. Raises ModelError, naming the file; UsageError; ToolError."""
+    try:
+        file = read_config(path)
+        with quiet():
+            return open_keras(file, custom)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", hint=error.hint) from error.__cause__
+
+
+def _read_layers(nodes: Nodes) -> list[KerasLayer]:
+    """The layers, as often as they are applied, each behind those that it reads.
+
+    Raises ModelError for what a layer cannot be applied to.
+    """
+    extracted: dict[int, KerasLayer] = {}
+    times = Counter(id(node.operation) for node in nodes.nodes)
+    layers = []
+    for node in nodes.nodes:
+        if len(node.sources) != 1 and node.kind not in MERGING | RECURRENT:
+            raise ModelError(
+                f"layer {node.name} ({node.kind}) is applied to {len(node.sources)} values, which is not supported",
+                hint=f"Layers of several inputs: {', '.join(sorted(k for k in MERGING if not k.startswith(OPS)))}.",
+            )
+        count = times[id(node.operation)]
+        if id(node.operation) not in extracted:
+            extracted[id(node.operation)] = _extract(node.operation)
+        plain = extracted[id(node.operation)]
+        if count > 1 and is_stateful(plain):
+            raise plain.refuse(
+                f"it is stateful and applied {count} times: each would change the states of the others",
+                hint="Give each place a layer of its own.",
+            )
+        ranks = tuple(len(shape) for shape in node.shapes)
+        layers.append(
+            replace(
+                plain,
+                name=node.name,
+                ranks=ranks,
+                inputs=tuple(source.key for source in node.sources),
+                # A wrapper's parts are named <layer>/<inner>: by this application too.
+                parts=tuple(
+                    replace(part, name=node.name + part.name.removeprefix(plain.name), ranks=ranks)
+                    for part in plain.parts
+                ),
+                call=node.given,
+                shared=count > 1,
+            )
+        )
+    return layers
+
+
+def _extract(layer: Any) -> KerasLayer:
+    weights: dict[str, Weight] = {}
+    kind = kind_of({"module": type(layer).__module__, "class_name": type(layer).__name__})
+    plain = KerasLayer(layer.name, kind, layer.get_config(), weights)
+    own = getattr(layer, "weights", ())
+    names = Counter(variable.name for variable in own)
+    for variable in own:
+        if str(variable.dtype) != "float32" or layer.compute_dtype != "float32":
+            raise plain.refuse(
+                f"{variable.name} is {variable.dtype}, computed in {layer.compute_dtype}",
+                hint="Save the model with the dtype policy float32.",
+            )
+        unique = names[variable.name] == 1
+        name = variable.name if unique else "/".join(variable.path.split("/")[-2:])  # of a layer made of layers
+        weights[name] = Weight(variable.path, np.array(variable.numpy()))
+    parts = parts_of(plain)
+    if not parts:
+        return plain
+    held = [_weights_of(inner) for inner in _inner_layers(layer)]
+    filled = tuple(replace(part, weights=own) for part, own in zip(parts, held, strict=True))
+    return replace(plain, weights={}, parts=filled)
+
+
+def _inner_layers(layer: Any) -> list[Any]:
+    """The Keras layers or cells that a wrapper holds, in the order of ``parts_of``."""
+    if hasattr(layer, "forward_layer"):
+        return [layer.forward_layer, layer.backward_layer]
+    if hasattr(layer, "cell"):
+        return list(getattr(layer.cell, "cells", [layer.cell]))
+    return [layer.layer]
+
+
+def _weights_of(layer: Any) -> dict[str, Weight]:
+    return {variable.name: Weight(variable.path, np.array(variable.numpy())) for variable in layer.weights}
+
+
+def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
+    recurrent = [layer for layer in layers if layer.kind in RECURRENT]
+    if not recurrent:
+        return "none"
+    stateful = [is_stateful(layer) for layer in recurrent]
+    if wanted == "auto" and len(set(stateful)) > 1:
+        raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
+    carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
+    over_time = _over_time(layers)
+    if over_time is None:
+        return "stateful" if carried else "windowed"
+    if carried:
+        raise over_time.refuse(
+            "it looks at the window as a whole, so no state can be carried from one sample to the next",
+            hint="Use the model as windowed, or take this layer out.",
+        )
+    return "none"
+
+
+def _over_time(layers: list[KerasLayer]) -> KerasLayer | None:
+    """A layer that no step from one sample to the next computes."""
+    return next(filter(is_over_time, layers), None) or _spread_within(layers)
+
+
+def _unrolled_by(layers: list[KerasLayer]) -> str:
+    over_time = _over_time(layers) if any(layer.kind in RECURRENT for layer in layers) else None
+    return "" if over_time is None else f"{over_time.name} ({over_time.kind})"
+
+
+def _spread_within(layers: list[KerasLayer]) -> KerasLayer | None:
+    """A layer that makes a sequence of a flat value before another one that steps over it or joins it with others."""
+    for index, layer in enumerate(layers):
+        if spreads(layer) and any(later.kind in RECURRENT | MERGING for later in layers[index + 1 :]):
+            return layer
+    return None
+
+
+def _choose_window(of_model: int | None, given: int | None, recurrence: Recurrence) -> int:
+    size = of_model if given is None else given
+    if size is None:
+        raise UsageError("the model leaves the length of its window open", hint="Say it with --window SAMPLES.")
+    if size < 1:
+        raise UsageError(f"--window {size} is no length", hint="Give the number of samples, 1 or more.")
+    if of_model is not None and size != of_model and recurrence != "stateful":
+        raise UsageError(f"--window {size}: the model was built for a window of {of_model}", hint="Leave --window out.")
+    return size
+
+
+def _build(name: str, nodes: Nodes, layers: list[KerasLayer], ends: Ends, window: int, recurrence: Recurrence) -> Graph:
+    builder = GraphBuilder(name, window=window, channels=sum(ends.channels), recurrence=recurrence)
+    builder.kept = {path for layer in layers if layer.shared for path in layer.paths()}
+    last = max((index for index, layer in enumerate(layers) if layer.kind in RECURRENT), default=-1)
+    readers = Counter(source for layer in layers for source in layer.inputs)
+    values, begin = {}, 0
+    for given, channels in zip(nodes.inputs, ends.channels, strict=True):
+        key, x = given.source.key, "x"
+        if len(nodes.inputs) > 1 and readers[key]:
+            x = builder.slice(f"x/{given.name}", "x", begin, channels)
+        values[key], begin = x, begin + channels
+    for index, layer in enumerate(layers):
+        builder.inputs = tuple(values[source] for source in layer.inputs)
+        builder.value, builder.outputs = builder.inputs[0], ()
+        READERS[layer.kind](replace(layer, last_recurrent=index == last), builder)
+        for number, value in enumerate((builder.value, *builder.outputs[1:])):
+            key = Source(layer.name, number).key
+            values[key] = value
+            if readers[key] > 1:
+                builder.shared.add(value)
+    (made,) = nodes.outputs
+    if made.source.tensor:
+        raise ModelError(
+            f"its output is output {made.source.tensor} of layer {made.source.node}, a state",
+            hint="Forecast from the layer's first output, or put a Dense layer behind the state.",
+        )
+    builder.value = values[made.source.key]
+    graph = builder.finish()
+    if not graph.weights():
+        raise ModelError("it has no weights to quantise", hint=SUPPORTED)
+    return graph
+
+
+def _compare(model: Any, graph: Graph, ends: Ends) -> float:
+    """Largest difference of the graph's forecasts from Keras' own; CheckError beyond TOLERANCE.
+
+    A Keras model that carries its states is fed one sequence piece by piece, any other one separate windows.
+    """
+    forecast = graph.forecast
+    length = ends.window or forecast.window
+    batch = ends.batch or CHECK_WINDOWS
+    rng = np.random.default_rng(0)
+    samples = rng.standard_normal((batch, length * -(-CHECK_WINDOWS // batch), forecast.channels)).astype(np.float32)
+    carried = forecast.recurrence == "stateful" and any(_stateful_layers(model))
+    expected, found = [], []
+    step, states = float_step(graph), zero_states(graph, batch)
+    _reset(model)
+    for begin in range(0, samples.shape[1], length):
+        window = samples[:, begin : begin + length]
+        if not carried:
+            _reset(model)
+            states = zero_states(graph, batch)
+        expected.append(np.asarray(ends.made(model(ends.given(window), training=False))).reshape(batch, -1))
+        if forecast.recurrence == "none":
+            y, _ = step(window, ())
+        else:
+            for k in range(length):
+                y, states = step(window[:, k], states)
+        found.append(y)
+    largest = float(np.max(np.abs(np.stack(expected) - np.stack(found))))
+    limit = TOLERANCE * (1.0 + float(np.max(np.abs(np.stack(expected)))))
+    if not largest <= limit:
+        raise CheckError(
+            f"the float graph differs from Keras by {largest:.3g}, more than {limit:.3g}",
+            hint="This is a defect of edge-tqs: please report it with the model.",
+        )
+    return largest
+
+
+def _reset(model: Any) -> None:
+    for layer in _stateful_layers(model):
+        if hasattr(getattr(layer, "cell", None), "cells"):  # its states lie in lists, which reset_states cannot take
+            for state in (state for states in layer.states for state in states):
+                state.assign(np.zeros(state.shape, np.float32))
+        else:
+            layer.reset_states()
+
+
+def _stateful_layers(model: Any) -> list[Any]:
+    """Those of models inside the model among them."""
+    return [layer for layer in model._flatten_layers(include_self=False) if getattr(layer, "stateful", False)]
+
+
+def _describe(layers: list[KerasLayer]) -> Iterator[str]:
+    """A line each; what is applied again shares the weights of its first place."""
+    seen: set[int] = set()
+    for layer in layers:
+        inside = f" of {' and '.join(_titled(part) for part in layer.parts)}" if layer.parts else ""
+        size = f", {layer.parameters:,} parameters" if layer.parameters else ""
+        again = ", shared" if size and id(layer.weights) in seen else size
+        yield f"{layer.name}: {_titled(layer)}{inside}{again}"
+        seen.add(id(layer.weights))
+
+
+def _titled(layer: KerasLayer) -> str:
+    return f"{layer.kind}({layer.config['units']})" if "units" in layer.config else layer.kind

@@ -1,0 +1,194 @@
+"""Any Keras model (W, F) -> (outputs) as a System: forward passes of the model itself, its variables replaced.
+
+This serves scoring and planning of models that hold layers which the Graph does not know. The whole rollout is one
+``tf.function``; the model is called statelessly, with its variables as arguments, so that nothing is traced again when
+weights change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edge_tqs.errors import ModelError
+from edge_tqs.read.keras.ends import Ends, read_ends
+from edge_tqs.system.system import Array, Part, Rollouts, System, checked_feedback, read_block
+from edge_tqs.system.tensorflow import import_tensorflow, quiet
+from edge_tqs.system.trace import compiled, window_loop
+
+#: Variables that are quantised, by their short name; biases, norms and embeddings of positions are not.
+KERNELS = frozenset({"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel"})
+
+
+def keras_system(
+    model: Any, feedback: Sequence[int | None] | None = None, steps: int | None = None, output: str | None = None
+) -> System:
+    """The system of a Keras 3 ``model``, (batch, W, F) -> (batch, outputs) or a block (batch, steps, outputs).
+
+    Several inputs (batch, W, F1), (batch, W, F2), ... are one, their channels side by side. output: which of several
+    outputs is the forecast, as ``read_ends`` takes it; weights that it does not depend on are left out.
+
+    feedback: for each input channel the output channel that becomes it, None for one known ahead; output i becomes
+    input i when it is not given, and the inputs beyond the last output are known ahead. steps: samples in a flat block.
+
+    Raises ModelError for a model of another shape or without kernels, UsageError for a wrong ``feedback`` or
+    ``output``, ToolError without TensorFlow.
+    """
+    try:
+        ends = read_ends(model, output)
+        window, channels, made = _shapes(ends)
+        block = read_block(made, window, channels, feedback, steps)
+    except ModelError as error:
+        raise ModelError(f"{model.name}: {error.message}", hint=error.hint) from error
+    outputs = block[1]
+    feedback = checked_feedback(model.name, feedback, channels, outputs)
+    bias = _output_bias(model, ends)
+    values = {v.path: np.array(v.numpy()) for v in _read(model, ends) if _is_kernel(v.path) or v.path == bias}
+    if len({variable.path for variable in model.variables}) != len(model.variables):
+        raise ModelError(f"{model.name}: two variables have one path", hint="Give each layer a name of its own.")
+    owners = _owners(model)
+    weights = {path: (_part(path, data, owners[path]),) for path, data in values.items() if path != bias}
+    if not weights:
+        raise ModelError(f"{model.name} has no weights to quantise", hint="Layers with a kernel are needed.")
+    for path, data in values.items():
+        if data.dtype != np.float32 or not np.isfinite(data).all():
+            raise ModelError(
+                f"{model.name}: {path} is {data.dtype} or holds NaN or infinite values",
+                hint="Save a model of dtype float32 whose training converged.",
+            )
+    rollouts = _Rollouts(model, ends, values, window, channels, block, feedback)
+    return System(
+        name=model.name,
+        window=window,
+        channels=channels,
+        outputs=outputs,
+        feedback=feedback,
+        weights=weights,
+        output_bias=None if bias is None else Part(bias, values[bias], (0,)),
+        trace=rollouts.trace,
+        roll=rollouts.roll,
+        steps=block[0],
+    )
+
+
+def _shapes(ends: Ends) -> tuple[int, int, tuple[int, ...]]:
+    """(W, F, the shape of the output without the batch)."""
+    channels = sum(ends.channels)
+    made = tuple(size for size in ends.shape[1:] if size is not None)
+    if ends.window is None or len(ends.shape) not in (2, 3) or len(made) != len(ends.shape) - 1:
+        raise ModelError(
+            f"input {(ends.batch, ends.window, channels)} and output {ends.shape} are not (batch, W, F) and "
+            "(batch, outputs)",
+            hint="Start the model with Input((W, F)) and let it predict one sample.",
+        )
+    return ends.window, channels, made
+
+
+def _read(model: Any, ends: Ends) -> list[Any]:
+    """The variables that the forecast depends on."""
+    needed = ends.operations()
+    if needed is None:
+        return list(model.variables)
+    return [variable for layer in model.layers if id(layer) in needed for variable in layer.variables]
+
+
+def _is_kernel(path: str) -> bool:
+    return path.rsplit("/", 1)[-1] in KERNELS
+
+
+def _owners(model: Any) -> dict[str, str]:
+    """The class of the innermost layer that holds each variable, by the variable's path."""
+    owners: dict[str, str] = {}
+    for layer in model._flatten_layers():  # from the outside in
+        owners |= {variable.path: type(layer).__name__ for variable in layer.variables}
+    return owners
+
+
+def _part(path: str, data: Array, owner: str) -> Part:
+    """Output channels are the last axis, but for depthwise kernels and attention's projections."""
+    if owner.startswith("DepthwiseConv") or path.endswith("/depthwise_kernel"):
+        return Part(path, data, (data.ndim - 2, data.ndim - 1))  # (..., inputs, multiplier)
+    if owner == "EinsumDense" and data.ndim == 3 and "attention_output" not in path.split("/"):
+        return Part(path, data, (1, 2))  # (d, heads, dh); of the output (heads, dh, d)
+    return Part(path, data, (data.ndim - 1,))
+
+
+def _output_bias(model: Any, ends: Ends) -> str | None:
+    """The bias of the last Dense layer where its output, untouched, is the forecast, and it is applied only there."""
+    last = model.layers[-1] if ends.tensor is None else ends.tensor._keras_history.operation
+    if ends.tensor is not None and len(last._inbound_nodes) > 1:
+        return None
+    if type(last).__name__ != "Dense" or last.bias is None or last.get_config()["activation"] != "linear":
+        return None
+    return str(last.bias.path)
+
+
+class _Rollouts:
+    """The model as a function of its variables; ``roll`` is traced once, ``trace`` for each horizon and count."""
+
+    def __init__(
+        self,
+        model: Any,
+        ends: Ends,
+        values: Mapping[str, Array],
+        window: int,
+        channels: int,
+        block: tuple[int, int],
+        feedback: tuple[int | None, ...],
+    ) -> None:
+        self._tf = import_tensorflow()
+        self._model, self._window, self._channels, self._block = model, window, channels, block
+        self._ends, self._feedback = ends, feedback
+        self._values = values
+        self._own = {path: self._tf.constant(data) for path, data in values.items()}
+        self._fixed = {v.path: self._tf.constant(v.numpy()) for v in model.variables if v.path not in values}
+        self._rolled: Any = None
+
+    def trace(self, horizon: int, count: int) -> Rollouts:
+        tf = self._tf
+        length = self._window + (horizon if None in self._feedback else 0)
+        signature = (
+            {path: tf.TensorSpec(data.shape, tf.float32) for path, data in self._values.items()},
+            tf.TensorSpec((count, length, self._channels), tf.float32),
+        )
+
+        def rollout(weights: dict[str, Any], seeds: Any) -> Any:
+            return window_loop(tf, self._step(weights), self._window, self._feedback, self._block, horizon, seeds)
+
+        with quiet():
+            function = compiled(tf, rollout, signature, (self._own, tf.zeros(signature[1].shape)))
+
+        def run(changed: Mapping[str, Array], seeds: Array) -> Array:
+            given = {path: tf.constant(np.asarray(data, np.float32)) for path, data in changed.items()}
+            found: Array = function(self._own | given, tf.constant(np.asarray(seeds, np.float32))).numpy()
+            return found
+
+        return run
+
+    def roll(self, seeds: Array, horizon: int) -> Array:
+        tf = self._tf
+        if self._rolled is None:
+
+            def rollout(seeds: Any, horizon: Any) -> Any:
+                step = self._step(self._own)
+                return window_loop(tf, step, self._window, self._feedback, self._block, horizon, seeds)
+
+            signature = [tf.TensorSpec((None, None, self._channels), tf.float32), tf.TensorSpec((), tf.int32)]
+            with quiet():
+                self._rolled = tf.function(rollout, autograph=False).get_concrete_function(*signature)
+        found: Array = self._rolled(tf.constant(np.asarray(seeds, np.float32)), tf.constant(horizon)).numpy()
+        return found
+
+    def _step(self, weights: Mapping[str, Any]) -> Any:
+        """A window (N, W, F) to a block of samples."""
+        model = self._model
+        trainable = [weights.get(v.path, self._fixed.get(v.path)) for v in model.trainable_variables]
+        others = [weights.get(v.path, self._fixed.get(v.path)) for v in model.non_trainable_variables]
+
+        def step(window: Any) -> Any:
+            made, _ = model.stateless_call(trainable, others, self._ends.given(window), training=False)
+            return self._ends.made(made)
+
+        return step

@@ -1,0 +1,176 @@
+"""Opening a model file: as a float Graph where one can be made of it, else as what can be scored alone.
+
+A .keras file is scored by TensorFlow, a .tflite file by LiteRT alone, whether a Graph can be made of it or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.graph.graph import Graph
+from edge_tqs.passes.targets import Centre, Target, with_base
+from edge_tqs.read.keras.files import file_hash
+from edge_tqs.read.keras.model import load, load_keras
+from edge_tqs.read.keras.system import keras_system
+from edge_tqs.read.loaded import LoadedModel
+from edge_tqs.read.tflite.model import load_tflite
+from edge_tqs.read.tflite.system import tflite_system
+from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.system import System
+
+TFLITE_SUFFIX = ".tflite"
+Recurrence = Literal["auto", "windowed", "stateful"]
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model that can be scored.
+
+    system: what is scored. opener: opens the same system in another process. model_hash: SHA-256 of the file. loaded:
+    the float graph and how far it is from the model; None for a model that cannot be built, ``refusal`` says why.
+    """
+
+    system: System
+    opener: Callable[[], System]
+    model_hash: str
+    loaded: LoadedModel | None
+    refusal: ModelError | None = None
+
+    def need_graph(self) -> tuple[LoadedModel, Graph]:
+        """What `build` needs. Raises the ModelError that says why there is none."""
+        if self.loaded is None:
+            assert self.refusal is not None
+            raise self.refusal
+        return self.loaded, self.loaded.graph
+
+
+def open_model(
+    path: Path,
+    *,
+    recurrence: Recurrence = "auto",
+    window: int | None = None,
+    feedback: Sequence[int | None] | None = None,
+    steps: int | None = None,
+    custom: tuple[str, ...] = (),
+    output: str | None = None,
+    target: Target = "level",
+    centre: Centre = "none",
+) -> Opened:
+    """Open a file of Keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
+
+    steps: samples that a flat output holds. custom: module:name of each class or function of the user's own that a
+    Keras model holds. output: names one of several outputs. target, centre: what the model predicts,
+    and what is taken off its window: both become part of the graph (targets.py), after it was compared with the model.
+
+    Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
+    CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
+    """
+    if path.suffix == TFLITE_SUFFIX:
+        sources = tuple(feedback) if feedback is not None else None
+        opened = _open_tflite(path, recurrence, window, sources, steps, output)
+        return _based(opened, path, target, centre)
+    refusal: ModelError
+    try:
+        found = opened_graph(
+            load(
+                path,
+                recurrence=recurrence,
+                window=window,
+                feedback=feedback,
+                steps=steps,
+                custom=custom,
+                output=output,
+            )
+        )
+    except ModelError as error:
+        refusal = error
+    else:
+        return _based(found, path, target, centre)
+    try:
+        sources = tuple(feedback) if feedback is not None else None
+        opener = partial(_keras_file_system, path, sources, steps, custom, output)
+        system = opener()
+    except ModelError as error:
+        raise (error if custom else refusal) from error
+    return _based(Opened(system, opener, file_hash(path, custom), None, refusal), path, target, centre)
+
+
+def opened_graph(loaded: LoadedModel) -> Opened:
+    """The graph of a loaded model as what is scored."""
+    opener = partial(graph_system, loaded.graph)
+    return Opened(opener(), opener, loaded.source_hash, loaded)
+
+
+def _based(opened: Opened, path: Path, target: Target, centre: Centre) -> Opened:
+    """``opened`` with what is added to its forecasts and taken off its window; scored as its graph then.
+
+    Raises ModelError where there is no graph that could hold it, or none of the whole window for ``centre``.
+    """
+    if (target, centre) == ("level", "none"):
+        return opened
+    keys = {"target": target, "centre": centre}
+    asked = " and ".join(f'{key} = "{value}"' for key, value in keys.items() if value not in ("level", "none"))
+    if opened.loaded is None:
+        assert opened.refusal is not None
+        raise ModelError(
+            f"{path}: {asked} becomes part of the float graph, and there is none: this model could "
+            f"only be scored as a black box ({opened.refusal.message})",
+            hint=f"Put it into the model itself, and leave {asked} out. {opened.refusal.hint}".strip(),
+        )
+    try:
+        graph = with_base(opened.loaded.graph, target, centre)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", hint=error.hint) from error
+    return opened_graph(replace(opened.loaded, graph=graph))
+
+
+def _keras_file_system(
+    path: Path,
+    feedback: tuple[int | None, ...] | None,
+    steps: int | None,
+    custom: tuple[str, ...],
+    output: str | None,
+) -> System:
+    return keras_system(load_keras(path, custom), feedback, steps, output)
+
+
+def _open_tflite(
+    path: Path,
+    recurrence: Recurrence,
+    window: int | None,
+    feedback: tuple[int | None, ...] | None,
+    steps: int | None,
+    output: str | None,
+) -> Opened:
+    opener = partial(_tflite_file_system, path, feedback, steps, output)
+    system = opener()
+    if window not in (None, system.window):
+        raise UsageError(
+            f"--window {window}: {path} was converted for a window of {system.window}", hint="Leave --window out."
+        )
+    if recurrence == "stateful":
+        raise UsageError(
+            f"{path} takes a whole window and keeps no state", hint="Leave --recurrence out, or give the .keras file."
+        )
+    content = path.read_bytes()
+    try:
+        loaded, refusal = load_tflite(content, system, str(path), output), None
+    except ModelError as error:
+        loaded, refusal = None, error
+    return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal)
+
+
+def _tflite_file_system(
+    path: Path, feedback: tuple[int | None, ...] | None, steps: int | None, output: str | None
+) -> System:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}", hint="Check the path of the .tflite file.") from error
+    return replace(tflite_system(content, str(path), feedback, steps, output), name=path.stem)

@@ -1,0 +1,121 @@
+"""A float TensorFlow Lite file, whoever wrote it, as a float Graph, compared with LiteRT. TensorFlow is not needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tqs.errors import CheckError, ModelError
+from edge_tqs.flatbuffer.tables import DAMAGE, DAMAGED_HINT, FileGraph, FileModel, parse, with_output
+from edge_tqs.graph.graph import Forecast, Graph
+from edge_tqs.passes.interpret import float_step
+from edge_tqs.passes.positions import only_needed
+from edge_tqs.read.loaded import LoadedModel
+from edge_tqs.read.tflite.operators import SHAPE_TYPES, TABLE, import_operator
+from edge_tqs.read.tflite.views import Growing
+from edge_tqs.read.tflite.weights import find_weights
+from edge_tqs.system.system import System
+
+Array = npt.NDArray[Any]
+
+#: Random windows that the graph and LiteRT are compared on.
+CHECK_WINDOWS = 16
+#: Largest difference from LiteRT, relative to 1 + max|y|: float32 rounding.
+TOLERANCE = 1e-4
+SUPPORTED = (
+    f"Supported operators: {', '.join(sorted(TABLE))}. `edge-tqs score` and `edge-tqs plan` take any float model."
+)
+
+
+def load_tflite(model: bytes, system: System, name: str, output: str | None = None) -> LoadedModel:
+    """The float graph of a ``model``, as ``system`` (what tflite_system makes of it) runs it in LiteRT.
+
+    The window goes in, the forecast comes out (recurrence "none"); a weight's source is its name in ``system``.
+    output: which of several, as tflite_system takes it.
+    Raises ModelError for an operator that a graph cannot hold, naming it, and for a forecaster that does not predict
+    all its inputs; CheckError where the graph differs from LiteRT. Messages begin with ``name``.
+    """
+    try:
+        graph = _import(model, system, output)
+        largest = _compare(graph, system)
+    except (ModelError, CheckError) as error:
+        raise type(error)(f"{name}: {error.message}", hint=error.hint) from error.__cause__
+    kinds = Counter(op.kind for op in graph.ops)
+    return LoadedModel(
+        graph,
+        largest,
+        hashlib.sha256(model).hexdigest(),
+        _parameters(parse(model).graphs[0]),
+        tuple(f"{kind}: {count}" for kind, count in kinds.items()),
+    )
+
+
+def _import(model: bytes, system: System, output: str | None) -> Graph:
+    parsed = with_output(parse(model), output)
+    growing, last = _grow(parsed, system.steps * system.outputs)
+    ops = growing.needed_operators(last)
+    used = {growing.input, last, *(name for op in ops for name in (*op.inputs, *op.outputs))}
+    tensors = {name: tensor for name, tensor in growing.tensors.items() if name in used}
+    forecast = Forecast(
+        system.window, system.channels, "none", system.feedback, steps=system.steps, outputs=system.outputs
+    )
+    forecast.check(system.name, system.steps * system.outputs)
+    graph = only_needed(Graph(system.name, tensors, ops, growing.input, last, (), forecast).check())
+    missing = sorted(system.weights.keys() - graph.weights().keys())
+    if missing:
+        raise ModelError(f"its weights {', '.join(missing)} have no part in the forecast", hint=SUPPORTED)
+    return graph
+
+
+def _grow(parsed: FileModel, size: int) -> tuple[Growing, str]:
+    """All operators of a file, and the tensor of the ``size`` values of its forecast. ModelError also for damage."""
+    file = parsed.graphs[0]
+    _check_kinds(file)
+    try:
+        growing = Growing(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
+        for op in file.operators:
+            import_operator(op, growing)
+        return growing, growing.read(growing.views[file.outputs[0]], (1, size))
+    except ModelError as error:
+        raise ModelError(error.message, hint=error.hint or SUPPORTED) from error
+    except DAMAGE as error:  # without operands or options that a kind of operator cannot do without
+        raise ModelError(f"is damaged ({type(error).__name__}: {error})", hint=DAMAGED_HINT) from error
+
+
+def _check_kinds(file: FileGraph) -> None:
+    """Raise ModelError that names every kind of operator that no graph holds."""
+    kinds = {op.kind for op in file.operators if not {file.tensors[index].dtype for index in op.outputs} <= SHAPE_TYPES}
+    unknown = sorted(kinds - TABLE.keys())
+    if unknown:
+        raise ModelError(
+            f"it cannot be built: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not supported",
+            hint=SUPPORTED,
+        )
+
+
+def _parameters(file: FileGraph) -> int:
+    """Values of the constants that operators compute with, each buffer once; single ones are rarely trained."""
+    read = {index for op in file.operators for index in op.inputs if index >= 0}
+    constants = {tensor.buffer: tensor for tensor in (file.tensors[index] for index in sorted(read))}.values()
+    return sum(t.data.size for t in constants if t.data is not None and t.dtype == "FLOAT32" and t.shape)
+
+
+def _compare(graph: Graph, system: System) -> float:
+    """Largest difference of the graph's forecasts from LiteRT's; CheckError beyond TOLERANCE."""
+    shape = (CHECK_WINDOWS, system.window, system.channels)
+    windows = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    ahead = np.zeros((CHECK_WINDOWS, system.seed_length(system.steps) - system.window, system.channels), np.float32)
+    expected = system.roll(np.concatenate([windows, ahead], axis=1), system.steps).reshape(CHECK_WINDOWS, -1)
+    found, _ = float_step(graph)(windows, ())
+    largest = float(np.max(np.abs(expected - found)))
+    limit = TOLERANCE * (1.0 + float(np.max(np.abs(expected))))
+    if not largest <= limit:
+        raise CheckError(
+            f"the float graph differs from LiteRT by {largest:.3g}, more than {limit:.3g}",
+            hint="This is a defect of edge-tqs: please report it with the model.",
+        )
+    return largest

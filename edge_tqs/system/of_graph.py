@@ -1,0 +1,40 @@
+"""A float Graph as a System: traced by TensorFlow, rolled out by the numpy interpreter."""
+
+from __future__ import annotations
+
+from edge_tqs.errors import ModelError
+from edge_tqs.graph.graph import Graph
+from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.passes.output_bias import output_bias
+from edge_tqs.system.system import Part, Rollouts, System
+from edge_tqs.system.trace import trace_rollout
+
+
+def graph_system(graph: Graph) -> System:
+    """The system of a float ``graph``. Raises ModelError for one that is not; tracing it, ToolError."""
+    for tensor in (tensor for tensors in graph.weights().values() for tensor in tensors):
+        if tensor.data is None or tensor.dtype != "float32":
+            raise ModelError(f"{graph.name}: weight {tensor.name} is {tensor.dtype}: only a float graph can be scored")
+    bias = output_bias(graph)
+
+    def trace(horizon: int, count: int) -> Rollouts:
+        return trace_rollout(graph, horizon, count, constants=[bias] if bias else [])
+
+    return System(
+        name=graph.name,
+        window=graph.forecast.window,
+        channels=graph.forecast.channels,
+        outputs=graph.forecast.outputs,
+        feedback=graph.forecast.feedback,
+        weights={source: tuple(_part(graph, t.name) for t in tensors) for source, tensors in graph.weights().items()},
+        output_bias=None if bias is None else _part(graph, bias),
+        trace=trace,
+        roll=lambda seeds, horizon: float_rollout(graph, seeds, horizon).outputs,
+        steps=graph.forecast.steps,
+    )
+
+
+def _part(graph: Graph, name: str) -> Part:
+    data = graph.tensors[name].data
+    assert data is not None
+    return Part(name, data, (0,))
