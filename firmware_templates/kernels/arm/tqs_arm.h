@@ -1,9 +1,10 @@
 /*
  * What the kernels for Cortex-M share: tflite-micro's double rounding in as few instructions as each core has for it.
  *
- * The layer structs are those of tqs_kernels.h, but for what is said of each kernel in edge_tqs/emit_c/dense_kernels.py: weights lie
- * in the kernel's own order, biases are doubled, and shifts are kept as -1 - shift. The code generator gives a layer to
- * these kernels only where every shift is -31 to -1 and every accumulator stays below 2^30.
+ * The layer structs are those of tqs_kernels.h, but for what is said of each kernel in
+ * edge_tqs/emit_c/dense_kernels.py: weights lie in the kernel's own order, biases are doubled, and shifts are kept as
+ * -1 - shift. The code generator gives a layer to these kernels only where every shift is -31 to -1 and every
+ * accumulator stays below 2^30.
  */
 #ifndef TQS_ARM_H
 #define TQS_ARM_H
