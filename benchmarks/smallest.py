@@ -79,7 +79,7 @@ def in_litert(case: Case, plan: Plan, ranges: Ranges, activations: Any) -> Array
     return decode(integer, codes)
 
 
-def prepare(path: Path, args: argparse.Namespace) -> Case:
+def load_case(path: Path, args: argparse.Namespace) -> Case:
     graph = open_model(path).need_graph()[1]
     system = open_model(path).system
     series = read_series(args.csv)
@@ -95,7 +95,7 @@ def prepare(path: Path, args: argparse.Namespace) -> Case:
 
 
 def measure(path: Path, args: argparse.Namespace) -> None:
-    case = prepare(path, args)
+    case = load_case(path, args)
     system = case.system
     rollout = system.trace(case.horizon, len(case.seeds))
     sensitivity = score(system, horizon=case.horizon, model_hash=open_model(path).model_hash, cache=default_root())
@@ -133,7 +133,7 @@ def measure(path: Path, args: argparse.Namespace) -> None:
 
 
 def draw(path: Path, args: argparse.Namespace) -> None:
-    case = prepare(path, args)
+    case = load_case(path, args)
     system = case.system
     rollout = system.trace(case.horizon, len(case.seeds))
     sensitivity = score(system, horizon=case.horizon, model_hash=open_model(path).model_hash, cache=default_root())

@@ -17,7 +17,7 @@ from pathlib import Path
 from edge_tqs.boards.board import load_board
 from edge_tqs.building.build import build
 from edge_tqs.cli.request import model_request, plan_request
-from edge_tqs.device.messages import Step
+from edge_tqs.device.messages import StepReply
 from edge_tqs.device.trace_file import TRACE, read_trace
 from edge_tqs.project.file import load_project
 from edge_tqs.report import schema as report
@@ -60,7 +60,7 @@ def soak(folder: Path, rollouts: int, horizon: int) -> bool:
     result = validate(ValidateRequest(folder, rollouts=rollouts, horizon=horizon), clock)
     whole = time.monotonic() - began
     codes = bytes(len(read_trace(folder / TRACE).steps[0].codes))
-    frame = len(Step(0, 0, 0, codes).frame(1))
+    frame = len(StepReply(0, 0, 0, codes).frame(1))
     sizes = [os.stat(folder / name).st_size for name in (TRACE, report.VALIDATION_JSON, report.REPORT_HTML)]
     print(
         f"| {result.board} | {result.rollouts} x {result.horizon:,} | {'yes' if result.bit_exact else 'NO'} "

@@ -28,7 +28,7 @@ from edge_tqs.device.device import Device, Times, open_port
 from edge_tqs.device.frames import Frame, FrameReader
 from edge_tqs.device.messages import Baud, BaudReply, Hello
 from edge_tqs.device.rollout import run_rollout
-from edge_tqs.device.serial_port import Port, has_rate
+from edge_tqs.device.serial_port import SerialPort, has_rate
 from edge_tqs.emit_c.emit import emit, kernel_sources
 from edge_tqs.errors import DeviceError, SilentError, UsageError
 from edge_tqs.graph.graph import Array, Graph
@@ -366,7 +366,7 @@ def test_a_line_that_no_longer_carries_the_rate_brings_both_ends_down_once(an385
 def test_a_port_that_comes_back_begins_at_the_first_rate(an385: Running) -> None:
     with Wire(an385.port, an385.baud) as line:
 
-        def reopen() -> Port:
+        def reopen() -> SerialPort:
             return open_port(line.path)
 
         with Device(reopen(), QUICK, reopen) as device:

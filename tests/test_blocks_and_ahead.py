@@ -324,7 +324,7 @@ def test_a_board_keeps_nothing_of_what_is_known_ahead(tmp_path: Path) -> None:
         device.push(codes[0, :window])
 
         def ask(first: int, steps: int, ahead: bytes) -> list[bytes]:
-            return [step.codes for step in device._stream(wire.Forecast(first, steps, ahead), 1, 2.0)]
+            return [step.codes for step in device._stream(wire.ForecastRequest(first, steps, ahead), 1, 2.0)]
 
         assert ask(0, 5, known[:5].tobytes()) == [bytes(y.tobytes()) for y in last[:5]]
         assert ask(4, 2, known[4:6].tobytes()) == []  # out of order: what was known of the steps before is gone

@@ -237,7 +237,7 @@ def test_the_agent_answers_wrong_requests_as_the_protocol_says(
 
         # A byte ends a forecast that would take minutes, and the new request is served.
         ask(wire.Push(window, sample * window).frame(9))
-        port.write(wire.Forecast(0, 60000).frame(10))
+        port.write(wire.ForecastRequest(0, 60000).frame(10))
         port.read_until(b"\0")
         port.write(wire.Reset().frame(11))
         frames: list[wire.Frame] = []

@@ -10,7 +10,7 @@ import pytest
 
 from edge_tqs.errors import UsageError
 from edge_tqs.report.drift import Drift
-from edge_tqs.report.schema import DeviceCurves, FirstDivergence, Latency, Line, Memory, ValidationReport
+from edge_tqs.report.schema import DeviceCurves, FirstDivergence, Latency, LineReport, MemoryReport, ValidationReport
 from edge_tqs.validation.compare import compare, load_run, parse_limits, table
 from edge_tqs.validation.junit import junit
 
@@ -28,7 +28,7 @@ RUN = ValidationReport(
     rmse_vs_float=0.2,
     mse_vs_truth=None,
     latency=Latency("systick", "ticks", 1_000_000, 100.0, 110.0, 120.0),
-    memory=Memory(10_000, 2_000, 300),
+    memory=MemoryReport(10_000, 2_000, 300),
     curves=DeviceCurves((0.1, 0.2, 0.3), None, None),
 )
 
@@ -51,7 +51,7 @@ def test_a_run_is_as_good_as_itself(tmp_path: Path) -> None:
 
 
 def test_what_rose_beyond_its_limit_fails_by_name(tmp_path: Path) -> None:
-    worse = replace(RUN, latency=replace(RUN.latency, p50=104.0, p95=130.0), memory=Memory(9_000, 2_001, 300))
+    worse = replace(RUN, latency=replace(RUN.latency, p50=104.0, p95=130.0), memory=MemoryReport(9_000, 2_001, 300))
     found = compare(*runs(tmp_path, worse), parse_limits(("latency=5%", "ram=0")))
     assert [failure.split()[0] for failure in found.failures] == ["latency_p95", "ram"]
     assert "rose by 18.2 %; 5 % is allowed" in found.failures[0]
@@ -94,7 +94,9 @@ def test_a_good_run_in_junit() -> None:
 
 
 def test_junit_says_what_was_mended_on_the_line() -> None:
-    xml = ElementTree.fromstring(junit(replace(RUN, line=Line(reconnects=1, retries=3, damaged=2, frames_dropped=4))))
+    xml = ElementTree.fromstring(
+        junit(replace(RUN, line=LineReport(reconnects=1, retries=3, damaged=2, frames_dropped=4)))
+    )
     counts = {each.get("name"): each.get("value") for each in xml.iter("property")}
     assert {name: value for name, value in counts.items() if name is not None and name.startswith("line_")} == {
         "line_baud": "None",

@@ -22,7 +22,7 @@ from edge_tqs.device import messages as wire
 from edge_tqs.device.device import Device, RestartedError, SilentError, Times, open_port
 from edge_tqs.device.messages import MessageType
 from edge_tqs.device.rollout import run_rollout
-from edge_tqs.device.serial_port import Port, UsbDevice, reopen_port, usb_device
+from edge_tqs.device.serial_port import SerialPort, UsbDevice, reopen_port, usb_device
 from edge_tqs.errors import DeviceError, UsageError
 
 #: Patience for a fake that answers within a millisecond when it answers at all.
@@ -160,8 +160,8 @@ def test_a_missing_step_is_asked_for_from_there() -> None:
     fake = FakeDevice(say=lose_step_5_once)
     with connected(fake, PATIENT) as device:
         expect_rollout(device, fake)
-    forecasts = [wire.Forecast.parse(f.payload) for f in fake.requests if f.type == MessageType.FORECAST]
-    assert forecasts == [wire.Forecast(0, 20), wire.Forecast(5, 15)]
+    forecasts = [wire.ForecastRequest.parse(f.payload) for f in fake.requests if f.type == MessageType.FORECAST]
+    assert forecasts == [wire.ForecastRequest(0, 20), wire.ForecastRequest(5, 15)]
 
 
 def test_a_stream_that_dies_between_two_steps_is_resumed() -> None:
@@ -249,7 +249,7 @@ def test_a_board_that_falls_silent_is_reported_after_three_attempts() -> None:
 
 
 def test_stale_answers_of_an_earlier_host_are_ignored() -> None:
-    old = wire.Ack(99).frame(2) + wire.Step(0, 1, 2, b"abc").frame(4) + wire.Done(1).frame(4) + b"\x07half a fra"
+    old = wire.Ack(99).frame(2) + wire.StepReply(0, 1, 2, b"abc").frame(4) + wire.Done(1).frame(4) + b"\x07half a fra"
     fake = FakeDevice(greeting=old)
     with connected(fake) as device:
         expect_rollout(device, fake)
@@ -320,7 +320,7 @@ def test_a_message_that_does_not_fit_its_form_names_the_port() -> None:
 
 
 @contextmanager
-def unplugged(fake: FakeDevice, after: int, returns: Callable[[], Port]) -> Iterator[Device]:
+def unplugged(fake: FakeDevice, after: int, returns: Callable[[], SerialPort]) -> Iterator[Device]:
     """A device behind a cable that is pulled after ``after`` bytes; ``returns`` says where it is then."""
     with fake, Relay(fake.path, (), [Fault(GONE, after)], 0) as line:
         with Device(open_port(line.path), QUICK, reopen=returns) as device:
@@ -328,7 +328,7 @@ def unplugged(fake: FakeDevice, after: int, returns: Callable[[], Port]) -> Iter
         assert line.happened
 
 
-def find_again() -> Port:
+def find_again() -> SerialPort:
     return reopen_port("/dev/ttyNowhere7", usb=UsbDevice(0x2341, 0x0043, "7"), seconds=0.3)
 
 
@@ -392,7 +392,7 @@ def test_the_usb_device_of_a_port_is_found_by_its_real_name(monkeypatch: pytest.
 
 def test_a_resumed_rollout_takes_only_what_is_new_and_compares_the_rest() -> None:
     outputs, hashes = FakeDevice().model.rollout(SEED, 20)
-    earlier = [wire.Step(n, 5, int(hashes[n]), outputs[n].tobytes()) for n in range(8)]
+    earlier = [wire.StepReply(n, 5, int(hashes[n]), outputs[n].tobytes()) for n in range(8)]
     new: list[int] = []
     with connected(FakeDevice()) as device:
         got, ticks, _ = run_rollout(device, SEED, 20, on_step=lambda step: new.append(step.step), earlier=earlier)

@@ -18,7 +18,7 @@ from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
 from edge_tqs.boards.board import Emulator, list_boards, load_board
-from edge_tqs.cli.doctor import Diagnosis, examine
+from edge_tqs.cli.doctor import Examination, examine
 from edge_tqs.cli.main import cli
 from edge_tqs.device import serial_port
 from edge_tqs.errors import UsageError
@@ -29,8 +29,8 @@ AN547 = load_board("mps3-an547")
 EXTRAS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 
 
-def missing(diagnosis: Diagnosis) -> list[str]:
-    return [finding.name for finding in diagnosis.findings if finding.found is None]
+def missing(examination: Examination) -> list[str]:
+    return [finding.name for finding in examination.findings if finding.found is None]
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_a_machine_that_built_all_boards_lacks_nothing_but_perhaps_a_permission(
 
 
 def test_a_bare_machine_is_told_all_packages_in_one_command(bare: Path) -> None:
-    diagnosis = examine([AN547])
-    assert missing(diagnosis) == [
+    examination = examine([AN547])
+    assert missing(examination) == [
         "make",
         "arm-none-eabi-gcc",
         "arm-none-eabi-objcopy",
@@ -65,8 +65,8 @@ def test_a_bare_machine_is_told_all_packages_in_one_command(bare: Path) -> None:
         "qemu-system-arm -M mps3-an547",
         "gdb-multiarch",
     ]
-    assert not diagnosis.complete
-    assert diagnosis.commands == (
+    assert not examination.complete
+    assert examination.commands == (
         "sudo apt-get update && sudo apt-get install -y "
         "gcc-arm-none-eabi gdb-multiarch libnewlib-arm-none-eabi make qemu-system-arm",
     )
@@ -76,9 +76,9 @@ def test_what_was_installed_is_not_asked_for_again(bare: Path) -> None:
     for name in ("make", "arm-none-eabi-gcc", "arm-none-eabi-objcopy", "arm-none-eabi-objdump", "gdb-multiarch"):
         program(bare, name)
     program(bare, "qemu-system-arm", "echo 'Supported machines are:'; echo 'mps3-an547  ARM MPS3'")
-    diagnosis = examine([AN547])
-    assert missing(diagnosis) == []
-    assert (diagnosis.complete, diagnosis.commands) == (True, ())
+    examination = examine([AN547])
+    assert missing(examination) == []
+    assert (examination.complete, examination.commands) == (True, ())
 
 
 def test_a_compiler_without_its_c_library(bare: Path) -> None:
@@ -96,9 +96,9 @@ def test_an_emulator_too_old_for_the_machine(bare: Path) -> None:
 
 def test_a_board_of_ones_own_with_a_toolchain_and_an_emulator_that_no_package_is_known_for(bare: Path) -> None:
     board = dataclasses.replace(AN547, toolchain="arm-my-elf-", emulator=Emulator("qemu-system", "my-qemu", "my-board"))
-    diagnosis = examine([board])
-    assert {"arm-my-elf-gcc", "my-qemu", "my-qemu -M my-board"} <= set(missing(diagnosis))
-    assert diagnosis.commands == ("sudo apt-get update && sudo apt-get install -y gdb-multiarch make",)
+    examination = examine([board])
+    assert {"arm-my-elf-gcc", "my-qemu", "my-qemu -M my-board"} <= set(missing(examination))
+    assert examination.commands == ("sudo apt-get update && sudo apt-get install -y gdb-multiarch make",)
 
 
 def test_the_superuser_needs_no_sudo_and_another_system_has_no_apt(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +110,9 @@ def test_the_superuser_needs_no_sudo_and_another_system_has_no_apt(bare: Path, m
 
 def test_a_missing_python_package_is_given_to_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    diagnosis = examine([])
-    assert "Python package tensorflow" in missing(diagnosis)
-    (command,) = diagnosis.commands
+    examination = examine([])
+    assert "Python package tensorflow" in missing(examination)
+    (command,) = examination.commands
     assert command.startswith(f"{sys.executable} -m pip install ")
     assert "'tensorflow>=2.18'" in command
 
@@ -190,10 +190,10 @@ def test_what_no_package_holds_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: list[str], command: str
 ) -> None:
     monkeypatch.setenv("EDGE_TQS_EMULATORS", str(tmp_path))
-    diagnosis = examine([load_board(name)])
+    examination = examine([load_board(name)])
     wanted = {str(tmp_path / file) for file in files}
-    assert wanted <= set(missing(diagnosis))
-    (given,) = [text for text in diagnosis.commands if command in text]
+    assert wanted <= set(missing(examination))
+    (given,) = [text for text in examination.commands if command in text]
     assert given.endswith(f"{command} {tmp_path}")
     assert os.access(given.split()[0], os.X_OK)
     for file in wanted:

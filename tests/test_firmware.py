@@ -69,7 +69,7 @@ def toy_rollout(samples: Sequence[Sequence[int]], steps: int) -> list[tuple[list
     return rollout
 
 
-# --- a line to a device, independent of edge_tqs.device.messages ------------------------------------------------------
+# --- a client of a device, independent of edge_tqs.device.messages ----------------------------------------------------
 
 
 def encode(kind: int, sequence: int, payload: bytes = b"") -> bytes:
@@ -77,7 +77,7 @@ def encode(kind: int, sequence: int, payload: bytes = b"") -> bytes:
     return bytes(cobs.encode(body + struct.pack("<I", zlib.crc32(body)))) + b"\0"
 
 
-class Line:
+class Client:
     """Frames over a serial port. Every frame that arrives must be whole."""
 
     def __init__(self, port: str) -> None:
@@ -399,19 +399,19 @@ def serving(arguments: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[st
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.emulated) for name in EMULATED])
-def line(request: pytest.FixtureRequest, images: dict[str, Image]) -> Iterator[Line]:
+def line(request: pytest.FixtureRequest, images: dict[str, Image]) -> Iterator[Client]:
     board = load_board(request.param)
     with serving(command(board, images[board.name])) as (port, _):
-        line = Line(port)
+        line = Client(port)
         line.hello()
         yield line
         line.port.close()
 
 
 @pytest.fixture
-def host(images: dict[str, Image]) -> Iterator[Line]:
+def host(images: dict[str, Image]) -> Iterator[Client]:
     with serving([str(images["host"].elf), "--pty"]) as (port, _):
-        line = Line(port)
+        line = Client(port)
         yield line
         line.port.close()
 
@@ -421,14 +421,14 @@ def host(images: dict[str, Image]) -> Iterator[Line]:
 def test_hello_says_who_it_is(images: dict[str, Image], name: str) -> None:
     board = load_board(name)
     with serving(command(board, images[name])) as (port, _):
-        line = Line(port)
+        line = Client(port)
         counter, hz = (2, board.clock_hz) if board.port == "cortexm" else (3, 10**9)
         head = struct.pack("<BBHHHI", 3, counter, CHANNELS, WINDOW, board.max_payload, hz)
         assert line.hello() == head + HASH + struct.pack("<BHHHB", 1, CHANNELS, 1, 0, len(name)) + name.encode()
         line.port.close()
 
 
-def test_a_forecast_follows_what_was_pushed(line: Line) -> None:
+def test_a_forecast_follows_what_was_pushed(line: Client) -> None:
     assert line.ask(FORECAST, 1, b"\0\0\1\0") == nak(1, NOT_READY)
     assert line.push(2, SEED[:3]) == ack(2, 3)
     assert line.ask(FORECAST, 3, b"\0\0\1\0") == nak(3, NOT_READY)
@@ -445,7 +445,7 @@ def test_a_forecast_follows_what_was_pushed(line: Line) -> None:
     assert line.forecast(13, 0, 40) == wanted
 
 
-def test_memory_is_reported(line: Line, images: dict[str, Image]) -> None:
+def test_memory_is_reported(line: Client, images: dict[str, Image]) -> None:
     reply = line.hello()
     name = reply[52:].decode()
     image = images[name]
@@ -468,7 +468,7 @@ def test_memory_is_reported(line: Line, images: dict[str, Image]) -> None:
 @pytest.mark.parametrize("name", [name for name in EMULATED if name in MICROCONTROLLERS])
 def test_counted_instructions_repeat_and_the_counter_passes_24_bits(images: dict[str, Image], name: str) -> None:
     with serving(command(load_board(name), images[name])) as (port, _):
-        line = Line(port)
+        line = Client(port)
         line.hello()
         line.push(1, SEED)
         ticks = []
@@ -498,7 +498,7 @@ def test_a_stack_overflow_silences_the_board(name: str, tmp_path: Path) -> None:
     model = MODEL | {"model.c": MODEL["model.c"].replace("    (void)arena;\n", "    (void)arena;\n" + endless, 1)}
     board = load_board(name)
     with serving(command(board, compile_firmware(assemble(board, model, (), tmp_path)))) as (port, _):
-        line = Line(port)
+        line = Client(port)
         line.hello()
         assert line.push(1, SEED) == ack(1, 5)
         line.send(PUSH, 2, b"\1" + bytes([99, 0, 0]))
@@ -519,14 +519,14 @@ def test_the_board_of_the_walk_through_works(tmp_path: Path) -> None:
     board = load_board(tmp_path / "my.toml")
     image = compile_firmware(assemble(board, MODEL, (), tmp_path / "firmware"), extra_cflags="-Werror")
     with serving(command(board, image)) as (port, _):
-        line = Line(port)
+        line = Client(port)
         assert line.hello().endswith(board.name.encode())
         assert line.push(1, SEED) == ack(1, 5)
         assert line.forecast(2, 0, 10) == toy_rollout(SEED, 10)
         line.port.close()
 
 
-def test_a_repeated_push_is_carried_out_once(host: Line) -> None:
+def test_a_repeated_push_is_carried_out_once(host: Client) -> None:
     host.hello()
     assert host.push(1, SEED) == ack(1, 5)
     assert host.push(1, SEED) == ack(1, 5)
@@ -538,7 +538,7 @@ def test_a_repeated_push_is_carried_out_once(host: Line) -> None:
     assert host.ask(RESET, 4) == ack(4, 0)
 
 
-def test_hello_forgets_the_last_sequence(host: Line) -> None:
+def test_hello_forgets_the_last_sequence(host: Client) -> None:
     host.hello()
     assert host.push(1, SEED) == ack(1, 5)
     host.hello()
@@ -565,20 +565,20 @@ def test_hello_forgets_the_last_sequence(host: Line) -> None:
         (HELLO_REPLY, b"", UNKNOWN_TYPE),
     ],
 )
-def test_a_wrong_request_is_refused_with_its_sequence(host: Line, kind: int, payload: bytes, code: int) -> None:
+def test_a_wrong_request_is_refused_with_its_sequence(host: Client, kind: int, payload: bytes, code: int) -> None:
     host.hello()
     assert host.ask(kind, 77, payload) == nak(77, code)
     assert host.push(78, SEED) == ack(78, 5)
 
 
-def test_an_empty_push_and_an_empty_forecast(host: Line) -> None:
+def test_an_empty_push_and_an_empty_forecast(host: Client) -> None:
     host.hello()
     assert host.push(1, []) == ack(1, 0)
     assert host.push(2, SEED) == ack(2, 5)
     assert host.forecast(3, 9, 0) == []
 
 
-def test_bad_frames_are_refused_and_counted(line: Line) -> None:
+def test_bad_frames_are_refused_and_counted(line: Client) -> None:
     line.port.write(b"noise\0")
     assert line.receive() == nak(0, BAD_FRAME)
     line.port.write(b"\1" * 3000 + b"\0")
@@ -590,7 +590,7 @@ def test_bad_frames_are_refused_and_counted(line: Line) -> None:
     assert struct.unpack("<5I", line.ask(STATUS, 2)[2])[3] == 3
 
 
-def test_the_largest_push_is_taken(line: Line) -> None:
+def test_the_largest_push_is_taken(line: Client) -> None:
     max_payload = struct.unpack_from("<H", line.hello(), 6)[0]
     count = min(255, (max_payload - 1) // CHANNELS)
     samples = [[wrap(3 * i), wrap(5 * i), wrap(7 * i)] for i in range(count)]
@@ -598,7 +598,7 @@ def test_the_largest_push_is_taken(line: Line) -> None:
     assert line.forecast(2, 0, 3) == toy_rollout(samples, 3)
 
 
-def test_a_byte_ends_a_forecast(line: Line) -> None:
+def test_a_byte_ends_a_forecast(line: Client) -> None:
     line.push(1, SEED)
     line.send(FORECAST, 2, struct.pack("<HH", 0, 65535))
     assert line.receive()[0] == STEP
@@ -614,11 +614,11 @@ def test_a_byte_ends_a_forecast(line: Line) -> None:
 
 def test_the_host_may_come_and_go(images: dict[str, Image]) -> None:
     with serving([str(images["host"].elf), "--pty"]) as (port, process):
-        first = Line(port)
+        first = Client(port)
         first.hello()
         first.push(1, SEED)
         first.port.close()
-        second = Line(port)
+        second = Client(port)
         second.hello()
         assert second.forecast(2, 0, 4) == toy_rollout(SEED, 4)
         second.port.close()

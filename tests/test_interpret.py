@@ -13,7 +13,7 @@ from edge_tqs.passes.interpret import float_rollout, float_step, zero_states
 from edge_tqs.read.keras.layers import GraphBuilder, KerasLayer, Weight
 from edge_tqs.read.keras.layers.gru import read_gru
 from edge_tqs.read.keras.layers.lstm import read_lstm
-from edge_tqs.system.trace import trace_rollout
+from edge_tqs.system.tensorflow_rollout import trace_rollout
 
 RNG = np.random.default_rng(3)
 RECURRENT = {

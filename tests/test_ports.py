@@ -10,7 +10,7 @@ from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
 from edge_tqs.boards.board import list_boards
-from edge_tqs.boards.ports import list_serial_ports
+from edge_tqs.boards.serial_ports import list_serial_ports
 from edge_tqs.cli.main import cli
 
 

@@ -10,7 +10,7 @@ from device.fake import FakeDevice
 from device.rfc2217_server import Rfc2217Server
 from test_device import PATIENT, QUICK, expect_rollout
 
-from edge_tqs.boards.board import Lines, list_boards, load_board
+from edge_tqs.boards.board import ControlLines, list_boards, load_board
 from edge_tqs.device.device import Device
 from edge_tqs.device.serial_port import open_port, pulse_reset
 from edge_tqs.errors import DeviceError, UsageError
@@ -32,7 +32,7 @@ def test_a_rollout_through_a_serial_server() -> None:
 
 def test_lines_take_the_levels_of_the_board() -> None:
     with FakeDevice() as fake, Rfc2217Server(fake.path) as server:
-        with Device(open_port(server.url, lines=Lines(dtr=False, rts=True)), PATIENT) as device:
+        with Device(open_port(server.url, lines=ControlLines(dtr=False, rts=True)), PATIENT) as device:
             expect_rollout(device, fake)
         assert ("dtr", False) in server.levels
         assert not {("dtr", True), ("rts", False)} & set(server.levels)
@@ -41,12 +41,12 @@ def test_lines_take_the_levels_of_the_board() -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (Lines(reset="rts"), [("dtr", False), ("rts", True), ("rts", False)]),
-        (Lines(dtr=True, reset="rts"), [("dtr", False), ("rts", True), ("rts", False), ("dtr", True)]),
-        (Lines(reset="dtr"), [("rts", False), ("dtr", True), ("dtr", False)]),
+        (ControlLines(reset="rts"), [("dtr", False), ("rts", True), ("rts", False)]),
+        (ControlLines(dtr=True, reset="rts"), [("dtr", False), ("rts", True), ("rts", False), ("dtr", True)]),
+        (ControlLines(reset="dtr"), [("rts", False), ("dtr", True), ("dtr", False)]),
     ],
 )
-def test_a_reset_on_purpose_pulses_its_line_alone(lines: Lines, expected: list[tuple[str, bool]]) -> None:
+def test_a_reset_on_purpose_pulses_its_line_alone(lines: ControlLines, expected: list[tuple[str, bool]]) -> None:
     with FakeDevice() as fake, Rfc2217Server(fake.path) as server:
         port = open_port(server.url, lines=lines)
         before = len(server.levels)
@@ -59,7 +59,7 @@ def test_a_board_that_no_line_resets() -> None:
     with FakeDevice() as fake:
         port = open_port(fake.path)
         with pytest.raises(UsageError, match="no line of this board's port resets it") as caught:
-            pulse_reset(port, Lines())
+            pulse_reset(port, ControlLines())
         assert "reset button" in caught.value.hint
         port.close()
 
@@ -69,7 +69,7 @@ def test_a_port_without_such_lines() -> None:
     with FakeDevice() as fake:
         port = open_port(fake.path)
         with pytest.raises(DeviceError, match="RTS cannot be set"):
-            pulse_reset(port, Lines(reset="rts"))
+            pulse_reset(port, ControlLines(reset="rts"))
         port.close()
 
 
@@ -88,7 +88,7 @@ def test_the_lines_of_a_board_file(tmp_path: Path) -> None:
     text = load_board("bluepill").path.read_text()
     path = tmp_path / "mine.toml"
     path.write_text(text + '\n[lines]\ndtr = false\nreset = "rts"\n')
-    assert load_board(path).lines == Lines(dtr=False, reset="rts")
+    assert load_board(path).lines == ControlLines(dtr=False, reset="rts")
     for wrong, message in (
         ("dtr = 0", "'lines.dtr' must be true or false, not 0"),
         ('reset = "cts"', "'lines.reset' must be one of dtr, rts"),

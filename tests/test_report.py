@@ -84,7 +84,7 @@ def validation_report(**changes) -> ValidationReport:
         rmse_vs_float=0.06,
         mse_vs_truth=0.83,
         latency=report.Latency("systick", "ticks", 25_000_000, 81_234.0, 81_240.0, 81_260.0, 50_771.0),
-        memory=report.Memory(20016, 1816, 912),
+        memory=report.MemoryReport(20016, 1816, 912),
         curves=report.DeviceCurves(ramp(0.0025), ramp(0.052), wave(4.4)),
     )
     return dataclasses.replace(made, **changes)

@@ -20,7 +20,7 @@ from edge_tqs.read.keras.layers import READERS, GraphBuilder, KerasLayer, Weight
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds as system_seeds
 from edge_tqs.system.tensorflow import import_tensorflow
-from edge_tqs.system.trace import trace_rollout
+from edge_tqs.system.tensorflow_rollout import trace_rollout
 
 Array = npt.NDArray[Any]
 

@@ -184,10 +184,10 @@ def test_without_what_followed_nothing_is_forced(run: Run, build: Path) -> None:
 CHECKS = ("reset", "persistence", "forecast in pieces", "push in pieces")
 
 
-def spoils(name: str) -> Callable[[FakeDevice, wire.Forecast], bool]:
+def spoils(name: str) -> Callable[[FakeDevice, wire.ForecastRequest], bool]:
     """A board that breaks one promise: its forecast is another one then."""
 
-    def spoil(device: FakeDevice, request: wire.Forecast) -> bool:
+    def spoil(device: FakeDevice, request: wire.ForecastRequest) -> bool:
         types = [frame.type for frame in device.requests]
         last_push = next(frame for frame in reversed(device.requests) if frame.type == MessageType.PUSH)
         return {

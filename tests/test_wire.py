@@ -26,10 +26,10 @@ GOLDEN: list[tuple[wire.Message, int, str]] = [
     (wire.Hello(), 1, "04 010101 06 03 458235db 00"),
     (wire.Reset(), 2, "03 0202 01 05 f9c3c988 00"),
     (wire.Push(2, bytes([0, 1, 0x80, 0xFF])), 3, "04 030305 02 02 08 0180ff be4eb06e 00"),
-    (wire.Forecast(0, 96), 4, "04 040404 01 01 02 60 05 31dc4beb 00"),
-    (wire.Forecast(8, 2, b"\x05\xfb\x00\x07"), 4, "04040408020802020305fb0607788ddb5500"),
+    (wire.ForecastRequest(0, 96), 4, "04 040404 01 01 02 60 05 31dc4beb 00"),
+    (wire.ForecastRequest(8, 2, b"\x05\xfb\x00\x07"), 4, "04040408020802020305fb0607788ddb5500"),
     (wire.Ack(2), 3, "04 820304 02 02 01 01 05 cecd4c74 00"),
-    (wire.Step(1, 0x01020304, 0, b"\x05\xfb"), 4, "04 84040c 02 01 05 04030201 01 01 01 07 05fb a01d77dc 00"),
+    (wire.StepReply(1, 0x01020304, 0, b"\x05\xfb"), 4, "04 84040c 02 01 05 04030201 01 01 01 07 05fb a01d77dc 00"),
     (wire.Done(96), 4, "04 850402 02 60 05 2421cbc5 00"),
     (wire.Status(), 5, "03 0505 01 05 c5ed5110 00"),
     (wire.StatusReply(2048, 512, wire.UNKNOWN_SIZE, 1, 99), 6,
@@ -149,7 +149,7 @@ hellos = st.builds(
     st.one_of(
         st.builds(wire.Hello, u8),
         st.just(wire.Reset()),
-        st.builds(wire.Forecast, u16, u16),
+        st.builds(wire.ForecastRequest, u16, u16),
         st.just(wire.Status()),
         hellos,
         st.builds(wire.Ack, u32),
@@ -176,12 +176,12 @@ def test_samples_and_steps_survive(channels: int, count: int, data: st.DataObjec
     codes = data.draw(st.binary(min_size=count * channels, max_size=count * channels))
     push = wire.Push(count, codes)
     assert wire.Push.parse(push.pack(), channels) == push
-    step = wire.Step(7, 8, 9, bytes(channels))
-    assert wire.Step.parse(step.pack(), channels) == step
+    step = wire.StepReply(7, 8, 9, bytes(channels))
+    assert wire.StepReply.parse(step.pack(), channels) == step
     with pytest.raises(WireError, match="PUSH carries"):
         wire.Push.parse(push.pack() + b"x", channels)
     with pytest.raises(WireError, match="STEP carries"):
-        wire.Step.parse(step.pack() + b"x", channels)
+        wire.StepReply.parse(step.pack() + b"x", channels)
 
 
 @given(st.binary(max_size=80))
@@ -189,7 +189,7 @@ def test_a_wrong_payload_is_a_wire_error_and_nothing_else(payload: bytes) -> Non
     for kind in (
         wire.Hello,
         wire.HelloReply,
-        wire.Forecast,
+        wire.ForecastRequest,
         wire.Ack,
         wire.Done,
         wire.StatusReply,
@@ -198,7 +198,7 @@ def test_a_wrong_payload_is_a_wire_error_and_nothing_else(payload: bytes) -> Non
     ):
         with suppress(WireError):
             kind.parse(payload)
-    for kind2 in (wire.Push, wire.Step):
+    for kind2 in (wire.Push, wire.StepReply):
         with suppress(WireError):
             kind2.parse(payload, 3)
 
@@ -215,7 +215,7 @@ def test_codes_may_have_two_bytes() -> None:
     assert wire.HelloReply.parse(reply.pack()) == reply
     assert wire.Push.parse(b"\x02" + bytes(12), 6) == wire.Push(2, bytes(12))
     with pytest.raises(WireError, match="12 bytes of outputs, not 6"):
-        wire.Step.parse(wire.Step(0, 0, 0, bytes(12)).pack(), 6)
+        wire.StepReply.parse(wire.StepReply(0, 0, 0, bytes(12)).pack(), 6)
     with pytest.raises(WireError, match="3 channels of 3 bytes"):
         wire.HelloReply.parse(reply.pack().replace(b"\x11\x02", b"\x11\x03"))
 

@@ -58,7 +58,7 @@ def main() -> None:
     one_thread()
     peer = not args.without_peer
     if peer:
-        peers.prepare()
+        peers.install_peer()
     root = BUILD / ("quick" if args.quick else "full") / code_hash()
     choosers, judged = zoo.members(chooses=True), zoo.members(chooses=False)
     if args.quick:

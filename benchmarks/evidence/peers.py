@@ -23,7 +23,7 @@ ENVIRONMENT = BUILD / "peer-venv"
 PROGRAM = Path(__file__).with_name("peer_program.py")
 
 
-def prepare() -> None:
+def install_peer() -> None:
     """Install the peer, once. Raises CalledProcessError where that fails."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():

@@ -88,7 +88,7 @@ class Usb:
 
 
 @dataclass(frozen=True)
-class Lines:
+class ControlLines:
     """What the lines DTR and RTS of the board's serial port are for.
 
     dtr, rts: whether they are asserted while the port is open; None leaves them as the operating system has them.
@@ -162,7 +162,7 @@ class Board:
     ram: Memory | None = None
     uart: Uart | None = None
     usb: Usb | None = None
-    lines: Lines = Lines()
+    lines: ControlLines = ControlLines()
     boot: Annotated[str | None, _Form(r"[a-z0-9_]+")] = None
     emulator: Emulator | None = None
     activations: Annotated[Literal["int8", "int16"], _OneOf(("int8", "int16"))] = "int8"

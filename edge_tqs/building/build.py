@@ -65,7 +65,7 @@ def build(
     )
     progress("compiling", 0, 1)
     image = _compile(prepared.integer, prepared.model_hash, board, out, model, probe)
-    result = _report(prepared, model_request, board, evaluation, image, agreement)
+    result = _build_report(prepared, model_request, board, evaluation, image, agreement)
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
     write_report(out)
@@ -83,7 +83,7 @@ def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: byte
     return image
 
 
-def _report(
+def _build_report(
     prepared: Prepared,
     request: ModelRequest,
     board: Board,

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from edge_tqs.building.prepare import ModelRequest, open_requested
 from edge_tqs.errors import CheckError, ModelError, TqsError
 from edge_tqs.graph.graph import Graph, Recurrence, Scaling
+from edge_tqs.passes.level import Centre, Target
 from edge_tqs.passes.streaming import stream
-from edge_tqs.passes.targets import Centre, Target
 from edge_tqs.progress import Progress
 from edge_tqs.quantization import support as kernels
 from edge_tqs.quantization.calibration import Ranges
@@ -74,7 +74,8 @@ class Behaviour:
     window: samples it looks at (W). outputs: values in a predicted sample. steps: samples an evaluation predicts (H).
     inputs: channels of each of the model's inputs, which lie side by side in the window. graph_input, graph_output:
     shapes of what is run; empty for a model that cannot be built. recurrence: None likewise. streaming: of a graph of
-    the whole window without recurrent layers; None elsewhere. scaling: given, or None. target, centre: see targets.py.
+    the whole window without recurrent layers; None elsewhere. scaling: given, or None. target, centre: see
+    passes/level.py.
     """
 
     window: int

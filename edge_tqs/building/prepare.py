@@ -17,8 +17,8 @@ from edge_tqs.building.flash_room import code_room
 from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph, Scaling
+from edge_tqs.passes.level import Centre, Target
 from edge_tqs.passes.output_bias import shift_output
-from edge_tqs.passes.targets import Centre, Target
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import SEEDS as REFINE_SEEDS
 from edge_tqs.planning.score import SEEDS, Sensitivity, score
@@ -63,7 +63,7 @@ class ModelRequest:
     instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
     activations: None takes the board's, and int8 where there is no board. custom_objects: module:name of each class or
     function of the user's own in the model. output: which of the model's outputs is the forecast, where it has several.
-    target, centre: what the model predicts, and what is taken off its window (targets.py).
+    target, centre: what the model predicts, and what is taken off its window (passes/level.py).
     """
 
     model: Path

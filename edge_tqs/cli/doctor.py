@@ -35,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Examination:
     """All that the boards need, and what to run, in that order, so that nothing is missing any more.
 
     A missing program without a known package, and Debian's packages on a system without apt-get, have no command.
@@ -50,7 +50,7 @@ class Diagnosis:
         return all(finding.found is not None for finding in self.findings)
 
 
-def examine(boards: Sequence[Board]) -> Diagnosis:
+def examine(boards: Sequence[Board]) -> Examination:
     """Look for what building for, flashing, running and validating ``boards`` needs. Nothing is changed or opened."""
     needs: dict[str, Need] = {}
     users: dict[str, list[str]] = {}
@@ -62,7 +62,7 @@ def examine(boards: Sequence[Board]) -> Diagnosis:
         Finding(name, need.purpose, found[name], tuple(users[name]), need.package or need.pip or need.command)
         for name, need in needs.items()
     )
-    return Diagnosis(findings, _commands([need for name, need in needs.items() if found[name] is None]))
+    return Examination(findings, _commands([need for name, need in needs.items() if found[name] is None]))
 
 
 def _all_needs(boards: Iterable[Board]) -> Iterator[tuple[Need, str]]:

@@ -294,7 +294,7 @@ def boards(as_json: bool) -> None:
 def ports(as_json: bool) -> None:
     """List the serial ports, and the boards that they may be by their USB ids."""
     from edge_tqs.boards.board import list_boards
-    from edge_tqs.boards.ports import list_serial_ports
+    from edge_tqs.boards.serial_ports import list_serial_ports
     from edge_tqs.cli.text import ports_table
 
     _print(as_json, *ports_table(list_serial_ports(list_boards())))
@@ -312,9 +312,9 @@ def doctor(board: str | None, as_json: bool) -> None:
     from edge_tqs.cli.doctor import examine
     from edge_tqs.cli.text import doctor_table
 
-    diagnosis = examine([load_board(board)] if board is not None else list_boards())
-    _print(as_json, *doctor_table(diagnosis))
-    if not diagnosis.complete:
+    examination = examine([load_board(board)] if board is not None else list_boards())
+    _print(as_json, *doctor_table(examination))
+    if not examination.complete:
         sys.exit(1)
 
 

@@ -14,7 +14,7 @@ from edge_tqs.building.prepare import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, M
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
-from edge_tqs.passes.targets import Centre, Target
+from edge_tqs.passes.level import Centre, Target
 from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import parse_budget
 from edge_tqs.planning.refine import RefineSettings

@@ -12,9 +12,9 @@ from edge_tqs.text_table import table
 if TYPE_CHECKING:
     from edge_tqs.boards.board import Board
     from edge_tqs.boards.flash import FlashResult
-    from edge_tqs.boards.ports import SerialPort
+    from edge_tqs.boards.serial_ports import FoundPort
     from edge_tqs.building.dry_run import Prediction
-    from edge_tqs.cli.doctor import Diagnosis
+    from edge_tqs.cli.doctor import Examination
     from edge_tqs.planning.plan import Plan
     from edge_tqs.planning.score import Sensitivity
     from edge_tqs.report.board_runs import BoardRuns
@@ -286,7 +286,7 @@ def boards_table(boards: Sequence[Board]) -> tuple[list[dict[str, Any]], str]:
     return body, table(["board", "core", "proven", ""], [list(map(str, item.values())) for item in body])
 
 
-def ports_table(ports: Sequence[SerialPort]) -> tuple[list[dict[str, Any]], str]:
+def ports_table(ports: Sequence[FoundPort]) -> tuple[list[dict[str, Any]], str]:
     """(JSON list, text) of the serial ports; the ids are hexadecimal as lsusb prints them."""
     if not ports:
         return [], "no serial port: is the board plugged in, and its cable not for charging only?"
@@ -303,13 +303,13 @@ def ports_table(ports: Sequence[SerialPort]) -> tuple[list[dict[str, Any]], str]
     return body, table(["port", "usb", "may be", ""], rows)
 
 
-def doctor_table(diagnosis: Diagnosis) -> tuple[dict[str, Any], str]:
+def doctor_table(examination: Examination) -> tuple[dict[str, Any], str]:
     """(JSON object, text) of what is there and what is missing."""
-    missing = [finding for finding in diagnosis.findings if finding.found is None]
+    missing = [finding for finding in examination.findings if finding.found is None]
     body = {
-        "complete": diagnosis.complete,
-        "findings": [asdict(finding) | {"boards": list(finding.boards)} for finding in diagnosis.findings],
-        "commands": list(diagnosis.commands),
+        "complete": examination.complete,
+        "findings": [asdict(finding) | {"boards": list(finding.boards)} for finding in examination.findings],
+        "commands": list(examination.commands),
     }
     rows = [
         [
@@ -318,13 +318,13 @@ def doctor_table(diagnosis: Diagnosis) -> tuple[dict[str, Any], str]:
             item.purpose,
             item.found or f"install: {item.install}",
         ]
-        for item in diagnosis.findings
+        for item in examination.findings
     ]
     lines = [table(["", "what", "what it does", "where"], rows), ""]
     if not missing:
         return body, "\n".join([*lines, "nothing is missing"])
-    lines.append(f"{len(missing)} missing" + ("; to install what is:" if diagnosis.commands else ""))
-    return body, "\n".join([*lines, *(f"  {command}" for command in diagnosis.commands)])
+    lines.append(f"{len(missing)} missing" + ("; to install what is:" if examination.commands else ""))
+    return body, "\n".join([*lines, *(f"  {command}" for command in examination.commands)])
 
 
 def _variants(values: Mapping[str, float | None]) -> str:

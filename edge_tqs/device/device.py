@@ -15,11 +15,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.device.line import Link, Times
+from edge_tqs.device.link import Link, Times
 from edge_tqs.device.messages import (
     Ack,
     Baud,
-    Forecast,
+    ForecastRequest,
     Frame,
     Hello,
     HelloReply,
@@ -31,10 +31,10 @@ from edge_tqs.device.messages import (
     Reset,
     Status,
     StatusReply,
-    Step,
+    StepReply,
     WireError,
 )
-from edge_tqs.device.serial_port import Port, open_port
+from edge_tqs.device.serial_port import SerialPort, open_port
 from edge_tqs.errors import (
     DeviceError,
     GoneError,
@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 Codes = npt.NDArray[Any]
-OnStep = Callable[[Step], None] | None
+OnStep = Callable[[StepReply], None] | None
 #: (outputs (T, F) codes, ticks (T,) uint32, state hashes (T,) uint32)
 Steps = tuple[Codes, npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
 
@@ -79,7 +79,9 @@ class Device:
     needed. ``reopen`` waits for a port that went away, and opens it again; None where none comes back.
     """
 
-    def __init__(self, port: Port, times: Times | None = None, reopen: Callable[[], Port] | None = None) -> None:
+    def __init__(
+        self, port: SerialPort, times: Times | None = None, reopen: Callable[[], SerialPort] | None = None
+    ) -> None:
         self.link = Link(port)
         self._reopen = reopen
         self._times = times or Times()
@@ -143,8 +145,8 @@ class Device:
                     self._info = HelloReply.parse(frame.payload)
                 self._pushed = None
                 return self._info
-        line = self.link.line
-        raise self._silent(f"{line.silence()} for {timeout:g} s at {self._baud}", line.silence_hint())
+        received = self.link.received
+        raise self._silent(f"{received.silence()} for {timeout:g} s at {self._baud}", received.silence_hint())
 
     def require_model(self, expected_hash: str) -> HelloReply:
         """The board's HELLO_REPLY; DeviceError when it runs another model than ``expected_hash`` (64 hex digits)."""
@@ -197,13 +199,13 @@ class Device:
             )
         if ahead is not None:
             return self._forecast_ahead(steps, on_step, ahead, at_once)
-        received: list[Step] = []
+        received: list[StepReply] = []
         failures, spent = 0, 0.0
         while len(received) < steps:
             before, start = len(received), time.monotonic()
             # To resume, the board first computes again, in silence, what it has sent already.
             patience = self._times.step + 2 * spent
-            for step in self._stream(Forecast(before, min(steps - before, at_once)), info.output_size, patience):
+            for step in self._stream(ForecastRequest(before, min(steps - before, at_once)), info.output_size, patience):
                 received.append(step)
                 if on_step is not None:
                     on_step(step)
@@ -223,12 +225,12 @@ class Device:
         """
         info = self.info
         most = min(steps, at_once, (info.max_payload - 4) // info.ahead_size)
-        received: list[Step] = []
+        received: list[StepReply] = []
         failures, at = 0, 0
         while at < steps:
             piece = ahead[at : at + most].astype(CODE_TYPES[info.code_size])
             before = at
-            request = Forecast(at, len(piece), piece.tobytes())
+            request = ForecastRequest(at, len(piece), piece.tobytes())
             for step in self._stream(request, info.output_size, self._times.step):
                 at = step.step + 1
                 if step.step == len(received):
@@ -368,7 +370,7 @@ class Device:
             hint="Its firmware is of another edge-tqs: build and flash it again.",
         )
 
-    def _stream(self, request: Forecast, sample_size: int, patience: float) -> Iterator[Step]:
+    def _stream(self, request: ForecastRequest, sample_size: int, patience: float) -> Iterator[StepReply]:
         """The steps in order, from ``request.first``; ends early at a gap, a damaged request or a silence."""
         sequence = self._next_sequence()
         self.link.write(request.frame(sequence))
@@ -383,7 +385,7 @@ class Device:
                 return
             if frame.type == MessageType.STEP:
                 with self._named():
-                    step = Step.parse(frame.payload, sample_size)
+                    step = StepReply.parse(frame.payload, sample_size)
                 if step.step > due:
                     return
                 if step.step == due:
@@ -411,7 +413,7 @@ def ignore(event: object) -> None:
     """Nobody listens."""
 
 
-def as_arrays(steps: list[Step], info: HelloReply) -> Steps:
+def as_arrays(steps: list[StepReply], info: HelloReply) -> Steps:
     """The steps of a forecast, in order, as arrays."""
     codes = np.frombuffer(b"".join(step.codes for step in steps), CODE_TYPES[info.code_size])
     outputs = codes.reshape(len(steps), info.outputs)

@@ -10,9 +10,9 @@ from typing import ClassVar, Self
 from edge_tqs.device.frames import MAX_PAYLOAD, Frame, FrameReader, WireError, decode_frame, encode_frame
 
 __all__ = [
-    "MAX_PAYLOAD", "UNKNOWN_SIZE", "VERSION", "Ack", "Baud", "BaudReply", "Counter", "Done", "Forecast", "Frame",
+    "MAX_PAYLOAD", "UNKNOWN_SIZE", "VERSION", "Ack", "Baud", "BaudReply", "Counter", "Done", "ForecastRequest", "Frame",
     "FrameReader", "Hello", "HelloReply", "Message", "MessageType", "Nak", "NakCode", "Point", "Probe", "Push", "Reset",
-    "Status", "StatusReply", "Step", "Values", "WireError", "decode_frame", "encode_frame",
+    "Status", "StatusReply", "StepReply", "Values", "WireError", "decode_frame", "encode_frame",
 ]  # fmt: skip
 
 VERSION = 3
@@ -131,7 +131,7 @@ class Push(Message):
 
 
 @dataclass(frozen=True)
-class Forecast(Message):
+class ForecastRequest(Message):
     """Roll forward; send the steps ``first`` to ``first + steps - 1``.
 
     ahead: where inputs are known ahead, their codes at the time of each of these steps, little-endian; else empty.
@@ -277,7 +277,7 @@ class Ack(_Numbers):
 
 
 @dataclass(frozen=True)
-class Step(Message):
+class StepReply(Message):
     """One step of a forecast.
 
     step: counted from 0. ticks: the counter over the step's computation, modulo 2^32. state_hash: CRC-32 of the states.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edge_tqs.device.device import Codes, Device, Steps, as_arrays
-from edge_tqs.device.messages import HelloReply, Step
+from edge_tqs.device.messages import HelloReply, StepReply
 from edge_tqs.errors import DeviceError, GoneError, RestartedError, SilentError, UsageError
 
 #: What each fault is called in `Device.on_event`.
@@ -18,10 +18,10 @@ def run_rollout(
     seed: Codes,
     horizon: int,
     *,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[StepReply], None] | None = None,
     restarts: int = 3,
     ahead: Codes | None = None,
-    earlier: Sequence[Step] = (),
+    earlier: Sequence[StepReply] = (),
     truth: Codes | None = None,
 ) -> Steps:
     """Reset, push ``seed`` ((n, F), at least a window), forecast ``horizon`` steps; survive ``restarts`` faults.
@@ -43,7 +43,7 @@ def run_rollout(
         raise UsageError(f"{device.name}: the seed has {len(seed)} samples; the model's window is {info.window}")
     received = list(earlier)
 
-    def keep(step: Step) -> None:
+    def keep(step: StepReply) -> None:
         if step.step == len(received):
             received.append(step)
             if on_step is not None:

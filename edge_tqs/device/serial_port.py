@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import serial
 from serial.tools import list_ports
 
-from edge_tqs.boards.board import Lines
+from edge_tqs.boards.board import ControlLines
 from edge_tqs.errors import DeviceError, TqsError, UsageError
 from edge_tqs.needs import Need
 
@@ -35,14 +35,14 @@ REOPEN_POLL_SECONDS = 0.2
 #: Of ports of which no board file says another rate: what every serial converter can do.
 DEFAULT_BAUD = 115200
 #: Both lines as the operating system has them.
-AS_THEY_ARE = Lines()
+AS_THEY_ARE = ControlLines()
 SERIAL_GROUP = "dialout"
 #: Major numbers of their devices (Linux, Documentation/admin-guide/devices.txt).
 PSEUDO_TERMINALS = range(136, 144)
 ADDRESS_HINT = "Give a device file such as /dev/ttyACM0, socket://HOST:PORT or rfc2217://HOST:PORT."
 
 
-class Port(Protocol):
+class SerialPort(Protocol):
     """What every pyserial port offers and a device needs. Reads return after POLL_SECONDS at the latest."""
 
     baudrate: int
@@ -86,7 +86,7 @@ def _group_of(path: str) -> str:
         return SERIAL_GROUP
 
 
-def open_port(url: str, baud: int = DEFAULT_BAUD, lines: Lines = AS_THEY_ARE) -> Port:
+def open_port(url: str, baud: int = DEFAULT_BAUD, lines: ControlLines = AS_THEY_ARE) -> SerialPort:
     """Open ``url`` at ``baud``; a local port is locked against other programs.
 
     DTR and RTS get the level that ``lines`` states. Where it states none they keep the level that the operating system
@@ -117,7 +117,7 @@ def open_port(url: str, baud: int = DEFAULT_BAUD, lines: Lines = AS_THEY_ARE) ->
         raise UsageError(f"{url}: {error}", hint=ADDRESS_HINT) from error
     if local:
         _keep_lines_on_close(port)
-    opened: Port = port
+    opened: SerialPort = port
     return opened
 
 
@@ -138,10 +138,10 @@ def usb_device(url: str) -> UsbDevice | None:
 def reopen_port(
     url: str,
     baud: int = DEFAULT_BAUD,
-    lines: Lines = AS_THEY_ARE,
+    lines: ControlLines = AS_THEY_ARE,
     usb: UsbDevice | None = None,
     seconds: float = REOPEN_SECONDS,
-) -> Port:
+) -> SerialPort:
     """Open a port that went away as soon as it is there again, ``usb`` under whatever name it has got now.
 
     Two devices that show themselves alike are not told apart: then it must be ``url`` again.
@@ -175,7 +175,7 @@ def _usb_ports() -> list[tuple[str, UsbDevice]]:
     ]
 
 
-def pulse_reset(port: Port, lines: Lines) -> None:
+def pulse_reset(port: SerialPort, lines: ControlLines) -> None:
     """Reset the board with the line of its port that does so: asserted for RESET_SECONDS, the other one not.
 
     Raises:
@@ -201,7 +201,7 @@ def pulse_reset(port: Port, lines: Lines) -> None:
         ) from error
 
 
-def has_rate(port: Port) -> bool:
+def has_rate(port: SerialPort) -> bool:
     """Whether the port's baud rate is that of a wire: a pseudo-terminal or a socket passes bytes as they come."""
     name = port.port or ""
     if "://" in name:
@@ -212,7 +212,7 @@ def has_rate(port: Port) -> bool:
         return False
 
 
-def _keep_lines_on_close(port: Port) -> None:
+def _keep_lines_on_close(port: SerialPort) -> None:
     """Without HUPCL the kernel leaves DTR and RTS up when the port closes, so the next opening changes nothing."""
     attributes = termios.tcgetattr(port.fileno())
     attributes[2] &= ~termios.HUPCL

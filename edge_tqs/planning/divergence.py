@@ -49,13 +49,13 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Kept:
+class DivergenceCache:
     """Where measured divergences are kept: one file a weight, in a folder named after all that they depend on."""
 
     folder: Path
 
     @classmethod
-    def of(cls, root: Path, model_hash: str, experiment: Experiment, variant: str = "") -> Kept:
+    def of(cls, root: Path, model_hash: str, experiment: Experiment, variant: str = "") -> DivergenceCache:
         """The folder in ``root`` for this model, by the hash of its file and its variant, and this experiment."""
         settings = {"version": VERSION, "model": model_hash, **asdict(experiment)}
         if variant:
@@ -98,7 +98,7 @@ def measure(
     *,
     workers: int = 1,
     opener: Opener | None = None,
-    kept: Kept | None = None,
+    kept: DivergenceCache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Array]:
     """D of every weight: source -> (draws, S, T) float64, the mean over channels of the squared divergence.

@@ -76,7 +76,7 @@ class RefineSettings:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What rolling an assignment out gave: divergence RMSE, after ``correction`` of the output's bias (empty: none)."""
 
     rmse: float
@@ -113,7 +113,7 @@ class Refiner:
         self._names = list(scores)
         self._rollout = system.trace(horizon, len(seeds))
         self._nominal = self._rollout({}, seeds).astype(np.float64)
-        self._known: dict[Assignment, Measured] = {}
+        self._known: dict[Assignment, Measurement] = {}
         self._vectors: Array | None = None  # (C, P), the divergence of each choice, once measured
         self._options: list[tuple[int, int, float]] = []  # choice -> weight, width, clip
         for index, name in enumerate(self._names):
@@ -221,12 +221,12 @@ class Refiner:
             choice = best
         return choice
 
-    def _verified(self, choice: Assignment) -> Measured:
+    def _verified(self, choice: Assignment) -> Measurement:
         """The divergence of ``choice`` rolled out, its bias corrected where that is wanted and helps."""
         if choice not in self._known:
             weights = [self._rounded(self._names[index], width, clip) for index, width, clip in self._taken(choice)]
             divergence = self._roll(weights)
-            plain = Measured(_rmse(divergence))
+            plain = Measurement(_rmse(divergence))
             self._known[choice] = self._corrected(weights, divergence, plain)
         return self._known[choice]
 
@@ -246,7 +246,7 @@ class Refiner:
         corrected: Array = vectors + _shifts(flat, vectors) @ flat
         return corrected
 
-    def _corrected(self, weights: Weights, divergence: Array, plain: Measured) -> Measured:
+    def _corrected(self, weights: Weights, divergence: Array, plain: Measurement) -> Measurement:
         """``plain``, or better: with the shift fitted to ``divergence`` (S, T, F), where that holds on other seeds."""
         if self._responses is None or len(divergence) < 2:
             return plain
@@ -259,7 +259,7 @@ class Refiner:
         if left > HELPS**2 * float(np.square(divergence).sum()):
             return plain
         shift = _fit(responses, divergence)
-        corrected = Measured(_rmse(self._roll(weights, shift)), shift)
+        corrected = Measurement(_rmse(self._roll(weights, shift)), shift)
         return min(corrected, plain, key=lambda measured: measured.rmse)
 
     def _rounded(self, name: str, width: int, clip: float) -> dict[str, Array]:

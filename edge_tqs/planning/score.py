@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
-from edge_tqs.planning.divergence import LEAST, REFERENCE_WIDTH, Experiment, Kept, Opener, measure
+from edge_tqs.planning.divergence import LEAST, REFERENCE_WIDTH, DivergenceCache, Experiment, Opener, measure
 from edge_tqs.system.seeds import zero_data_seeds
 from edge_tqs.system.system import System
 
@@ -131,7 +131,7 @@ def score(
             f"seeds of shape {seeds.shape}: the model takes finite windows of shape (S, {wanted[0]}, {wanted[1]})"
         )
     experiment = Experiment(np.asarray(seeds, np.float32), horizon, draws, seed)
-    kept = Kept.of(cache, model_hash, experiment, variant) if cache and model_hash else None
+    kept = DivergenceCache.of(cache, model_hash, experiment, variant) if cache and model_hash else None
     divergences = measure(system, experiment, workers=workers, opener=opener, kept=kept, progress=progress)
     stacked = np.stack(list(divergences.values()))
     return Sensitivity(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
-from edge_tqs.passes.targets import Centre, Target
+from edge_tqs.passes.level import Centre, Target
 from edge_tqs.planning.plan import parse_budget
 from edge_tqs.project.series import TEST_FRACTION, Series, read_columns, read_series, standard_scaling, train_rows
 
@@ -32,7 +32,7 @@ class ForecastSettings:
 
     recurrence: "auto" is "windowed" for a recurrent model, as Keras computes it. steps: samples that one call of the
     model predicts; None reads it off the model. output: the layer whose output is the forecast, for a model of several.
-    target, centre: what the model predicts, and what is taken off its window (targets.py).
+    target, centre: what the model predicts, and what is taken off its window (passes/level.py).
     """
 
     window: int | None = None

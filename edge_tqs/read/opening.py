@@ -14,7 +14,7 @@ from typing import Literal
 
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Graph
-from edge_tqs.passes.targets import Centre, Target, with_base
+from edge_tqs.passes.level import Centre, Target, with_level
 from edge_tqs.read.keras.files import file_hash
 from edge_tqs.read.keras.model import load, load_keras
 from edge_tqs.read.keras.system import keras_system
@@ -65,8 +65,8 @@ def open_model(
     """Open a file of Keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
 
     steps: samples that a flat output holds. custom: module:name of each class or function of the user's own that a
-    Keras model holds. output: names one of several outputs. target, centre: what the model predicts,
-    and what is taken off its window: both become part of the graph (targets.py), after it was compared with the model.
+    Keras model holds. output: names one of several outputs. target, centre: what the model predicts, and what is taken
+    off its window: both become part of the graph (passes/level.py), after it was compared with the model.
 
     Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
     CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
@@ -74,7 +74,7 @@ def open_model(
     if path.suffix == TFLITE_SUFFIX:
         sources = tuple(feedback) if feedback is not None else None
         opened = _open_tflite(path, recurrence, window, sources, steps, output)
-        return _based(opened, path, target, centre)
+        return _with_level(opened, path, target, centre)
     refusal: ModelError
     try:
         found = opened_graph(
@@ -91,14 +91,14 @@ def open_model(
     except ModelError as error:
         refusal = error
     else:
-        return _based(found, path, target, centre)
+        return _with_level(found, path, target, centre)
     try:
         sources = tuple(feedback) if feedback is not None else None
         opener = partial(_keras_file_system, path, sources, steps, custom, output)
         system = opener()
     except ModelError as error:
         raise (error if custom else refusal) from error
-    return _based(Opened(system, opener, file_hash(path, custom), None, refusal), path, target, centre)
+    return _with_level(Opened(system, opener, file_hash(path, custom), None, refusal), path, target, centre)
 
 
 def opened_graph(loaded: LoadedModel) -> Opened:
@@ -107,7 +107,7 @@ def opened_graph(loaded: LoadedModel) -> Opened:
     return Opened(opener(), opener, loaded.source_hash, loaded)
 
 
-def _based(opened: Opened, path: Path, target: Target, centre: Centre) -> Opened:
+def _with_level(opened: Opened, path: Path, target: Target, centre: Centre) -> Opened:
     """``opened`` with what is added to its forecasts and taken off its window; scored as its graph then.
 
     Raises ModelError where there is no graph that could hold it, or none of the whole window for ``centre``.
@@ -124,7 +124,7 @@ def _based(opened: Opened, path: Path, target: Target, centre: Centre) -> Opened
             hint=f"Put it into the model itself, and leave {asked} out. {opened.refusal.hint}".strip(),
         )
     try:
-        graph = with_base(opened.loaded.graph, target, centre)
+        graph = with_level(opened.loaded.graph, target, centre)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", hint=error.hint) from error
     return opened_graph(replace(opened.loaded, graph=graph))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, TypeVar
 
 from edge_tqs.errors import UsageError
-from edge_tqs.passes.targets import Centre, Target
+from edge_tqs.passes.level import Centre, Target
 from edge_tqs.report import strict_json as report_json
 from edge_tqs.report.drift import Drift
 
@@ -46,7 +46,8 @@ class ModelInfo:
     ``activations`` is the type of its codes.
 
     ``outputs``: values in a predicted sample, ``steps`` samples an evaluation. ``exogenous``: input channels, from 0,
-    that are known ahead. ``target``, ``centre``: as in targets.py. ``streamed``: built as one step with delay lines.
+    that are known ahead. ``target``, ``centre``: as in passes/level.py. ``streamed``: built as one step with
+    delay lines.
     """
 
     name: str
@@ -299,7 +300,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryReport:
     """Bytes on the board: image in flash, static RAM, deepest stack. None where the port cannot know."""
 
     flash: int | None
@@ -308,7 +309,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Line:
+class LineReport:
     """The rate between host and board, and what was mended, over the run and those that it resumed.
 
     ``baud``: at the end; None where there is no rate (emulators). ``slowdowns``: of a raised rate. ``restarts``: of the
@@ -388,9 +389,9 @@ class ValidationReport:
     rmse_vs_float: Figure
     mse_vs_truth: Figure
     latency: Latency
-    memory: Memory
+    memory: MemoryReport
     curves: DeviceCurves
-    line: Line = Line()
+    line: LineReport = LineReport()
     diagnosis: str | None = None
     operators: tuple[OperatorTime, ...] | None = None
     mode: Mode = "free-running"

@@ -7,7 +7,7 @@ from edge_tqs.graph.graph import Graph
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.passes.output_bias import output_bias
 from edge_tqs.system.system import Part, Rollouts, System
-from edge_tqs.system.trace import trace_rollout
+from edge_tqs.system.tensorflow_rollout import trace_rollout
 
 
 def graph_system(graph: Graph) -> System:

@@ -71,11 +71,11 @@ def operators(
     )
 
 
-def memory(built: BuildDir, hello: HelloReply, engine: str, status: StatusReply) -> report.Memory:
+def memory(built: BuildDir, hello: HelloReply, engine: str, status: StatusReply) -> report.MemoryReport:
     """Flash from the build's image, where it is the one that runs; RAM and stack from the board itself; None where it
     cannot know."""
     image = built.report.image if (hello.board, engine) == (built.board.name, "c") else None
-    return report.Memory(
+    return report.MemoryReport(
         flash=image.text + image.rodata + image.data if image is not None else None,
         ram=None if status.ram_static == UNKNOWN_SIZE else status.ram_static,
         stack_peak=None if status.stack_peak == UNKNOWN_SIZE else status.stack_peak,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.device.device import CODE_TYPES, Device, as_arrays, ignore
-from edge_tqs.device.messages import HelloReply, StatusReply, Step
+from edge_tqs.device.messages import HelloReply, StatusReply, StepReply
 from edge_tqs.device.rollout import run_rollout, survive
 from edge_tqs.device.trace_file import TRACE, TraceFile, TraceHeader, TraceStep
 from edge_tqs.errors import DeviceError, StorageError, TqsError
@@ -30,14 +30,14 @@ STAGE = "rollouts on the board"
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredRun:
     """What the board did: its rollouts in codes, how it kept its protocol (`check_protocol`), its memory at the end,
     and what was mended on the way."""
 
     rollout: Rollout
     checks: tuple[report.Check, ...]
     status: StatusReply
-    line: report.Line
+    line: report.LineReport
 
 
 def measure(
@@ -51,7 +51,7 @@ def measure(
     number: int | None = None,
     resume: bool,
     progress: Progress,
-) -> Measured:
+) -> MeasuredRun:
     """Roll out each of ``codes`` (N, W, F), or (N, W + T, F) with inputs known ahead, by ``horizon`` steps.
 
     ``number``: of the board, where several are measured at once; its files are `numbered` then.
@@ -87,7 +87,7 @@ def measure(
             for index, steps in enumerate(received):
                 if len(steps) < horizon:
 
-                    def on_step(step: Step, index: int = index, steps: list[Step] = steps) -> None:
+                    def on_step(step: StepReply, index: int = index, steps: list[StepReply] = steps) -> None:
                         values = tuple(np.frombuffer(step.codes, code_type).tolist())
                         trace.step(TraceStep(index, step.step, values, step.ticks, step.state_hash))
                         steps.append(step)
@@ -116,7 +116,7 @@ def measure(
         finally:
             device.on_event = ignore
         line = _line(device, trace, status)
-    return Measured(_rollout(received, hello), checks, status, line)
+    return MeasuredRun(_rollout(received, hello), checks, status, line)
 
 
 def _survived(device: Device, hello: HelloReply, ask: Callable[[], T]) -> T:
@@ -126,24 +126,24 @@ def _survived(device: Device, hello: HelloReply, ask: Callable[[], T]) -> T:
     return answers[0]
 
 
-def _steps_of(rollout: int, steps: Iterable[TraceStep], code_type: np.dtype[Any]) -> list[Step]:
+def _steps_of(rollout: int, steps: Iterable[TraceStep], code_type: np.dtype[Any]) -> list[StepReply]:
     return [
-        Step(step.step, step.ticks, step.state, np.array(step.codes, code_type).tobytes())
+        StepReply(step.step, step.ticks, step.state, np.array(step.codes, code_type).tobytes())
         for step in steps
         if step.rollout == rollout
     ]
 
 
-def _rollout(received: list[list[Step]], hello: HelloReply) -> Rollout:
+def _rollout(received: list[list[StepReply]], hello: HelloReply) -> Rollout:
     outputs, ticks, hashes = (
         np.stack(part) for part in zip(*(as_arrays(steps, hello) for steps in received), strict=True)
     )
     return Rollout(f"device:{hello.board}", outputs, ticks, hashes)
 
 
-def _line(device: Device, trace: TraceFile, status: StatusReply) -> report.Line:
+def _line(device: Device, trace: TraceFile, status: StatusReply) -> report.LineReport:
     events = trace.events
-    return report.Line(
+    return report.LineReport(
         baud=device.baud,
         slowdowns=events["slowdown"],
         resumes=events["resume"],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_tqs.device.device import CODE_TYPES, Device
-from edge_tqs.device.messages import Frame, MessageType, Point, Probe, Step, Values
+from edge_tqs.device.messages import Frame, MessageType, Point, Probe, StepReply, Values
 from edge_tqs.emit_c.emit import probe_points
 from edge_tqs.emit_c.memory import needed_ops
 from edge_tqs.errors import DeviceError
@@ -262,7 +262,7 @@ class OperatorProbe:
             device.observer = lambda frame: None
         seen = [frame for frame in told if frame.type == MessageType.STEP]
         size = device.info.output_size
-        in_order = [Step.parse(frame.payload, size).step for frame in seen] == list(range(steps))
+        in_order = [StepReply.parse(frame.payload, size).step for frame in seen] == list(range(steps))
         return told if in_order else []
 
     def _lost(self, what: str) -> DeviceError:

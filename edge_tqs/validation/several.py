@@ -14,7 +14,7 @@ from edge_tqs.report import schema as report
 from edge_tqs.report.board_runs import BoardRun, BoardRuns, numbered
 from edge_tqs.report.files import write_report
 from edge_tqs.validation.measure import STAGE
-from edge_tqs.validation.validate import Expect, Expected, ValidateRequest, prepare, validate_on
+from edge_tqs.validation.validate import Expect, Expected, ValidateRequest, open_build, validate_on
 
 #: Seconds between two looks whether Ctrl-C was pressed.
 POLL_SECONDS = 0.2
@@ -45,7 +45,7 @@ def validate_boards(request: ValidateRequest, ports: Sequence[str], progress: Pr
         )
     if request.resume and not any(trace.exists() for trace, _ in files):
         raise UsageError(f"{build} holds no run of several boards", hint="Leave --resume out to begin one.")
-    built, expect = prepare(request)
+    built, expect = open_build(request)
     for earlier in (report.VALIDATIONS_JSON, *(() if request.resume else ("validation-*.json",))):
         for path in build.glob(earlier):  # a run is finished when they are there
             path.unlink()

@@ -18,7 +18,7 @@ from edge_tqs.building.directory import BuildDir
 from edge_tqs.device.baud import raise_baud
 from edge_tqs.device.device import Device, Times
 from edge_tqs.device.messages import HelloReply
-from edge_tqs.device.serial_port import DEFAULT_BAUD, Port, open_port, pulse_reset, reopen_port, usb_device
+from edge_tqs.device.serial_port import DEFAULT_BAUD, SerialPort, open_port, pulse_reset, reopen_port, usb_device
 from edge_tqs.device.trace_file import TRACE
 from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.graph.graph import Graph
@@ -32,7 +32,7 @@ from edge_tqs.report.drift import measure_drift
 from edge_tqs.report.files import write_report
 from edge_tqs.validation import figures as board_figures
 from edge_tqs.validation.findings import Findings, probe_findings
-from edge_tqs.validation.measure import Measured, measure
+from edge_tqs.validation.measure import MeasuredRun, measure
 
 Array = npt.NDArray[Any]
 
@@ -96,7 +96,7 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
         DeviceError, StorageError: the board is silent, runs another model or fails; the disk takes no more. The steps
             received so far are in trace.jsonl.
     """
-    built, expect = prepare(request)
+    built, expect = open_build(request)
     if request.resume and (request.build / report.VALIDATION_JSON).exists():
         raise UsageError(
             f"the last run in {request.build} is finished: there is nothing to resume",
@@ -111,7 +111,7 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
     return result
 
 
-def prepare(request: ValidateRequest) -> tuple[BuildDir, Expect]:
+def open_build(request: ValidateRequest) -> tuple[BuildDir, Expect]:
     """The build, and how to compute what the host expects of a runtime; no board is looked for yet.
 
     Raises UsageError.
@@ -148,7 +148,7 @@ def validate_on(
         findings = probe_findings(
             device, built.graph, expected.codes, expected.rollout, measured.rollout, engine, request.mode
         )
-    result = _report(built, request, port, hello, engine, expected, measured, findings)
+    result = _validation_report(built, request, port, hello, engine, expected, measured, findings)
     path = request.build / numbered(report.VALIDATION_JSON, request.number)
     try:
         part = path.with_suffix(".part")
@@ -236,7 +236,7 @@ def _connect(board: Board, url: str, request: ValidateRequest, progress: Progres
     port = _open(board, url, request)
     usb, baud = usb_device(url), port.baudrate
 
-    def reopen() -> Port:
+    def reopen() -> SerialPort:
         progress(f"{url} went away; waiting for it", 0, 1)
         return reopen_port(url, baud, board.lines, usb)
 
@@ -244,7 +244,7 @@ def _connect(board: Board, url: str, request: ValidateRequest, progress: Progres
         yield device
 
 
-def _open(board: Board, url: str, request: ValidateRequest) -> Port:
+def _open(board: Board, url: str, request: ValidateRequest) -> SerialPort:
     baud = request.baud or (board.uart.baud if board.uart is not None else DEFAULT_BAUD)
     port = open_port(url, baud, board.lines)
     if request.reset:
@@ -288,14 +288,14 @@ def _host_rollout(built: BuildDir, engine: str, codes: Array, horizon: int, trut
     return rollout_in("litert", built.model, built.graph, codes, horizon, truth)
 
 
-def _report(
+def _validation_report(
     built: BuildDir,
     request: ValidateRequest,
     port: str,
     hello: HelloReply,
     engine: str,
     expected: Expected,
-    run: Measured,
+    run: MeasuredRun,
     findings: Findings,
 ) -> report.ValidationReport:
     graph, measured = built.graph, run.rollout

@@ -78,7 +78,7 @@ class FakeDevice:
     say: Callable[[int, bytes], list[bytes]] = unaltered
     restart_before_step: frozenset[int] = frozenset()
     unsound: bool = False
-    spoils: Callable[[FakeDevice, wire.Forecast], bool] = lambda device, request: False
+    spoils: Callable[[FakeDevice, wire.ForecastRequest], bool] = lambda device, request: False
     silent: bool = False
     greeting: bytes = b""
 
@@ -166,14 +166,14 @@ class FakeDevice:
                 self._samples = np.concatenate([self._samples, codes])
             self._send(wire.Ack(len(self._samples)), sequence)
         elif frame.type == MessageType.FORECAST:
-            self._forecast(wire.Forecast.parse(frame.payload), sequence)
+            self._forecast(wire.ForecastRequest.parse(frame.payload), sequence)
         elif frame.type == MessageType.STATUS:
             unknown = wire.UNKNOWN_SIZE
             self._send(wire.StatusReply(unknown, unknown, unknown, self._reader.dropped, 12345), sequence)
         else:
             self._send(wire.Nak(NakCode.UNKNOWN_TYPE), sequence)
 
-    def _forecast(self, request: wire.Forecast, sequence: int) -> None:
+    def _forecast(self, request: wire.ForecastRequest, sequence: int) -> None:
         if len(self._samples) < self.model.window:
             self._send(wire.Nak(NakCode.NOT_READY), sequence)
             return
@@ -187,7 +187,7 @@ class FakeDevice:
             self._steps += 1
             wrong = (self.unsound and self.restarts) or self.spoils(self, request)
             codes = outputs[step] ^ self.model.code_type.type(1) if wrong else outputs[step]
-            self._send(wire.Step(step, 1000 + step, int(hashes[step]), codes.tobytes()), sequence)
+            self._send(wire.StepReply(step, 1000 + step, int(hashes[step]), codes.tobytes()), sequence)
             sent += 1
             if select.select([self._master], [], [], 0)[0]:
                 break

@@ -90,7 +90,7 @@ def read_frames(data: bytes) -> None:
             wire.HelloReply, wire.Ack, wire.Done, wire.StatusReply, wire.BaudReply, wire.Nak, wire.Hello, wire.Reset,
         ):  # fmt: skip
             _refused(message.parse, payload)
-        for sized in (wire.Step, wire.Push, wire.Forecast):
+        for sized in (wire.StepReply, wire.Push, wire.ForecastRequest):
             _refused(sized.parse, payload, 2)
     if len(reader._buffer) > 310:
         raise AssertionError(f"the reader holds {len(reader._buffer)} bytes")
@@ -139,7 +139,7 @@ def good_frames() -> tuple[bytes, ...]:
     answers = (
         hello,
         wire.Ack(7),
-        wire.Step(3, 9, 5, b"ab"),
+        wire.StepReply(3, 9, 5, b"ab"),
         wire.Done(4),
         wire.StatusReply(1, 2, 3, 4, 5),
         wire.BaudReply(921_600),

@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 180
 
 
 @dataclass(frozen=True)
-class Said:
+class ToolOutput:
     """What a tool wrote, standard error included, and its exit code."""
 
     text: str
@@ -42,7 +42,7 @@ def tool(need: Need) -> list[str]:
     return [sys.executable, "-m", need.name.rsplit(" ", 1)[-1]] if need.pip else [found]
 
 
-def run(command: Sequence[str], where: str, timeout: float = TIMEOUT_SECONDS) -> Said:
+def run(command: Sequence[str], where: str, timeout: float = TIMEOUT_SECONDS) -> ToolOutput:
     """Run it to its end. DeviceError when it takes longer than ``timeout`` seconds."""
     try:
         done = subprocess.run(
@@ -63,7 +63,7 @@ def run(command: Sequence[str], where: str, timeout: float = TIMEOUT_SECONDS) ->
             f"{where}: {Path(command[0]).name} took longer than {timeout:.0f} s",
             hint="Reset the board, put it into its boot loader, and try again.",
         ) from error
-    return Said(done.stdout, done.returncode)
+    return ToolOutput(done.stdout, done.returncode)
 
 
 def binary_of(image: Path, board: str) -> Path:
@@ -90,4 +90,4 @@ def folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="edge-tqs-")
 
 
-__all__ = ["FlashResult", "Said", "binary_of", "compare", "folder", "run", "tool"]
+__all__ = ["FlashResult", "ToolOutput", "binary_of", "compare", "folder", "run", "tool"]

@@ -32,18 +32,18 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
     binary = binary_of(image, board.name)
     size, origin = binary.stat().st_size, board.flash.origin
     device = [*tool(_NEED), "-d", ids, "-a", "0", *(("-S", port) if port else ())]
-    said = run([*device, "-s", f"{origin:#010x}", "-D", str(binary)], board.name)
-    if said.code != 0:
+    output = run([*device, "-s", f"{origin:#010x}", "-D", str(binary)], board.name)
+    if output.code != 0:
         raise DeviceError(
-            f"{board.name}: dfu-util did not write {binary.name}: {said.last}",
+            f"{board.name}: dfu-util did not write {binary.name}: {output.last}",
             hint="Hold BOOT0 while the board is reset, so that its boot loader answers; `dfu-util -l` lists it.",
         )
     with folder() as place:
         read = Path(place) / "read.bin"
-        said = run([*device, "-s", f"{origin:#010x}:{size}", "-U", str(read)], board.name)
-        if said.code != 0 or not read.is_file():
+        output = run([*device, "-s", f"{origin:#010x}:{size}", "-U", str(read)], board.name)
+        if output.code != 0 or not read.is_file():
             raise DeviceError(
-                f"{board.name}: dfu-util could not read the flash back: {said.last}",
+                f"{board.name}: dfu-util could not read the flash back: {output.last}",
                 hint="Is the flash protected against reading?",
             )
         compare(binary, read, board.name, port or ids)

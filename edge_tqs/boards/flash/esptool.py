@@ -46,10 +46,10 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
         "--no-progress",
         "--no-compress",
     ]
-    said = run([*command, "0x0", str(binary)], port)
-    if said.code != 0 or _VERIFIED not in said.text:
+    output = run([*command, "0x0", str(binary)], port)
+    if output.code != 0 or _VERIFIED not in output.text:
         raise DeviceError(
-            f"{port}: esptool did not write {binary.name}: {said.last}",
+            f"{port}: esptool did not write {binary.name}: {output.last}",
             hint="Hold BOOT while the board is reset, and see that nothing else uses the port.",
         )
     return FlashResult(board.name, "esptool", port, binary.stat().st_size, 1)

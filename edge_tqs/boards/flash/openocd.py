@@ -33,10 +33,10 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
     command = [*tool(_NEED), *(word for config in configs for word in ("-f", config))]
     if port is not None:
         command += ["-c", f"adapter serial {port}"]
-    said = run([*command, "-c", f"program {{{image}}} verify reset exit"], board.name)
-    if _VERIFIED not in said.text:
+    output = run([*command, "-c", f"program {{{image}}} verify reset exit"], board.name)
+    if _VERIFIED not in output.text:
         raise DeviceError(
-            f"{board.name}: OpenOCD did not write {image.name}: {said.last}",
+            f"{board.name}: OpenOCD did not write {image.name}: {output.last}",
             hint="Is the probe plugged in, the board powered, and nothing else using the probe?",
         )
     return FlashResult(board.name, "openocd", port or configs[0], image.with_suffix(".bin").stat().st_size, 1)

@@ -32,20 +32,21 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
     binary = binary_of(image, board.name)
     probe = ["--target", target, "--no-wait", *(("--probe", port) if port else ())]
     begin = [*tool(_NEED)]
-    said = run([*begin, "load", *probe, "--format", "elf", str(image)], board.name)
-    if said.code != 0:
+    output = run([*begin, "load", *probe, "--format", "elf", str(image)], board.name)
+    if output.code != 0:
         raise DeviceError(
-            f"{board.name}: pyOCD did not write {image.name}: {said.last}",
+            f"{board.name}: pyOCD did not write {image.name}: {output.last}",
             hint="Is the probe plugged in (`pyocd list`), and the board powered?",
         )
     with folder() as place:
         read = Path(place) / "read.bin"
         size = binary.stat().st_size
         command = f"savemem {board.flash.origin:#x} {size} {read}"
-        said = run([*begin, "commander", *probe, "--command", command], board.name)
-        if said.code != 0 or not read.is_file():
+        output = run([*begin, "commander", *probe, "--command", command], board.name)
+        if output.code != 0 or not read.is_file():
             raise DeviceError(
-                f"{board.name}: pyOCD could not read the flash back: {said.last}", hint="Reset the board and try again."
+                f"{board.name}: pyOCD could not read the flash back: {output.last}",
+                hint="Reset the board and try again.",
             )
         compare(binary, read, board.name, port or target)
     run([*begin, "reset", *probe], board.name)

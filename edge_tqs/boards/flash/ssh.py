@@ -47,22 +47,24 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
         raise UsageError(f"{board.name}: the build has no bundle", hint="Build again: `edge-tqs build`.")
     host, number = parts["host"], parts["port"] or "22"
     ssh = [*tool(_SSH), *_OPTIONS, "-p", number, host]
-    said = run([*ssh, "uname", "-m"], host)
-    if said.code != 0:
-        raise DeviceError(f"{host}: ssh does not get there: {said.last}", hint=f"Try `ssh -p {number} {host}` by hand.")
-    machine = (said.text.split() or ["nothing"])[-1]
+    output = run([*ssh, "uname", "-m"], host)
+    if output.code != 0:
+        raise DeviceError(
+            f"{host}: ssh does not get there: {output.last}", hint=f"Try `ssh -p {number} {host}` by hand."
+        )
+    machine = (output.text.split() or ["nothing"])[-1]
     if machine not in _MACHINES.get(board.toolchain, (machine,)):
         raise DeviceError(
             f"{host} is {machine}, {board.name} is not: nothing was copied", hint="Build for a board of its kind."
         )
     files = sorted(path for path in bundle.rglob("*") if path.is_file())
     run([*ssh, "rm", "-rf", FOLDER], host)
-    said = run([*tool(_SCP), *_OPTIONS, "-P", number, "-r", "-q", str(bundle), f"{host}:{FOLDER}"], host)
-    if said.code != 0:
-        raise DeviceError(f"{host}: the bundle was not copied: {said.last}", hint="Is there room on the board?")
+    output = run([*tool(_SCP), *_OPTIONS, "-P", number, "-r", "-q", str(bundle), f"{host}:{FOLDER}"], host)
+    if output.code != 0:
+        raise DeviceError(f"{host}: the bundle was not copied: {output.last}", hint="Is there room on the board?")
     names = [path.relative_to(bundle).as_posix() for path in files]
-    said = run([*ssh, f"cd {FOLDER} && sha256sum", *(f"'{name}'" for name in names)], host)
-    lines = (line.split(maxsplit=1) for line in said.text.splitlines())
+    output = run([*ssh, f"cd {FOLDER} && sha256sum", *(f"'{name}'" for name in names)], host)
+    lines = (line.split(maxsplit=1) for line in output.text.splitlines())
     there = {words[1]: words[0] for words in lines if len(words) == 2}
     wrong = [n for n, path in zip(names, files, strict=True) if there.get(n) != _sha256(path)]
     if wrong:

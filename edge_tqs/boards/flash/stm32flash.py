@@ -29,10 +29,10 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
         raise UsageError(f"{board.name}: --port is missing: the serial port", hint="`edge-tqs ports` lists them.")
     binary = binary_of(image, board.name)
     begin = tool(_NEED)
-    said = run([*begin, port], port)
-    found = re.search(r"Device ID\s*:\s*0x([0-9a-fA-F]{4})", said.text)
+    output = run([*begin, port], port)
+    found = re.search(r"Device ID\s*:\s*0x([0-9a-fA-F]{4})", output.text)
     if found is None:
-        raise DeviceError(f"{port}: no STM32 boot loader answers: {said.last}", hint=_BOOT_HINT)
+        raise DeviceError(f"{port}: no STM32 boot loader answers: {output.last}", hint=_BOOT_HINT)
     wanted = board.upload.target
     if wanted is not None and int(found[1], 16) != int(wanted, 16):
         raise DeviceError(
@@ -40,7 +40,7 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
             hint="Another board is plugged in: build for it, or give its port.",
         )
     origin = f"{board.flash.origin:#x}"
-    said = run([*begin, "-w", str(binary), "-v", "-S", origin, "-g", origin, port], port)
-    if said.code != 0 or "(100.00%) Done" not in said.text:
-        raise DeviceError(f"{port}: stm32flash did not write {binary.name}: {said.last}", hint=_BOOT_HINT)
+    output = run([*begin, "-w", str(binary), "-v", "-S", origin, "-g", origin, port], port)
+    if output.code != 0 or "(100.00%) Done" not in output.text:
+        raise DeviceError(f"{port}: stm32flash did not write {binary.name}: {output.last}", hint=_BOOT_HINT)
     return FlashResult(board.name, "stm32flash", port, binary.stat().st_size, 1)

@@ -40,10 +40,10 @@ def flash(board: Board, image: Path, port: str | None) -> FlashResult:
             hint="Leave --port out, and plug in one board in its boot loader.",
         )
     binary = binary_of(image, board.name)
-    said = run([*begin, f"--mcu={board.upload.target}", "-v", str(image.with_suffix(".hex"))], board.name)
-    if said.code != 0 or _DONE not in said.text:
+    output = run([*begin, f"--mcu={board.upload.target}", "-v", str(image.with_suffix(".hex"))], board.name)
+    if output.code != 0 or _DONE not in output.text:
         raise DeviceError(
-            f"{board.name}: teensy_loader_cli did not write {image.stem}.hex: {said.last}",
+            f"{board.name}: teensy_loader_cli did not write {image.stem}.hex: {output.last}",
             hint="Press the button on the board, which starts its boot loader, and try again.",
         )
     return FlashResult(board.name, "teensy-loader-cli", "USB", binary.stat().st_size, 0)

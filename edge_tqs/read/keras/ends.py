@@ -42,7 +42,7 @@ class Ends:
             begin += size
         return _packed(self._structure, iter(parts))
 
-    def made(self, outputs: Any) -> Any:
+    def forecast_of(self, outputs: Any) -> Any:
         """The forecast among what the model gives."""
         return [value for _, value in _leaves(outputs)][self.output]
 
@@ -71,20 +71,20 @@ def read_ends(model: Any, output: str | None = None) -> Ends:
     """
     if getattr(model, "_inputs_struct", None) is None:  # Sequential, or a class of the user's own
         shapes = [("", getattr(model, "input_shape", None))]
-        made, structure = [("", getattr(model, "output_shape", None), None)], None
+        outputs, structure = [("", getattr(model, "output_shape", None), None)], None
     else:
         structure = model.input
         shapes = [(key or _name(tensor), tuple(tensor.shape)) for key, tensor in _leaves(structure)]
-        made = [(key or _name(tensor), tuple(tensor.shape), tensor) for key, tensor in _leaves(model.output)]
+        outputs = [(key or _name(tensor), tuple(tensor.shape), tensor) for key, tensor in _leaves(model.output)]
     batch, window, channels = _window(shapes)
-    index = chosen_output([(name, "" if tensor is None else _name(tensor)) for name, _, tensor in made], output)
-    shape = made[index][1]
+    index = chosen_output([(name, "" if tensor is None else _name(tensor)) for name, _, tensor in outputs], output)
+    shape = outputs[index][1]
     if not isinstance(shape, tuple) or not shape or not isinstance(shape[0], int | None):
         raise ModelError(
             f"its output is {shape or 'not built'}, not one value or sequence",
             hint="Build it as a Functional or Sequential model that predicts a sample or a block of samples.",
         )
-    return Ends(batch, window, channels, index, shape, made[index][2], structure)
+    return Ends(batch, window, channels, index, shape, outputs[index][2], structure)
 
 
 def _window(shapes: list[tuple[str, Any]]) -> tuple[int | None, int | None, tuple[int, ...]]:

@@ -332,7 +332,7 @@ def _compare(model: Any, graph: Graph, ends: Ends) -> float:
         if not carried:
             _reset(model)
             states = zero_states(graph, batch)
-        expected.append(np.asarray(ends.made(model(ends.given(window), training=False))).reshape(batch, -1))
+        expected.append(np.asarray(ends.forecast_of(model(ends.given(window), training=False))).reshape(batch, -1))
         if forecast.recurrence == "none":
             y, _ = step(window, ())
         else:

@@ -16,7 +16,7 @@ from edge_tqs.errors import ModelError
 from edge_tqs.read.keras.ends import Ends, read_ends
 from edge_tqs.system.system import Array, Part, Rollouts, System, checked_feedback, read_block
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
-from edge_tqs.system.trace import compiled, window_loop
+from edge_tqs.system.tensorflow_rollout import compiled, window_loop
 
 #: Variables that are quantised, by their short name; biases, norms and embeddings of positions are not.
 KERNELS = frozenset({"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel"})
@@ -189,6 +189,6 @@ class _Rollouts:
 
         def step(window: Any) -> Any:
             made, _ = model.stateless_call(trainable, others, self._ends.given(window), training=False)
-            return self._ends.made(made)
+            return self._ends.forecast_of(made)
 
         return step

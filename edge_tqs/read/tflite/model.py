@@ -16,7 +16,7 @@ from edge_tqs.passes.interpret import float_step
 from edge_tqs.passes.positions import only_needed
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.read.tflite.operators import SHAPE_TYPES, TABLE, import_operator
-from edge_tqs.read.tflite.views import Growing
+from edge_tqs.read.tflite.views import ImportedGraph
 from edge_tqs.read.tflite.weights import find_weights
 from edge_tqs.system.system import System
 
@@ -56,30 +56,30 @@ def load_tflite(model: bytes, system: System, name: str, output: str | None = No
 
 def _import(model: bytes, system: System, output: str | None) -> Graph:
     parsed = with_output(parse(model), output)
-    growing, last = _grow(parsed, system.steps * system.outputs)
-    ops = growing.needed_operators(last)
-    used = {growing.input, last, *(name for op in ops for name in (*op.inputs, *op.outputs))}
-    tensors = {name: tensor for name, tensor in growing.tensors.items() if name in used}
+    imported, last = _import_graph(parsed, system.steps * system.outputs)
+    ops = imported.needed_operators(last)
+    used = {imported.input, last, *(name for op in ops for name in (*op.inputs, *op.outputs))}
+    tensors = {name: tensor for name, tensor in imported.tensors.items() if name in used}
     forecast = Forecast(
         system.window, system.channels, "none", system.feedback, steps=system.steps, outputs=system.outputs
     )
     forecast.check(system.name, system.steps * system.outputs)
-    graph = only_needed(Graph(system.name, tensors, ops, growing.input, last, (), forecast).check())
+    graph = only_needed(Graph(system.name, tensors, ops, imported.input, last, (), forecast).check())
     missing = sorted(system.weights.keys() - graph.weights().keys())
     if missing:
         raise ModelError(f"its weights {', '.join(missing)} have no part in the forecast", hint=SUPPORTED)
     return graph
 
 
-def _grow(parsed: FileModel, size: int) -> tuple[Growing, str]:
+def _import_graph(parsed: FileModel, size: int) -> tuple[ImportedGraph, str]:
     """All operators of a file, and the tensor of the ``size`` values of its forecast. ModelError also for damage."""
     file = parsed.graphs[0]
     _check_kinds(file)
     try:
-        growing = Growing(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
+        imported = ImportedGraph(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
         for op in file.operators:
-            import_operator(op, growing)
-        return growing, growing.read(growing.views[file.outputs[0]], (1, size))
+            import_operator(op, imported)
+        return imported, imported.read(imported.views[file.outputs[0]], (1, size))
     except ModelError as error:
         raise ModelError(error.message, hint=error.hint or SUPPORTED) from error
     except DAMAGE as error:  # without operands or options that a kind of operator cannot do without

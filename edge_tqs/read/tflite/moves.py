@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_tqs.flatbuffer.tables import FileOperator
 from edge_tqs.graph.graph import MOST_JOINED
-from edge_tqs.read.tflite.views import Growing, Import, Shape, View, blocks, refuse
+from edge_tqs.read.tflite.views import Import, ImportedGraph, Shape, View, blocks, refuse
 
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 
@@ -23,65 +23,65 @@ def fused_activation(op: FileOperator) -> str:
     return ACTIVATIONS[getattr(op.options, "fusedActivationFunction", None) or 0]
 
 
-def _reshape(op: FileOperator, growing: Growing) -> None:
+def _reshape(op: FileOperator, imported: ImportedGraph) -> None:
     """RESHAPE, SQUEEZE and EXPAND_DIMS: the same values in the same order."""
-    growing.views[op.outputs[0]] = growing.view(op, op.inputs[0])
+    imported.views[op.outputs[0]] = imported.view(op, op.inputs[0])
 
 
-def _transpose(op: FileOperator, growing: Growing) -> None:
-    order = [int(axis) for axis in growing.data(op, 1, "order of axes")]
-    moved = [axis for axis in order if growing.shape(op.inputs[0])[axis] != 1]
+def _transpose(op: FileOperator, imported: ImportedGraph) -> None:
+    order = [int(axis) for axis in imported.data(op, 1, "order of axes")]
+    moved = [axis for axis in order if imported.shape(op.inputs[0])[axis] != 1]
     if moved == sorted(moved):
-        _reshape(op, growing)
+        _reshape(op, imported)
         return
     rows = moved.index(min(moved))  # axes in front of the first: they become the outer ones
     if moved[rows:] + moved[:rows] != sorted(moved):
         raise refuse(op, "it reorders values in another way than by exchanging rows and columns")
-    sizes = growing.shape(op.inputs[0])
+    sizes = imported.shape(op.inputs[0])
     inner, outer = (math.prod(sizes[axis] for axis in axes) for axes in (moved[:rows], moved[rows:]))
-    x = growing.read(growing.view(op, op.inputs[0]), (1, outer, inner))
-    growing.write(op.outputs[0], "transpose", [x], (1, inner, outer))
+    x = imported.read(imported.view(op, op.inputs[0]), (1, outer, inner))
+    imported.write(op.outputs[0], "transpose", [x], (1, inner, outer))
 
 
-def _pad(op: FileOperator, growing: Growing) -> None:
-    paddings, shape = growing.data(op, 1, "padding"), growing.shape(op.inputs[0])
-    view, axes = growing.view(op, op.inputs[0]), [axis for axis, pair in enumerate(paddings) if pair.any()]
+def _pad(op: FileOperator, imported: ImportedGraph) -> None:
+    paddings, shape = imported.data(op, 1, "padding"), imported.shape(op.inputs[0])
+    view, axes = imported.view(op, op.inputs[0]), [axis for axis, pair in enumerate(paddings) if pair.any()]
     if not axes:
-        growing.views[op.outputs[0]] = view
+        imported.views[op.outputs[0]] = view
         return
     before, size, after = blocks(shape, axes[0])
     if len(axes) > 1 or before != 1:
         raise refuse(op, "it pads other axes than time")
     left, right = (int(count) for count in paddings[axes[0]])
-    name = growing.read(view, (1, size, after))
-    growing.views[op.outputs[0]] = View(name, (1, size + left + right, after), left, right)
+    name = imported.read(view, (1, size, after))
+    imported.views[op.outputs[0]] = View(name, (1, size + left + right, after), left, right)
 
 
-def _space_to_batch(op: FileOperator, growing: Growing) -> None:
+def _space_to_batch(op: FileOperator, imported: ImportedGraph) -> None:
     """How converters write a dilation: every d-th sample into a row of the batch. The convolution undoes it."""
-    block, paddings = growing.data(op, 1, "block"), growing.data(op, 2, "padding")
-    view, (before, size, after) = growing.view(op, op.inputs[0]), blocks(growing.shape(op.inputs[0]), block.size)
+    block, paddings = imported.data(op, 1, "block"), imported.data(op, 2, "padding")
+    view, (before, size, after) = imported.view(op, op.inputs[0]), blocks(imported.shape(op.inputs[0]), block.size)
     if block[:-1].max(initial=1) > 1 or paddings[:-1].any() or before != 1:
         raise refuse(op, "it cuts up other axes than time")
     left, right = (int(count) for count in paddings[-1])
     if view.shape != (1, size, after):
-        view = View(growing.read(view, (1, size, after)), (1, size, after))
+        view = View(imported.read(view, (1, size, after)), (1, size, after))
     shape = (1, size + left + right, after)
-    growing.views[op.outputs[0]] = View(view.name, shape, view.left + left, view.right + right, int(block[-1]))
+    imported.views[op.outputs[0]] = View(view.name, shape, view.left + left, view.right + right, int(block[-1]))
 
 
-def _batch_to_space(op: FileOperator, growing: Growing) -> None:
-    block, crops = growing.data(op, 1, "block"), growing.data(op, 2, "crops")
-    view = growing.view(op, op.inputs[0])
+def _batch_to_space(op: FileOperator, imported: ImportedGraph) -> None:
+    block, crops = imported.data(op, 1, "block"), imported.data(op, 2, "crops")
+    view = imported.view(op, op.inputs[0])
     if int(block[-1]) != view.dilation or crops[:-1].any() or view.left or view.right:
         raise refuse(op, "it undoes no SPACE_TO_BATCH_ND around one convolution")
     begin, end = (int(count) for count in crops[-1])
     whole, size = replace(view, dilation=1), view.shape[1] - begin - end
-    name = growing.file.tensors[op.outputs[0]].name or "crop"
-    growing.views[op.outputs[0]] = _cut(growing, whole, view.shape, 1, begin, size, name)
+    name = imported.file.tensors[op.outputs[0]].name or "crop"
+    imported.views[op.outputs[0]] = _cut(imported, whole, view.shape, 1, begin, size, name)
 
 
-def _cut(growing: Growing, view: View, shape: Shape, axis: int, begin: int, size: int, name: str) -> View:
+def _cut(imported: ImportedGraph, view: View, shape: Shape, axis: int, begin: int, size: int, name: str) -> View:
     """``size`` of the values along ``axis`` of what the file sees as ``shape``."""
     before, length, after = blocks(shape, axis)
     if size == length:
@@ -91,28 +91,30 @@ def _cut(growing: Growing, view: View, shape: Shape, axis: int, begin: int, size
     else:
         whole, part, along = (1, before, length * after), (1, before, size * after), 2
         begin, size = begin * after, size * after
-    return View(growing.op("slice", name, [growing.read(view, whole)], part, axis=along, begin=begin, size=size), part)
+    return View(
+        imported.op("slice", name, [imported.read(view, whole)], part, axis=along, begin=begin, size=size), part
+    )
 
 
-def _cut_all(op: FileOperator, growing: Growing, begins: list[int], sizes: list[int]) -> None:
-    shape, view = growing.shape(op.inputs[0]), growing.view(op, op.inputs[0])
-    name = growing.file.tensors[op.outputs[0]].name or "slice"
+def _cut_all(op: FileOperator, imported: ImportedGraph, begins: list[int], sizes: list[int]) -> None:
+    shape, view = imported.shape(op.inputs[0]), imported.view(op, op.inputs[0])
+    name = imported.file.tensors[op.outputs[0]].name or "slice"
     for axis, (begin, size) in enumerate(zip(begins, sizes, strict=True)):
-        view = _cut(growing, view, shape, axis, begin, size, name)
+        view = _cut(imported, view, shape, axis, begin, size, name)
         shape = (*shape[:axis], size, *shape[axis + 1 :])
-    growing.views[op.outputs[0]] = view
+    imported.views[op.outputs[0]] = view
 
 
-def _slice(op: FileOperator, growing: Growing) -> None:
-    begins, sizes = ([int(v) for v in growing.data(op, place, "begin or size")] for place in (1, 2))
-    shape = growing.shape(op.inputs[0])
+def _slice(op: FileOperator, imported: ImportedGraph) -> None:
+    begins, sizes = ([int(v) for v in imported.data(op, place, "begin or size")] for place in (1, 2))
+    shape = imported.shape(op.inputs[0])
     sizes = [shape[axis] - begins[axis] if size < 0 else size for axis, size in enumerate(sizes)]
-    _cut_all(op, growing, begins, sizes)
+    _cut_all(op, imported, begins, sizes)
 
 
-def _strided_slice(op: FileOperator, growing: Growing) -> None:
-    options, shape = op.options, growing.shape(op.inputs[0])
-    given = [[int(v) for v in growing.data(op, place, "begin, end or stride")] for place in (1, 2, 3)]
+def _strided_slice(op: FileOperator, imported: ImportedGraph) -> None:
+    options, shape = op.options, imported.shape(op.inputs[0])
+    given = [[int(v) for v in imported.data(op, place, "begin, end or stride")] for place in (1, 2, 3)]
     if options.ellipsisMask or options.newAxisMask or getattr(options, "offset", False):
         raise refuse(op, "it adds axes")
     begins, sizes = [0] * len(shape), list(shape)
@@ -126,60 +128,60 @@ def _strided_slice(op: FileOperator, growing: Growing) -> None:
         if len(taken) < 1 or (taken.step != 1 and len(taken) > 1):
             raise refuse(op, f"its stride is {stride}")
         begins[axis], sizes[axis] = taken[0], len(taken)
-    _cut_all(op, growing, begins, sizes)
+    _cut_all(op, imported, begins, sizes)
 
 
-def _split(op: FileOperator, growing: Growing) -> None:
-    axis, index = int(growing.data(op, 0, "axis").reshape(-1)[0]), op.inputs[1]
-    shape, count = growing.shape(index), len(op.outputs)
+def _split(op: FileOperator, imported: ImportedGraph) -> None:
+    axis, index = int(imported.data(op, 0, "axis").reshape(-1)[0]), op.inputs[1]
+    shape, count = imported.shape(index), len(op.outputs)
     axis %= len(shape)
-    view, (before, length, after) = growing.view(op, index), blocks(shape, axis)
+    view, (before, length, after) = imported.view(op, index), blocks(shape, axis)
     if before == 1:  # the parts lie one after another
-        growing.split(op.outputs, growing.read(view, (1, length * after)), length * after // count)
+        imported.split(op.outputs, imported.read(view, (1, length * after)), length * after // count)
         return
     for number, out in enumerate(op.outputs):
         size = length // count
-        growing.views[out] = _cut(growing, view, shape, axis, number * size, size, growing.file.tensors[out].name)
+        imported.views[out] = _cut(imported, view, shape, axis, number * size, size, imported.file.tensors[out].name)
 
 
-def _split_v(op: FileOperator, growing: Growing) -> None:
-    axis, sizes = int(growing.data(op, 2, "axis").reshape(-1)[0]), [int(v) for v in growing.data(op, 1, "sizes")]
-    shape, view, begin = growing.shape(op.inputs[0]), growing.view(op, op.inputs[0]), 0
+def _split_v(op: FileOperator, imported: ImportedGraph) -> None:
+    axis, sizes = int(imported.data(op, 2, "axis").reshape(-1)[0]), [int(v) for v in imported.data(op, 1, "sizes")]
+    shape, view, begin = imported.shape(op.inputs[0]), imported.view(op, op.inputs[0]), 0
     axis %= len(shape)
     sizes = [shape[axis] - sum(s for s in sizes if s > 0) if size < 0 else size for size in sizes]
     for out, size in zip(op.outputs, sizes, strict=True):
-        growing.views[out] = _cut(growing, view, shape, axis, begin, size, growing.file.tensors[out].name)
+        imported.views[out] = _cut(imported, view, shape, axis, begin, size, imported.file.tensors[out].name)
         begin += size
 
 
-def _unpack(op: FileOperator, growing: Growing) -> None:
-    shape, view = growing.shape(op.inputs[0]), growing.view(op, op.inputs[0])
+def _unpack(op: FileOperator, imported: ImportedGraph) -> None:
+    shape, view = imported.shape(op.inputs[0]), imported.view(op, op.inputs[0])
     axis = int(op.options.axis) % len(shape)
-    parts = growing.packed.get(view.name, ())
+    parts = imported.packed.get(view.name, ())
     if blocks(shape, axis)[0] == 1 and len(parts) == shape[axis]:
-        growing.views |= dict(zip(op.outputs, parts, strict=True))
+        imported.views |= dict(zip(op.outputs, parts, strict=True))
         return
     for number, out in enumerate(op.outputs):
-        growing.views[out] = _cut(growing, view, shape, axis, number, 1, growing.file.tensors[out].name)
+        imported.views[out] = _cut(imported, view, shape, axis, number, 1, imported.file.tensors[out].name)
 
 
-def _pack(op: FileOperator, growing: Growing) -> None:
-    shape = growing.shape(op.outputs[0])
+def _pack(op: FileOperator, imported: ImportedGraph) -> None:
+    shape = imported.shape(op.outputs[0])
     axis = int(op.options.axis) % len(shape)
-    _join(op, growing, axis, [1] * len(op.inputs))
+    _join(op, imported, axis, [1] * len(op.inputs))
     if blocks(shape, axis)[0] == 1:
-        name = growing.views[op.outputs[0]].name
-        growing.packed[name] = tuple(growing.view(op, index) for index in op.inputs)
+        name = imported.views[op.outputs[0]].name
+        imported.packed[name] = tuple(imported.view(op, index) for index in op.inputs)
 
 
-def _concatenation(op: FileOperator, growing: Growing) -> None:
-    axis = int(op.options.axis) % len(growing.shape(op.outputs[0]))
-    _join(op, growing, axis, [growing.shape(index)[axis] for index in op.inputs])
-    growing.views[op.outputs[0]] = growing.activate(op, growing.views[op.outputs[0]], fused_activation(op))
+def _concatenation(op: FileOperator, imported: ImportedGraph) -> None:
+    axis = int(op.options.axis) % len(imported.shape(op.outputs[0]))
+    _join(op, imported, axis, [imported.shape(index)[axis] for index in op.inputs])
+    imported.views[op.outputs[0]] = imported.activate(op, imported.views[op.outputs[0]], fused_activation(op))
 
 
-def _join(op: FileOperator, growing: Growing, axis: int, sizes: list[int]) -> None:
-    before, length, after = blocks(growing.shape(op.outputs[0]), axis)
+def _join(op: FileOperator, imported: ImportedGraph, axis: int, sizes: list[int]) -> None:
+    before, length, after = blocks(imported.shape(op.outputs[0]), axis)
 
     def shaped(size: int) -> Shape:
         if before == 1:
@@ -188,34 +190,34 @@ def _join(op: FileOperator, growing: Growing, axis: int, sizes: list[int]) -> No
 
     names = []
     for index, size in zip(op.inputs, sizes, strict=True):
-        data = growing.file.tensors[index].data
+        data = imported.file.tensors[index].data
         if data is not None:
-            names.append(growing.constant(growing.file.tensors[index].name, data.reshape(shaped(size))))
+            names.append(imported.constant(imported.file.tensors[index].name, data.reshape(shaped(size))))
         else:
-            names.append(growing.read(growing.view(op, index), shaped(size)))
-    if all(growing.tensors[name].data is not None for name in names):
+            names.append(imported.read(imported.view(op, index), shaped(size)))
+    if all(imported.tensors[name].data is not None for name in names):
         raise refuse(op, "all that it joins is constant")
     if len(names) == 1:
-        growing.views[op.outputs[0]] = growing.view(op, op.inputs[0])
+        imported.views[op.outputs[0]] = imported.view(op, op.inputs[0])
         return
     along = 1 if before == 1 else 2
     while len(names) > MOST_JOINED:
         groups = [names[begin : begin + MOST_JOINED] for begin in range(0, len(names), MOST_JOINED)]
-        names = [_grouped(growing, group, along) for group in groups]
-    growing.write(op.outputs[0], "concat", names, shaped(length), axis=along)
+        names = [_grouped(imported, group, along) for group in groups]
+    imported.write(op.outputs[0], "concat", names, shaped(length), axis=along)
 
 
-def _grouped(growing: Growing, names: list[str], axis: int) -> str:
+def _grouped(imported: ImportedGraph, names: list[str], axis: int) -> str:
     """Some of what is joined, as one tensor."""
-    tensors = [growing.tensors[name] for name in names]
+    tensors = [imported.tensors[name] for name in names]
     if len(names) == 1:
         return names[0]
     constants = [tensor.data for tensor in tensors if tensor.data is not None]
     if len(constants) == len(names):
-        return growing.constant(f"{names[0]}/joined", np.concatenate(constants, axis))
+        return imported.constant(f"{names[0]}/joined", np.concatenate(constants, axis))
     first = tensors[0].shape
     shape = (*first[:axis], sum(tensor.shape[axis] for tensor in tensors), *first[axis + 1 :])
-    return growing.op("concat", f"{names[0]}/joined", names, shape, axis=axis)
+    return imported.op("concat", f"{names[0]}/joined", names, shape, axis=axis)
 
 
 MOVES: dict[str, Import] = {

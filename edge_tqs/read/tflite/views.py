@@ -42,7 +42,7 @@ class View:
     dilation: int = 1
 
 
-class Growing:
+class ImportedGraph:
     """Tensors and operators so far. Tensors of the file are known by their index, those of the graph by name."""
 
     def __init__(self, file: FileGraph, sources: Mapping[int, str]) -> None:
@@ -231,4 +231,4 @@ def canonical(shape: Shape) -> Shape:
 
 
 #: Adds an operator of the file to a graph. Raises ModelError where the graph cannot hold it.
-Import = Callable[[FileOperator, Growing], None]
+Import = Callable[[FileOperator, ImportedGraph], None]

@@ -10,7 +10,7 @@ the model was evaluated, not to the sample before it in the block. With both, th
 is to the last sample: y = last sample + model(window - mean). Only channels that are fed back take part; those known
 ahead go into the model as they are, and to an output that becomes no input nothing is added.
 
-After the pass a graph takes and gives samples as any other does: nothing behind it knows of targets.
+After the pass a graph takes and gives samples as any other does: nothing behind it knows of levels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CENTRE_INSIDE = (
 )
 
 
-def with_base(graph: Graph, target: Target, centre: Centre) -> Graph:
+def with_level(graph: Graph, target: Target, centre: Centre) -> Graph:
     """``graph`` (float, its output flat) with its window centred and its forecasts put back to their level.
 
     Raises ModelError for ``centre`` where the graph takes one sample after the other: it never sees its window.
@@ -55,10 +55,10 @@ def with_base(graph: Graph, target: Target, centre: Centre) -> Graph:
             f"this model is run in {recurrence} recurrence: {carried}",
             hint=hint,
         )
-    return _Basing(graph).based(centre, "last" if target == "delta" else centre)
+    return _LevelBuilder(graph).build(centre, "last" if target == "delta" else centre)
 
 
-class _Basing:
+class _LevelBuilder:
     """Adds operators around a graph."""
 
     def __init__(self, graph: Graph) -> None:
@@ -68,7 +68,7 @@ class _Basing:
         self._before: list[Op] = []
         self._after: list[Op] = []
 
-    def based(self, centre: Centre, base: Centre) -> Graph:
+    def build(self, centre: Centre, base: Centre) -> Graph:
         """``centre`` is taken off the window, ``base`` added to the forecast."""
         old, inside = self._old, list(self._old.ops)
         if centre != "none":

@@ -11,7 +11,7 @@ from typing import Self
 import serial
 
 from edge_tqs.device.frames import Frame, FrameReader
-from edge_tqs.device.serial_port import Port, has_rate
+from edge_tqs.device.serial_port import SerialPort, has_rate
 from edge_tqs.errors import GoneError, SilentError
 
 #: Seconds from a change of the host's rate to the first byte: the device changes once its last bit left, and a serial
@@ -38,7 +38,7 @@ class Times:
 
 
 @dataclass
-class Line:
+class Received:
     """What came since the port was opened. pending: the good frames that nobody took yet."""
 
     reader: FrameReader = field(default_factory=FrameReader)
@@ -78,10 +78,10 @@ class Link:
     Reading and writing raise GoneError when the port goes away, writing SilentError where the far end takes nothing.
     """
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: SerialPort) -> None:
         self.port = port
         self.name = str(port.port)
-        self.line = Line()
+        self.received = Received()
         self.first_baud = port.baudrate
         self.has_rate = has_rate(port)
         self._retries: deque[int] = deque(maxlen=MOST_RETRIES)  # frames that had come when something was asked again
@@ -102,22 +102,22 @@ class Link:
 
     def is_storm(self) -> bool:
         """Something is asked for again: whether that happens too often."""
-        self._retries.append(self.line.frames)
+        self._retries.append(self.received.frames)
         return len(self._retries) == MOST_RETRIES and self._retries[-1] - self._retries[0] < STORM_FRAMES
 
     def next_frame(self, end: float) -> Frame | None:
         """The next good frame, or None when it is past ``end``."""
-        while not self.line.pending:
+        while not self.received.pending:
             if time.monotonic() >= end:
                 return None
-            self.line.feed(self._read())
-        return self.line.pending.popleft()
+            self.received.feed(self._read())
+        return self.received.pending.popleft()
 
     def write(self, data: bytes) -> None:
         try:
             self.port.write(data)
         except serial.SerialTimeoutException as error:
-            raise SilentError(f"{self.name}: the far end takes no bytes", hint=self.line.silence_hint()) from error
+            raise SilentError(f"{self.name}: the far end takes no bytes", hint=self.received.silence_hint()) from error
         except OSError as error:
             raise self._gone(error) from error
 

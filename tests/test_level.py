@@ -24,7 +24,7 @@ from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.passes.interpret import float_rollout
-from edge_tqs.passes.targets import Centre, Target, with_base
+from edge_tqs.passes.level import Centre, Target, with_level
 from edge_tqs.project.file import load_project
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import calibrate
@@ -81,7 +81,7 @@ CASES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class OpenedCase:
     """A case's Keras model, and what was opened of its file."""
 
     case: Case
@@ -93,7 +93,7 @@ class Made:
         return self.opened.need_graph()[1]
 
 
-def make(case: Case, folder: Path) -> Made:
+def make(case: Case, folder: Path) -> OpenedCase:
     keras = import_tensorflow().keras
     keras.utils.clear_session()
     keras.utils.set_random_seed(3)
@@ -103,12 +103,12 @@ def make(case: Case, folder: Path) -> Made:
         path.write_bytes(tflite_models.convert(model))
     else:
         model.save(path)
-    return Made(case, model, open_model(path, target=case.target, centre=case.centre, **case.settings))
+    return OpenedCase(case, model, open_model(path, target=case.target, centre=case.centre, **case.settings))
 
 
 @pytest.fixture(scope="module", params=CASES)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make(CASES[request.param], tmp_path_factory.mktemp("targets"))
+def opened_case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OpenedCase:
+    return make(CASES[request.param], tmp_path_factory.mktemp("level"))
 
 
 def seeds_of(graph: Graph) -> Array:
@@ -118,9 +118,9 @@ def seeds_of(graph: Graph) -> Array:
     return (rng.normal(size=shape) * 0.5 + rng.normal(size=(SEEDS, 1, shape[2])) * 2).astype(np.float32)
 
 
-def loop_over_keras(made: Made, seed: Array) -> Array:
+def loop_over_keras(opened_case: OpenedCase, seed: Array) -> Array:
     """One rollout as the words say it, by the Keras model's own predictions."""
-    case, forecast = made.case, made.graph.forecast
+    case, forecast = opened_case.case, opened_case.graph.forecast
     samples, outputs = list(seed[: case.window]), []
     fed = [source is not None for source in forecast.feedback]
     # the input channel that each output predicts; every output of these models becomes an input
@@ -129,7 +129,7 @@ def loop_over_keras(made: Made, seed: Array) -> Array:
         window = np.array(samples if case.history else samples[-case.window :])
         level = {"none": 0 * window[-1], "last": window[-1], "mean": window.mean(axis=0)}[case.centre]
         given = window - np.where(fed, level, 0)
-        block = np.asarray(made.keras(given[None].astype(np.float32))).reshape(forecast.steps, forecast.outputs)
+        block = np.asarray(opened_case.keras(given[None].astype(np.float32))).reshape(forecast.steps, forecast.outputs)
         base = (window[-1] if case.target == "delta" else level)[channel_of]
         for predicted in block + base:
             t = len(outputs)
@@ -142,16 +142,16 @@ def loop_over_keras(made: Made, seed: Array) -> Array:
     return np.array(outputs)
 
 
-def test_the_float_loop_is_a_loop_over_keras(made: Made) -> None:
-    seeds = seeds_of(made.graph)
-    expected = np.stack([loop_over_keras(made, seed) for seed in seeds])
-    np.testing.assert_allclose(float_rollout(made.graph, seeds, HORIZON).outputs, expected, atol=2e-4, rtol=1e-4)
+def test_the_float_loop_is_a_loop_over_keras(opened_case: OpenedCase) -> None:
+    seeds = seeds_of(opened_case.graph)
+    expected = np.stack([loop_over_keras(opened_case, seed) for seed in seeds])
+    np.testing.assert_allclose(float_rollout(opened_case.graph, seeds, HORIZON).outputs, expected, atol=2e-4, rtol=1e-4)
 
 
-def test_what_is_scored_is_that_graph(made: Made) -> None:
-    seeds = seeds_of(made.graph)
-    expected = float_rollout(made.graph, seeds, HORIZON).outputs
-    system = made.opened.system
+def test_what_is_scored_is_that_graph(opened_case: OpenedCase) -> None:
+    seeds = seeds_of(opened_case.graph)
+    expected = float_rollout(opened_case.graph, seeds, HORIZON).outputs
+    system = opened_case.opened.system
     np.testing.assert_allclose(system.roll(seeds, HORIZON), expected, atol=1e-5)
     np.testing.assert_allclose(system.trace(HORIZON, SEEDS)({}, seeds), expected, atol=2e-4, rtol=1e-4)
 
@@ -159,14 +159,14 @@ def test_what_is_scored_is_that_graph(made: Made) -> None:
 def integer(graph: Graph, activations: str, width: int = 8) -> tuple[Graph, Array, Rollout]:
     seeds = seeds_of(graph)
     widths = dict.fromkeys(graph.weights(), width)
-    made = quantize(graph, widths, calibrate(graph, seeds, HORIZON), activations=activations)  # type: ignore[arg-type]
-    codes = simulate.encode(made, seeds)
-    return made, codes, simulate.integer_rollout(made, codes, HORIZON)
+    quantized = quantize(graph, widths, calibrate(graph, seeds, HORIZON), activations=activations)  # type: ignore[arg-type]
+    codes = simulate.encode(quantized, seeds)
+    return quantized, codes, simulate.integer_rollout(quantized, codes, HORIZON)
 
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
-def test_the_c_computes_the_integer_reference(made: Made, activations: str, tmp_path: Path) -> None:
-    graph, codes, expected = integer(made.graph, activations)
+def test_the_c_computes_the_integer_reference(opened_case: OpenedCase, activations: str, tmp_path: Path) -> None:
+    graph, codes, expected = integer(opened_case.graph, activations)
     forecaster, window, ahead = Forecaster(graph, tmp_path), graph.forecast.window, list(graph.forecast.exogenous)
     for n in range(SEEDS):
         forecaster.reset()
@@ -186,8 +186,8 @@ def test_the_c_computes_the_integer_reference(made: Made, activations: str, tmp_
 
 @needs_tflm
 @pytest.mark.parametrize("width", [8, 4])
-def test_tflite_micro_computes_the_integer_reference(made: Made, width: int) -> None:
-    graph, codes, expected = integer(made.graph, "int8", width)
+def test_tflite_micro_computes_the_integer_reference(opened_case: OpenedCase, width: int) -> None:
+    graph, codes, expected = integer(opened_case.graph, "int8", width)
     model = tflite_model.write(graph, METADATA)
     np.testing.assert_array_equal(rollout_in("tflm", model, graph, codes, HORIZON).outputs, expected.outputs)
 
@@ -202,7 +202,7 @@ def test_the_comparison_with_keras_is_of_the_model_itself(tmp_path: Path) -> Non
 
 def test_nothing_asked_for_changes_nothing(tmp_path: Path) -> None:
     graph = make(Case(tflite_models.mlp, {}), tmp_path).graph
-    assert with_base(graph, "level", "none") is graph
+    assert with_level(graph, "level", "none") is graph
 
 
 @pytest.mark.parametrize(
