@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.emit_c.dense_kernels import PORTABLE
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.graph.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
 from edge_tqs.passes.positions import only_needed
 from edge_tqs.quantization import simulate
@@ -250,10 +250,11 @@ def check_codes(graph: Graph, core: str, codes: list[int], runs: int) -> None:
 
 def build(graph: Graph, core: Core, folder: Path, runs: int = RUNS) -> Path:
     root = template_root()
-    for file, text in emit(graph, "0" * 64, graph.name, core.name).items():
+    generated = emit(graph, "0" * 64, graph.name, core.name)
+    for file, text in generated.files.items():
         (folder / file).write_text(text, encoding="ascii")
     sources = [HERE / "kernels_main.c", folder / "model.c"]
-    sources += [root / source for source in kernel_sources(graph, core.name)]
+    sources += [root / source for source in generated.kernels]
     return link(core, sources, folder, ["-std=c99", f"-DRUNS={runs}u"])
 
 
@@ -315,10 +316,11 @@ def measure(graph: Graph, core: Core, runs: int = RUNS) -> dict[str, int]:
 def measure_linux(graph: Graph, core: LinuxCore, runs: int = RUNS) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as name:
         folder, root, kernels = Path(name), template_root(), core.kernels or core.name
-        for file, text in emit(graph, "0" * 64, graph.name, kernels).items():
+        generated = emit(graph, "0" * 64, graph.name, kernels)
+        for file, text in generated.files.items():
             (folder / file).write_text(text, encoding="ascii")
         sources = [HERE / "kernels_main.c", folder / "model.c"]
-        sources += [root / source for source in kernel_sources(graph, kernels)]
+        sources += [root / source for source in generated.kernels]
         program = folder / "bench.elf"
         command = [
             "aarch64-linux-gnu-gcc",

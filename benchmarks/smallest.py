@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.building.choose import Chooser, PlanRequest
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import Graph
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
 from edge_tqs.passes.output_bias import shift_output
 from edge_tqs.planning.divergence import default_root
@@ -38,7 +37,6 @@ from edge_tqs.report.plot import Line, line_plot
 from edge_tqs.system.seeds import zero_data_seeds
 from edge_tqs.system.system import System
 
-Array = npt.NDArray[Any]
 SHARES = (0.50, 0.505, 0.51, 0.52, 0.54, 0.56, 0.60, 0.65, 0.70, 0.80, 0.90, 1.0)
 #: Largest MSE over float's: weights alone, 16-bit and 8-bit activations.
 LIMITS = {"weights": 1.10, "int16": 1.10, "int8": 1.15}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.graph.graph import Graph
 from edge_tqs.quantization import simulate
 from edge_tqs.templates import template_root
@@ -99,10 +99,11 @@ def count(kernel: Callable[..., None], size: int) -> None:
 
 def model_sources(graph: Graph, folder: Path, name: str = "test model") -> list[Path]:
     """Emit model.c and model.h into ``folder``; all C files of the model."""
-    for file, text in emit(graph, HASH, name).items():
+    generated = emit(graph, HASH, name)
+    for file, text in generated.files.items():
         (folder / file).write_text(text, encoding="ascii")
     root = template_root()
-    fixed = ("core/tqs_model.c", "core/tqs_model_float.c", *kernel_sources(graph))
+    fixed = ("core/tqs_model.c", "core/tqs_model_float.c", *generated.kernels)
     return [folder / "model.c", *(root / file for file in fixed)]
 
 

@@ -29,7 +29,7 @@ from edge_tqs.device.frames import Frame, FrameReader
 from edge_tqs.device.messages import Baud, BaudReply, Hello
 from edge_tqs.device.rollout import run_rollout
 from edge_tqs.device.serial_port import SerialPort, has_rate
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import DeviceError, SilentError, UsageError
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.quantization import simulate
@@ -122,7 +122,8 @@ def model() -> Graph:
 
 def compiled(board: Board, folder: Path) -> Image:
     graph = model()
-    return compile_firmware(assemble(board, emit(graph, HASH, graph.name), kernel_sources(graph), folder))
+    generated = emit(graph, HASH, graph.name)
+    return compile_firmware(assemble(board, generated.files, generated.kernels, folder))
 
 
 @contextmanager

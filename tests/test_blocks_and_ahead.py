@@ -21,7 +21,7 @@ from edge_tqs.boards.firmware import assemble, compile_firmware
 from edge_tqs.device import messages as wire
 from edge_tqs.device.device import Device, open_port
 from edge_tqs.device.rollout import run_rollout
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import DeviceError, ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
@@ -262,8 +262,8 @@ def on_board(name: str, graph: Graph, folder: Path, max_payload: int) -> Iterato
     board = replace(load_board(name), max_payload=max_payload)
     model = tflite_model.write(graph, METADATA)
     digest = tflite_model.model_hash(model)
-    sources = emit(graph, digest, graph.name, board.core)
-    firmware = assemble(board, sources, kernel_sources(graph, board.core), folder / "firmware")
+    generated = emit(graph, digest, graph.name, board.core)
+    firmware = assemble(board, generated.files, generated.kernels, folder / "firmware")
     image = compile_firmware(firmware, extra_cflags="-Werror")
     if board.port == "linux":
         write_bundle(folder / "bundle", model, image.elf, board)

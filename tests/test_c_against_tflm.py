@@ -11,7 +11,7 @@ from graphs import KINDS, quantized, quantized16, random_codes, random_graph
 
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Graph
-from edge_tqs.graph.rollout import Step
+from edge_tqs.graph.rollout import StepFunction
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.runtimes import tflm_step
 
@@ -24,7 +24,7 @@ ROLLOUTS, HORIZON = 100, 100
 METADATA = {"source_hash": "0" * 64, "plan": {}, "generator": "test"}
 
 
-def compare(graph: Graph, forecaster: Forecaster, step: Step, seed: np.ndarray, horizon: int) -> int:
+def compare(graph: Graph, forecaster: Forecaster, step: StepFunction, seed: np.ndarray, horizon: int) -> int:
     """Roll both forward from ``seed`` (W, F) codes and compare each step; return the number of steps."""
     forecast = graph.forecast
     zero = simulate.zero_states(graph, 1)

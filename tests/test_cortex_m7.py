@@ -22,7 +22,7 @@ from edge_tqs.boards.emulator.runners import labwired_chip
 from edge_tqs.boards.firmware import Image, assemble, compile_firmware
 from edge_tqs.device.device import Device, SilentError, Times, open_port
 from edge_tqs.device.rollout import run_rollout
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import ToolError
 from edge_tqs.quantization import simulate
 from edge_tqs.templates import template_root
@@ -61,8 +61,8 @@ def registers_of(board: Board, image: Path, addresses: Mapping[str, int]) -> tup
 def test_the_portable_kernels_compute_there_what_the_host_computes(board: Board, tmp_path: Path) -> None:
     rng = np.random.default_rng(12)
     graph = quantized(rng, random_graph(rng, "lstm"))
-    model = emit(graph, "00" * 32, graph.name)
-    image = compile_firmware(assemble(board, model, kernel_sources(graph), tmp_path))
+    generated = emit(graph, "00" * 32, graph.name)
+    image = compile_firmware(assemble(board, generated.files, generated.kernels, tmp_path))
     seed = random_codes(np.random.default_rng(0), graph, (1, graph.forecast.window, graph.forecast.channels))
     expected = simulate.integer_rollout(graph, seed, 10)
     assert expected.state_hashes is not None

@@ -14,7 +14,7 @@ import pytest
 from c_library import HASH, SANITIZERS, TRAPS, Forecaster, compile_c, include_flags, model_sources
 from graphs import KINDS, attention_graph, quantized, quantized16, random_codes, random_graph
 
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Scaling, State, Tensor
 from edge_tqs.quantization import simulate
@@ -265,7 +265,7 @@ def echo() -> Graph:
 
 
 def test_a_model_without_kernels(tmp_path: Path) -> None:
-    assert kernel_sources(echo()) == ()
+    assert emit(echo(), HASH, "a").kernels == ()
     assert_equals_simulate(Forecaster(echo(), tmp_path), seeds_of(echo(), 2))
 
 
@@ -303,8 +303,8 @@ def test_pushing_physical_units_is_pushing_their_codes(tmp_path: Path) -> None:
 
 def test_the_text_is_deterministic_ascii_within_120_columns() -> None:
     graph = model(50, "gru")
-    files = emit(graph, HASH, "a")
-    assert files == emit(graph, HASH, "a")
+    files = emit(graph, HASH, "a").files
+    assert files == emit(graph, HASH, "a").files
     assert set(files) == {"model.c", "model.h"}
     for text in files.values():
         assert text.isascii()
@@ -323,14 +323,15 @@ def test_names_cannot_break_out_of_comments_and_strings(tmp_path: Path) -> None:
 
 def test_only_the_kernels_in_use_are_compiled() -> None:
     graph = model(52, "mlp")
-    calls = set(re.findall(r"^    (tqs_\w+)\(", emit(graph, HASH, "a")["model.c"], re.MULTILINE))
-    assert set(kernel_sources(graph)) == {f"kernels/{name}.c" for name in calls}
-    assert all((template_root() / source).is_file() for source in kernel_sources(graph))
+    generated = emit(graph, HASH, "a")
+    calls = set(re.findall(r"^    (tqs_\w+)\(", generated.files["model.c"], re.MULTILINE))
+    assert set(generated.kernels) == {f"kernels/{name}.c" for name in calls}
+    assert all((template_root() / source).is_file() for source in generated.kernels)
 
 
 def test_warm_up_steps_skip_what_only_y_needs() -> None:
     graph = model(53, recurrence="windowed")
-    source = emit(graph, HASH, "a")["model.c"]
+    source = emit(graph, HASH, "a").files["model.c"]
     run, advance = (
         re.search(rf"void {name}\(.*?^}}", source, re.MULTILINE | re.DOTALL)[0]  # type: ignore[index]
         for name in ("tqs_graph_run", "tqs_graph_advance")

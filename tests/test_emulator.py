@@ -28,7 +28,7 @@ from edge_tqs.boards.firmware import assemble, compile_firmware
 from edge_tqs.boards.flash import METHODS, flash, gdb
 from edge_tqs.device.device import Device, SilentError, Times, open_port
 from edge_tqs.device.rollout import run_rollout
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import DeviceError, ToolError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Graph
@@ -63,8 +63,8 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Build]:
     made = {}
     for name in BOARDS:
         board, path = load_board(name), tmp_path_factory.mktemp(name)
-        sources = emit(graph, digest, graph.name, board.core)
-        folder = assemble(board, sources, kernel_sources(graph, board.core), path / "firmware")
+        generated = emit(graph, digest, graph.name, board.core)
+        folder = assemble(board, generated.files, generated.kernels, path / "firmware")
         image = compile_firmware(folder)
         if board.port == "linux":
             write_bundle(path / "bundle", model, image.elf, board)
@@ -133,8 +133,8 @@ def test_int16_codes_go_through_a_whole_board(name: str, tmp_path: Path) -> None
     graph = quantized16(rng, random_graph(rng, "gru"))
     model = tflite_model.write(graph, {"generator": "test", "plan": {}, "source_hash": "00" * 32})
     digest, board = tflite_model.model_hash(model), load_board(name)
-    sources = emit(graph, digest, graph.name, board.core)
-    image = compile_firmware(assemble(board, sources, kernel_sources(graph, board.core), tmp_path / "firmware"))
+    generated = emit(graph, digest, graph.name, board.core)
+    image = compile_firmware(assemble(board, generated.files, generated.kernels, tmp_path / "firmware"))
     if board.port == "linux":
         write_bundle(tmp_path / "bundle", model, image.elf, board)
     seeds = seeds_of(graph, 2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.emit_c.fusion import fusions
 from edge_tqs.emit_c.memory import MemoryPlan, Place, is_view, plan_memory
 from edge_tqs.emit_c.tables import kernel_of
@@ -51,8 +51,9 @@ def test_the_halves_of_a_sum_are_fused_with_their_tables(core: str, form: str) -
         4: (2, 0, f"tqs_sum_lut_s8_{form}"),
         5: (2, 2, f"tqs_sum_lut_s8_{form}"),
     }
-    assert f"kernels/arm/tqs_sum_lut_s8_{form}.c" in kernel_sources(cell(), core)
-    assert f"kernels/arm/tqs_sum_s8_{form}.c" not in kernel_sources(cell(), core)
+    kernels = emit(cell(), "0" * 64, "cell", core).kernels
+    assert f"kernels/arm/tqs_sum_lut_s8_{form}.c" in kernels
+    assert f"kernels/arm/tqs_sum_s8_{form}.c" not in kernels
 
 
 def test_a_sum_that_anything_else_reads_is_computed_for_itself() -> None:
@@ -78,4 +79,4 @@ def test_a_sum_whose_operands_are_written_over_before_its_lookup_is_computed_for
 def test_the_portable_kernels_are_never_fused() -> None:
     plan, kernels = planned(cell(), "host")
     assert fusions(cell(), plan, kernels) == {}
-    assert "sum_lut" not in emit(cell(), "0" * 64, "cell")["model.c"]
+    assert "sum_lut" not in emit(cell(), "0" * 64, "cell").files["model.c"]

@@ -12,10 +12,9 @@ from edge_tqs.errors import ModelError, ToolError, UsageError
 from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import OP_KINDS, Forecast, Graph, Op, Quant
-from edge_tqs.quantization import runtimes, simulate
-from edge_tqs.quantization import support as kernels
+from edge_tqs.quantization import runtimes, simulate, support
 from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Ranges, quantize
-from edge_tqs.quantization.support import Kernel
+from edge_tqs.quantization.support import TypedOperator
 
 ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize")
 STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}
@@ -138,7 +137,7 @@ GELU = {"name": "gelu", "parameters": (0.0,)}
 def test_operators_of_attention_run(runtime, kind, activations):
     graph = attention(kind, activations)
     assert graph.ops[0].kind == kind
-    kernels.check_graph(graph, kernels.RUNTIMES)
+    support.check_graph(graph, support.RUNTIMES)
     allowed = {"tflm": 0, "litert": 0 if kind == "lut" else 1}
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= allowed[runtime]
 
@@ -168,11 +167,11 @@ ALLOWED = {"tflm": 0, "litert": 1}
 def test_elementwise_operators_run(runtime, operator, activations):
     graph = elementwise(operator, activations)
     if (operator, activations) == ("elu", "int16"):
-        assert "ELU" in kernels.reason_against(runtime, Kernel(operator, activations))
+        assert "ELU" in support.reason_against(runtime, TypedOperator(operator, activations))
         with pytest.raises((ToolError, RuntimeError)):  # tflite-micro only when it runs
             worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA)))
         return
-    assert kernels.reason_against(runtime, Kernel(operator, activations)) is None
+    assert support.reason_against(runtime, TypedOperator(operator, activations)) is None
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= ALLOWED[runtime]
 
 
@@ -182,7 +181,7 @@ def test_elementwise_operators_run(runtime, operator, activations):
 def test_operators_that_move_codes_run(runtime, activations):
     graph = moving(activations)
     assert {op.kind for op in graph.ops} >= MOVING_KINDS - {"transpose"}  # which is one of sequences
-    kernels.check_graph(graph, [runtime])
+    support.check_graph(graph, [runtime])
     # two operators in a row: LiteRT's difference of one code in the sum is scaled by the product
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]
 
@@ -199,7 +198,7 @@ def test_dense_layers_run_or_are_refused_as_the_table_says(runtime, operator, we
         model = tflite_model.write(graph, METADATA)
     else:
         model = as_fully_connected(graph, monkeypatch)
-    if kernels.reason_against(runtime, Kernel(operator, "int8", weight, granularity)) is None:
+    if support.reason_against(runtime, TypedOperator(operator, "int8", weight, granularity)) is None:
         assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
     else:
         with pytest.raises(ToolError, match="refuses the model"):
@@ -213,7 +212,7 @@ def test_dense_layers_run_or_are_refused_as_the_table_says(runtime, operator, we
 def test_dense_layers_with_int16_activations_run_or_are_refused_as_the_table_says(runtime, weight, granularity):
     graph = dense(weight, granularity, "int16")
     model = tflite_model.write(graph, METADATA)
-    if kernels.reason_against(runtime, Kernel("fully_connected", "int16", weight, granularity)) is None:
+    if support.reason_against(runtime, TypedOperator("fully_connected", "int16", weight, granularity)) is None:
         assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
     else:
         with pytest.raises(ToolError, match="refuses the model"):
@@ -221,10 +220,10 @@ def test_dense_layers_with_int16_activations_run_or_are_refused_as_the_table_say
 
 
 def test_a_graph_says_where_it_runs():
-    assert kernels.runtimes_of(dense("int4", "per_channel")) == kernels.RUNTIMES
-    assert kernels.runtimes_of(dense("int8", "per_channel", "int16")) == kernels.RUNTIMES
-    assert kernels.runtimes_of(dense("int4", "per_channel", "int16")) == ("litert", "c")
-    assert kernels.runtimes_of(random_graph(np.random.default_rng(0), "lstm")) == ()
+    assert support.runtimes_of(dense("int4", "per_channel")) == support.RUNTIMES
+    assert support.runtimes_of(dense("int8", "per_channel", "int16")) == support.RUNTIMES
+    assert support.runtimes_of(dense("int4", "per_channel", "int16")) == ("litert", "c")
+    assert support.runtimes_of(random_graph(np.random.default_rng(0), "lstm")) == ()
 
 
 @needs_tflm
@@ -233,7 +232,7 @@ def test_a_graph_says_where_it_runs():
 @pytest.mark.parametrize("runtime", STEPS)
 def test_convolutions_over_time_run(runtime, weight, granularity):
     graph = convolution(weight, granularity)
-    kernels.check_graph(graph, [runtime, "c"])
+    support.check_graph(graph, [runtime, "c"])
     # two layers in a row: LiteRT's difference of one code in the first goes through the weights of the second
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 2 * ALLOWED[runtime]
 
@@ -243,7 +242,7 @@ def test_convolutions_over_time_run(runtime, weight, granularity):
 @pytest.mark.parametrize("runtime", STEPS)
 def test_operators_over_time_run(runtime, operator):
     graph = over_time(operator)
-    kernels.check_graph(graph, [runtime, "c"])
+    support.check_graph(graph, [runtime, "c"])
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= 3 * ALLOWED[runtime]
 
 
@@ -260,10 +259,10 @@ def test_depthwise_convolutions_run_or_not_as_the_table_says(runtime, activation
     graph = Graph("depthwise", b.tensors, tuple(b.ops), x, y, (), Forecast(9, 3, "none", (0, 1, 2))).check()
     ranges = Ranges({"x": (-2.0, 2.0), "wide": (-4.0, 4.0), "y": (-4.0, 4.0)})
     graph = quantize(graph, {"w": 4 if weight == "int4" else 8}, ranges, activations=activations)
-    kernels.check_graph(graph, kernels.RUNTIMES)  # quantize makes none that is not right everywhere
+    support.check_graph(graph, support.RUNTIMES)  # quantize makes none that is not right everywhere
     if weight == "int4":
         graph = graph.with_tensors({"w": replace(graph.tensors["w"], dtype="int4")})
-    reason = kernels.reason_against(runtime, Kernel("depthwise_1d", activations, weight, "per_channel"))
+    reason = support.reason_against(runtime, TypedOperator("depthwise_1d", activations, weight, "per_channel"))
     model = tflite_model.write(graph, METADATA)
     assert tflite_model.read(model)[0].ops == graph.ops
     if reason is None:
@@ -287,41 +286,43 @@ def test_roots_of_all_codes_run(runtime, scales):
 
 def test_a_convolution_over_time_is_one_over_an_image_but_in_c():
     graph = convolution("int4", "per_channel")
-    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "tflm")] == ["reshape", "pad", "conv_2d"]
-    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "c")] == ["conv_1d"]
+    assert [k.operator for k in support.emitted(graph, graph.ops[0], "tflm")] == ["reshape", "pad", "conv_2d"]
+    assert [k.operator for k in support.emitted(graph, graph.ops[0], "c")] == ["conv_1d"]
 
 
 def test_every_operator_of_a_graph_has_a_row():
-    assert {kernel.operator for kernel in kernels.TABLE} == {*OP_KINDS, "conv_2d", "pad"}
-    assert {runtime for reasons in kernels.TABLE.values() for runtime in reasons} <= set(kernels.RUNTIMES)
+    assert {kernel.operator for kernel in support.TABLE} == {*OP_KINDS, "conv_2d", "pad"}
+    assert {runtime for reasons in support.TABLE.values() for runtime in reasons} <= set(support.RUNTIMES)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_quantize_makes_runs_everywhere(seed):
     rng = np.random.default_rng(seed)
-    kernels.check_graph(quantized(rng, random_graph(rng)), kernels.RUNTIMES)
+    support.check_graph(quantized(rng, random_graph(rng)), support.RUNTIMES)
 
 
 def test_an_int4_layer_is_a_convolution_but_in_c():
     graph = dense("int4", "per_channel")
-    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "tflm")] == ["reshape", "conv_2d"]
-    assert [k.operator for k in kernels.emitted(graph, graph.ops[0], "c")] == ["fully_connected"]
+    assert [k.operator for k in support.emitted(graph, graph.ops[0], "tflm")] == ["reshape", "conv_2d"]
+    assert [k.operator for k in support.emitted(graph, graph.ops[0], "c")] == ["fully_connected"]
 
 
 def test_a_float_graph_is_refused_with_the_layer_and_the_reason():
     graph = random_graph(np.random.default_rng(0), "lstm")
     with pytest.raises(ModelError, match=r"operator 0 \(lstm_0/kernel\), fully_connected with float32.*tflm") as error:
-        kernels.check_graph(graph, ["tflm"])
+        support.check_graph(graph, ["tflm"])
     assert error.value.hint
 
 
 def test_the_known_traps_are_in_the_table():
-    trap = Kernel("conv_2d", "int16", "int4", "per_channel")
-    assert "wrongly" in kernels.reason_against("tflite-runtime", trap)
-    assert "per tensor only" in kernels.reason_against("tflm", Kernel("fully_connected", "int8", "int4", "per_channel"))
+    trap = TypedOperator("conv_2d", "int16", "int4", "per_channel")
+    assert "wrongly" in support.reason_against("tflite-runtime", trap)
+    assert "per tensor only" in support.reason_against(
+        "tflm", TypedOperator("fully_connected", "int8", "int4", "per_channel")
+    )
 
 
 def test_a_runtime_that_does_not_exist_is_refused():
     with pytest.raises(UsageError, match="no runtime onnx") as error:
-        kernels.reason_against("onnx", Kernel("add"))
+        support.reason_against("onnx", TypedOperator("add"))
     assert "tflm" in error.value.hint

@@ -16,7 +16,7 @@ from edge_tqs.boards.firmware import assemble, compile_firmware
 from edge_tqs.boards.flash import flash
 from edge_tqs.device.device import Device, open_port
 from edge_tqs.device.rollout import run_rollout
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.quantization import simulate
 
@@ -35,7 +35,8 @@ def test_the_image_with_portable_kernels_computes_what_the_host_computes(name: s
     model = tflite_model.write(graph, {"generator": "test", "plan": {}, "source_hash": "00" * 32})
     digest = tflite_model.model_hash(model)
     board = dataclasses.replace(load_board(name), emulator=Emulator("labwired", machine=CHIPS[name]))
-    image = compile_firmware(assemble(board, emit(graph, digest, graph.name), kernel_sources(graph), tmp_path))
+    generated = emit(graph, digest, graph.name)
+    image = compile_firmware(assemble(board, generated.files, generated.kernels, tmp_path))
     shape = (2, graph.forecast.window, graph.forecast.channels)
     seeds = random_codes(np.random.default_rng(0), graph, shape)
     expected = simulate.integer_rollout(graph, seeds, HORIZON)

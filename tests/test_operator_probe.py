@@ -19,7 +19,7 @@ from edge_tqs.boards.emulator.emulator import start
 from edge_tqs.boards.firmware import Image, assemble, compile_firmware
 from edge_tqs.device.device import Device, Times, UnknownRequestError, open_port
 from edge_tqs.device.messages import Probe
-from edge_tqs.emit_c.emit import emit, kernel_sources, probe_points
+from edge_tqs.emit_c.emit import emit, probe_points
 from edge_tqs.errors import DeviceError
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.validation.operator_probe import OperatorProbe
@@ -37,8 +37,9 @@ def model(kind: str, recurrence: str, seed: int = 3, *, wide: bool = False) -> G
 
 
 def image_of(graph: Graph, board: Board, folder: Path, *, probe: bool = True) -> Image:
-    files, kernels = emit(graph, HASH, "model", board.core), kernel_sources(graph, board.core)
-    return compile_firmware(assemble(board, files, kernels, folder, probe=probe), extra_cflags="-Werror")
+    generated = emit(graph, HASH, "model", board.core)
+    firmware = assemble(board, generated.files, generated.kernels, folder, probe=probe)
+    return compile_firmware(firmware, extra_cflags="-Werror")
 
 
 def seeds_of(graph: Graph) -> Array:
@@ -123,10 +124,11 @@ def test_a_shipped_image_has_the_instructions_that_it_has_without_the_lines_of_t
 ) -> None:
     graph, board = model("lstm", "windowed"), load_board(name)
     shipped = image_of(graph, board, tmp_path / "shipped", probe=False)
-    files = emit(graph, HASH, "model", board.core)
-    files["model.c"], count = re.subn(r"    TQS_PROBE_POINT\(.*\);\n", "", files["model.c"])
+    generated = emit(graph, HASH, "model", board.core)
+    without, count = re.subn(r"    TQS_PROBE_POINT\(.*\);\n", "", generated.files["model.c"])
+    files = {**generated.files, "model.c": without}
     assert count > len(graph.ops) // 2
-    plain = compile_firmware(assemble(board, files, kernel_sources(graph, board.core), tmp_path / "plain"))
+    plain = compile_firmware(assemble(board, files, generated.kernels, tmp_path / "plain"))
 
     def sections(image: Image) -> bytes:
         loaded = image.elf.with_suffix(".loaded")

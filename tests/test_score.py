@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph.graph import Graph, Recurrence
+from edge_tqs.graph.graph import Array, Graph, Recurrence
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.planning.divergence import LEAST, MOST, add_rounding_noise
 from edge_tqs.planning.score import Sensitivity
@@ -21,8 +20,6 @@ from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds as system_seeds
 from edge_tqs.system.tensorflow import import_tensorflow
 from edge_tqs.system.tensorflow_rollout import trace_rollout
-
-Array = npt.NDArray[Any]
 
 RECURRENT = {
     "activation": "tanh",

@@ -13,7 +13,7 @@ from benchmarks.kernels import MODELS
 from edge_tqs.boards.board import Board, list_boards, load_board
 from edge_tqs.boards.firmware import Image, assemble, compile_firmware
 from edge_tqs.boards.stack_bound import StackUse, deepest_stack
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import UsageError
 from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.quantize import quantize
@@ -129,8 +129,8 @@ def built(board: Board, model: str, folder: Path) -> Image:
     ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
     widths = {name: (8, 4)[index % 2] for index, name in enumerate(graph.weights())}
     integer = quantize(graph, widths, ranges)
-    sources = emit(integer, "0" * 64, model, board.core)
-    return compile_firmware(assemble(board, sources, kernel_sources(integer, board.core), folder))
+    generated = emit(integer, "0" * 64, model, board.core)
+    return compile_firmware(assemble(board, generated.files, generated.kernels, folder))
 
 
 @pytest.mark.slow

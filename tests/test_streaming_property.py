@@ -16,7 +16,7 @@ from edge_tqs.boards.emulator.emulator import start_server
 from edge_tqs.boards.firmware import assemble, compile_firmware
 from edge_tqs.device.device import Device, open_port
 from edge_tqs.device.rollout import run_rollout
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Forecast, Graph, Op
@@ -213,9 +213,9 @@ def test_a_streamed_model_goes_through_a_whole_board(tmp_path: Path) -> None:
     graph = stream(windowed).graph
     graph = quantize(graph, alternating(graph), calibrate(graph, seeds_of(graph, 4), HORIZON))
     digest, board = tflite_model.model_hash(tflite_model.write(graph, METADATA)), load_board("qemu-mps2-an386")
-    sources = emit(graph, digest, graph.name, board.core)
-    assert "memmove(state" in sources["model.c"]
-    compile_firmware(assemble(board, sources, kernel_sources(graph, board.core), tmp_path / "firmware"))
+    generated = emit(graph, digest, graph.name, board.core)
+    assert "memmove(state" in generated.files["model.c"]
+    compile_firmware(assemble(board, generated.files, generated.kernels, tmp_path / "firmware"))
     seeds = simulate.encode(graph, seeds_of(graph, 2))
     expected = simulate.integer_rollout(graph, seeds, HORIZON)
     assert expected.state_hashes is not None

@@ -17,7 +17,7 @@ from graphs import METADATA, quantized, random_graph
 from edge_tqs.boards.board import load_board
 from edge_tqs.boards.emulator.emulator import start
 from edge_tqs.boards.firmware import assemble, compile_firmware
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Graph, Scaling
 from edge_tqs.quantization import simulate
@@ -103,8 +103,8 @@ def test_on_an_emulated_board(recurrence: str, tmp_path: Path) -> None:
     """As the README says: its main.c in place of the firmware folder's."""
     graph, board = tiny(recurrence), load_board("qemu-mps2-an386")
     digest = tflite_model.model_hash(tflite_model.write(graph, METADATA))
-    sources, kernels = emit(graph, digest, graph.name, board.core), kernel_sources(graph, board.core)
-    firmware = assemble(board, sources, kernels, tmp_path / "firmware")
+    generated = emit(graph, digest, graph.name, board.core)
+    firmware = assemble(board, generated.files, generated.kernels, tmp_path / "firmware")
     shutil.copyfile(EXAMPLE / "main.c", tmp_path / "firmware" / "ports" / "bare" / "main.c")
     image = compile_firmware(firmware, extra_cflags="-Werror")
     with start(board, image.elf) as running, serial.Serial(running.port, timeout=20) as port:

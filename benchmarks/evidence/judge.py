@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edge_tqs.graph.graph import Array
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
 from edge_tqs.planning.plan import Costs, Plan
 from edge_tqs.system.system import Part, System
 
-Array = npt.NDArray[Any]
 #: Weights up to which every assignment of 4 and 8 bits is rolled out.
 EXHAUSTIVE = 12
 #: Random roundings that the expected damage is the mean of.

@@ -9,10 +9,10 @@ from typing import Any
 from benchmarks.evidence.judge import Judge
 from benchmarks.evidence.rivals import Damages, random, rivals
 from benchmarks.evidence.zoo import HORIZON, Trained
+from edge_tqs.graph.graph import Array
 from edge_tqs.planning.plan import Costs, Plan, plan, predicted_damage
 from edge_tqs.planning.refine import Refiner, RefineSettings
 from edge_tqs.system.seeds import zero_data_seeds
-from edge_tqs.system.system import Array
 
 #: Random plans, of whose divergence the geometric mean counts.
 RANDOM_PLANS = 8

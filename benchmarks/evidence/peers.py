@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.evidence.data import BUILD
 from benchmarks.evidence.zoo import HORIZON, Trained
-from edge_tqs.system.system import Array
+from edge_tqs.graph.graph import Array
 
 REQUIREMENT = "ai-edge-quantizer==0.10.*"
 ENVIRONMENT = BUILD / "peer-venv"

@@ -7,9 +7,6 @@ steps and decides nothing that one of them could decide.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import Image, assemble, compile_firmware
@@ -17,13 +14,11 @@ from edge_tqs.building import directory as build_dir
 from edge_tqs.building import evaluate
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.prepare import ModelRequest, Prepared, prepare
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.graph.graph import Graph
 from edge_tqs.progress import Progress
 from edge_tqs.report import schema as report
 from edge_tqs.report.files import write_report
-
-Array = npt.NDArray[Any]
 
 
 def build(
@@ -73,8 +68,8 @@ def build(
 
 
 def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: bytes, probe: bool) -> Image:
-    sources = emit(graph, model_hash, graph.name, board.core)
-    firmware = assemble(board, sources, kernel_sources(graph, board.core), out / build_dir.FIRMWARE, probe=probe)
+    generated = emit(graph, model_hash, graph.name, board.core)
+    firmware = assemble(board, generated.files, generated.kernels, out / build_dir.FIRMWARE, probe=probe)
     image = compile_firmware(firmware)
     if board.port == "linux":
         from edge_tqs.boards.bundle import write_bundle

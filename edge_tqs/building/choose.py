@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_tqs.errors import UsageError
+from edge_tqs.graph.graph import Array
 from edge_tqs.planning import plan as planning
 from edge_tqs.planning.plan import Costs, Evidence, Plan
 from edge_tqs.planning.refine import POINTS, SEEDS, Refiner, RefineSettings
 from edge_tqs.planning.score import Sensitivity
 from edge_tqs.system.seeds import zero_data_seeds
-from edge_tqs.system.system import Array, System
+from edge_tqs.system.system import System
 
 Progress = Callable[[str, int, int], None]
 

@@ -12,20 +12,16 @@ import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.boards.board import Board, load_board
 from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
-from edge_tqs.graph.graph import Forecast, Graph
+from edge_tqs.graph.graph import Array, Forecast, Graph
 from edge_tqs.project.series import read_series, train_rows, windows
 from edge_tqs.report import schema as report
-
-Array = npt.NDArray[Any]
 
 MODEL, FLOAT, SEEDS, BOARD = "model.tflite", "float.graph", "seeds.npz", "board.toml"
 SCORE, PLAN = "score.json", "plan.json"

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import CheckError, ToolError
-from edge_tqs.graph.graph import Graph, Scaling
+from edge_tqs.graph.graph import Array, Graph, Scaling
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.passes.interpret import float_rollout
-from edge_tqs.quantization import support as kernels
+from edge_tqs.quantization import support
 from edge_tqs.quantization.quantize import with_rounded_weights
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
 from edge_tqs.report import schema as report
 
-Array = npt.NDArray[Any]
 VARIANTS = ("int8", "int4", "mixed")
 #: Rollouts that are also run in tflite-micro and LiteRT: enough to see a wrong bit, few enough to be quick.
 RUNTIME_ROLLOUTS = 2
@@ -150,7 +147,7 @@ def in_runtimes(
     error: float | None = None
     progress("running in tflite-micro", 0, 1)
     try:
-        if "tflm" in kernels.runtimes_of(graph):
+        if "tflm" in support.runtimes_of(graph):
             exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
     except ToolError as missing:
         warnings.append(f"Not compared with tflite-micro: {missing.message}")

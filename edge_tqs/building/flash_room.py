@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import Image, assemble, compile_firmware
-from edge_tqs.emit_c.emit import emit, kernel_sources
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Graph
 from edge_tqs.quantization.calibration import Ranges
@@ -58,8 +58,8 @@ def link(graph: Graph, board: Board, model_hash: str) -> Image:
     It has the sizes of a build's, which is compiled from the same sources with the same flags.
     """
     with tempfile.TemporaryDirectory() as folder:
-        sources = emit(graph, model_hash, graph.name, board.core)
-        return compile_firmware(assemble(board, sources, kernel_sources(graph, board.core), Path(folder)))
+        generated = emit(graph, model_hash, graph.name, board.core)
+        return compile_firmware(assemble(board, generated.files, generated.kernels, Path(folder)))
 
 
 def _beside(graph: Graph, widths: Mapping[str, int], board: Board, activations: Activations) -> int:

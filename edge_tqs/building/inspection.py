@@ -16,7 +16,7 @@ from edge_tqs.graph.graph import Graph, Recurrence, Scaling
 from edge_tqs.passes.level import Centre, Target
 from edge_tqs.passes.streaming import stream
 from edge_tqs.progress import Progress
-from edge_tqs.quantization import support as kernels
+from edge_tqs.quantization import support
 from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
@@ -51,7 +51,7 @@ class WeightSize:
 
 @dataclass(frozen=True)
 class Form:
-    """One kind of codes. runtimes: those of kernels.RUNTIMES that run the whole model. reasons: why others do not."""
+    """One kind of codes. runtimes: those of support.RUNTIMES that run the whole model. reasons: why others do not."""
 
     name: str
     runtimes: tuple[str, ...]
@@ -246,8 +246,8 @@ def _form(graph: Graph, name: str) -> Form:
         made = quantize(graph, dict.fromkeys(graph.weights(), width), ranges, activations=activations)
     except TqsError as error:
         return Form(name, (), (error.message,))
-    reasons = [reason.removeprefix("model.tflite does not run in ") for reason in kernels.limits(made)]
-    return Form(name, kernels.runtimes_of(made), tuple(reasons))
+    reasons = [reason.removeprefix("model.tflite does not run in ") for reason in support.limits(made)]
+    return Form(name, support.runtimes_of(made), tuple(reasons))
 
 
 def _unbuildable(forms: Sequence[Form]) -> tuple[str, str]:
@@ -386,8 +386,8 @@ def _weights_text(inspection: Inspection) -> str:
 
 
 def _forms_text(forms: Sequence[Form]) -> str:
-    rows = [[form.name, *("yes" if name in form.runtimes else "no" for name in kernels.RUNTIMES)] for form in forms]
-    shown = table(["codes", *kernels.RUNTIMES], rows)
+    rows = [[form.name, *("yes" if name in form.runtimes else "no" for name in support.RUNTIMES)] for form in forms]
+    shown = table(["codes", *support.RUNTIMES], rows)
     reasons = [f"{form.name}: {reason}" for form in forms for reason in form.reasons]
     lines = ["where it runs (16x8: int16 activations, int8 weights)", *shown.splitlines(), *reasons]
     return "\n  ".join(lines)

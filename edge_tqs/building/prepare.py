@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy.typing as npt
-
 from edge_tqs import __version__
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import check_toolchain
@@ -16,14 +14,14 @@ from edge_tqs.building.choose import Chooser, PlanRequest
 from edge_tqs.building.flash_room import code_room
 from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import Forecast, Graph, Scaling
+from edge_tqs.graph.graph import Array, Forecast, Graph, Scaling
 from edge_tqs.passes.level import Centre, Target
 from edge_tqs.passes.output_bias import shift_output
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import SEEDS as REFINE_SEEDS
 from edge_tqs.planning.score import SEEDS, Sensitivity, score
 from edge_tqs.progress import Progress
-from edge_tqs.quantization import support as kernels
+from edge_tqs.quantization import support
 from edge_tqs.quantization.calibration import Ranges, calibrate
 from edge_tqs.quantization.quantize import SCHEMES, Activations, quantize
 from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
@@ -31,8 +29,6 @@ from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.read.opening import Opened, open_model
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds
-
-Array = npt.NDArray[Any]
 
 #: Windows of the training part that activation ranges come from, at most; and windows that are saved for validation and
 #: that the host's figures come from.
@@ -232,8 +228,8 @@ def prepare(model_request: ModelRequest, plan_request: PlanRequest, board: Board
         )
     variants = _variants(graph, plan, scored.costs, ranges, activations)
     mixed = variants["mixed"]
-    kernels.check_graph(mixed, kernels.RUNTIMES if activations == "int8" else kernels.RUNTIMES_16X4)
-    warnings += kernels.limits(mixed)
+    support.check_graph(mixed, support.RUNTIMES if activations == "int8" else support.RUNTIMES_16X4)
+    warnings += support.limits(mixed)
     model = tflite_model.write(mixed, _metadata(loaded, plan))
     return Prepared(loaded, graph, scored, plan, windows, variants, model, activations, warnings)
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.prepare import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest, Windows
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
-from edge_tqs.graph.graph import Scaling
+from edge_tqs.graph.graph import Array, Scaling
 from edge_tqs.passes.level import Centre, Target
 from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import parse_budget
@@ -32,7 +31,6 @@ from edge_tqs.project.series import windows as cut_windows
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.validation.validate import ValidateRequest
 
-Array = npt.NDArray[Any]
 Recurrence = Literal["auto", "windowed", "stateful"]
 
 

@@ -44,6 +44,7 @@ from edge_tqs.errors import (
     UnknownRequestError,
     UsageError,
 )
+from edge_tqs.graph.graph import CODE_TYPES
 
 __all__ = [
     "Device",
@@ -63,7 +64,7 @@ OnStep = Callable[[StepReply], None] | None
 Steps = tuple[Codes, npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
 
 #: Bytes of a code, as HELLO_REPLY says them, to its numpy type.
-CODE_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("i1"), 2: np.dtype("<i2")}
+CODE_TYPE_BY_SIZE = {code_type.itemsize: code_type for code_type in CODE_TYPES.values()}
 
 #: Requests sent in vain because each arrived damaged, before the line counts as unusable.
 MOST_DAMAGED = 10
@@ -165,7 +166,7 @@ class Device:
     def push(self, samples: Codes) -> None:
         """Append ``samples`` (n, F), oldest first, to the board's history."""
         info = self.info
-        wanted = CODE_TYPES[info.code_size]
+        wanted = CODE_TYPE_BY_SIZE[info.code_size]
         if samples.dtype != wanted or samples.ndim != 2 or samples.shape[1] != info.channels:
             raise UsageError(
                 f"{self.name}: samples are {samples.dtype} {samples.shape}; the board takes {wanted} "
@@ -228,7 +229,7 @@ class Device:
         received: list[StepReply] = []
         failures, at = 0, 0
         while at < steps:
-            piece = ahead[at : at + most].astype(CODE_TYPES[info.code_size])
+            piece = ahead[at : at + most].astype(CODE_TYPE_BY_SIZE[info.code_size])
             before = at
             request = ForecastRequest(at, len(piece), piece.tobytes())
             for step in self._stream(request, info.output_size, self._times.step):
@@ -415,7 +416,7 @@ def ignore(event: object) -> None:
 
 def as_arrays(steps: list[StepReply], info: HelloReply) -> Steps:
     """The steps of a forecast, in order, as arrays."""
-    codes = np.frombuffer(b"".join(step.codes for step in steps), CODE_TYPES[info.code_size])
+    codes = np.frombuffer(b"".join(step.codes for step in steps), CODE_TYPE_BY_SIZE[info.code_size])
     outputs = codes.reshape(len(steps), info.outputs)
     ticks = np.array([step.ticks for step in steps], np.uint32)
     return outputs, ticks, np.array([step.state_hash for step in steps], np.uint32)

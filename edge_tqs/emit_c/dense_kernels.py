@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.codes import SHIFTS
 
@@ -23,8 +22,7 @@ ROWS = 4  # rows that a dense kernel computes at a time
 PORTABLE = "portable"
 ACCUMULATOR_LIMIT = 1 << 30
 
-Ints = npt.NDArray[Any]
-_RowTables = Callable[[Ints, Ints, Ints], tuple[Ints, Ints]]
+_RowTables = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 _FAMILIES = {
     "v6m": r"cortex-m(0|0plus|1|23)",
@@ -54,7 +52,7 @@ class DenseKernel:
     source: str
     width: int
     families: frozenset[str]
-    pack: Callable[[Ints], Ints]
+    pack: Callable[[Array], Array]
     c_type: str
     rows: _RowTables
     limit: int
@@ -102,7 +100,7 @@ def weight_codes(graph: Graph, op: Op) -> npt.NDArray[np.int64]:
     return codes.reshape(codes.shape[0], -1)
 
 
-def pad_rows(values: Ints) -> Ints:
+def pad_rows(values: Array) -> Array:
     """(M, ...) padded with zeros along the first axis to a multiple of ROWS."""
     return np.concatenate([values, np.zeros((-values.shape[0] % ROWS, *values.shape[1:]), values.dtype)])
 
@@ -111,7 +109,7 @@ def pad_rows(values: Ints) -> Ints:
 ROWS_TYPE = np.dtype([("bias", "<i4", ROWS), ("multiplier", "<i4", ROWS), ("shift", "i1", ROWS)])
 
 
-def pack_rows(kernel: DenseKernel, bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
+def pack_rows(kernel: DenseKernel, bias: Array, multiplier: Array, shift: Array) -> Array:
     """(R / 4,) of ROWS_TYPE, from values for (M,) rows."""
     multiplier = pad_rows(multiplier)
     bias, shift = kernel.rows(pad_rows(bias), multiplier, pad_rows(shift))
@@ -124,28 +122,28 @@ def pack_rows(kernel: DenseKernel, bias: Ints, multiplier: Ints, shift: Ints) ->
 # --- what the rows hold -----------------------------------------------------------------------------------------------
 
 
-def _as_given(bias: Ints, _: Ints, shift: Ints) -> tuple[Ints, Ints]:
+def _as_given(bias: Array, _: Array, shift: Array) -> tuple[Array, Array]:
     return bias, shift
 
 
-def _to_the_right(bias: Ints, multiplier: Ints, shift: Ints) -> tuple[Ints, Ints]:
+def _to_the_right(bias: Array, multiplier: Array, shift: Array) -> tuple[Array, Array]:
     """A dead row has multiplier 0 and any shift: one that a fast kernel can shift by instead."""
     return bias, np.where(multiplier == 0, -1, shift)
 
 
-def _doubled(bias: Ints, multiplier: Ints, shift: Ints) -> tuple[Ints, Ints]:
+def _doubled(bias: Array, multiplier: Array, shift: Array) -> tuple[Array, Array]:
     """As tqs_rescale of tqs_arm.h reads them."""
     return 2 * bias, -1 - _to_the_right(bias, multiplier, shift)[1]
 
 
-def _paired(bias: Ints, multiplier: Ints, shift: Ints) -> tuple[Ints, Ints]:
+def _paired(bias: Array, multiplier: Array, shift: Array) -> tuple[Array, Array]:
     """As tqs_fc_s4_mve reads them: 16 * b0, 16 * b1 + b0."""
     added = np.zeros_like(bias)
     added[1::2] = bias[0::2]
     return 16 * bias + added, _to_the_right(bias, multiplier, shift)[1]
 
 
-def _pad_inputs(codes: Ints, multiple: int) -> Ints:
+def _pad_inputs(codes: Array, multiple: int) -> Array:
     """(R, K) with zero weights for inputs that are not there."""
     return np.pad(codes, ((0, 0), (0, -codes.shape[1] % multiple)))
 
@@ -153,61 +151,61 @@ def _pad_inputs(codes: Ints, multiple: int) -> Ints:
 # --- layouts: each is described in its kernel's C file ----------------------------------------------------------------
 
 
-def _side_by_side(codes: Ints) -> Ints:
+def _side_by_side(codes: Array) -> Array:
     """(R / 4, K, 4): the four weights that meet an input."""
     return np.ascontiguousarray(codes.reshape(-1, ROWS, codes.shape[1]).transpose(0, 2, 1))
 
 
-def pack_s8(codes: Ints) -> Ints:
+def pack_s8(codes: Array) -> Array:
     """(R, K) codes as tqs_fc_s8 reads them, a byte a weight."""
     return _side_by_side(codes).astype(np.int8).reshape(-1)
 
 
-def pack_s4(codes: Ints) -> Ints:
+def pack_s4(codes: Array) -> Array:
     """(R, K) codes as tqs_fc_s4 reads them, two weights a byte."""
     return integer.pack_int4(_side_by_side(codes).astype(np.int8)).view(np.int8)
 
 
-def _pack_s8_v6m(codes: Ints) -> Ints:
+def _pack_s8_v6m(codes: Array) -> Array:
     return codes.astype(np.int8).reshape(-1)
 
 
-def _fields(blocks: Ints, shifts: tuple[int, ...]) -> Ints:
+def _fields(blocks: Array, shifts: tuple[int, ...]) -> Array:
     """Words of fields: ``blocks[..., i]``, not negative, shifted to the left by ``shifts[i]``."""
-    words: Ints = (blocks.astype(np.int64) << np.array(shifts)).sum(axis=-1).astype(np.uint32)
+    words: Array = (blocks.astype(np.int64) << np.array(shifts)).sum(axis=-1).astype(np.uint32)
     return words.reshape(-1)
 
 
-def _pack_s8_v7m(codes: Ints) -> Ints:
+def _pack_s8_v7m(codes: Array) -> Array:
     row0, row1, row2, row3 = np.moveaxis(_side_by_side(codes), -1, 0)
     return _fields(np.stack([row0 + 128, row3 & 255, row2 + 128, row1 & 255], axis=-1), (0, 8, 16, 24))
 
 
-def _pack_s4_lanes(codes: Ints) -> Ints:
+def _pack_s4_lanes(codes: Array) -> Array:
     blocks = _side_by_side(_pad_inputs(codes, 2)) + 8
     return _fields(blocks.reshape(-1, 8), (0, 16, 4, 20, 8, 24, 12, 28))
 
 
-def _pairs(codes: Ints) -> Ints:
+def _pairs(codes: Array) -> Array:
     """(R / 4, K / 4, 2, 4, 2): of each four inputs the even pair, then the odd one; rows; the pair."""
     blocks = _side_by_side(_pad_inputs(codes, 4))
     return blocks.reshape(blocks.shape[0], -1, 2, 2, ROWS).transpose(0, 1, 3, 4, 2)
 
 
-def _pack_s8_dsp(codes: Ints) -> Ints:
+def _pack_s8_dsp(codes: Array) -> Array:
     pairs = _pairs(codes)
     halfwords = 256 * pairs[..., 1::2, :] + pairs[..., 0::2, :]  # (..., 2, 2): two rows in one number
     return _fields(halfwords & 0xFFFF, (0, 16))
 
 
-def _pack_s4_dsp(codes: Ints) -> Ints:
+def _pack_s4_dsp(codes: Array) -> Array:
     pairs = _pairs(codes)
     added = np.array([8, 8, 8, 0])[:, None]
     halfwords = ((pairs + added & 15) << np.array([0, 4, 8, 12])[:, None]).sum(axis=-2)
     return _fields(halfwords, (0, 16))
 
 
-def _chunks(codes: Ints, columns: Callable[[Ints], Ints]) -> Ints:
+def _chunks(codes: Array, columns: Callable[[Array], Array]) -> Array:
     """(R, K) codes in blocks of four rows as tqs_mve_rows.h has them: the half chunk, then chunks of sixteen inputs.
 
     columns: (R / 4, ROWS, n) codes to the (R / 4, bytes) of n inputs.
@@ -220,31 +218,31 @@ def _chunks(codes: Ints, columns: Callable[[Ints], Ints]) -> Ints:
     return np.concatenate([columns(part.reshape(-1, ROWS, part.shape[1])) for part in parts], axis=1).reshape(-1)
 
 
-def _pack_s8_chunks(codes: Ints) -> Ints:
+def _pack_s8_chunks(codes: Array) -> Array:
     return _chunks(codes, lambda part: part.reshape(part.shape[0], -1)).astype(np.int8)
 
 
-def _pack_s4_chunks(codes: Ints) -> Ints:
-    def pairs(part: Ints) -> Ints:
+def _pack_s4_chunks(codes: Array) -> Array:
+    def pairs(part: Array) -> Array:
         return (16 * part[:, 1::2] + part[:, 0::2]).reshape(part.shape[0], -1)
 
     return _chunks(codes, pairs).astype(np.int8)
 
 
-def _words_of_four(codes: Ints) -> Ints:
+def _words_of_four(codes: Array) -> Array:
     """(R, n) bytes of inputs to (R, n / 4) words of inputs 0, 2, 1 and 3."""
     blocks = codes.reshape(codes.shape[0], -1, 4)[..., [0, 2, 1, 3]] & 255
-    words: Ints = (blocks.astype(np.int64) << np.array([0, 8, 16, 24])).sum(axis=-1).astype(np.uint32)
+    words: Array = (blocks.astype(np.int64) << np.array([0, 8, 16, 24])).sum(axis=-1).astype(np.uint32)
     return words
 
 
-def pack_s16w8_dsp(codes: Ints) -> Ints:
+def pack_s16w8_dsp(codes: Array) -> Array:
     """(R, K) codes as tqs_fc_s16w8_dsp reads them."""
     words = _words_of_four(_pad_inputs(codes, 4))
     return words.reshape(-1, ROWS, words.shape[1]).transpose(0, 2, 1).reshape(-1)
 
 
-def pack_s16w4_dsp(codes: Ints) -> Ints:
+def pack_s16w4_dsp(codes: Array) -> Array:
     """(R, K) codes as tqs_fc_s16w4_dsp reads them."""
     padded = _pad_inputs(codes, 4)
     words = _words_of_four(16 * padded[1::2] + padded[0::2])
@@ -263,7 +261,7 @@ def _arm(
     name: str,
     width: int,
     families: set[str],
-    pack: Callable[[Ints], Ints],
+    pack: Callable[[Array], Array],
     most_inputs: int = 0,
     scratch: Callable[[int], int] = _none,
     *,
@@ -275,7 +273,7 @@ def _arm(
     return DenseKernel(name, source, width, frozenset(families), pack, c_type, rows, limit, most_inputs, scratch)
 
 
-def _portable(name: str, width: int, pack: Callable[[Ints], Ints]) -> DenseKernel:
+def _portable(name: str, width: int, pack: Callable[[Array], Array]) -> DenseKernel:
     everywhere = frozenset({PORTABLE})
     return DenseKernel(name, f"kernels/{name}.c", width, everywhere, pack, "int8_t", _as_given, 1 << 31, 0, _none)
 

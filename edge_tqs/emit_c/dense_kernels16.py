@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.emit_c.dense_kernels import (
     PORTABLE,
@@ -22,15 +20,13 @@ from edge_tqs.emit_c.dense_kernels import (
     weight_codes,
 )
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 
 HEADER = "tqs_kernels_s16.h"
 #: tqs_rows_s16_t
 ROWS_TYPE = np.dtype([("bias", "<i4", ROWS), ("multiplier", "<i2", ROWS), ("shift", "i1", ROWS)])
-
-Ints = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +35,8 @@ class Layer:
 
     c_type: str
     fields: Mapping[str, object]
-    weights: Ints | None = None
-    rows: Ints | None = None
+    weights: Array | None = None
+    rows: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class DenseKernel:
     source: str
     width: int
     families: frozenset[str]
-    pack: Callable[[Ints], Ints]
+    pack: Callable[[Array], Array]
     scaled: int
 
 
@@ -93,7 +89,7 @@ def _fits(kernel: DenseKernel, graph: Graph, op: Op) -> bool:
     )
 
 
-def pack_rows(bias: Ints, multiplier: Ints, shift: Ints) -> Ints:
+def pack_rows(bias: Array, multiplier: Array, shift: Array) -> Array:
     """(R / 4,) of ROWS_TYPE, from values for (M,) rows; padding rows shift by 8, as any row may."""
     table = np.zeros(-(-bias.size // ROWS), ROWS_TYPE)
     for name, values in (("bias", bias), ("multiplier", multiplier), ("shift", shift - 8)):

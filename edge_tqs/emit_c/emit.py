@@ -7,23 +7,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from edge_tqs.emit_c import dense_kernels16 as c_tables16
 from edge_tqs.emit_c.calls import Calls, loop_variable
 from edge_tqs.emit_c.dense_kernels import PORTABLE
-from edge_tqs.emit_c.fusion import fusions
+from edge_tqs.emit_c.fusion import Fusion, fusions
 from edge_tqs.emit_c.memory import CODE_BYTES, WORD, MemoryPlan, Place, is_view, needed_ops, plan_memory
 from edge_tqs.emit_c.tables import Kernel, Tables, kernel_of
 from edge_tqs.emit_c.text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import WEIGHTED, Graph, Quant, Scaling
+from edge_tqs.graph.graph import WEIGHTED, Graph, Scaling
 from edge_tqs.templates import fill, template_root
 
 
-def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict[str, str]:
-    """File name -> text of model.c and model.h for an integer ``graph``.
+@dataclass(frozen=True)
+class GeneratedC:
+    """files: text of model.c and model.h by name. kernels: the C files that model.c calls, sorted, relative to the
+    template root ("kernels/tqs_fc_s8.c").
+    """
+
+    files: Mapping[str, str]
+    kernels: tuple[str, ...]
+
+
+def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> GeneratedC:
+    """The C of an integer ``graph``.
 
     model_hash: 64 hexadecimal digits (docs/format.md). name: what firmware and reports call the model. core: the
     processor as boards name it, which decides the kernels; any but the Cortex-M get the portable ones. The text
@@ -36,26 +47,21 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> dict
     _check(graph)
     kernels = _kernels(graph, core)
     plan = _plan(graph, kernels)
-    source = _source(graph, plan, kernels, core, title := plain(name), model_hash)
+    fused = fusions(graph, plan, kernels)
+    source = _source(graph, plan, kernels, fused, core, title := plain(name), model_hash)
     root = template_root()
-    return {
+    files = {
         "model.h": fill((root / "model.h.in").read_text(encoding="utf-8"), _header(graph, plan, title, name)),
         "model.c": fill((root / "model.c.in").read_text(encoding="utf-8"), source),
     }
+    computed = {fusion.first for fusion in fused.values()}
+    called = (fused[i].kernel if i in fused else kernel for i, kernel in kernels.items() if i not in computed)
+    return GeneratedC(files, tuple(sorted({source for kernel in called for source in kernel.sources})))
 
 
 def memory_plan(graph: Graph, core: str = PORTABLE) -> MemoryPlan:
     """Where the C of an integer ``graph`` for ``core`` keeps what it computes; scratch of its kernels included."""
     return _plan(graph, _kernels(graph, core))
-
-
-def kernel_sources(graph: Graph, core: str = PORTABLE) -> tuple[str, ...]:
-    """The kernels that model.c calls on ``core``, as C files relative to the template root, sorted."""
-    kernels = _kernels(graph, core)
-    fused = fusions(graph, _plan(graph, kernels), kernels)
-    apart = {i: kernel for i, kernel in kernels.items() if i not in {fusion.first for fusion in fused.values()}}
-    called = (apart | {i: fusion.kernel for i, fusion in fused.items()}).values()
-    return tuple(sorted({source for kernel in called for source in kernel.sources}))
 
 
 def _kernels(graph: Graph, core: str) -> dict[int, Kernel]:
@@ -100,16 +106,9 @@ def _check(graph: Graph) -> None:
         if tensor.data is None and tensor.size > 0xFFFF:
             raise ModelError(f"{graph.name}: {tensor.name} has {tensor.size} values; the C kernels take 65535")
     for a, b in [(graph.input, graph.output), *((state.input, state.output) for state in graph.states)]:
-        fed, source = _quant(graph, a), _quant(graph, b)
+        fed, source = graph.quant(a), graph.quant(b)
         if fed.zero_point != source.zero_point or not np.array_equal(fed.scale, source.scale):
             raise ModelError(f"{graph.name}: {b} is fed back to {a}, but has another scale or zero point")
-
-
-def _quant(graph: Graph, name: str) -> Quant:
-    quant = graph.tensors[name].quant
-    if quant is None:
-        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
-    return quant
 
 
 # --- model.h ----------------------------------------------------------------------------------------------------------
@@ -132,7 +131,7 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
         "HISTORY": str(0 if forecast.recurrence == "stateful" else code * forecast.window * forecast.channels),
         "STATE_SIZE": str(plan.state_size),
         "ARENA_SIZE": str(max(1, plan.arena_size)),  # C has no empty arrays
-        "ZERO_POINT": str(_quant(graph, graph.input).zero_point),
+        "ZERO_POINT": str(graph.quant(graph.input).zero_point),
     }
 
 
@@ -140,7 +139,13 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
 
 
 def _source(
-    graph: Graph, plan: MemoryPlan, kernels: Mapping[int, Kernel], core: str, title: str, model_hash: str
+    graph: Graph,
+    plan: MemoryPlan,
+    kernels: Mapping[int, Kernel],
+    fused: Mapping[int, Fusion],
+    core: str,
+    title: str,
+    model_hash: str,
 ) -> dict[str, str]:
     digest = bytes.fromhex(model_hash)
     if len(digest) != 32:
@@ -148,7 +153,6 @@ def _source(
     tables = Tables(graph, core)
     writer = Calls(graph, plan, tables)
     points = {name: point for point, name in enumerate(probe_points(graph))}
-    fused = fusions(graph, plan, kernels)
     computed = {fusion.first for fusion in fused.values()}
     calls = {
         i: (writer.fused(i, fused[i]) if i in fused else writer.statement(i, kernel))
@@ -207,7 +211,7 @@ def _channel_tables(graph: Graph) -> list[str]:
     forecast = graph.forecast
     count = forecast.channels
     scaling = forecast.scaling or Scaling((0.0,) * count, (1.0,) * count)
-    scale = float(_quant(graph, graph.input).scale[0])
+    scale = float(graph.quant(graph.input).scale[0])
     # Output channel j is in the units of the input channel that it becomes.
     outputs = forecast.output_channels
     known = {channel: forecast.outputs + index for index, channel in enumerate(forecast.exogenous)}
@@ -247,7 +251,7 @@ def _functions(graph: Graph, plan: MemoryPlan, calls: dict[int, str], writer: Ca
         reset = [
             f"    /* {plain(s.name)[:108]} */\n"
             f"    memset({writer.pointer(Place('state', plan.state_offsets[s.name], 0))}, "
-            f"{_quant(graph, s.input).zero_point}, {CODE_BYTES[graph.activations] * graph.tensors[s.input].size});"
+            f"{graph.quant(s.input).zero_point}, {CODE_BYTES[graph.activations] * graph.tensors[s.input].size});"
             for s in graph.states
         ]
         functions.append(_function("tqs_graph_reset", state, reset))

@@ -11,12 +11,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_tqs.graph.graph import DType, Graph, Op
+from edge_tqs.graph.graph import CODE_TYPES, Graph, Op
 from edge_tqs.operators import OPERATORS
 
 WORD = 4
 #: bytes of a code; all activations of a graph are of one type, so that every offset is a multiple of it
-CODE_BYTES: dict[DType, int] = {"int8": 1, "int16": 2}
+CODE_BYTES = {name: code_type.itemsize for name, code_type in CODE_TYPES.items()}
 #: operators whose kernels may write over an input of the output's size (tqs_kernels.h)
 IN_PLACE = frozenset(kind for kind, operator in OPERATORS.items() if operator.in_place)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +23,11 @@ from edge_tqs.emit_c.dense_kernels import (
 from edge_tqs.emit_c.memory import CODE_BYTES, WORD
 from edge_tqs.emit_c.text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators import OPERATORS, Call, Table
 from edge_tqs.operators.arithmetic import int8 as integer
 
 TAPS_SOURCE = "kernels/tqs_taps_s8.c"
-Ints = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,6 @@ class Tables:
     def add_taps(self, op: Op) -> str:
         """Add the struct of what a conv_1d reads; return its C name."""
         shape, taps = self.graph.tensors[op.inputs[0]].shape, self.graph.tensors[op.inputs[1]].shape[1]
-        quant = self.graph.tensors[op.inputs[0]].quant
-        assert quant is not None
         fields = {
             "samples": shape[1],
             "channels": shape[2] * CODE_BYTES[self.graph.activations],
@@ -118,7 +114,7 @@ class Tables:
             "stride": op.attrs["stride"],
             "dilation": op.attrs["dilation"],
             "left": op.attrs["left"],
-            "zero_point": quant.zero_point,
+            "zero_point": self.graph.quant(op.inputs[0]).zero_point,
         }
         if max(fields.values()) > 0xFFFF:
             raise ModelError(f"{self.graph.name}: {op.kind} to {op.outputs[0]} has numbers beyond 65535: {fields}")
@@ -185,14 +181,14 @@ class Tables:
         self._names.add(name)
         return name
 
-    def _add_array(self, c_type: str, name: str, values: Ints, what: str = "") -> str:
+    def _add_array(self, c_type: str, name: str, values: Array, what: str = "") -> str:
         remark = f"/* {what} */\n" if what else ""
         form = "0x{:08x}u" if c_type == "uint32_t" else "{}"
         body = wrap(form.format(value) for value in values.reshape(-1).tolist())
         self.texts.append(f"{remark}static const {c_type} {name}[{values.size}] = {{\n{body}\n}};")
         return name
 
-    def _add_rows(self, name: str, rows: Ints, c_type: str = "tqs_rows_t") -> str:
+    def _add_rows(self, name: str, rows: Array, c_type: str = "tqs_rows_t") -> str:
         key = f"{c_type} rows ".encode() + rows.tobytes()
         if key in self._shared:
             return self._shared[key]
@@ -203,7 +199,7 @@ class Tables:
         self._shared[key] = name
         return name
 
-    def _add_shared(self, c_type: str, name: str, values: Ints, what: str) -> str:
+    def _add_shared(self, c_type: str, name: str, values: Array, what: str) -> str:
         key = f"{c_type} {values.shape} ".encode() + values.tobytes()
         if key not in self._shared:
             self._shared[key] = self._add_array(c_type, name, values, what)
@@ -218,7 +214,7 @@ class Tables:
         return self._shared[key]
 
 
-def fold_bias(bias: Ints, codes: Ints, zero_point: int) -> npt.NDArray[np.int64]:
+def fold_bias(bias: Array, codes: Array, zero_point: int) -> npt.NDArray[np.int64]:
     """(M,) bias less ``zero_point`` times each row's sum: sum(w (x - z)) + b = sum(w x) + (b - z sum(w)).
 
     integer.fully_connected_params has bounded |b| + 255 sum|w| below 2^31, so neither this nor any partial sum of the

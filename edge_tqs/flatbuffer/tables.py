@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import ModelError, ToolError
+from edge_tqs.graph.graph import Array
 from edge_tqs.system.system import chosen_output
-
-Array = npt.NDArray[Any]
 
 FILE_IDENTIFIER = b"TFL3"
 CONVERT_HINT = (

@@ -58,6 +58,9 @@ DType = Literal["float32", "int8", "int4", "int16", "int32", "int64"]
 Recurrence = Literal["none", "windowed", "stateful"]
 Array = npt.NDArray[Any]
 
+#: type of the activations of an integer graph -> numpy's of its codes; little-endian, as runtimes and boards hold them
+CODE_TYPES: dict[str, np.dtype[Any]] = {"int8": np.dtype("i1"), "int16": np.dtype("<i2")}
+
 #: operators with a weight (second input, quantised by rows) and maybe a bias (third)
 WEIGHTED = frozenset({"fully_connected", "conv_1d", "depthwise_1d"})
 #: operators with taps: attributes stride, dilation, left and right
@@ -244,6 +247,16 @@ class Graph:
     def activations(self) -> DType:
         """The type of everything that is computed: float32, int8 or int16."""
         return self.tensors[self.input].dtype
+
+    def quant(self, name: str) -> Quant:
+        """The quantisation of tensor ``name``. Raises ModelError for none, or an int16 one with a zero point."""
+        tensor = self.tensors[name]
+        if tensor.quant is None:
+            raise ModelError(f"{self.name}: tensor {name} is not quantised")
+        if tensor.dtype == "int16" and tensor.quant.zero_point != 0:
+            point = tensor.quant.zero_point
+            raise ModelError(f"{self.name}: tensor {name} is int16 with the zero point {point}, not 0")
+        return tensor.quant
 
     def weights(self) -> dict[str, tuple[Tensor, ...]]:
         """The quantizable weights by source, in execution order, each tensor once: second inputs of WEIGHTED."""

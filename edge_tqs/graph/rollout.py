@@ -1,7 +1,7 @@
 """Rollouts: the one place that says how a forecaster is fed its own predictions, or what really followed.
 
-The same loop drives the float graph, the integer reference, tflite-micro and LiteRT: each brings a ``Step``. The
-firmware and the Python agent implement the same semantics (docs/format.md specifies them).
+The same loop drives the float graph, the integer reference, tflite-micro and LiteRT: each brings a ``StepFunction``.
+The firmware and the Python agent implement the same semantics (docs/format.md specifies them).
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.graph.graph import Forecast
-
-Array = npt.NDArray[Any]
+from edge_tqs.graph.graph import Array, Forecast
 
 #: One graph evaluation over a batch: (x, states) -> (y, next states). x is (N, W, F) for recurrence "none", else
 #: (N, F); y is (N, steps * outputs); each state is (N, width). dtype is float32, int8 or int16 throughout.
-Step = Callable[[Array, tuple[Array, ...]], tuple[Array, tuple[Array, ...]]]
+StepFunction = Callable[[Array, tuple[Array, ...]], tuple[Array, tuple[Array, ...]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +44,7 @@ def hash_states(states: tuple[Array, ...]) -> npt.NDArray[np.uint32]:
 
 
 def closed_loop(
-    step: Step,
+    step: StepFunction,
     forecast: Forecast,
     seeds: Array,
     horizon: int,

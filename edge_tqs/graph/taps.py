@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from edge_tqs.graph.graph import Op
+from edge_tqs.graph.graph import Array, Op
 from edge_tqs.graph.shapes import conv_length
-
-Array = npt.NDArray[Any]
 
 
 def taps(x: Array, weight_shape: tuple[int, ...], op: Op, padding: Any) -> Array:

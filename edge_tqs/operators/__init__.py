@@ -26,9 +26,9 @@ from edge_tqs.operators import (
     softmax,
     transpose,
 )
-from edge_tqs.operators.operator import Array, Builtin, Call, Copies, Function, Operator, Reader, Table, Writer
+from edge_tqs.operators.operator import Builtin, Call, Copies, Function, Operator, Reader, Table, Writer
 
-__all__ = ["OPERATORS", "Array", "Builtin", "Call", "Copies", "Function", "Operator", "Reader", "Table", "Writer"]
+__all__ = ["OPERATORS", "Builtin", "Call", "Copies", "Function", "Operator", "Reader", "Table", "Writer"]
 
 OPERATORS: dict[str, Operator] = {
     operator.kind: operator

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Writer
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
 
 
 @dataclass(frozen=True)

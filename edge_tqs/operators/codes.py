@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_tqs.graph.graph import Graph, Op, Quant
+from edge_tqs.graph.graph import Array, Graph, Op, Quant
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
-from edge_tqs.operators.operator import Array, Call, Function, Table
+from edge_tqs.operators.operator import Call, Function, Table
 
 #: what the fast rescaling of kernels/arm asks of a layer
 SHIFTS = range(-31, 0)
@@ -18,8 +18,7 @@ SHIFTS = range(-31, 0)
 
 def quants(graph: Graph, op: Op) -> list[Quant]:
     """Of the inputs, then of the output. Raises ModelError where there is none, or an int16 one with a zero point."""
-    quant_of = integer16.quant_of if graph.activations == "int16" else integer.quant_of
-    return [quant_of(graph, name) for name in (*op.inputs, op.outputs[0])]
+    return [graph.quant(name) for name in (*op.inputs, op.outputs[0])]
 
 
 def span(graph: Graph) -> int:

@@ -172,16 +172,14 @@ def _call(graph: Graph, op: Op) -> Call:
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
     x, *tables = inputs
     p, name, shape = params(writer.graph, op), op.outputs[0], writer.written_shape(op.outputs[0])
-    tensors, types = writer.graph.tensors, writer.types
+    types = writer.types
 
     def part(label: str, dtype: str, scale: float = 0.0) -> int:
         quant = Quant(np.array([scale], np.float32), 0) if scale else None
         return writer.helper(f"{name}/{PART}{label}", shape, name, dtype, quant)
 
     def scale_of(tensor: str) -> float:
-        quant = tensors[tensor].quant
-        assert quant is not None
-        return float(quant.scale[0])
+        return float(writer.graph.quant(tensor).scale[0])
 
     x_scale, y_scale = scale_of(op.inputs[0]), scale_of(name)
     if op.attrs["positive"]:

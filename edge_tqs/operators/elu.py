@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic.int8 import round_away
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, read_plain, write_plain
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, read_plain, write_plain
 
 _NO_INT16 = "ELU takes int8 or float activations"
 

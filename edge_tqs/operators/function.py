@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op, Quant
+from edge_tqs.graph.graph import Array, Graph, Op, Quant
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.functions import FUNCTIONS, NUMPY, tensorflow_maths
-from edge_tqs.operators.operator import Array, Call, Function, Operator
+from edge_tqs.operators.operator import Call, Function, Operator
 
 _IN_INTEGERS = "in an integer graph a function is a lut or a curve"
 

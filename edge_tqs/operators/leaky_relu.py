@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic.int8 import multiply_by_quantized_multiplier, quantize_multiplier
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Writer
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
 
 
 @dataclass(frozen=True)

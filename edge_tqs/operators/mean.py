@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic.int8 import multiply_by_quantized_multiplier, quantize_multiplier
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Writer
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,9 @@ class Params:
 def params(graph: Graph, op: Op) -> Params:
     """Raises ModelError where a tensor is not quantised or the accumulator could overflow."""
     source, out = (graph.tensors[name] for name in (op.inputs[0], op.outputs[0]))
-    if source.quant is None or out.quant is None:
-        raise ModelError(f"{graph.name}: {source.name} or {out.name} is not quantised")
+    x_quant, y_quant = graph.quant(source.name), graph.quant(out.name)
     count = source.shape[1]
-    multiplier, shift = quantize_multiplier(float(source.quant.scale[0]) / float(out.quant.scale[0]))
+    multiplier, shift = quantize_multiplier(float(x_quant.scale[0]) / float(y_quant.scale[0]))
     halvings = min(count.bit_length() - 1, 31 + shift)
     limits = np.iinfo(np.int8 if source.dtype == "int8" else np.int16)
     if (limits.max - limits.min) * count << max(shift - halvings, 0) >= 1 << 31:
@@ -44,7 +43,7 @@ def params(graph: Graph, op: Op) -> Params:
             hint="Its output range is far too small for its input: calibrate on real data (--data).",
         )
     multiplier = (multiplier << halvings) // count
-    return Params(multiplier, shift - halvings, count, source.quant.zero_point, out.quant.zero_point)
+    return Params(multiplier, shift - halvings, count, x_quant.zero_point, y_quant.zero_point)
 
 
 def _compute(graph: Graph, op: Op) -> Function:

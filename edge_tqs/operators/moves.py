@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
-from edge_tqs.operators.operator import Array, Builtin, Call, Copies, Function, Operator, Reader, Writer, read_plain
+from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.operators.operator import Builtin, Call, Copies, Function, Operator, Reader, Writer, read_plain
 
 _IMAGE_RANK = 4
 

@@ -9,11 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy.typing as npt
+from edge_tqs.graph.graph import Array, Graph, Op, Quant
 
-from edge_tqs.graph.graph import Graph, Op, Quant
-
-Array = npt.NDArray[Any]
 #: All inputs of the operator in order -> its output, or a tuple of several. Activations have the batch in front,
 #: constants are as the graph holds them.
 Function = Callable[..., Any]
@@ -36,7 +33,7 @@ class Table:
     """A constant array of model.c. remark: what its comment says."""
 
     c_type: str
-    values: npt.NDArray[Any]
+    values: Array
     remark: str = ""
 
 

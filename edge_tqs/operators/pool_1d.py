@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.shapes import pool_left, pool_length
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Writer
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
 
 _KINDS = {"avg_pool_1d": "average_pool_2d", "max_pool_1d": "max_pool_2d"}
 #: schema.Padding

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators.arithmetic import fixed_point
 from edge_tqs.operators.arithmetic import int8 as integer
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Table, read_plain, write_plain
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Table, read_plain, write_plain
 
 _SHIFT = 20
 _NO_INT16 = "tflite-micro has no RSQRT of int16 codes: they have a curve"

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op, Quant
+from edge_tqs.graph.graph import Array, Graph, Op, Quant
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic import fixed_point
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.arithmetic.sigmoid_table import SIGMOID_TABLE
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, read_plain, write_plain
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, read_plain, write_plain
 
 #: by activation type, the only output quantisation that the kernels know
 _OUTPUTS = {

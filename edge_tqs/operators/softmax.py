@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators.arithmetic import fixed_point
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Table, Writer
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Table, Writer
 
 OUTPUT = (1 / 256, -128)
 OUTPUT_16 = (1 / 32768, 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_tqs.graph.graph import Graph, Op
-from edge_tqs.operators.operator import Array, Builtin, Call, Function, Operator, Reader, Writer
+from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
 
 
 def _swap(x: Array) -> Array:

@@ -11,15 +11,13 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
-from edge_tqs.graph.rollout import Rollout, Step, closed_loop
+from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.rollout import Rollout, StepFunction, closed_loop
 from edge_tqs.graph.taps import taps
 from edge_tqs.operators import OPERATORS
 
-Array = npt.NDArray[Any]
 Slots = list[Any]
 Action = Callable[[Slots], None]
 
@@ -30,8 +28,8 @@ FUSED: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def float_step(graph: Graph) -> Step:
-    """Compile ``graph`` (float32, as keras_model.load gives it) to a batched Step.
+def float_step(graph: Graph) -> StepFunction:
+    """Compile ``graph`` (float32, as keras_model.load gives it) to a batched StepFunction.
 
     x is (N, W, F) for recurrence "none", else (N, F); states are (N, width); everything is float32.
     Raises ModelError when the graph holds an operator or a constant that is not float.

@@ -20,15 +20,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edge_tqs.graph.graph import Array
 from edge_tqs.system.system import Part, Rollouts, System
 from edge_tqs.templates import cache_root
 
-Array = npt.NDArray[Any]
 Opener = Callable[[], System]
 
 REFERENCE_WIDTH = 6

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from edge_tqs.graph.graph import Array
+
 #: For each weight, the number of the choice that it takes.
 Assignment = tuple[int, ...]
 

@@ -19,18 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
+from edge_tqs.graph.graph import Array
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
 from edge_tqs.planning.gram_search import Assignment, Search
 from edge_tqs.planning.plan import Costs, Evidence, Plan, Scores, assigned, frontier, plan, predicted_damage
 from edge_tqs.system.system import System
 
-Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
 #: Rounded tensors by name, one mapping a weight.
 Weights = Sequence[Mapping[str, Array]]

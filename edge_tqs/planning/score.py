@@ -18,17 +18,15 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
+from edge_tqs.graph.graph import Array
 from edge_tqs.planning.divergence import LEAST, REFERENCE_WIDTH, DivergenceCache, Experiment, Opener, measure
 from edge_tqs.system.seeds import zero_data_seeds
 from edge_tqs.system.system import System
-
-Array = npt.NDArray[Any]
 
 FORMAT_VERSION = 1
 DRAWS = 16

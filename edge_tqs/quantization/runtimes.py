@@ -1,4 +1,4 @@
-"""The flatbuffer in the runtimes it was made for, each as a Step on int8 codes.
+"""The flatbuffer in the runtimes it was made for, each as a StepFunction on int8 codes.
 
 tflite-runtime 2.14 needs Python 3.11 or older and numpy 1, so it runs in an environment of its own, through the
 stand-alone program tflite_rollout.py.
@@ -20,7 +20,7 @@ from edge_tqs.errors import ToolError
 from edge_tqs.flatbuffer import litert
 from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.graph.graph import Array, Graph
-from edge_tqs.graph.rollout import Rollout, Step, closed_loop
+from edge_tqs.graph.rollout import Rollout, StepFunction, closed_loop
 from edge_tqs.needs import Need, python_package
 from edge_tqs.quantization import simulate
 
@@ -39,7 +39,7 @@ def needs() -> tuple[Need, ...]:
     return ai_edge, python_package("tflite_micro", "runs the flatbuffer as microcontrollers do", tflm)
 
 
-def tflm_step(model: bytes) -> Step:
+def tflm_step(model: bytes) -> StepFunction:
     """tflite-micro's interpreter (the pip package), one row of the batch after another.
 
     Raises ToolError when the package is missing or refuses the model.
@@ -65,7 +65,7 @@ def tflm_step(model: bytes) -> Step:
     return _row_by_row(run)
 
 
-def litert_step(model: bytes) -> Step:
+def litert_step(model: bytes) -> StepFunction:
     """ai-edge-litert with its default delegate (XNNPACK) and one thread, one row of the batch after another.
 
     Raises ToolError when the package is missing or refuses the model.
@@ -124,8 +124,8 @@ def rollout_in_environment(
         return Rollout(done.stdout.strip(), np.load(place / "outputs.npy", allow_pickle=False))
 
 
-def _row_by_row(run: Callable[[tuple[Array, ...]], list[Array]]) -> Step:
-    """A batched Step from one that takes batch 1: the model's shapes are static."""
+def _row_by_row(run: Callable[[tuple[Array, ...]], list[Array]]) -> StepFunction:
+    """A batched StepFunction from one that takes batch 1: the model's shapes are static."""
 
     def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         rows = [run(tuple(value[n : n + 1] for value in (x, *states))) for n in range(x.shape[0])]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Array, Graph, Op, Quant, Tensor
-from edge_tqs.graph.rollout import Rollout, Step, closed_loop
+from edge_tqs.graph.graph import CODE_TYPES, Array, Graph, Op, Tensor
+from edge_tqs.graph.rollout import Rollout, StepFunction, closed_loop
 from edge_tqs.graph.taps import taps
 from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic import int8 as integer
@@ -25,12 +25,9 @@ from edge_tqs.passes.interpret import compile_function
 Slots = list[Any]
 Action = Callable[[Slots], None]
 
-#: activation type -> numpy's type of its codes; little-endian, as every runtime and board holds them
-CODE_TYPES: dict[str, np.dtype[Any]] = {"int8": np.dtype("i1"), "int16": np.dtype("<i2")}
 
-
-def integer_step(graph: Graph) -> Step:
-    """Compile an integer ``graph`` to a batched Step on its int8 or int16 codes.
+def integer_step(graph: Graph) -> StepFunction:
+    """Compile an integer ``graph`` to a batched StepFunction on its int8 or int16 codes.
 
     x is (N, W, F) for recurrence "none", else (N, F); states are (N, width). Raises ModelError for a graph that is not
     quantised or that no int32 accumulator can hold.
@@ -90,7 +87,7 @@ def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
     """The states of ``count`` rollouts at reset: the code of 0.0, one (count, width) array of codes a state."""
     dtype = code_type(graph)
     return tuple(
-        np.full((count, *graph.tensors[state.input].shape[1:]), _quant(graph, state.input).zero_point, dtype)
+        np.full((count, *graph.tensors[state.input].shape[1:]), graph.quant(state.input).zero_point, dtype)
         for state in graph.states
     )
 
@@ -107,13 +104,13 @@ def integer_rollout(graph: Graph, seeds_codes: Array, horizon: int, truth: Array
 def encode(graph: Graph, values: Array) -> Array:
     """Values in the model's units, (..., F), to codes of x, which are also those of y: int8 or int16."""
     if graph.activations == "int16":
-        return integer16.quantize_activations(values, _quant(graph, graph.input))
-    return integer.quantize_activations(values, _quant(graph, graph.input))
+        return integer16.quantize_activations(values, graph.quant(graph.input))
+    return integer.quantize_activations(values, graph.quant(graph.input))
 
 
 def decode(graph: Graph, codes: Array) -> npt.NDArray[np.float32]:
     """Codes of x or y, (..., F), to values in the model's units."""
-    return integer.dequantize_activations(codes, _quant(graph, graph.output))
+    return integer.dequantize_activations(codes, graph.quant(graph.output))
 
 
 def code_type(graph: Graph) -> np.dtype[Any]:
@@ -121,13 +118,6 @@ def code_type(graph: Graph) -> np.dtype[Any]:
     if graph.activations not in CODE_TYPES:
         raise ModelError(f"{graph.name}: tensor {graph.input} is not quantised")
     return CODE_TYPES[graph.activations]
-
-
-def _quant(graph: Graph, name: str) -> Quant:
-    quant = graph.tensors[name].quant
-    if quant is None:
-        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
-    return quant
 
 
 def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
@@ -160,5 +150,5 @@ def _matrix(weight: Tensor) -> Array:
 def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
     """A dense layer over the taps; beyond the window lies 0.0."""
     dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
-    zero_point = _quant(graph, op.inputs[0]).zero_point
+    zero_point = graph.quant(op.inputs[0]).zero_point
     return lambda x: dense(taps(x, shape, op, zero_point))

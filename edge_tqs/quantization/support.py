@@ -19,8 +19,8 @@ RUNTIMES = ("litert", "tflite-runtime", "tflm", "c")
 RUNTIMES_16X4 = ("litert", "c")
 
 
-class Kernel(NamedTuple):
-    """One form of an operator.
+class TypedOperator(NamedTuple):
+    """An operator with the types that decide who runs it.
 
     operator: an Op.kind, or "conv_2d". activation: int8, int16 or float32. weight: int8, int4 or "" for none.
     granularity: per_channel, per_tensor or "" for none.
@@ -47,43 +47,52 @@ _REFUSED_16X4 = "int16 activations with int4 weights are refused"
 #: (activation, weight) -> {runtime: reason}
 _DEPTHWISE = {("int16", "int4"): {"litert": _WRONG, "tflite-runtime": _WRONG, "tflm": _REFUSED_16X4}}
 
-#: kernel -> {runtime: reason}; a runtime that is not named runs the kernel. A kernel that is not here runs nowhere.
-TABLE: dict[Kernel, dict[str, str]] = {
-    Kernel("fully_connected", "int8", "int8", "per_channel"): {},
-    Kernel("fully_connected", "int8", "int8", "per_tensor"): {},
-    Kernel("fully_connected", "int8", "int4", "per_tensor"): {},
-    Kernel("fully_connected", "int8", "int4", "per_channel"): {"tflite-runtime": _MICRO_INT4, "tflm": _MICRO_INT4},
-    Kernel("conv_2d", "int8", "int8", "per_channel"): {"c": _NO_CONVOLUTION},
-    Kernel("conv_2d", "int8", "int8", "per_tensor"): {"c": _NO_CONVOLUTION},
-    Kernel("conv_2d", "int8", "int4", "per_channel"): {"c": _NO_CONVOLUTION},
-    Kernel("conv_2d", "int8", "int4", "per_tensor"): {"c": _NO_CONVOLUTION},
+#: {runtime: reason}; a runtime that is not named runs it. An operator that is not here runs nowhere.
+TABLE: dict[TypedOperator, dict[str, str]] = {
+    TypedOperator("fully_connected", "int8", "int8", "per_channel"): {},
+    TypedOperator("fully_connected", "int8", "int8", "per_tensor"): {},
+    TypedOperator("fully_connected", "int8", "int4", "per_tensor"): {},
+    TypedOperator("fully_connected", "int8", "int4", "per_channel"): {
+        "tflite-runtime": _MICRO_INT4,
+        "tflm": _MICRO_INT4,
+    },
+    TypedOperator("conv_2d", "int8", "int8", "per_channel"): {"c": _NO_CONVOLUTION},
+    TypedOperator("conv_2d", "int8", "int8", "per_tensor"): {"c": _NO_CONVOLUTION},
+    TypedOperator("conv_2d", "int8", "int4", "per_channel"): {"c": _NO_CONVOLUTION},
+    TypedOperator("conv_2d", "int8", "int4", "per_tensor"): {"c": _NO_CONVOLUTION},
     **{
-        Kernel("conv_1d", activation, weight, granularity): _FLATBUFFER
+        TypedOperator("conv_1d", activation, weight, granularity): _FLATBUFFER
         for activation in ("int8", "int16")
         for weight in ("int8", "int4")
         for granularity in ("per_channel", "per_tensor")
     },
     **{
-        Kernel("depthwise_1d", activation, weight, granularity): dict(_DEPTHWISE.get((activation, weight), {}))
+        TypedOperator("depthwise_1d", activation, weight, granularity): dict(_DEPTHWISE.get((activation, weight), {}))
         for activation in ("int8", "int16")
         for weight in ("int8", "int4")
         for granularity in ("per_channel", "per_tensor")
     },
-    Kernel("fully_connected", "int16", "int8", "per_channel"): {},
-    Kernel("fully_connected", "int16", "int8", "per_tensor"): {},
-    Kernel("fully_connected", "int16", "int4", "per_channel"): {"tflite-runtime": _REFUSED_16X4, "tflm": _REFUSED_16X4},
-    Kernel("fully_connected", "int16", "int4", "per_tensor"): {"tflite-runtime": _REFUSED_16X4, "tflm": _REFUSED_16X4},
-    Kernel("conv_2d", "int16", "int8", "per_channel"): {"c": _NO_CONVOLUTION},
-    Kernel("conv_2d", "int16", "int8", "per_tensor"): {"c": _NO_CONVOLUTION},
-    Kernel("conv_2d", "int16", "int4", "per_channel"): {
+    TypedOperator("fully_connected", "int16", "int8", "per_channel"): {},
+    TypedOperator("fully_connected", "int16", "int8", "per_tensor"): {},
+    TypedOperator("fully_connected", "int16", "int4", "per_channel"): {
+        "tflite-runtime": _REFUSED_16X4,
+        "tflm": _REFUSED_16X4,
+    },
+    TypedOperator("fully_connected", "int16", "int4", "per_tensor"): {
+        "tflite-runtime": _REFUSED_16X4,
+        "tflm": _REFUSED_16X4,
+    },
+    TypedOperator("conv_2d", "int16", "int8", "per_channel"): {"c": _NO_CONVOLUTION},
+    TypedOperator("conv_2d", "int16", "int8", "per_tensor"): {"c": _NO_CONVOLUTION},
+    TypedOperator("conv_2d", "int16", "int4", "per_channel"): {
         "tflite-runtime": _WRONG,
         "tflm": _REFUSED_16X4,
         "c": _NO_CONVOLUTION,
     },
-    Kernel("fully_connected", "float32", "int8", "per_channel"): {"tflm": _HYBRID, "c": _C_IS_INTEGER},
-    **{Kernel("pad", activation): {} for activation in ("int8", "int16")},
+    TypedOperator("fully_connected", "float32", "int8", "per_channel"): {"tflm": _HYBRID, "c": _C_IS_INTEGER},
+    **{TypedOperator("pad", activation): {} for activation in ("int8", "int16")},
     **{
-        Kernel(kind, activation): dict(operator.refused.get(activation, {}))
+        TypedOperator(kind, activation): dict(operator.refused.get(activation, {}))
         for kind, operator in OPERATORS.items()
         for activation in ("int8", "int16")
         if kind not in WEIGHTED
@@ -91,34 +100,34 @@ TABLE: dict[Kernel, dict[str, str]] = {
 }
 
 
-def reason_against(runtime: str, kernel: Kernel) -> str | None:
-    """None where ``runtime`` runs ``kernel`` right, else why not. Raises UsageError where there is no such runtime."""
+def reason_against(runtime: str, typed: TypedOperator) -> str | None:
+    """None where ``runtime`` runs ``typed`` right, else why not. Raises UsageError where there is no such runtime."""
     if runtime not in RUNTIMES:
         raise UsageError(f"There is no runtime {runtime}", hint=f"The runtimes are {', '.join(RUNTIMES)}.")
-    if kernel not in TABLE:
+    if typed not in TABLE:
         return "no runtime is known to run it"
-    return TABLE[kernel].get(runtime)
+    return TABLE[typed].get(runtime)
 
 
-def emitted(graph: Graph, op: Op, runtime: str) -> tuple[Kernel, ...]:
-    """The kernels that ``op`` becomes for ``runtime``: tflite_lower makes convolutions over images of convolutions over
+def emitted(graph: Graph, op: Op, runtime: str) -> tuple[TypedOperator, ...]:
+    """What ``op`` becomes for ``runtime``: tflite_lower makes convolutions over images of convolutions over
     time and, with int8 activations, of int4 dense layers.
     """
     activation = graph.tensors[op.inputs[0]].dtype
     if op.kind not in WEIGHTED:
-        return (Kernel(op.kind, activation),)
+        return (TypedOperator(op.kind, activation),)
     weight = graph.tensors[op.inputs[1]]
     per_channel = weight.quant is not None and weight.quant.scale.size == weight.shape[0]
     granularity = "per_channel" if per_channel else "per_tensor"
     if op.kind == "conv_1d" and runtime != "c":
-        made = (Kernel("reshape", activation), Kernel("pad", activation))
-        return *made, Kernel("conv_2d", activation, weight.dtype, granularity)
+        made = (TypedOperator("reshape", activation), TypedOperator("pad", activation))
+        return *made, TypedOperator("conv_2d", activation, weight.dtype, granularity)
     if op.kind == "depthwise_1d":
-        pad = () if runtime == "c" else (Kernel("reshape", activation), Kernel("pad", activation))
-        return *pad, Kernel(op.kind, activation, weight.dtype, granularity)
+        pad = () if runtime == "c" else (TypedOperator("reshape", activation), TypedOperator("pad", activation))
+        return *pad, TypedOperator(op.kind, activation, weight.dtype, granularity)
     if weight.dtype == "int4" and activation == "int8" and runtime != "c":
-        return Kernel("reshape", activation), Kernel("conv_2d", activation, weight.dtype, granularity)
-    return (Kernel(op.kind, activation, weight.dtype, granularity),)
+        return TypedOperator("reshape", activation), TypedOperator("conv_2d", activation, weight.dtype, granularity)
+    return (TypedOperator(op.kind, activation, weight.dtype, granularity),)
 
 
 def runtimes_of(graph: Graph) -> tuple[str, ...]:
@@ -126,7 +135,7 @@ def runtimes_of(graph: Graph) -> tuple[str, ...]:
     return tuple(
         runtime
         for runtime in RUNTIMES
-        if all(reason_against(runtime, kernel) is None for op in graph.ops for kernel in emitted(graph, op, runtime))
+        if all(reason_against(runtime, typed) is None for op in graph.ops for typed in emitted(graph, op, runtime))
     )
 
 
@@ -134,8 +143,8 @@ def limits(graph: Graph) -> list[str]:
     """A sentence for each of RUNTIMES that does not run an integer ``graph``: which it is, and why not."""
     said = []
     for runtime in RUNTIMES:
-        kernels = (kernel for op in graph.ops for kernel in emitted(graph, op, runtime))
-        reason = next(filter(None, (reason_against(runtime, kernel) for kernel in kernels)), None)
+        every = (typed for op in graph.ops for typed in emitted(graph, op, runtime))
+        reason = next(filter(None, (reason_against(runtime, typed) for typed in every)), None)
         if reason is not None:
             said.append(f"model.tflite does not run in {runtime}: {reason}.")
     return said
@@ -145,12 +154,12 @@ def check_graph(graph: Graph, runtimes: Iterable[str]) -> None:
     """Raise ModelError unless each of ``runtimes`` computes every operator of an integer ``graph`` right."""
     for runtime in runtimes:
         for index, op in enumerate(graph.ops):
-            for kernel in emitted(graph, op, runtime):
-                reason = reason_against(runtime, kernel)
+            for typed in emitted(graph, op, runtime):
+                reason = reason_against(runtime, typed)
                 if reason is not None:
-                    layer = graph.tensors[op.inputs[1]].source if kernel.weight else None
+                    layer = graph.tensors[op.inputs[1]].source if typed.weight else None
                     raise ModelError(
-                        f"{graph.name}: operator {index} ({layer or op.outputs[0]}), {kernel}, does not run in "
+                        f"{graph.name}: operator {index} ({layer or op.outputs[0]}), {typed}, does not run in "
                         f"{runtime}: {reason}",
                         hint="Leave this runtime out, or give the layer another width.",
                     )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from edge_tqs.graph.graph import Array
 
 PARTS = 10
 #: Steps: of a shorter run the curves say all, and the tenths would be of a few steps each.

@@ -8,14 +8,11 @@ away says nothing about rounding and is rejected.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edge_tqs.graph.graph import Array
 from edge_tqs.system.system import System
-
-Array = npt.NDArray[Any]
 
 #: x[t+1] = PHI x[t] + noise, of unit variance.
 PHI = 0.9

@@ -11,14 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.graph.graph import Array
 
-Array = npt.NDArray[Any]
 #: (changed parts by Part.name, seeds) -> outputs (N, T, outputs) float32. Parts left out are the model's own.
 Rollouts = Callable[[Mapping[str, Array], Array], Array]
 

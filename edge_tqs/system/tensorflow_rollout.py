@@ -19,15 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.shapes import conv_length
 from edge_tqs.operators import OPERATORS
 from edge_tqs.system.system import Rollouts
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
-
-Array = npt.NDArray[Any]
 
 
 def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence[str] = ()) -> Rollouts:

@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from edge_tqs.device.device import CODE_TYPES, Device, as_arrays, ignore
+from edge_tqs.device.device import CODE_TYPE_BY_SIZE, Device, as_arrays, ignore
 from edge_tqs.device.messages import HelloReply, StatusReply, StepReply
 from edge_tqs.device.rollout import run_rollout, survive
 from edge_tqs.device.trace_file import TRACE, TraceFile, TraceHeader, TraceStep
 from edge_tqs.errors import DeviceError, StorageError, TqsError
-from edge_tqs.graph.graph import Forecast
+from edge_tqs.graph.graph import Array, Forecast
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.progress import Progress
 from edge_tqs.report import schema as report
 from edge_tqs.report.board_runs import numbered
 from edge_tqs.validation.checks import check_protocol
 
-Array = npt.NDArray[Any]
 T = TypeVar("T")
 #: What progress calls the rollouts.
 STAGE = "rollouts on the board"
@@ -64,7 +62,7 @@ def measure(
         DeviceError, StorageError: The board or the disk failed; the steps received so far are in the trace.
     """
     hello, path, count = device.info, build / numbered(TRACE, number), len(codes)
-    code_type = CODE_TYPES[hello.code_size]
+    code_type = CODE_TYPE_BY_SIZE[hello.code_size]
     header = TraceHeader(
         model_hash=hello.model_hash,
         board=hello.board,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_tqs.device.device import CODE_TYPES, Device
+from edge_tqs.device.device import CODE_TYPE_BY_SIZE, Device
 from edge_tqs.device.messages import Frame, MessageType, Point, Probe, StepReply, Values
 from edge_tqs.emit_c.emit import probe_points
 from edge_tqs.emit_c.memory import needed_ops
@@ -217,7 +217,7 @@ class OperatorProbe:
     # --- what the board tells -------------------------------------------------------------------------------------
 
     def _differing(self, points: Mapping[str, Point], expected: Mapping[str, Array]) -> set[str]:
-        dtype = CODE_TYPES[self._device.info.code_size]
+        dtype = CODE_TYPE_BY_SIZE[self._device.info.code_size]
         return {
             name
             for name, point in points.items()
@@ -236,7 +236,7 @@ class OperatorProbe:
 
     def _values(self, rollout: int, evaluation: int, name: str, like: Array) -> Array:
         """The codes of one point, in the shape of ``like``."""
-        dtype = CODE_TYPES[self._device.info.code_size]
+        dtype = CODE_TYPE_BY_SIZE[self._device.info.code_size]
         for _ in range(ATTEMPTS):
             frames = self._run(rollout, evaluation, self._names.index(name))
             pieces = [Values.parse(frame.payload) for frame in frames if frame.type == MessageType.VALUES]

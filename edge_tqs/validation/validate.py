@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.boards.board import Board
 from edge_tqs.building import directory as build_dir
@@ -21,7 +19,7 @@ from edge_tqs.device.messages import HelloReply
 from edge_tqs.device.serial_port import DEFAULT_BAUD, SerialPort, open_port, pulse_reset, reopen_port, usb_device
 from edge_tqs.device.trace_file import TRACE
 from edge_tqs.errors import StorageError, TqsError, UsageError
-from edge_tqs.graph.graph import Graph
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.graph.rollout import Rollout, true_samples
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.progress import Progress
@@ -33,8 +31,6 @@ from edge_tqs.report.files import write_report
 from edge_tqs.validation import figures as board_figures
 from edge_tqs.validation.findings import Findings, probe_findings
 from edge_tqs.validation.measure import MeasuredRun, measure
-
-Array = npt.NDArray[Any]
 
 #: A server that computes with another runtime than the generated C is compared by error: its RMSE against the float
 #: rollout may exceed the host's by this factor, plus one code (tflite.md: runtimes differ by one code a layer).
@@ -347,6 +343,4 @@ def _validation_report(
 
 
 def _output_scale(graph: Graph) -> float:
-    quant = graph.tensors[graph.output].quant
-    assert quant is not None
-    return float(quant.scale[0])
+    return float(graph.quant(graph.output).scale[0])

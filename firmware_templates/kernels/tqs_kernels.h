@@ -46,7 +46,8 @@ typedef struct tqs_fc {
  * x: [K], y: [M]; they must not overlap. scratch: words that the kernel may write over, none for these two.
  *
  * These are the reference: any core, any layer. Those of arm/ compute the same bits with fewer instructions, on the
- * cores and for the layers that edge_tqs/emit_c/dense_kernels.py gives them; each describes its own weights and scratch.
+ * cores and for the layers that edge_tqs/emit_c/dense_kernels.py gives them; each describes its own weights and
+ * scratch.
  */
 void tqs_fc_s8(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
@@ -147,7 +148,8 @@ void tqs_lut_s8(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 void tqs_lut_s8_arm(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 void tqs_lut_s8_mve(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 
-/* y = table[a + b], the two of edge_tqs/emit_c/fusion.py in one. [n] is the table's; y may be a or b, or not overlap them.
+/* y = table[a + b], the two of edge_tqs/emit_c/fusion.py in one. [n] is the table's; y may be a or b, or not overlap
+ * them.
  */
 void tqs_sum_lut_s8_arm(const tqs_sum_t *sum, const tqs_lut_t *lut, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_sum_lut_s8_mve(const tqs_sum_t *sum, const tqs_lut_t *lut, const int8_t *a, const int8_t *b, int8_t *y);

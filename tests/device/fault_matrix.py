@@ -21,11 +21,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
-import numpy.typing as npt
 from device.monitor import Monitor
 from device.relay import BYTE_KINDS, CALL, GONE, SWITCH, Fault, Relay, draw
 from device.small_disk import leave_room, small_disk
@@ -36,12 +34,11 @@ from edge_tqs.building import directory as build_dir
 from edge_tqs.device.device import Times
 from edge_tqs.device.trace_file import TRACE, read_trace
 from edge_tqs.errors import TqsError
+from edge_tqs.graph.graph import Array
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.quantization.simulate import encode, integer_rollout
 from edge_tqs.validation import validate
 from edge_tqs.validation.validate import Expected, ValidateRequest
-
-Array = npt.NDArray[Any]
 
 BOARD = "mps2-an385"
 #: Every kind of fault, and what it is called in the table.

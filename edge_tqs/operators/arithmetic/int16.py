@@ -9,16 +9,14 @@ activations: for those this is what the generated C computes, and what LiteRT is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op, Quant
+from edge_tqs.graph.graph import Array, Graph, Op, Quant
 from edge_tqs.operators.arithmetic import int8 as integer
 
-Array = npt.NDArray[Any]
 Codes16 = npt.NDArray[np.int16]
 Int64s = npt.NDArray[np.int64]
 
@@ -51,7 +49,7 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     micro/kernels/fully_connected_common.cc; the multiplier is cut to 15 bits by the rescaling of int64 accumulators.
     """
     weight, name = graph.tensors[op.inputs[1]], op.outputs[0]
-    source, out, weight_quant = quant_of(graph, op.inputs[0]), quant_of(graph, name), weight.quant
+    source, out, weight_quant = graph.quant(op.inputs[0]), graph.quant(name), weight.quant
     if weight_quant is None or weight.data is None:
         raise ModelError(f"{graph.name}: weight {weight.name} is not quantised")
     product = source.scale.astype(np.float64) * weight_quant.scale.astype(np.float64)
@@ -112,13 +110,3 @@ def _activation_limits(activation: str, quant: Quant) -> tuple[int, int]:
 def _clip(x: Array, low: int = LOW, high: int = HIGH) -> Codes16:
     codes: Codes16 = np.clip(x, low, high).astype(np.int16)
     return codes
-
-
-def quant_of(graph: Graph, name: str) -> Quant:
-    """The quantisation of a tensor. Raises ModelError where it has none, or a zero point."""
-    quant = graph.tensors[name].quant
-    if quant is None:
-        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
-    if quant.zero_point != 0:
-        raise ModelError(f"{graph.name}: tensor {name} is int16 with the zero point {quant.zero_point}, not 0")
-    return quant

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op, Quant
+from edge_tqs.graph.graph import Array, Graph, Op, Quant
 from edge_tqs.operators.arithmetic import fixed_point
 
-Array = npt.NDArray[Any]
 Codes = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -106,7 +104,7 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
     (int4, which runs as a convolution). Raises ModelError where the int32 accumulator could overflow.
     """
     source, weight, result = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]], graph.tensors[op.outputs[0]]
-    in_quant, out_quant, weight_quant = quant_of(graph, op.inputs[0]), quant_of(graph, op.outputs[0]), weight.quant
+    in_quant, out_quant, weight_quant = graph.quant(op.inputs[0]), graph.quant(op.outputs[0]), weight.quant
     if weight_quant is None or weight.data is None:
         raise ModelError(f"{graph.name}: weight {weight.name} is not quantised")
     product = in_quant.scale.astype(np.float64) * weight_quant.scale.astype(np.float64)
@@ -210,14 +208,6 @@ def unpack_int4(packed: npt.NDArray[np.uint8], count: int) -> Codes:
 def _clip(x: Array, low: int = LOW, high: int = HIGH) -> Codes:
     codes: Codes = np.clip(x, low, high).astype(np.int8)
     return codes
-
-
-def quant_of(graph: Graph, name: str) -> Quant:
-    """The quantisation of a tensor. Raises ModelError where it has none."""
-    quant = graph.tensors[name].quant
-    if quant is None:
-        raise ModelError(f"{graph.name}: tensor {name} is not quantised")
-    return quant
 
 
 def check_headroom(graph: Graph, what: str, peak: int, shift: int) -> None:

@@ -21,14 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import ModelError, ToolError, UsageError
+from edge_tqs.graph.graph import Array
 from edge_tqs.read.keras.mending import mended
 from edge_tqs.read.keras.protobuf import bytes_fields, text_field
 from edge_tqs.system.tensorflow import import_tensorflow
-
-Array = npt.NDArray[Any]
 
 SAVE_HINT = "Save the model with Keras: model.save('model.keras')."
 CONVERT_HINT = (

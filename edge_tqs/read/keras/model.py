@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph.graph import Graph, Recurrence
@@ -37,8 +36,6 @@ from edge_tqs.read.keras.nodes import Nodes, Source, behind_output, items_of, ki
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.system.blocks import rolled_out
 from edge_tqs.system.tensorflow import quiet
-
-Array = npt.NDArray[Any]
 
 #: Random windows that the float graph and Keras are compared on.
 CHECK_WINDOWS = 16

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
+from edge_tqs.graph.graph import Array
 from edge_tqs.read.keras.ends import Ends, read_ends
-from edge_tqs.system.system import Array, Part, Rollouts, System, checked_feedback, read_block
+from edge_tqs.system.system import Part, Rollouts, System, checked_feedback, read_block
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
 from edge_tqs.system.tensorflow_rollout import compiled, window_loop
 

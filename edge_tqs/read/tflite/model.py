@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import CheckError, ModelError
 from edge_tqs.flatbuffer.tables import DAMAGE, DAMAGED_HINT, FileGraph, FileModel, parse, with_output
@@ -19,8 +17,6 @@ from edge_tqs.read.tflite.operators import SHAPE_TYPES, TABLE, import_operator
 from edge_tqs.read.tflite.views import ImportedGraph
 from edge_tqs.read.tflite.weights import find_weights
 from edge_tqs.system.system import System
-
-Array = npt.NDArray[Any]
 
 #: Random windows that the graph and LiteRT are compared on.
 CHECK_WINDOWS = 16

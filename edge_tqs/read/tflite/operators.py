@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.flatbuffer.tables import FileOperator
+from edge_tqs.graph.graph import Array
 from edge_tqs.graph.shapes import pool_length
 from edge_tqs.read.tflite.moves import MOVES, fused_activation
-from edge_tqs.read.tflite.views import Array, Import, ImportedGraph, Shape, View, canonical, refuse
+from edge_tqs.read.tflite.views import Import, ImportedGraph, Shape, View, canonical, refuse
 
 #: Types of what is computed about shapes alone.
 SHAPE_TYPES = frozenset({"INT32", "INT64", "BOOL"})

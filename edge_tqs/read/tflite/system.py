@@ -17,8 +17,9 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.litert import interpreter
 from edge_tqs.flatbuffer.tables import CONVERT_HINT, FileModel, parse, with_output
+from edge_tqs.graph.graph import Array
 from edge_tqs.read.tflite.weights import OPERANDS, check_float, find_output_bias, find_weights
-from edge_tqs.system.system import Array, Part, Rollouts, System, checked_feedback, read_block
+from edge_tqs.system.system import Part, Rollouts, System, checked_feedback, read_block
 
 #: A window and a batch of windows (N, W, F) to forecasts (N, outputs).
 Forecaster = Callable[[Array], Array]

@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.tables import FileGraph, FileOperator
-from edge_tqs.graph.graph import WEIGHTED, Op, Tensor
+from edge_tqs.graph.graph import WEIGHTED, Array, Op, Tensor
 
-Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
 #: Operators that give the values of their first input in another shape.

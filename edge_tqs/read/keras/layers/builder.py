@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import MOST_JOINED, WEIGHTED, Forecast, Graph, Op, Recurrence, State, Tensor
+from edge_tqs.graph.graph import MOST_JOINED, WEIGHTED, Array, Forecast, Graph, Op, Recurrence, State, Tensor
 from edge_tqs.graph.shapes import conv_length
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

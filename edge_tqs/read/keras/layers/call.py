@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.read.keras.layers.builder import Array, GraphBuilder, KerasLayer
+from edge_tqs.graph.graph import Array
+from edge_tqs.read.keras.layers.builder import GraphBuilder, KerasLayer
 
 
 def arguments(layer: KerasLayer, builder: GraphBuilder) -> tuple[list[Any], dict[str, Any]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_tqs.read.keras.layers.builder import Array, GraphBuilder, KerasLayer, Weight
+from edge_tqs.graph.graph import Array
+from edge_tqs.read.keras.layers.builder import GraphBuilder, KerasLayer, Weight
 
 
 def read_batch_normalization(layer: KerasLayer, builder: GraphBuilder) -> None:

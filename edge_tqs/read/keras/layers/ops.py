@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_tqs.graph.graph import Array
 from edge_tqs.graph.shapes import broadcasts
 from edge_tqs.read.keras.layers.activation import apply_activation, apply_function
-from edge_tqs.read.keras.layers.builder import Array, GraphBuilder, KerasLayer
+from edge_tqs.read.keras.layers.builder import GraphBuilder, KerasLayer
 from edge_tqs.read.keras.layers.call import arguments
 
 Shape = tuple[int, ...]

@@ -15,7 +15,7 @@ from edge_tqs.read.keras.layers.cell import check_function
 
 #: (prefix of names, one sample, states) -> the next states, the first being the layer's output. A sample and each state
 #: are (1, N) in a step graph and (1, 1, N) in one of the window
-Step = Callable[[str, str, tuple[str, ...]], tuple[str, ...]]
+CellStep = Callable[[str, str, tuple[str, ...]], tuple[str, ...]]
 
 
 def check_gates(layer: KerasLayer) -> None:
@@ -25,7 +25,7 @@ def check_gates(layer: KerasLayer) -> None:
             check_function(layer, option)
 
 
-def recur(layer: KerasLayer, builder: GraphBuilder, states: tuple[str, ...], step: Step) -> None:
+def recur(layer: KerasLayer, builder: GraphBuilder, states: tuple[str, ...], step: CellStep) -> None:
     """Add the layer to a step graph, or to one of the whole window. ``states``: short names, the output's first.
 
     With return_state, ``builder.outputs`` are the output and the states (1, H) after the last sample.
@@ -48,7 +48,7 @@ def recur(layer: KerasLayer, builder: GraphBuilder, states: tuple[str, ...], ste
         builder.outputs = (following[0], *following)
 
 
-def _unroll(layer: KerasLayer, builder: GraphBuilder, states: tuple[str, ...], step: Step) -> None:
+def _unroll(layer: KerasLayer, builder: GraphBuilder, states: tuple[str, ...], step: CellStep) -> None:
     name, units, x = layer.name, int(layer.config["units"]), builder.value
     _, length, channels = builder.shape(x)
     given = builder.inputs[1:]
