@@ -38,7 +38,8 @@ typedef struct tqs_fc_s16 {
 /* x: [K], y: [M]; they must not overlap. */
 void tqs_fc_s16w8(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 void tqs_fc_s16w4(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
-/* The same bits with fewer instructions, on the cores and for the layers that edge_tqs/emit_c/dense_kernels.py gives them. */
+/* The same bits with fewer instructions, on the cores and for the layers that edge_tqs/emit_c/dense_kernels.py gives
+ * them. */
 void tqs_fc_s16w8_dsp(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 void tqs_fc_s16w4_dsp(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 
