@@ -2,6 +2,7 @@
 # make test    set up, then everything that CI checks
 # make check   the same without setting up
 # make lint    ruff, mypy, clang-format
+# make docs    build the docs site into build/site; fails on a broken link and on any warning
 # make bench   count the kernels' instructions on emulated cores; writes benchmarks/kernels.json
 # make bench-diff  count them again and fail where they rose by more than 2 %
 # make evidence  train the zoo, measure TQS beside other methods; writes docs/evidence.md (about an hour)
@@ -17,7 +18,7 @@ EXAMPLE := examples/machine-temperature
 C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
 JOBS := 2
 
-.PHONY: demo test check lint setup clean bench bench-diff evidence faults fuzz soak sanitize
+.PHONY: demo test check lint docs setup clean bench bench-diff evidence faults fuzz soak sanitize
 
 demo:
 	@tools/setup demo
@@ -28,7 +29,7 @@ demo:
 test: setup
 	@$(MAKE) --no-print-directory check
 
-check: lint
+check: lint docs
 	$(BIN)/pytest -n $(JOBS)
 
 lint:
@@ -36,6 +37,9 @@ lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+
+docs:
+	PYTHONPATH=$(CURDIR) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/kernels.py

@@ -1,0 +1,216 @@
+"""The docs do what they say: commands are run, links lead somewhere, figures that can change are those of the project.
+
+A block of commands is a fence of `sh`. One that cannot run here has, on the line before, `<!-- not run: WHY -->`; its
+options are checked all the same. A fence with a title is a file, which later blocks of the page find. A fence of `text`
+after a block shows what it prints: each of its lines begins with the first word of a printed one, in order.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from edge_tqs.boards.board import list_boards
+from edge_tqs.cli.main import cli
+
+ROOT = Path(__file__).parent.parent
+RUN_PAGES = ["README.md", *(f"docs/tutorial/{p.name}" for p in sorted((ROOT / "docs/tutorial").glob("*.md")))]
+TOPS = ("docs/**", "examples/*", "firmware_templates", ".")
+PAGES = [str(path.relative_to(ROOT)) for top in TOPS for path in sorted(ROOT.glob(f"{top}/*.md"))]
+#: What may keep a block from being run, by its first words.
+REASONS = ("needs a real board", "needs root", "needs a board file of your own", "sets up the machine")
+FENCE = re.compile(
+    r"(?:^<!-- not run: (?P<why>.+) -->\n)?^(?P<indent> *)```(?P<kind>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n"
+    r"(?P<text>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+RUNNING = ("sh", "bash", "console", "shell")
+Run = Callable[..., tuple[int, str, str]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fence. why: the reason that it is not run, "" where it is; title: the file that it is."""
+
+    kind: str
+    text: str
+    why: str = ""
+    title: str = ""
+
+    @property
+    def commands(self) -> list[str]:
+        """Its lines, less comments and empty ones; a line that ends with a backslash goes on."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        return [line.split("   #")[0].strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def blocks(text: str) -> list[Block]:
+    return [Block(f["kind"], f["text"], f["why"] or "", f["title"] or "") for f in FENCE.finditer(text)]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory, keras: Any) -> Path:
+    """A folder with what pages take for granted: two models of a window of 16 samples and a sensor, and a CSV."""
+    folder = tmp_path_factory.mktemp("quick")
+    csv = page("examples/machine-temperature/machine_temperature.csv").splitlines(keepends=True)
+    (folder / "measurements.csv").write_text("".join(csv[:800]))
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    keras.Sequential([keras.Input((16, 1)), layers.Flatten(), layers.Dense(8, "tanh"), layers.Dense(1)]).save(
+        folder / "model.keras"
+    )
+    return folder
+
+
+def project(quick: Path, folder: Path, name: str) -> None:
+    """In ``folder`` what the page ``name`` begins with."""
+    if name == "docs/tutorial/emulator.md":  # a checkout; its example is quick
+        example = folder / "examples/machine-temperature"
+        example.mkdir(parents=True)
+        (example / "machine_temperature.keras").write_bytes((quick / "model.keras").read_bytes())
+        (example / "machine_temperature.csv").write_bytes((quick / "measurements.csv").read_bytes())
+        (example / "edge-tqs.toml").write_text(page("examples/machine-temperature/edge-tqs.toml"))
+    elif name != "docs/tutorial/own-model.md":
+        for file in ("model.keras", "measurements.csv"):
+            (folder / file).write_bytes((quick / file).read_bytes())
+
+
+@pytest.mark.slow
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", RUN_PAGES)
+def test_the_commands_of_a_page_run(
+    name: str, quick: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(quick, tmp_path, name)
+    monkeypatch.chdir(tmp_path)
+    found = blocks(page(name))
+    if not any("edge-tqs init" in block.text for block in found) and (tmp_path / "model.keras").exists():
+        assert run("init", "model.keras", "--data", "measurements.csv")[0] == 0
+    printed: list[str] = []
+    ran = 0
+    for block in found:
+        if block.title:
+            Path(block.title).write_text(block.text)
+        elif block.kind == "text":
+            seen = iter(line.split()[0] for line in printed if line.strip())
+            for line in block.text.splitlines():
+                assert line.split()[0] in seen, (line, printed)
+        elif block.kind in RUNNING and not block.why:
+            printed = [line for command in block.commands for line in ran_here(command, run, monkeypatch)]
+            ran += len(block.commands)
+    assert ran or all(block.why for block in found if block.kind in RUNNING)
+
+
+def ran_here(command: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that ``command`` prints: edge-tqs and cd in this process, any other in a shell."""
+    words = shlex.split(command)
+    if words[0] == "cd":
+        monkeypatch.chdir(words[1])
+        return []
+    if words[0] == "edge-tqs":
+        code, out, err = run(*words[1:])
+        assert code == 0, (command, out, err)
+        return out.splitlines()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout.splitlines()
+
+
+def test_the_demo_is_what_the_tutorial_runs_by_hand() -> None:
+    recipe = subprocess.run(["make", "-n", "demo"], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    made = re.findall(r"/edge-tqs (.*)", recipe)
+    assert len(made) == 2
+    shown = [
+        line for block in blocks(page("docs/tutorial/emulator.md")) if block.kind == "sh" for line in block.commands
+    ]
+    assert [f"edge-tqs {words}" for words in made] == [line for line in shown if line.startswith("edge-tqs")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_blocks_that_are_not_run_say_why_and_commands_have_the_options_that_they_show(name: str) -> None:
+    for block in blocks(page(name)):
+        assert not block.why or block.why.startswith(REASONS), f"{block.why!r} is none of {REASONS}"
+        for command in block.commands if block.kind in RUNNING else ():
+            for words in map(shlex.split, re.findall(r"\bedge-tqs .*", command.rstrip(")"))):
+                parse(words[1:])
+
+
+def parse(words: list[str]) -> None:
+    """Raises click's UsageError where no command has such a name, option or value."""
+    subcommand = cli.commands[words[0]]
+    subcommand.parse_args(click.Context(subcommand, info_name=words[0]), words[1:])
+
+
+@pytest.mark.parametrize("words", ["build --bord host", "build", "validate", "plan --bits 5"])
+def test_a_command_that_does_not_exist_is_seen(words: str) -> None:
+    with pytest.raises(click.UsageError):
+        parse(words.split())
+
+
+def test_a_mark_is_read_and_files_are_known() -> None:
+    text = '<!-- not run: needs root -->\n```sh\nsudo a   # why\n```\n\n```python title="a.py"\nb\n```\n'
+    marked, file, last = blocks(text + "```sh\nc \\\n d\n```\n")
+    assert (marked.why, marked.commands) == ("needs root", ["sudo a"])
+    assert (file.title, file.text) == ("a.py", "b\n")
+    assert (last.why, [command.split() for command in last.commands]) == ("", [["c", "d"]])
+
+
+# --- links and names ------------------------------------------------------------------------------------------------
+
+
+def prose(name: str) -> str:
+    return FENCE.sub("", page(name))
+
+
+def anchors(file: Path) -> set[str]:
+    """The anchors of headings, as GitHub and the site make them."""
+    titles = re.findall(r"^#+ (.*)$", FENCE.sub("", file.read_text(encoding="utf-8")), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)) for title in titles)
+    return {title.strip().lower().replace(" ", "-") for title in plain}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_of_a_page_lead_somewhere(name: str) -> None:
+    here = ROOT / name
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", prose(name)):
+        path, _, anchor = link.partition("#")
+        target = (here.parent / path).resolve() if path else here
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "CHANGELOG.md"])  # which tells of older trees
+def test_files_and_modules_that_a_page_names_exist(name: str) -> None:
+    made = {block.title for block in blocks(page(name))} | {"blocks.py", "model.c", "model.h", "board.h"}
+    tops = ("edge_tqs", "firmware_templates", "tests", "benchmarks", "examples", "tools")
+    known = {path.name.removesuffix(".in") for top in tops for path in (ROOT / top).rglob("*.*")}
+    for quoted in re.findall(r"`([^`\n]+)`", prose(name)):
+        for path in re.findall(r"(?<![\w./*-])[\w./-]+\.(?:py|c|h|cjs|sh|toml)(?!\w)", quoted):
+            exists = (ROOT / path).exists() or ((ROOT / name).parent / path).exists()
+            assert exists or path.removeprefix("./") in known | made or re.search("NAME|my-|^build/", path), path
+        for dotted in re.findall(r"(?<![\w/.-])edge_tqs(?:\.[A-Za-z_]\w*)+(?=$|[^\w(]|\()", quoted):
+            if not quoted.startswith(("[", '"')):
+                pkgutil.resolve_name(dotted)
+
+
+def test_the_readme_counts_the_boards_that_run_in_an_emulator() -> None:
+    boards = list_boards()
+    emulated = sum(board.proven == "emulated" for board in boards)
+    assert f"| {emulated} of {len(boards)} run " in page("README.md")

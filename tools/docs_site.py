@@ -1,0 +1,51 @@
+"""MkDocs' hook: pages of the repository that lie outside docs/, and links between files as links between pages.
+
+A link is written as the repository has it (``../firmware_templates/PROTOCOL.md``), so it works there and on the site.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+#: File of the repository -> page of the site.
+PAGES = {
+    "DESIGN.md": "design.md",
+    "CHANGELOG.md": "changelog.md",
+    "firmware_templates/PROTOCOL.md": "protocol.md",
+    "examples/machine-temperature/README.md": "examples/machine-temperature.md",
+    "examples/uart-forecast/README.md": "examples/uart-forecast.md",
+    "README.md": "index.md",
+}
+LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
+FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages from outside docs/."""
+    for source, page in PAGES.items():
+        if source != "README.md":
+            files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """``markdown`` with each relative link made one of the site. Raises PluginError where it leaves the site."""
+    at: str = page.file.src_uri
+    source = next((file for file, name in PAGES.items() if name == at and at != "index.md"), f"docs/{at}")
+
+    def linked(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
+        to = PAGES.get(target, target.removeprefix("docs/"))
+        if target not in PAGES and not target.startswith("docs/"):
+            raise PluginError(f"{source}: {match[1]} is no page of the site; write it as `{target}`")
+        return posixpath.relpath(to, posixpath.dirname(at) or ".")
+
+    parts = FENCE.split(markdown)  # every second one is a fence
+    return "".join(part if n % 2 else LINK.sub(linked, part) for n, part in enumerate(parts))
