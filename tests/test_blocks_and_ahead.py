@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundles import write_bundle
 from c_library import Forecaster
 from graphs import METADATA, Builder, dense_layer, lstm_layer, needs_tflm
 
 from edge_tqs.boards.board import load_board
-from edge_tqs.boards.bundle import write_bundle
 from edge_tqs.boards.emulator.emulator import start_agent, start_server
 from edge_tqs.boards.firmware import assemble, compile_firmware
 from edge_tqs.device import messages as wire

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 import serial
+from bundles import write_bundle
 from graphs import quantized, quantized16, random_codes, random_graph
 
 from edge_tqs.boards.board import load_board
-from edge_tqs.boards.bundle import unit_name, write_bundle
+from edge_tqs.boards.bundle import unit_name
 from edge_tqs.boards.emulator.emulator import start_agent
 from edge_tqs.device import messages as wire
 from edge_tqs.device.device import Device, Times, open_port

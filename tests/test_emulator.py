@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundles import write_bundle
 from device.lossy_line import LossyLine
 from graphs import quantized, quantized16, random_codes, random_graph
 
 from edge_tqs.boards.board import Board, Emulator, list_boards, load_board
-from edge_tqs.boards.bundle import write_bundle
 from edge_tqs.boards.emulator import emulator
 from edge_tqs.boards.emulator.emulator import start, start_server
 from edge_tqs.boards.firmware import assemble, compile_firmware

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bundles import write_bundle
 from graphs import METADATA, quantized, random_graph
 from test_blocks_and_ahead import drawn, integer
 from test_bundle import library
 
 from edge_tqs.boards.board import load_board
-from edge_tqs.boards.bundle import write_bundle
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Graph, Scaling
 from edge_tqs.quantization import simulate

@@ -21,10 +21,10 @@ from edge_tqs.building.prepare import ModelRequest
 from edge_tqs.cli.request import model_request
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import Array, Graph
+from edge_tqs.graph.graph import Array, Centre, Graph, Target
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.passes.interpret import float_rollout
-from edge_tqs.passes.level import Centre, Target, with_level
+from edge_tqs.passes.level import with_level
 from edge_tqs.project.file import load_project
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import calibrate

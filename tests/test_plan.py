@@ -17,7 +17,6 @@ from edge_tqs.planning.plan import (
     Plan,
     default_budget,
     frontier,
-    parse_budget,
     plan,
     predicted_damage,
     recost,
@@ -215,20 +214,6 @@ def test_a_broken_plan_file_is_refused(text, message):
         Plan.from_json(text, "plan.json")
     assert caught.value.message.startswith("plan.json")
     assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("24576", 24576), ("24KB", 24576), ("24 KiB", 24576), ("24k", 24576), ("1.5MB", 1572864), (" 7 bytes ", 7)],
-)
-def test_parse_budget(text, size):
-    assert parse_budget(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "0", "-5", "KB", "24GB", "1e3", "twelve", "0.0001KB"])
-def test_parse_budget_refuses(text):
-    with pytest.raises(UsageError, match="number of bytes"):
-        parse_budget(text)
 
 
 # --- what the refinement adds to a plan file ------------------------------------------------------------------------

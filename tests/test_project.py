@@ -10,6 +10,7 @@ import pytest
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
+from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.file import init_project, load_project, read_data
 from edge_tqs.project.series import read_columns, read_series, standard_scaling, train_rows, windows
 
@@ -116,6 +117,23 @@ def test_windows_are_normalised(tmp_path):
     seeds, truth = windows(series, 2, 1, 1, rows=16, scaling=Scaling((20.0,), (2.0,)))
     assert seeds.dtype == np.float32
     assert (seeds[0, :, 0].tolist(), truth[0, 0, 0]) == ([7.0, 7.5], 8.0)
+
+
+# --- budgets --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("24576", 24576), ("24KB", 24576), ("24 KiB", 24576), ("24k", 24576), ("1.5MB", 1572864), (" 7 bytes ", 7)],
+)
+def test_parse_budget(text, size):
+    assert parse_budget(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "KB", "24GB", "1e3", "twelve", "0.0001KB"])
+def test_parse_budget_refuses(text):
+    with pytest.raises(UsageError, match="number of bytes"):
+        parse_budget(text)
 
 
 # --- edge-tqs.toml --------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from device.fake import FakeDevice
 from device.rfc2217_server import Rfc2217Server
 from test_device import PATIENT, QUICK, expect_rollout
 
-from edge_tqs.boards.board import ControlLines, list_boards, load_board
+from edge_tqs.boards.board import list_boards, load_board
+from edge_tqs.device.control_lines import ControlLines
 from edge_tqs.device.device import Device
 from edge_tqs.device.serial_port import open_port, pulse_reset
 from edge_tqs.errors import DeviceError, UsageError

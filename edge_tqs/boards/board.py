@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import re
-import tomllib
-import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
+from edge_tqs import strict
+from edge_tqs.device.control_lines import AS_THEY_ARE, ControlLines
 from edge_tqs.errors import UsageError
+from edge_tqs.strict import between, matching, one_of
 from edge_tqs.templates import boards_root, template_root
 
-_T = TypeVar("_T")
 _U32 = 2**32 - 1
 #: Flags go into a Makefile and names into C as they are: only characters that need no quoting in either.
 _FLAG = r"-[A-Za-z0-9_=,.+/-]+"
@@ -35,29 +33,11 @@ _EMULATOR_KEYS: dict[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True)
-class _Range:
-    low: int
-    high: int
-
-
-@dataclass(frozen=True)
-class _Form:
-    """A regular expression for the whole of a string."""
-
-    pattern: str
-
-
-@dataclass(frozen=True)
-class _OneOf:
-    choices: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Memory:
     """A range of addresses. origin: its first address; size_bytes: its length."""
 
-    origin: Annotated[int, _Range(0, _U32)]
-    size_bytes: Annotated[int, _Range(1024, _U32)]
+    origin: Annotated[int, between(0, _U32)]
+    size_bytes: Annotated[int, between(1024, _U32)]
 
 
 @dataclass(frozen=True)
@@ -71,33 +51,20 @@ class Uart:
     the driver, None where the hardware has them fixed.
     """
 
-    driver: Annotated[str, _Form(r"[a-z0-9_]+")]
-    base: Annotated[int, _Range(0, _U32)]
-    baud: Annotated[int, _Range(1200, 4_000_000)]
-    tx_pin: Annotated[int | None, _Range(0, 255)] = None
-    rx_pin: Annotated[int | None, _Range(0, 255)] = None
-    max_baud: Annotated[int | None, _Range(1200, 4_000_000)] = None
+    driver: Annotated[str, matching(r"[a-z0-9_]+")]
+    base: Annotated[int, between(0, _U32)]
+    baud: Annotated[int, between(1200, 4_000_000)]
+    tx_pin: Annotated[int | None, between(0, 255)] = None
+    rx_pin: Annotated[int | None, between(0, 255)] = None
+    max_baud: Annotated[int | None, between(1200, 4_000_000)] = None
 
 
 @dataclass(frozen=True)
 class Usb:
     """How the board's serial port shows itself to the host; for finding the port."""
 
-    vid: Annotated[int, _Range(0, 0xFFFF)]
-    pid: Annotated[int, _Range(0, 0xFFFF)]
-
-
-@dataclass(frozen=True)
-class ControlLines:
-    """What the lines DTR and RTS of the board's serial port are for.
-
-    dtr, rts: whether they are asserted while the port is open; None leaves them as the operating system has them.
-    reset: the line that holds the board in reset while it is asserted and the other is not; None where neither does.
-    """
-
-    dtr: bool | None = None
-    rts: bool | None = None
-    reset: Annotated[str | None, _OneOf(("dtr", "rts"))] = None
+    vid: Annotated[int, between(0, 0xFFFF)]
+    pid: Annotated[int, between(0, 0xFFFF)]
 
 
 @dataclass(frozen=True)
@@ -109,10 +76,10 @@ class Upload:
     of a UF2 drive; teensy_loader_cli's board, which it cannot recognise. configs: OpenOCD's. family: of UF2.
     """
 
-    method: Annotated[str, _Form(r"[a-z0-9-]+")]
-    target: Annotated[str | None, _Form(_WORD)] = None
-    configs: Annotated[tuple[str, ...], _Form(_WORD)] = ()
-    family: Annotated[int | None, _Range(0, _U32)] = None
+    method: Annotated[str, matching(r"[a-z0-9-]+")]
+    target: Annotated[str | None, matching(_WORD)] = None
+    configs: tuple[Annotated[str, matching(_WORD)], ...] = ()
+    family: Annotated[int | None, between(0, _U32)] = None
 
 
 @dataclass(frozen=True)
@@ -127,11 +94,11 @@ class Emulator:
     arguments.
     """
 
-    kind: Annotated[str, _OneOf(tuple(_EMULATOR_KEYS))]
-    program: Annotated[str | None, _Form(_WORD)] = None
-    machine: Annotated[str | None, _Form(_WORD)] = None
-    icount_shift: Annotated[int | None, _Range(0, 10)] = None
-    args: Annotated[tuple[str, ...], _Form(_WORD)] = ()
+    kind: Annotated[str, one_of(_EMULATOR_KEYS)]
+    program: Annotated[str | None, matching(_WORD)] = None
+    machine: Annotated[str | None, matching(_WORD)] = None
+    icount_shift: Annotated[int | None, between(0, 10)] = None
+    args: tuple[Annotated[str, matching(_WORD)], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,26 +113,26 @@ class Board:
     before the image; None where the core starts the image itself.
     """
 
-    name: Annotated[str, _Form(r"[a-z0-9][a-z0-9-]{0,39}")]
-    description: Annotated[str, _Form(_TEXT)]
-    core: Annotated[str, _Form(r"[A-Za-z0-9 _.+/-]+")]
-    port: Annotated[str, _OneOf(("cortexm", "esp32", "linux"))]
-    toolchain: Annotated[str, _Form(r"(?:[A-Za-z0-9_.]+-)*")]
-    clock_hz: Annotated[int, _Range(1_000_000, _U32)]
-    max_payload: Annotated[int, _Range(64, 0xFFFF)]
-    proven: Annotated[str, _OneOf(("emulated", "compiled"))]
+    name: Annotated[str, matching(r"[a-z0-9][a-z0-9-]{0,39}")]
+    description: Annotated[str, matching(_TEXT)]
+    core: Annotated[str, matching(r"[A-Za-z0-9 _.+/-]+")]
+    port: Annotated[str, one_of(("cortexm", "esp32", "linux"))]
+    toolchain: Annotated[str, matching(r"(?:[A-Za-z0-9_.]+-)*")]
+    clock_hz: Annotated[int, between(1_000_000, _U32)]
+    max_payload: Annotated[int, between(64, 0xFFFF)]
+    proven: Literal["emulated", "compiled"]
     upload: Upload
-    cflags: Annotated[tuple[str, ...], _Form(_FLAG)] = ()
-    ldflags: Annotated[tuple[str, ...], _Form(_FLAG)] = ()
-    stack_bytes: Annotated[int | None, _Range(512, 1 << 24)] = None
+    cflags: tuple[Annotated[str, matching(_FLAG)], ...] = ()
+    ldflags: tuple[Annotated[str, matching(_FLAG)], ...] = ()
+    stack_bytes: Annotated[int | None, between(512, 1 << 24)] = None
     flash: Memory | None = None
     ram: Memory | None = None
     uart: Uart | None = None
     usb: Usb | None = None
-    lines: ControlLines = ControlLines()
-    boot: Annotated[str | None, _Form(r"[a-z0-9_]+")] = None
+    lines: ControlLines = AS_THEY_ARE
+    boot: Annotated[str | None, matching(r"[a-z0-9_]+")] = None
     emulator: Emulator | None = None
-    activations: Annotated[Literal["int8", "int16"], _OneOf(("int8", "int16"))] = "int8"
+    activations: Literal["int8", "int16"] = "int8"
     path: Path = dataclasses.field(default=Path(), compare=False, metadata={"key": False})
     """The file that this was read from; not a key of it."""
 
@@ -181,12 +148,9 @@ def load_board(name_or_path: str | Path) -> Board:
         return _read_board(Path(name_or_path))
     known = {path.stem: path for path in boards_root().glob("*.toml")}
     if text not in known:
-        near = difflib.get_close_matches(text, known, n=3, cutoff=0.5)
-        meant = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise UsageError(
-            f"no board is named {text!r}",
-            hint=f"{meant}`edge-tqs boards` lists them; a board file of your own is given by its path.",
-        )
+        meant = strict.nearest(text, known, "", most=3)
+        listing = "`edge-tqs boards` lists them; a board file of your own is given by its path."
+        raise UsageError(f"no board is named {text!r}", hint=f"{meant} {listing}".lstrip())
     return _read_board(known[text])
 
 
@@ -212,94 +176,17 @@ def upload_methods() -> tuple[str, ...]:
 
 
 def _read_board(path: Path) -> Board:
+    where = f"board file {path}"
     try:
-        values = tomllib.loads(path.read_bytes().decode())
+        data = path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"board file {path}: {error.strerror or error}", hint="`edge-tqs boards` lists the boards that are shipped."
+            f"{where}: {error.strerror or error}", hint="`edge-tqs boards` lists the boards that are shipped."
         ) from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number or nesting beyond all use
-        raise UsageError(
-            f"board file {path} is not TOML: {str(error) or type(error).__name__}",
-            hint=f"{boards_root() / 'host.toml'} is an example.",
-        ) from error
-    board = dataclasses.replace(_table(Board, values, str(path), ""), path=path)
+    values = strict.parse_toml(data, where, f"{boards_root() / 'host.toml'} is an example.")
+    board = dataclasses.replace(strict.read(Board, values, where, "docs/boards.md explains every key."), path=path)
     _check_together(board)
     return board
-
-
-def _table(kind: type[_T], values: Mapping[str, Any], file: str, prefix: str) -> _T:
-    """An instance of the dataclass ``kind`` from a TOML table, whose own key is ``prefix`` without the closing dot."""
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.metadata.get("key", True)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            raise UsageError(
-                f"board file {file}: unknown key {prefix + key!r}",
-                hint=f"Did you mean {prefix + near[0]!r}?" if near else f"Known here: {', '.join(fields)}.",
-            )
-    hints = typing.get_type_hints(kind, include_extras=True)
-    arguments: dict[str, Any] = {}
-    for name, field in fields.items():
-        if name in values:
-            arguments[name] = _value(hints[name], values[name], file, prefix + name)
-        elif field.default is dataclasses.MISSING:
-            raise UsageError(
-                f"board file {file}: the key {prefix + name!r} is missing", hint="docs/boards.md explains every key."
-            )
-    return kind(**arguments)
-
-
-def _value(hint: Any, value: object, file: str, key: str) -> Any:
-    rule = None
-    if typing.get_origin(hint) is Annotated:
-        hint, rule = typing.get_args(hint)
-    if isinstance(hint, types.UnionType):  # X | None: TOML has no null, a given value is an X
-        (hint,) = (choice for choice in typing.get_args(hint) if choice is not type(None))
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise _wrong(file, key, "a table", value)
-        return _table(typing.cast(type[Any], hint), value, file, f"{key}.")
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise _wrong(file, key, "true or false", value)
-        return value
-    if isinstance(rule, _Range):
-        return _integer(rule, value, file, key)
-    assert isinstance(rule, _Form | _OneOf)
-    if hint is str or typing.get_origin(hint) is Literal:
-        return _string(rule, value, file, key)
-    if not isinstance(value, list):
-        raise _wrong(file, key, "a list of strings", value)
-    return tuple(_string(rule, item, file, f"{key}[{index}]") for index, item in enumerate(value))
-
-
-def _integer(rule: _Range, value: object, file: str, key: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong(file, key, "an integer", value)
-    if not rule.low <= value <= rule.high:
-        raise _wrong(file, key, f"an integer from {rule.low} to {rule.high}", value)
-    return value
-
-
-def _string(rule: _Form | _OneOf, value: object, file: str, key: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(file, key, "a string", value)
-    if isinstance(rule, _OneOf) and value not in rule.choices:
-        raise _wrong(file, key, "one of " + ", ".join(rule.choices), value)
-    if isinstance(rule, _Form) and re.fullmatch(rule.pattern, value) is None:
-        raise _wrong(file, key, f"a string of the form {rule.pattern}", value)
-    return value
-
-
-def _wrong(file: str, key: str, wanted: str, value: object) -> UsageError:
-    try:
-        shown = repr(value)
-    except (ValueError, RecursionError):  # an integer too long to print, tables nested too deep
-        shown = f"something of type {type(value).__name__}"
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
-    return UsageError(f"board file {file}: {key!r} must be {wanted}, not {shown}", hint="docs/boards.md explains it.")
 
 
 def _check_together(board: Board) -> None:

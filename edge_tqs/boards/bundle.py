@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edge_tqs.boards.board import Board
 from edge_tqs.errors import UsageError
-from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.templates import fill, template_root
 
 AGENT = "agent.py"
@@ -25,25 +26,26 @@ README = "README.txt"
 _EXECUTABLE = 0o755
 
 
-def write_bundle(out_dir: Path, model: bytes, program: Path | None, board: Board) -> tuple[Path, ...]:
+def write_bundle(
+    out_dir: Path, model: bytes, program: Path | None, board: Board, *, name: str, metadata: Mapping[str, Any]
+) -> tuple[Path, ...]:
     """Write the bundle; files of an earlier one there are replaced.
 
     Args:
         out_dir: The directory; made if missing.
-        model: model.tflite. model.json is its metadata entry, with sorted keys.
+        model: model.tflite.
         program: The static program for the board, built from the same model; None leaves it out.
         board: Its name is what the agent answers HELLO with.
+        name: The model's.
+        metadata: What model.tflite says of itself, model_hash among it; model.json is this, with sorted keys.
 
     Returns:
         The files, sorted.
 
     Raises:
-        ModelError: ``model`` was not written by edge-tqs.
         UsageError: The directory cannot be written, or the program is missing.
     """
-    graph, metadata = tflite_model.read(model)
-    name = unit_name(graph.name)
-    values = {"NAME": name, "BOARD": board.name}
+    values = {"NAME": unit_name(name), "BOARD": board.name}
     line = f"{PROGRAM:<18} the same model as a static program, compiled from C" if program else "(no program)"
     texts = {
         AGENT: _template(AGENT),

@@ -15,6 +15,7 @@ from edge_tqs.building import evaluate
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.prepare import ModelRequest, Prepared, prepare
 from edge_tqs.emit_c.emit import emit
+from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Graph
 from edge_tqs.progress import Progress
 from edge_tqs.report import schema as report
@@ -74,7 +75,8 @@ def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: byte
     if board.port == "linux":
         from edge_tqs.boards.bundle import write_bundle
 
-        write_bundle(out / build_dir.BUNDLE, model, image.elf, board)
+        _, metadata = tflite_model.read(model)
+        write_bundle(out / build_dir.BUNDLE, model, image.elf, board, name=graph.name, metadata=metadata)
     return image
 
 

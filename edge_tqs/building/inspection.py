@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 from edge_tqs.building.prepare import ModelRequest, open_requested
 from edge_tqs.errors import CheckError, ModelError, TqsError
-from edge_tqs.graph.graph import Graph, Recurrence, Scaling
-from edge_tqs.passes.level import Centre, Target
+from edge_tqs.graph.graph import Centre, Graph, Recurrence, Scaling, Target
 from edge_tqs.passes.streaming import stream
 from edge_tqs.progress import Progress
 from edge_tqs.quantization import support

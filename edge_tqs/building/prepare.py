@@ -14,8 +14,7 @@ from edge_tqs.building.choose import Chooser, PlanRequest
 from edge_tqs.building.flash_room import code_room
 from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import Array, Forecast, Graph, Scaling
-from edge_tqs.passes.level import Centre, Target
+from edge_tqs.graph.graph import Array, Centre, Forecast, Graph, Scaling, Target
 from edge_tqs.passes.output_bias import shift_output
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import SEEDS as REFINE_SEEDS

@@ -12,11 +12,10 @@ from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.prepare import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest, Windows
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
-from edge_tqs.graph.graph import Array, Scaling
-from edge_tqs.passes.level import Centre, Target
+from edge_tqs.graph.graph import Array, Centre, Scaling, Target
 from edge_tqs.planning.divergence import default_root
-from edge_tqs.planning.plan import parse_budget
 from edge_tqs.planning.refine import RefineSettings
+from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.file import (
     FILE,
     DataSettings,

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import serial
 from serial.tools import list_ports
 
-from edge_tqs.boards.board import ControlLines
+from edge_tqs.device.control_lines import AS_THEY_ARE, ControlLines
 from edge_tqs.errors import DeviceError, TqsError, UsageError
 from edge_tqs.needs import Need
 
@@ -34,8 +34,6 @@ REOPEN_SECONDS = 30.0
 REOPEN_POLL_SECONDS = 0.2
 #: Of ports of which no board file says another rate: what every serial converter can do.
 DEFAULT_BAUD = 115200
-#: Both lines as the operating system has them.
-AS_THEY_ARE = ControlLines()
 SERIAL_GROUP = "dialout"
 #: Major numbers of their devices (Linux, Documentation/admin-guide/devices.txt).
 PSEUDO_TERMINALS = range(136, 144)

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError, ToolError
 from edge_tqs.graph.graph import Array
-from edge_tqs.system.system import chosen_output
+from edge_tqs.graph.outputs import chosen_output
 
 FILE_IDENTIFIER = b"TFL3"
 CONVERT_HINT = (

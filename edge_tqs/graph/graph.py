@@ -57,6 +57,9 @@ from edge_tqs.graph import shapes
 DType = Literal["float32", "int8", "int4", "int16", "int32", "int64"]
 Recurrence = Literal["none", "windowed", "stateful"]
 Array = npt.NDArray[Any]
+#: What a model predicts, and what is taken off its window (passes/level.py).
+Target = Literal["level", "delta"]
+Centre = Literal["none", "last", "mean"]
 
 #: type of the activations of an integer graph -> numpy's of its codes; little-endian, as runtimes and boards hold them
 CODE_TYPES: dict[str, np.dtype[Any]] = {"int8": np.dtype("i1"), "int16": np.dtype("<i2")}

@@ -17,15 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import MOST_JOINED, Graph, Op, Tensor
-
-Target = Literal["level", "delta"]
-Centre = Literal["none", "last", "mean"]
+from edge_tqs.graph.graph import MOST_JOINED, Centre, Graph, Op, Target, Tensor
 
 CENTRE_INSIDE = (
     "A recurrent model is centred inside: GlobalAveragePooling1D (or Cropping1D and Flatten, for the last sample), "

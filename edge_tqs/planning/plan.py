@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,7 +33,6 @@ __all__ = [
     "assigned",
     "default_budget",
     "frontier",
-    "parse_budget",
     "plan",
     "predicted_damage",
     "recost",
@@ -133,22 +131,6 @@ def recost(edited: Plan, costs: Costs, *, shapes: Shapes | None = None) -> Plan:
     if edited.evidence.assignment != renewed.assignment:
         return renewed
     return replace(renewed, bias_correction=edited.bias_correction, evidence=edited.evidence)
-
-
-def parse_budget(text: str) -> int:
-    """Bytes from "24576", "24KB", "24 KiB", "1.5MB". As in linker scripts KB and KiB are 1024 bytes, MB and MiB 1024^2.
-
-    Raises UsageError for anything else, zero and negative numbers among it.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:(k|m)(?:i?b)?|b|bytes)?\s*", text, re.IGNORECASE)
-    scale = {None: 1, "k": 1024, "m": 1024**2}[match[2].lower() if match and match[2] else None]
-    size = int(float(match[1]) * scale) if match else 0
-    if size < 1:
-        raise UsageError(
-            f"{text!r} is not a number of bytes",
-            hint="Write 24576, 24KB (KB = 1024 bytes), 1.5MB, or flash for what the board has room for.",
-        )
-    return size
 
 
 def _choices(scores: Scores, costs: Costs, pins: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

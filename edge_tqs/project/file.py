@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_tqs.errors import UsageError
-from edge_tqs.graph.graph import Scaling
-from edge_tqs.passes.level import Centre, Target
-from edge_tqs.planning.plan import parse_budget
+from edge_tqs.graph.graph import Centre, Scaling, Target
+from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.series import TEST_FRACTION, Series, read_columns, read_series, standard_scaling, train_rows
 
 FILE = "edge-tqs.toml"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph.graph import Graph
-from edge_tqs.passes.level import Centre, Target, with_level
+from edge_tqs.graph.graph import Centre, Graph, Target
+from edge_tqs.passes.level import with_level
 from edge_tqs.read.keras.files import file_hash
 from edge_tqs.read.keras.model import load, load_keras
 from edge_tqs.read.keras.system import keras_system

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, TypeVar
 
 from edge_tqs.errors import UsageError
-from edge_tqs.passes.level import Centre, Target
+from edge_tqs.graph.graph import Centre, Target
 from edge_tqs.report import strict_json as report_json
 from edge_tqs.report.drift import Drift
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_tqs.errors import ModelError
-from edge_tqs.system.system import chosen_output
+from edge_tqs.graph.outputs import chosen_output
 
 _INPUT_HINT = "A forecaster's inputs are sequences (W, C) of one length: start the model with Input((W, F))."
 
