@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -53,7 +55,7 @@ def reference(x: int, multiplier: int, shift: int) -> int:
 def test_quantize_multiplier_is_within_half_a_unit(real):
     multiplier, shift = integer.quantize_multiplier(real)
     if multiplier == 0:
-        assert real < 2.0**-31
+        assert real < 2.0**-32
     else:
         assert 2**30 <= multiplier < 2**31
         assert abs(Fraction(multiplier) * Fraction(2) ** (shift - 31) - Fraction(real)) <= Fraction(2) ** (shift - 32)
@@ -64,6 +66,9 @@ def test_quantize_multiplier_at_its_edges():
     assert integer.quantize_multiplier(0.5) == (1 << 30, 0)
     assert integer.quantize_multiplier(1.0) == (1 << 30, 1)
     assert integer.quantize_multiplier(math.nextafter(1.0, 0.0)) == (1 << 30, 1)  # rounds up to 2^31
+    assert integer.quantize_multiplier(2.0**-32) == (1 << 30, -31)
+    assert integer.quantize_multiplier(math.nextafter(2.0**-32, 0.0)) == (1 << 30, -31)  # rounds up to 2^-32
+    assert integer.quantize_multiplier(1.9 * 2.0**-33) == (0, 0)
     assert integer.quantize_multiplier(2.0**-40) == (0, 0)
 
 
@@ -219,6 +224,63 @@ def test_an_accumulator_that_could_overflow_is_refused():
     assert error.value.hint
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("over", "held"), [(-1, True), (0, False)])
+def test_the_accumulator_may_reach_the_last_value_of_32_bits(sign: int, over: int, held: bool) -> None:
+    """Of a zero point of -128, the code 127 is 255: sum |w| 255 + |b| may be 2^31 - 1 and no more."""
+    weight = np.array([[2, 0, -1], [0, 0, 0]], np.int8)
+    bias = np.array([sign * ((1 << 31) - 3 * 255 + over), 0], np.int32)
+    graph = dense_graph(weight, np.array([0.5, 0.5]), bias, quant(1, -128), quant(1, 0))
+    if held:
+        assert integer.fully_connected_params(graph, graph.ops[0]).shift.tolist() == [0, 0]
+        return
+    with pytest.raises(ModelError, match=re.escape(f"x -> y: the 32-bit accumulator can overflow (peak {1 << 31}, ")):
+        integer.fully_connected_params(graph, graph.ops[0])
+
+
+@pytest.mark.parametrize("peak", [(1 << 31) - 1, 1 << 30, 5, 1])
+@pytest.mark.parametrize("shift", [-31, -1, 0, 1, 28, 30, 31, 40])
+def test_headroom_ends_below_32_bits(peak: int, shift: int) -> None:
+    graph = single_op("tanh", (quant(0.1, 0),), quant(1 / 128, 0))
+    if peak * 2 ** max(shift, 0) <= 2**31 - 1:
+        integer.check_headroom(graph, "it", peak, shift)
+        return
+    with pytest.raises(ModelError, match=rf"it can overflow \(peak {peak}, left shift {shift}\)") as error:
+        integer.check_headroom(graph, "it", peak, shift)
+    assert "--data" in error.value.hint
+
+
+@needs_tflm
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_dead_row_beside_one_of_large_weights_is_held(dtype: str, dead: int) -> None:
+    """A dead row has a fine scale and so a large bias, to the right; the other has small sums, which go to the left."""
+    weight = np.array([[7, 0, -7], [0, 1, 0]], np.int8)[:: 1 - 2 * (1 - dead)]
+    scale = np.array([20.0 / 7, 1e-9])[:: 1 - 2 * (1 - dead)]
+    bias = np.array([3, (1 << 30) - 1], np.int32)[:: 1 - 2 * (1 - dead)]
+    graph = dense_graph(weight, scale, bias, quant(0.05, 3), quant(0.05, -100), dtype=dtype)
+    params = integer.fully_connected_params(graph, graph.ops[0])
+    assert max(params.shift) == 2
+    codes = np.random.default_rng(dead).integers(-128, 128, (200, 3)).astype(np.int8)
+    expected = tflm_step(tflite_model.write(graph, METADATA))(codes, ())[0]
+    assert expected[:, dead].tolist() == [-99] * 200  # 0.05, its bias
+    np.testing.assert_array_equal(integer.fully_connected(params, codes, weight, bias), expected)
+    both = graph.with_tensors({"b": replace(graph.tensors["b"], data=bias[::-1].copy())})
+    with pytest.raises(ModelError, match="left shift 2"):
+        integer.fully_connected_params(both, both.ops[0])
+
+
+def test_a_layer_without_quantisation_is_refused() -> None:
+    graph = dense_graph(np.ones((1, 1), np.int8), np.array([1.0]), None, quant(1, 0), quant(1, 0))
+    for name in "xwy":
+        bare = graph.with_tensors({name: replace(graph.tensors[name], quant=None)})
+        with pytest.raises(ModelError, match=f"{name} is not quantised"):
+            integer.fully_connected_params(bare, bare.ops[0])
+    empty = graph.with_tensors({"w": replace(graph.tensors["w"], data=None)})
+    with pytest.raises(ModelError, match="w is not quantised"):
+        integer.fully_connected_params(empty, empty.ops[0])
+
+
 def test_an_addition_to_too_small_a_scale_is_refused():
     graph = single_op("add", (quant(1, 0), quant(1, 0)), quant(1e-7, 0))
     with pytest.raises(ModelError, match="too small"):
@@ -291,6 +353,49 @@ def test_codes_of_activations_come_back(scale, zero_point, codes):
     values = integer.dequantize_activations(given_codes, q)
     assert values.dtype == np.float32
     np.testing.assert_array_equal(integer.quantize_activations(values, q), given_codes)
+
+
+def test_codes_of_16_bits_have_values_too() -> None:
+    values = integer.dequantize_activations(np.array([-32768, 32767], np.int16), quant(0.5, 1))
+    assert values.tolist() == [-16384.5, 16383.0]
+
+
+@pytest.mark.parametrize("width", [8, 4])
+def test_what_a_clip_cuts_off_takes_the_largest_code(width: int) -> None:
+    limit = integer.WEIGHT_LIMIT[width]
+    codes, scale = integer.quantize_weight(np.array([[1, -2], [0.5, 0.2]], np.float32), width, clip=0.5)
+    assert scale.tolist() == [np.float32(1) / np.float32(limit), np.float32(0.25) / np.float32(limit)]
+    assert codes[:, 0].tolist() == [limit, limit]
+    assert codes[0, 1] == -limit
+
+
+def test_the_least_scale_is_where_the_bias_just_fits() -> None:
+    biases = np.array([1.0, -3.0, 0.0])
+    least = integer.least_weight_scale(biases, 0.25)
+    np.testing.assert_allclose(least, np.abs(biases) / 0.25 / ((1 << 30) - 1), rtol=2e-6)
+    codes = integer.quantize_bias(biases, (0.25 * least + np.array([0, 0, 1])).astype(np.float32))
+    assert np.abs(codes).max() < 1 << 30
+    assert np.abs(codes)[:2].min() > (1 << 30) - 2000
+
+
+def test_a_bias_is_clipped_and_rounded_away() -> None:
+    found = integer.quantize_bias(np.array([1e9, -1e9, 0.25, -0.25]), np.full(4, 0.5, np.float32))
+    assert found.tolist() == [1 << 30, -(1 << 30), 1, -1]
+    assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("activation", "scale", "zero_point", "limits"),
+    [
+        ("none", 0.1, 5, (-128, 127)),
+        ("relu", 0.1, 5, (5, 127)),
+        ("relu6", 0.1, 5, (5, 65)),
+        ("relu6", 0.01, 5, (5, 127)),
+        ("relu6", 4.0, -128, (-128, -126)),  # 1.5, away from zero
+    ],
+)
+def test_the_limits_of_an_activation(activation: str, scale: float, zero_point: int, limits: tuple[int, int]) -> None:
+    assert integer.activation_limits(activation, quant(scale, zero_point)) == limits
 
 
 def test_values_out_of_range_saturate():

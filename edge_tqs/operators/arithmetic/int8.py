@@ -115,7 +115,8 @@ def fully_connected_params(graph: Graph, op: Op) -> FullyConnectedParams:
         0 if bias is None else np.abs(bias.astype(np.int64))
     )
     what = f"{source.name} -> {result.name}: the 32-bit accumulator"
-    check_headroom(graph, what, int(peak.max()), max(shift for _, shift in pairs))
+    for row, (_, shift) in zip(peak.tolist(), pairs, strict=True):
+        check_headroom(graph, what, row, shift)
     low, high = activation_limits(op.attrs["activation"], out_quant)
     return FullyConnectedParams(
         np.array([m for m, _ in pairs], np.int32),
