@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,12 +44,12 @@ class Row:
     bound: int
 
 
-def zoo(folder: Path) -> Iterator[tuple[str, Graph]]:
-    """Each architecture as it runs over its window, and, where it can, one sample at a time."""
+def zoo(folder: Path, stepped: Collection[str]) -> Iterator[tuple[str, Graph]]:
+    """Each architecture as it runs over its window, and those of ``stepped`` that can one sample at a time too."""
     import keras
 
     for name, architecture in ARCHITECTURES.items():
-        for recurrence in RECURRENCES:
+        for recurrence in RECURRENCES if name in stepped else RECURRENCES[:1]:
             keras.utils.set_random_seed(1)
             # A streamed TCN looks back 29 samples.
             window = architecture.window if recurrence == "windowed" else max(32, architecture.window)
@@ -81,13 +81,13 @@ def rows(name: str, graph: Graph) -> Iterator[Row]:
         yield from (Row(name, form, core, plan.arena_size, plan.arena_bound) for core, plan in plans.items())
 
 
-def measured() -> Iterator[Row]:
-    """The rows of all models."""
+def measured(stepped: Collection[str] = tuple(ARCHITECTURES)) -> Iterator[Row]:
+    """The rows of all models; of the architectures in ``stepped`` one sample at a time too, where they can."""
     from edge_tqs.system.tensorflow import import_tensorflow
 
     import_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
-        for name, graph in zoo(Path(folder)):
+        for name, graph in zoo(Path(folder), stepped):
             yield from rows(name, graph)
     for name, make in MODELS.items():
         yield from rows(name, make())

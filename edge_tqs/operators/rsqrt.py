@@ -7,6 +7,7 @@ steps of Newton and Raphson in fixed point. A code that stands for 0 gives the l
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
     return tf.math.rsqrt
 
 
+@cache
 def _inverse_root(value: int) -> tuple[int, int]:
     """1 / sqrt(value) as (multiplier, shift), of an integer above 0."""
     if value <= 1:
