@@ -99,6 +99,121 @@ def test_the_local_search_is_near_the_optimum_of_a_small_case(seed: int, monkeyp
     assert search.damage(best) <= 1.5 * brute_force(search, sizes, budget)
 
 
+# --- what a change adds, exactly: Gram matrices of whole numbers, whose sums have no rounding --------
+
+
+def whole_search(seed: int, weights: int = 4, clips: int = 2) -> tuple[Search, list[int], np.random.Generator]:
+    rng = np.random.default_rng(seed)
+    search, sizes = random_search(rng, weights, clips)
+    vectors = rng.integers(-9, 10, (len(search.widths), 5))
+    return Search(search.choices, search.widths, (vectors @ vectors.T).astype(float)), sizes, rng
+
+
+def drawn(search: Search, rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(int(rng.choice(options)) for options in search.choices)
+
+
+def with_choices(search: Search, taken: tuple[int, ...], *choices: int) -> tuple[int, ...]:
+    after = list(taken)
+    for choice in choices:
+        after[next(i for i, options in enumerate(search.choices) if choice in options)] = choice
+    return tuple(after)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_damage_is_the_square_of_the_summed_errors(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    search, _ = random_search(rng, 4, 2)
+    vectors = rng.integers(-9, 10, (len(search.widths), 5))
+    search = Search(search.choices, search.widths, (vectors @ vectors.T).astype(float))
+    pool = np.array(list(itertools.product(*search.choices)))
+    expected = (vectors[pool].sum(axis=1) ** 2).sum(axis=1)
+    assert [search.damage(taken) for taken in pool] == expected.tolist()
+    assert search._damages(pool).tolist() == expected.tolist()
+
+
+def test_a_damage_that_rounding_makes_negative_is_none() -> None:
+    search = Search(((0,), (1,)), (8, 8), np.array([[1.0, -1.5], [-1.5, 1.0]]))
+    assert search.damage((0, 1)) == 0.0
+    assert search._damages(np.array([[0, 1]])).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_change_is_the_damage_after_less_the_damage_before(seed: int) -> None:
+    search, _, rng = whole_search(seed)
+    pool = np.array([drawn(search, rng) for _ in range(20)])
+    for weight, options in enumerate(search.choices):
+        for choice in options:
+            after = pool.copy()
+            after[:, weight] = choice
+            expected = [search.damage(b) - search.damage(a) for a, b in zip(pool, after, strict=True)]
+            assert search._change(pool, weight, choice).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_move_is_the_damage_after_less_the_damage_before(seed: int) -> None:
+    search, sizes, rng = whole_search(seed)
+    taken = drawn(search, rng)
+    room = [0, 50, -20, 10**6, 0][seed]
+    budget = sum(sizes[c] for c in taken) + room
+    reach = search.gram[:, list(taken)].sum(axis=1)
+    one, two, owner = search._moves(np.array(taken), np.asarray(sizes), budget, reach)
+    assert owner.tolist() == [i for i, options in enumerate(search.choices) for _ in options]
+
+    def expected(*choices: int) -> float:
+        after = with_choices(search, taken, *choices)
+        fits = sum(sizes[c] for c in after) <= budget
+        return search.damage(after) - search.damage(taken) if fits else np.inf
+
+    assert one.tolist() == [expected(c) for c in range(len(owner))]
+    for c, d in itertools.product(range(len(owner)), repeat=2):
+        assert two[c, d] == (expected(c, d) if owner[c] < owner[d] else np.inf)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_neighbours_are_the_best_changes_of_one_or_two_weights(seed: int) -> None:
+    search, sizes, rng = whole_search(seed)
+    taken = drawn(search, rng)
+    budget = sum(sizes[c] for c in taken) + int(rng.integers(0, 60))
+    reach = search.gram[:, list(taken)].sum(axis=1)
+    gains = {}
+    for after in itertools.product(*search.choices):
+        changed = sum(a != b for a, b in zip(after, taken, strict=True))
+        if changed in (1, 2) and sum(sizes[c] for c in after) <= budget:
+            gains[after] = search.damage(after) - search.damage(taken)
+    better = sorted(gain for gain in gains.values() if gain < 0)
+    for keep in (1, 5, 300):
+        found = search.neighbours(taken, reach, sizes, budget, keep)
+        assert [gains[after] for after in found] == sorted(gains[after] for after in found)
+        assert len(found) <= keep
+        if better:
+            assert gains[found[0]] == better[0]
+        if keep == 300:
+            assert {*found} == {after for after, gain in gains.items() if gain < 0}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_local_search_ends_where_no_flip_and_no_swap_helps(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, sizes, rng = whole_search(seed, weights=5)
+    budget = a_budget(search, sizes, 0.5)
+    start = min((drawn(search, rng) for _ in range(200)), key=lambda taken: sum(sizes[c] for c in taken))
+    monkeypatch.setattr(gram_search, "ENUMERATED", 1)
+    for starts in ([], [start]):
+        best = search.best(sizes, budget, 1, starts)[0]
+        reach = search.gram[:, list(best)].sum(axis=1)
+        one, two, _ = search._moves(np.array(best), np.asarray(sizes), budget, reach)
+        assert min(one.min(), two.min()) >= 0
+        assert sum(sizes[c] for c in best) <= budget
+
+
+def test_of_equal_damage_the_fewer_bytes_come_first_then_the_earlier_choices() -> None:
+    search = Search(((0, 1), (2, 3)), (8, 4, 8, 4), np.zeros((4, 4)))
+    assert search.best([5, 3, 7, 4], 12, 4) == [(1, 3), (0, 3), (1, 2), (0, 2)]
+    assert search.best([5, 5, 7, 7], 12, 4) == [(0, 2), (0, 3), (1, 2), (1, 3)]
+    assert search.best([5, 3, 7, 4], 10, 4) == [(1, 3), (0, 3), (1, 2)]
+    assert search.best([5, 3, 7, 4], 10, 2) == [(1, 3), (0, 3)]
+
+
 def test_nothing_fits() -> None:
     search, sizes = random_search(np.random.default_rng(0), 3, 1)
     assert search.best(sizes, 0) == []

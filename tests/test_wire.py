@@ -106,6 +106,33 @@ def test_a_payload_beyond_the_limit_is_dropped() -> None:
         assert reader.dropped == (not passes)
 
 
+def encoded_of(payload: bytes) -> bytes:
+    """A frame of ``payload`` whose CRC and sequence hold no zero byte, so that COBS adds as much as it can."""
+    encoded = (wire.encode_frame(Frame(3, sequence, payload)) for sequence in range(1, 256))
+    return next(frame for frame in encoded if 0 not in cobs.decode(frame[:-1])[-4:])
+
+
+# The raw frame has 8 bytes more. Of 254 bytes COBS adds one, and one; where it adds fewer, a payload of one byte too
+# many fits the buffer of the longest frame, and the reader must count its bytes.
+@pytest.mark.parametrize("limit", [0, 1, 245, 246, 247, 0x0101, 500, 501, 0x0303, 1000])
+@pytest.mark.parametrize("byte", [b"\0", b"\x55"])
+@pytest.mark.parametrize("split", [False, True])
+def test_the_longest_payload_passes_and_one_byte_more_does_not(limit: int, byte: bytes, split: bool) -> None:
+    for size, passes in ((limit, True), (limit + 1, False), (limit + 2, False)):
+        reader = FrameReader(max_payload=limit)
+        stream = encoded_of(byte * size)
+        pieces = [bytes([b]) for b in stream] if split else [stream]
+        got = [frame.payload for piece in pieces for frame in reader.feed(piece)]
+        assert got == ([byte * size] if passes else [])
+        assert reader.dropped == (not passes)
+
+
+def test_a_reader_takes_every_payload_that_can_be_said() -> None:
+    reader = FrameReader()
+    frame = Frame(0xFF, 0xFF, b"\x55" * 0xFFFF)
+    assert reader.feed(wire.encode_frame(frame)) == [frame]
+
+
 def test_empty_frames_are_no_frames() -> None:
     reader = FrameReader()
     assert reader.feed(bytes(50)) == []
