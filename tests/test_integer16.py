@@ -135,7 +135,7 @@ def test_a_layer_without_quantisation_is_refused() -> None:
 def test_a_zero_point_is_refused() -> None:
     graph = dense_graph(np.array([[1]]), [1.0], None, 1.0, 1.0)
     with pytest.raises(ModelError, match="x is int16 with the zero point 1, not 0"):
-        integer16.quant_of(graph.with_tensors({"x": replace(graph.tensors["x"], quant=quant(1, 1))}), "x")
+        graph.with_tensors({"x": replace(graph.tensors["x"], quant=quant(1, 1))}).quant("x")
 
 
 # --- numbers to codes -------------------------------------------------------------------------------------------------
