@@ -77,7 +77,7 @@ def main() -> None:
         "tflm exact",
         "LiteRT RMSE",
         "board exact",
-        "instructions a step",
+        "instructions per step",
         "build s",
     ]
     print("| " + " | ".join(header) + " |")

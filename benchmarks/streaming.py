@@ -49,7 +49,7 @@ def lstm(keras: Any, window: int) -> Any:
 
 
 def counted(path: Path, recurrence: str, window: int | None, folder: Path) -> tuple[int, int]:
-    """(instructions a step, RAM in bytes) of the model on the board. The build and the board agree in every bit."""
+    """(instructions per step, RAM in bytes) of the model on the board. The build and the board agree in every bit."""
     request = ModelRequest(path, recurrence=recurrence, window=window, horizon=HORIZON, draws=2)
     build(request, PlanRequest(bits=8), load_board(BOARD), folder, silent)
     result = validate(ValidateRequest(folder, rollouts=ROLLOUTS, horizon=HORIZON), silent)
@@ -92,7 +92,7 @@ def further(path: Path, folder: Path) -> None:
     whole, whole_ram = counted(path, "auto", None, folder / f"{path.stem}_windowed")
     step, ram = counted(path, "stateful", window, folder / f"{path.stem}_streamed")
     said = "its own window" if window is None else f"a window of {window}, which its receptive field needs"
-    print(f"{path.name}: windowed {whole:,} instructions a step, {whole_ram:,} bytes of RAM; ", end="")
+    print(f"{path.name}: windowed {whole:,} instructions per step, {whole_ram:,} bytes of RAM; ", end="")
     print(f"streamed with {said}: {step:,} ({whole / step:.1f} times fewer), {ram:,} bytes")
 
 

@@ -147,9 +147,12 @@ def test_the_demo_is_what_the_tutorial_runs_by_hand() -> None:
 def test_blocks_that_are_not_run_say_why_and_commands_have_the_options_that_they_show(name: str) -> None:
     for block in blocks(page(name)):
         assert not block.why or block.why.startswith(REASONS), f"{block.why!r} is none of {REASONS}"
-        for command in block.commands if block.kind in RUNNING else ():
+        shown = block.commands if block.kind in RUNNING else []
+        for command in shown:
             for words in map(shlex.split, re.findall(r"\bedge-tqs .*", command.rstrip(")"))):
                 parse(words[1:])
+    for command in re.findall(r"^    (edge-tqs .*)$", prose(name), re.MULTILINE):  # an indented block
+        parse(shlex.split(command.split("   #")[0])[1:])
 
 
 def parse(words: list[str]) -> None:
