@@ -43,7 +43,7 @@ def between(low: int, high: int) -> Rule:
 
 def at_least(low: int) -> Rule:
     """A number that is not smaller."""
-    return Rule(lambda value: bool(value >= low), f"{low} or more")
+    return Rule(lambda value: bool(value >= low), f"a number of {low} or more")
 
 
 def above(low: float) -> Rule:
@@ -113,6 +113,22 @@ def require_format(value: object, wanted: int, where: str, hint: str) -> None:
         raise UsageError(f"{where}: its format is {_shown(found)}, this version of edge-tqs reads {wanted}", hint=hint)
 
 
+def dump(record: Any) -> str:
+    """The dataclass ``record`` as JSON that `read` takes; figures that are not finite become null."""
+    return json.dumps(_plain(dataclasses.asdict(record)), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
 @cache
 def _hints(kind: type[Any]) -> dict[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
@@ -132,7 +148,9 @@ class _Reading:
         prefix = f"{key}." if key else ""
         for name in value:
             if name not in fields:
-                hint = nearest(name, fields, f"Known here: {', '.join(fields)}.", prefix=prefix)
+                # nobody misspells a key of a file that a program wrote: it is of another version
+                known = f"Known here: {', '.join(fields)}."
+                hint = self.hint if self.complete else nearest(name, fields, known, prefix=prefix)
                 raise UsageError(f"{self.where}: unknown key {prefix + name!r}", hint=hint)
         hints, arguments = _hints(typing.cast(Any, kind)), {}
         for name, field in fields.items():

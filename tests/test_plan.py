@@ -133,7 +133,7 @@ def test_pins_hold_and_wrong_pins_are_refused():
     assert plan(scores, costs, 150, pins={"head/kernel": 4}).widths() == {"head/kernel": 4, "lstm/kernel": 8}
     with pytest.raises(UsageError) as caught:
         plan(scores, costs, 150, pins={"head/kernle": 4})
-    assert "head/kernel?" in caught.value.hint
+    assert "'head/kernel'?" in caught.value.hint
     with pytest.raises(UsageError, match="2 bits"):
         plan(scores, costs, 150, pins={"head/kernel": 2})
     with pytest.raises(UsageError, match="150 bytes"):
@@ -193,20 +193,26 @@ def broken(change) -> str:
     ("text", "message"),
     [
         ("not json", "not JSON"),
-        ("[1]", "not a JSON object"),
-        (broken(lambda body: body.pop("tensors")), "tensors is missing"),
+        ("[1]", "must be a table"),
+        (broken(lambda body: body.pop("tensors")), "the key 'tensors' is missing"),
         (broken(lambda body: body.update(tensers=[])), "unknown key 'tensers'"),
-        (broken(lambda body: body.update(format=2)), "format 2 is not 1"),
-        (broken(lambda body: body.update(budget_bytes=True)), "budget_bytes is True"),
-        (broken(lambda body: body.update(tensors=[])), "not a list of weights"),
+        (broken(lambda body: body.update(format=2)), "its format is 2, this version of edge-tqs reads 1"),
+        (broken(lambda body: body.update(budget_bytes=True)), "'budget_bytes' must be an integer, not True"),
+        (broken(lambda body: body.update(tensors=[])), "'tensors' must be filled"),
         (broken(lambda body: body["tensors"][1].update(name="a")), "a is listed twice"),
-        (broken(lambda body: body["tensors"][1].update(name=3)), "name is 3"),
-        (broken(lambda body: body["tensors"][0].update(width=5)), r"tensors\[0\] \(a\): width is 5"),
-        (broken(lambda body: body["tensors"][0].update(width="8")), "width is '8'"),
-        (broken(lambda body: body["tensors"][0].update(shape=[-1])), "shape is -1"),
-        (broken(lambda body: body["tensors"][0].update(bytes=1.5)), "bytes is 1.5"),
-        (broken(lambda body: body["tensors"][0].update(tqs=-1)), "tqs is -1"),
-        (broken(lambda body: body["tensors"][0].pop("tqs")), "tqs is missing"),
+        (broken(lambda body: body["tensors"][1].update(name=3)), r"'tensors\[1\]\.name' must be a string, not 3"),
+        (
+            broken(lambda body: body["tensors"][0].update(width=5)),
+            r"'tensors\[0\] \(a\)\.width' must be one of 8, 4",
+        ),
+        (broken(lambda body: body["tensors"][0].update(width="8")), "width' must be an integer, not '8'"),
+        (
+            broken(lambda body: body["tensors"][0].update(shape=[-1])),
+            r"shape\[0\]' must be a number of 0 or more",
+        ),
+        (broken(lambda body: body["tensors"][0].update(bytes=1.5)), "bytes' must be an integer, not 1.5"),
+        (broken(lambda body: body["tensors"][0].update(tqs=-1)), "tqs' must be a number of 0 or more, not -1"),
+        (broken(lambda body: body["tensors"][0].pop("tqs")), "tqs' is missing"),
     ],
 )
 def test_a_broken_plan_file_is_refused(text, message):
@@ -275,15 +281,21 @@ def test_a_correction_without_evidence_is_the_users_own():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda body: body["tensors"][0].update(clip=0), "clip is 0"),
-        (lambda body: body["tensors"][0].update(clip=1.5), "clip is 1.5"),
-        (lambda body: body["tensors"][0].update(clip="1"), "clip is '1'"),
-        (lambda body: body.update(bias_correction=0.5), "not a list of numbers"),
-        (lambda body: body.update(bias_correction=["x"]), "not a list of numbers"),
-        (lambda body: body["evidence"].update(method="guess"), "method is 'guess'"),
-        (lambda body: body["evidence"].update(measured_rmse=-1), "measured_rmse is -1"),
-        (lambda body: body["evidence"].update(stages="gram"), "stages is not a list"),
-        (lambda body: body["evidence"].pop("assignment"), "assignment is missing"),
+        (lambda body: body["tensors"][0].update(clip=0), "clip' must be a ratio above 0, at most 1, not 0"),
+        (lambda body: body["tensors"][0].update(clip=1.5), "clip' must be a ratio above 0, at most 1, not 1.5"),
+        (lambda body: body["tensors"][0].update(clip="1"), "clip' must be a number, not '1'"),
+        (lambda body: body.update(bias_correction=0.5), "'bias_correction' must be a list, not 0.5"),
+        (lambda body: body.update(bias_correction=["x"]), r"'bias_correction\[0\]' must be a number"),
+        (
+            lambda body: body["evidence"].update(method="guess"),
+            "evidence.method' must be one of a-priori, refined",
+        ),
+        (
+            lambda body: body["evidence"].update(measured_rmse=-1),
+            "measured_rmse' must be a number of 0 or more",
+        ),
+        (lambda body: body["evidence"].update(stages="gram"), "'evidence.stages' must be a list, not 'gram'"),
+        (lambda body: body["evidence"].pop("assignment"), "'evidence.assignment' is missing"),
     ],
 )
 def test_broken_fields_of_the_refinement_are_refused(change, message):

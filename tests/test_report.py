@@ -187,15 +187,18 @@ def changed(change) -> str:
     ("text", "message"),
     [
         ("{", "report.json"),
-        ("[]", "the file is not an object"),
+        ("[]", "must be a table"),
         (changed(lambda b: b.update(format=6)), "its format is 6"),
-        (changed(lambda b: b.update(extra=1)), "extra"),
-        (changed(lambda b: b["host"].pop("horizon")), "host lacks or should not have horizon"),
-        (changed(lambda b: b["bytes"].update(mixed="7")), "bytes.mixed is '7', not int"),
-        (changed(lambda b: b["bytes"].update(mixed=True)), "bytes.mixed is True, not int"),
-        (changed(lambda b: b["bytes"].update(mixed=None)), "bytes.mixed is None, not int"),
-        (changed(lambda b: b["tensors"][1].update(shape=3)), r"tensors\[1\].shape is not a list"),
-        (changed(lambda b: b["model"].update(recurrence="x")), "model.recurrence is 'x'"),
+        (changed(lambda b: b.update(extra=1)), "unknown key 'extra'"),
+        (changed(lambda b: b["host"].pop("horizon")), "the key 'host.horizon' is missing"),
+        (changed(lambda b: b["bytes"].update(mixed="7")), "'bytes.mixed' must be an integer, not '7'"),
+        (changed(lambda b: b["bytes"].update(mixed=True)), "'bytes.mixed' must be an integer, not True"),
+        (changed(lambda b: b["bytes"].update(mixed=None)), "'bytes.mixed' must be an integer, not None"),
+        (changed(lambda b: b["tensors"][1].update(shape=3)), r"'tensors\[1\] \(\S+\)\.shape' must be a list, not 3"),
+        (
+            changed(lambda b: b["model"].update(recurrence="x")),
+            "'model.recurrence' must be one of none, windowed",
+        ),
     ],
 )
 def test_a_report_of_another_version_is_refused(text, message):

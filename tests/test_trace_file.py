@@ -105,7 +105,7 @@ def test_the_trace_of_another_run_is_refused_with_what_differs(tmp_path: Path, c
 def test_the_trace_of_another_version_is_refused(tmp_path: Path) -> None:
     with TraceFile(tmp_path / "t", replace(HEADER, format=1), resume=False):
         pass
-    with pytest.raises(UsageError, match="another version"):
+    with pytest.raises(UsageError, match="its format is 1, this version of edge-tqs reads 3"):
         read_trace(tmp_path / "t")
 
 

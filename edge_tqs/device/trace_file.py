@@ -18,11 +18,12 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from edge_tqs import strict
 from edge_tqs.errors import StorageError, UsageError
 
 TRACE = "trace.jsonl"
@@ -130,10 +131,8 @@ def _damaged(where: str) -> UsageError:
 
 
 def _header(record: dict[str, Any], path: Path) -> TraceHeader:
-    names = {item.name for item in fields(TraceHeader)}
-    if record.get("format") != FORMAT or set(record) != names:
-        raise UsageError(f"{path} is of another version of edge-tqs", hint=BEGIN_ANEW)
-    return TraceHeader(**record)
+    strict.require_format(record, FORMAT, str(path), BEGIN_ANEW)
+    return strict.read(TraceHeader, record, str(path), BEGIN_ANEW, complete=True)
 
 
 class TraceFile:

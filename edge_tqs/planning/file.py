@@ -6,14 +6,15 @@ follows from them, and drops what was measured of other widths.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated
 
+from edge_tqs import strict
 from edge_tqs.errors import UsageError
+from edge_tqs.strict import FILLED, Rule, at_least, one_of
 
 #: Width of the noise that TQS is measured with.
 REFERENCE_WIDTH = 6
@@ -26,6 +27,8 @@ METHODS = ("a-priori", "refined", "uniform")
 PREDICTORS = ("tqs", "gram")
 
 AGAIN = "Write it anew with `edge-tqs plan`."
+_Count = Annotated[int, at_least(0)]
+_Figure = Annotated[float, at_least(0)]
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,12 @@ class PlannedTensor:
     """
 
     name: str
-    shape: tuple[int, ...]
-    width: int
-    bytes: int
-    tqs: float | None
-    predicted_damage: float | None
-    clip: float = 1.0
+    shape: tuple[_Count, ...]
+    width: Annotated[int, one_of(WIDTHS)]
+    bytes: _Count
+    tqs: _Figure | None
+    predicted_damage: _Figure | None
+    clip: Annotated[float, Rule(lambda clip: 0 < clip <= 1, "a ratio above 0, at most 1")] = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,13 @@ class Evidence:
     ``horizon`` steps. None where it was not measured. assignment: the widths and clips that the figures are of.
     """
 
-    method: str
+    method: Annotated[str, one_of(METHODS)]
     stages: tuple[str, ...]
-    predicted_by: str
-    predicted_rmse: float | None
-    measured_rmse: float | None
-    seeds_count: int
-    horizon: int
+    predicted_by: Annotated[str, one_of(PREDICTORS)]
+    predicted_rmse: _Figure | None
+    measured_rmse: _Figure | None
+    seeds_count: _Count
+    horizon: _Count
     assignment: str
 
 
@@ -72,8 +75,8 @@ class Plan:
     bias_correction: what is added to the bias of the output, one value a channel in the model's units; empty for none.
     """
 
-    budget_bytes: int | None
-    tensors: tuple[PlannedTensor, ...]
+    budget_bytes: _Count | None
+    tensors: Annotated[tuple[PlannedTensor, ...], FILLED]
     bias_correction: tuple[float, ...] = ()
     evidence: Evidence | None = None
 
@@ -135,32 +138,15 @@ class Plan:
 
         Raises UsageError with the place of the first thing that is wrong.
         """
-        try:
-            body = json.loads(text)
-        except ValueError as error:
-            raise UsageError(f"{where} is not JSON: {error}", hint="Write one with `edge-tqs plan --out`.") from error
-        _keys(where, body, ("format", "budget_bytes", "tensors"), ("bias_correction", "evidence"))
-        if body["format"] != FORMAT:
-            raise UsageError(f"{where}: format {body['format']!r} is not {FORMAT}", hint=AGAIN)
-        if body["budget_bytes"] is not None:
-            _number(f"{where}: budget_bytes", body["budget_bytes"], whole=True)
-        if not isinstance(body["tensors"], list) or not body["tensors"]:
-            raise UsageError(f"{where}: tensors is not a list of weights", hint=AGAIN)
-        tensors = tuple(_tensor(f"{where}: tensors[{i}]", item) for i, item in enumerate(body["tensors"]))
-        names = [tensor.name for tensor in tensors]
+        body = strict.parse_json(text, where, "Write one with `edge-tqs plan --out`.")
+        strict.require_format(body, FORMAT, where, AGAIN)
+        values = {key: item for key, item in body.items() if key != "format"} if isinstance(body, dict) else body
+        plan = strict.read(Plan, values, where, AGAIN)
+        names = [tensor.name for tensor in plan.tensors]
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"{where}: {name} is listed twice", hint="Remove one of the two.")
-        correction = body.get("bias_correction", [])
-        if not isinstance(correction, list) or not all(_is_number(value) for value in correction):
-            raise UsageError(f"{where}: bias_correction is not a list of numbers", hint="Leave it out, or give [].")
-        evidence = body.get("evidence")
-        return Plan(
-            body["budget_bytes"],
-            tensors,
-            tuple(map(float, correction)),
-            None if evidence is None else _evidence(f"{where}: evidence", evidence),
-        )
+        return replace(plan, tensors=tuple(map(_renewed, plan.tensors)))
 
 
 def predicted_damage(tqs: float, width: int) -> float:
@@ -173,65 +159,6 @@ def listed(widths: Sequence[int]) -> str:
     return " or ".join(f"{width} bits" for width in widths)
 
 
-def _keys(where: str, value: Any, wanted: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} is not a JSON object", hint=AGAIN)
-    for key in value:
-        if key not in (*wanted, *optional):
-            near = difflib.get_close_matches(key, (*wanted, *optional), 1, 0.5)
-            raise UsageError(
-                f"{where}: unknown key {key!r}",
-                hint=f"Did you mean {near[0]!r}?" if near else f"It takes {', '.join((*wanted, *optional))}.",
-            )
-    for key in wanted:
-        if key not in value:
-            raise UsageError(f"{where}: {key} is missing", hint=AGAIN)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _number(where: str, value: Any, *, whole: bool) -> None:
-    if not _is_number(value) or value < 0 or (whole and not isinstance(value, int)):
-        raise UsageError(f"{where} is {value!r}, not a {'whole ' if whole else ''}number of 0 or more", hint=AGAIN)
-
-
-def _tensor(where: str, item: Any) -> PlannedTensor:
-    _keys(where, item, ("name", "shape", "width", "bytes", "tqs", "predicted_damage"), ("clip",))
-    if not isinstance(item["name"], str):
-        raise UsageError(f"{where}: name is {item['name']!r}, not text", hint=AGAIN)
-    where = f"{where} ({item['name']})"
-    if item["width"] not in WIDTHS or isinstance(item["width"], bool):
-        raise UsageError(f"{where}: width is {item['width']!r}", hint=f"Choose from {listed(WIDTHS)}.")
-    clip = item.get("clip", 1.0)
-    if not _is_number(clip) or not 0 < clip <= 1:
-        raise UsageError(f"{where}: clip is {clip!r}", hint="Give a ratio above 0, at most 1; 1 clips nothing.")
-    if not isinstance(item["shape"], list):
-        raise UsageError(f"{where}: shape is not a list", hint=AGAIN)
-    for size in item["shape"]:
-        _number(f"{where}: shape", size, whole=True)
-    _number(f"{where}: bytes", item["bytes"], whole=True)
-    for key in ("tqs", "predicted_damage"):
-        if item[key] is not None:
-            _number(f"{where}: {key}", item[key], whole=False)
-    tqs = None if item["tqs"] is None else float(item["tqs"])
-    tensor = PlannedTensor(item["name"], tuple(item["shape"]), item["width"], item["bytes"], tqs, None, float(clip))
-    return tensor if tqs is None else replace(tensor, predicted_damage=predicted_damage(tqs, tensor.width))
-
-
-def _evidence(where: str, item: Any) -> Evidence:
-    _keys(where, item, tuple(Evidence.__dataclass_fields__))
-    for key, known in (("method", METHODS), ("predicted_by", PREDICTORS)):
-        if item[key] not in known:
-            raise UsageError(f"{where}: {key} is {item[key]!r}", hint=f"It is one of {', '.join(known)}.")
-    for key in ("predicted_rmse", "measured_rmse"):
-        if item[key] is not None:
-            _number(f"{where}: {key}", item[key], whole=False)
-    for key in ("seeds_count", "horizon"):
-        _number(f"{where}: {key}", item[key], whole=True)
-    if not isinstance(item["stages"], list) or not all(isinstance(stage, str) for stage in item["stages"]):
-        raise UsageError(f"{where}: stages is not a list of names", hint=AGAIN)
-    if not isinstance(item["assignment"], str):
-        raise UsageError(f"{where}: assignment is not text", hint=AGAIN)
-    return Evidence(**{**item, "stages": tuple(item["stages"])})
+def _renewed(tensor: PlannedTensor) -> PlannedTensor:
+    """With the damage of the width that a hand may have changed."""
+    return replace(tensor, predicted_damage=None if tensor.tqs is None else predicted_damage(tensor.tqs, tensor.width))

@@ -14,7 +14,6 @@ at most one member for each number of bytes. There is no solver and so no solver
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
 from edge_tqs.planning.file import Evidence, Plan, PlannedTensor, listed, predicted_damage
+from edge_tqs.strict import nearest
 
 __all__ = [
     "Evidence",
@@ -230,5 +230,4 @@ def _describe(costs: Costs, width: int) -> str:
 
 
 def _suggest(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f"Did you mean {near[0]}?" if near else f"The weights are {', '.join(known)}."
+    return nearest(name, known, f"The weights are {', '.join(known)}.")

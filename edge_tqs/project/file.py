@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import math
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
+from edge_tqs import strict
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.series import TEST_FRACTION, Series, read_columns, read_series, standard_scaling, train_rows
+from edge_tqs.strict import DISTINCT, FILLED, Rule, above, at_least
 
 FILE = "edge-tqs.toml"
 #: What a SavedModel folder holds.
@@ -23,6 +21,14 @@ SAVED_MODEL = "saved_model.pb"
 MODELS = ("*.keras", "*.h5", f"*/{SAVED_MODEL}", "*.tflite")
 HORIZON = 96
 ROLLOUTS = 8
+COMPARE = "Compare it with what `edge-tqs init` writes."
+_Count = Annotated[int, at_least(1)]
+_Text = Annotated[str, FILLED]
+_Names = Annotated[tuple[_Text, ...], FILLED, DISTINCT]
+
+
+def _is_budget(value: int | str) -> bool:
+    return value >= 1 if isinstance(value, int) else value != ""
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,11 @@ class ForecastSettings:
     target, centre: what the model predicts, and what is taken off its window (passes/level.py).
     """
 
-    window: int | None = None
-    horizon: int = HORIZON
+    window: _Count | None = None
+    horizon: _Count = HORIZON
     recurrence: Literal["auto", "windowed", "stateful"] = "auto"
-    steps: int | None = None
-    output: str | None = None
+    steps: _Count | None = None
+    output: _Text | None = None
     target: Target = "level"
     centre: Centre = "none"
 
@@ -63,9 +69,49 @@ class ValidateSettings:
     """Rollouts on the board, steps of each (None: the forecast's horizon), and the RMSE against the float model, in the
     model's units, above which the run fails (None: no limit; bit-exactness is asked for in any case)."""
 
-    rollouts: int = ROLLOUTS
-    horizon: int | None = None
-    max_rmse_vs_float: float | None = None
+    rollouts: _Count = ROLLOUTS
+    horizon: _Count | None = None
+    max_rmse_vs_float: Annotated[float, above(0)] | None = None
+
+
+@dataclass(frozen=True)
+class _ModelTable:
+    path: _Text
+    custom_objects: _Names = ()
+
+
+@dataclass(frozen=True)
+class _DataTable:
+    csv: _Text
+    inputs: _Names = ()
+    outputs: _Names | None = None
+    test_rows: _Count | None = None
+    test_fraction: Annotated[float, Rule(lambda part: 0 < part < 1, "a number between 0 and 1")] | None = None
+
+
+@dataclass(frozen=True)
+class _ScalingTable:
+    method: Literal["standard", "none"] | None = None
+    mean: Annotated[tuple[float, ...], FILLED] | None = None
+    std: Annotated[tuple[Annotated[float, above(0)], ...], FILLED] | None = None
+
+
+@dataclass(frozen=True)
+class _PlanTable:
+    budget: Annotated[int | str, Rule(_is_budget, 'a number of bytes, or text like "24KB"')] | None = None
+    activations: Literal["int8", "int16"] | None = None
+
+
+@dataclass(frozen=True)
+class _File:
+    """The tables of edge-tqs.toml."""
+
+    model: _ModelTable
+    forecast: ForecastSettings = field(default_factory=ForecastSettings)
+    data: _DataTable | None = None
+    scaling: _ScalingTable = field(default_factory=_ScalingTable)
+    plan: _PlanTable = field(default_factory=_PlanTable)
+    validate: ValidateSettings = field(default_factory=ValidateSettings)
 
 
 @dataclass(frozen=True)
@@ -101,57 +147,42 @@ def load_project(path: Path) -> Project:
     """Read edge-tqs.toml, or the one in the directory ``path``. Raises UsageError with the key that is wrong."""
     path = path / FILE if path.is_dir() else path
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
         raise UsageError(
             f"{path} does not exist", hint="Write one with `edge-tqs init`, or name a model: `edge-tqs build MODEL`."
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", hint="Compare it with what `edge-tqs init` writes.") from error
-    _check(path, tables)
-    given = _Reader(path, tables)
-    data = None
-    if "data" in tables:
-        if "test_rows" in tables["data"] and "test_fraction" in tables["data"]:
-            raise UsageError(f"{path}: [data] has both test_rows and test_fraction", hint="Keep one of the two.")
-        inputs = tuple(given.get("data", "inputs", ()))
-        outputs = tuple(given.get("data", "outputs", inputs))
-        if (not outputs and inputs) or outputs != tuple(name for name in inputs if name in outputs):
-            raise UsageError(
-                f"{path}: [data] outputs {list(outputs)} are not among the inputs {list(inputs)}, in their order",
-                hint="What is predicted is fed back: name the same columns, less those that are known ahead.",
-            )
-        data = DataSettings(
-            csv=path.parent / given.need("data", "csv"),
-            columns=inputs,
-            exogenous=tuple(name for name in inputs if name not in outputs),
-            test_rows=given.get("data", "test_rows", None),
-            test_fraction=given.get("data", "test_fraction", TEST_FRACTION),
-        )
-    budget = given.get("plan", "budget", None)
-    limit = given.get("validate", "max_rmse_vs_float", None)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=COMPARE) from error
+    file = strict.read(_File, strict.parse_toml(data, str(path), COMPARE), str(path), COMPARE)
     return Project(
         path=path,
-        model=path.parent / given.need("model", "path"),
-        forecast=ForecastSettings(
-            window=given.get("forecast", "window", None),
-            horizon=given.get("forecast", "horizon", HORIZON),
-            recurrence=given.get("forecast", "recurrence", "auto"),
-            steps=given.get("forecast", "steps", None),
-            output=given.get("forecast", "output", None),
-            target=given.get("forecast", "target", "level"),
-            centre=given.get("forecast", "centre", "none"),
-        ),
-        data=data,
-        scaling=_scaling(path, given),
-        budget_bytes=None if budget is None else parse_budget(str(budget)),
-        validate=ValidateSettings(
-            rollouts=given.get("validate", "rollouts", ROLLOUTS),
-            horizon=given.get("validate", "horizon", None),
-            max_rmse_vs_float=None if limit is None else float(limit),
-        ),
-        activations=given.get("plan", "activations", None),
-        custom_objects=tuple(given.get("model", "custom_objects", ())),
+        model=path.parent / file.model.path,
+        forecast=file.forecast,
+        data=None if file.data is None else _data(path, file.data),
+        scaling=_scaling(path, file.scaling),
+        budget_bytes=None if file.plan.budget is None else parse_budget(str(file.plan.budget)),
+        validate=file.validate,
+        activations=file.plan.activations,
+        custom_objects=file.model.custom_objects,
+    )
+
+
+def _data(path: Path, given: _DataTable) -> DataSettings:
+    if given.test_rows is not None and given.test_fraction is not None:
+        raise UsageError(f"{path}: [data] has both test_rows and test_fraction", hint="Keep one of the two.")
+    inputs, outputs = given.inputs, given.inputs if given.outputs is None else given.outputs
+    if (not outputs and inputs) or outputs != tuple(name for name in inputs if name in outputs):
+        raise UsageError(
+            f"{path}: [data] outputs {list(outputs)} are not among the inputs {list(inputs)}, in their order",
+            hint="What is predicted is fed back: name the same columns, less those that are known ahead.",
+        )
+    return DataSettings(
+        csv=path.parent / given.csv,
+        columns=inputs,
+        exogenous=tuple(name for name in inputs if name not in outputs),
+        test_rows=given.test_rows,
+        test_fraction=TEST_FRACTION if given.test_fraction is None else given.test_fraction,
     )
 
 
@@ -270,113 +301,13 @@ def _text_list(value: str) -> str:
     return f"[{_text(value)}]"
 
 
-def _scaling(path: Path, given: _Reader) -> Scaling | Literal["standard", "none"]:
-    mean, std = given.get("scaling", "mean", None), given.get("scaling", "std", None)
-    method: Literal["standard", "none"] | None = given.get("scaling", "method", None)
+def _scaling(path: Path, given: _ScalingTable) -> Scaling | Literal["standard", "none"]:
+    mean, std = given.mean, given.std
     if mean is None and std is None:
-        return method or "standard"
-    if mean is None or std is None or method is not None or len(mean) != len(std):
+        return given.method or "standard"
+    if mean is None or std is None or given.method is not None or len(mean) != len(std):
         raise UsageError(
             f"{path}: [scaling] needs mean and std of one length, and no method beside them",
             hint='Write mean = [...] and std = [...], or method = "standard".',
         )
-    return Scaling(tuple(float(value) for value in mean), tuple(float(value) for value in std))
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Values of a checked file."""
-
-    path: Path
-    tables: Mapping[str, Mapping[str, Any]]
-
-    def get(self, table: str, key: str, default: Any) -> Any:
-        return self.tables.get(table, {}).get(key, default)
-
-    def need(self, table: str, key: str) -> Any:
-        value = self.get(table, key, None)
-        if value is None:
-            raise UsageError(
-                f"{self.path}: [{table}] {key} is missing", hint="Compare with what `edge-tqs init` writes."
-            )
-        return value
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_text, value)) and len(set(value)) == len(value)
-
-
-def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
-
-
-_Rule = tuple[Callable[[Any], bool], str]
-_COUNT: _Rule = (_is_count, "a whole number of 1 or more")
-_TEXT: _Rule = (_is_text, "text")
-_NAMES: _Rule = (_is_names, "a list of different names")
-
-#: table -> key -> (what is allowed, in words)
-_SCHEMA: dict[str, dict[str, _Rule]] = {
-    "model": {"path": _TEXT, "custom_objects": _NAMES},
-    "forecast": {
-        "window": _COUNT,
-        "horizon": _COUNT,
-        "steps": _COUNT,
-        "output": _TEXT,
-        "target": (lambda v: v in ("level", "delta"), '"level" or "delta"'),
-        "centre": (lambda v: v in ("none", "last", "mean"), '"none", "last" or "mean"'),
-        "recurrence": (lambda v: v in ("auto", "windowed", "stateful"), '"auto", "windowed" or "stateful"'),
-    },
-    "data": {
-        "csv": _TEXT,
-        "inputs": _NAMES,
-        "outputs": _NAMES,
-        "test_rows": _COUNT,
-        "test_fraction": (lambda v: _is_number(v) and 0 < v < 1, "a number between 0 and 1"),
-    },
-    "scaling": {
-        "method": (lambda v: v in ("standard", "none"), '"standard" or "none"'),
-        "mean": (_is_numbers, "a list of numbers"),
-        "std": (lambda v: _is_numbers(v) and min(v) > 0, "a list of numbers above 0"),
-    },
-    "plan": {
-        "budget": (lambda v: _is_count(v) or _is_text(v), 'a number of bytes or text like "24KB"'),
-        "activations": (lambda v: v in ("int8", "int16"), '"int8" or "int16"'),
-    },
-    "validate": {
-        "rollouts": _COUNT,
-        "horizon": _COUNT,
-        "max_rmse_vs_float": (lambda v: _is_number(v) and v > 0, "a number above 0"),
-    },
-}
-
-
-def _check(path: Path, tables: Mapping[str, Any]) -> None:
-    for table, keys in tables.items():
-        if table not in _SCHEMA:
-            raise UsageError(f"{path}: unknown table [{table}]", hint=_suggest(table, _SCHEMA))
-        if not isinstance(keys, dict):
-            raise UsageError(f"{path}: {table} is not a table", hint=f"Write [{table}] on a line of its own.")
-        for key, value in keys.items():
-            if key not in _SCHEMA[table]:
-                raise UsageError(f"{path}: unknown key {key} in [{table}]", hint=_suggest(key, _SCHEMA[table]))
-            good, words = _SCHEMA[table][key]
-            if not good(value):
-                raise UsageError(f"{path}: [{table}] {key} is {value!r}", hint=f"It takes {words}.")
-
-
-def _suggest(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known)}."
+    return Scaling(mean, std)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
+from edge_tqs.strict import nearest
 
 Values = npt.NDArray[np.float32]
 Part = Literal["train", "test"]
@@ -61,10 +61,8 @@ def read_series(path: Path, columns: Sequence[str] = ()) -> Series:
         raise UsageError(f"{path} has no column of numbers", hint="The first column is taken for timestamps.")
     for name in wanted:
         if name not in header:
-            near = difflib.get_close_matches(name, header, 1, 0.5)
             raise UsageError(
-                f"{path} has no column {name!r}",
-                hint=f"Did you mean {near[0]!r}?" if near else f"Its columns are {', '.join(header)}.",
+                f"{path} has no column {name!r}", hint=nearest(name, header, f"Its columns are {', '.join(header)}.")
             )
     picked = [header.index(name) for name in wanted]
     values = np.empty((len(rows), len(picked)), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_tqs.report import strict_json as report_json
+from edge_tqs import strict
 from edge_tqs.report.schema import FORMAT, VALIDATIONS_JSON, ValidationReport, load
 
 
@@ -43,7 +43,7 @@ class BoardRuns:
         return all(run.passed for run in self.boards)
 
     def to_json(self) -> str:
-        return report_json.dump(self)
+        return strict.dump(self)
 
 
 def load_runs(build: Path) -> BoardRuns | None:

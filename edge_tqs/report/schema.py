@@ -7,11 +7,10 @@ an unknown or missing key is refused, so that a report of another version is nev
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
-from edge_tqs.errors import UsageError
+from edge_tqs import strict
 from edge_tqs.graph.graph import Centre, Target
-from edge_tqs.report import strict_json as report_json
 from edge_tqs.report.drift import Drift
 
 #: Raised by one whenever a field changes its meaning.
@@ -30,14 +29,7 @@ Figure = float | None
 Series = tuple[Figure, ...]
 #: What a rollout is fed: its own predictions, or what really followed.
 Mode = Literal["free-running", "teacher-forced"]
-T = TypeVar("T", bound="Formatted")
-
-
-class Formatted(Protocol):
-    """What says of which format it is."""
-
-    @property
-    def format(self) -> int: ...
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -216,7 +208,7 @@ class BuildReport:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        return report_json.dump(self)
+        return strict.dump(self)
 
     @staticmethod
     def from_json(text: str, where: str = REPORT_JSON) -> BuildReport:
@@ -401,7 +393,7 @@ class ValidationReport:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        return report_json.dump(self)
+        return strict.dump(self)
 
     @staticmethod
     def from_json(text: str, where: str = VALIDATION_JSON) -> ValidationReport:
@@ -410,12 +402,7 @@ class ValidationReport:
 
 def load(kind: type[T], text: str, where: str) -> T:
     """A report of ``kind`` from its JSON; ``where`` names the file. Raises UsageError when it is of another schema."""
-    try:
-        loaded = report_json.load(kind, text)
-        if loaded.format != FORMAT:
-            raise ValueError(f"its format is {loaded.format}, this version reads {FORMAT}")
-    except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"{where} is not what this version of edge-tqs writes: {error}", hint="Run `edge-tqs build` again."
-        ) from error
-    return loaded
+    hint = "Run `edge-tqs build` again."
+    value = strict.parse_json(text, where, hint)
+    strict.require_format(value, FORMAT, where, hint)
+    return strict.read(kind, value, where, hint, complete=True)
