@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from edge_tqs.api.request import model_request, plan_request
 from edge_tqs.boards.board import load_board
 from edge_tqs.building.build import build
-from edge_tqs.cli.request import model_request, plan_request
 from edge_tqs.device.messages import StepReply
 from edge_tqs.device.trace_file import TRACE, read_trace
 from edge_tqs.project.file import load_project
@@ -50,7 +50,7 @@ def example(folder: Path, board: str) -> Path:
     project = load_project(EXAMPLE / "edge-tqs.toml")
     settings = {"data": None, "horizon": None, "window": None, "recurrence": "stateful", "draws": 2, "seed": 0}
     asked = model_request(None, project, **settings)  # type: ignore[arg-type]
-    build(asked, plan_request(project, refine=False), load_board(board), folder, lambda *_: None)
+    build(asked, plan_request(refine=False), load_board(board), folder, lambda *_: None)
     return folder
 
 

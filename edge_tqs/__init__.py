@@ -1,12 +1,107 @@
-"""edge-tqs: quantise sensor forecasters by how their closed-loop rollouts react, and prove the result on the board."""
+"""edge-tqs: quantise sensor forecasters by how their closed-loop rollouts react, and prove the result on the board.
 
-import os
+    import edge_tqs
 
-# Rollouts are long loops of small products, which OpenBLAS slows down tenfold by handing each to its threads. It reads
-# this once, when numpy is first imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    model = edge_tqs.open_model("model.keras", data="measurements.csv")
+    planned = edge_tqs.plan(model, budget="24KB")
+    built = edge_tqs.build(planned, board="qemu-mps2-an386")
+    assert edge_tqs.validate(built).passed
 
-from edge_tqs.errors import CheckError, DeviceError, ModelError, ToolError, TqsError, UsageError
+Each function is what the command of its name calls (docs/python.md). Nothing is imported before it is used.
+"""
 
-__version__ = "0.1.0"
-__all__ = ["CheckError", "DeviceError", "ModelError", "ToolError", "TqsError", "UsageError", "__version__"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from edge_tqs.errors import (
+    CheckError,
+    DeviceError,
+    ModelError,
+    StorageError,
+    ToolError,
+    TqsError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from edge_tqs.api.running import compare, flash, validate
+    from edge_tqs.api.steps import build, dry_run, open_model, plan, quantize, score
+    from edge_tqs.boards.board import Board, list_boards, load_board
+    from edge_tqs.boards.flash import FlashResult
+    from edge_tqs.building.directory import BuildDir
+    from edge_tqs.building.dry_run import Prediction
+    from edge_tqs.building.prepare import Model, PlannedModel, QuantizedModel, ScoredModel
+    from edge_tqs.graph.graph import Scaling
+    from edge_tqs.planning.plan import Plan
+    from edge_tqs.planning.score import Sensitivity
+    from edge_tqs.report.board_runs import BoardRuns
+    from edge_tqs.report.schema import BuildReport, ValidationReport
+    from edge_tqs.validation.compare import Comparison
+
+__version__ = "0.2.0"
+__all__ = [
+    "Board",
+    "BoardRuns",
+    "BuildDir",
+    "BuildReport",
+    "CheckError",
+    "Comparison",
+    "DeviceError",
+    "FlashResult",
+    "Model",
+    "ModelError",
+    "Plan",
+    "PlannedModel",
+    "Prediction",
+    "QuantizedModel",
+    "Scaling",
+    "ScoredModel",
+    "Sensitivity",
+    "StorageError",
+    "ToolError",
+    "TqsError",
+    "UsageError",
+    "ValidationReport",
+    "__version__",
+    "build",
+    "compare",
+    "dry_run",
+    "flash",
+    "list_boards",
+    "load_board",
+    "open_model",
+    "plan",
+    "quantize",
+    "score",
+    "validate",
+]
+
+#: Where each name of __all__ comes from that is imported when it is used.
+_PLACES = {
+    "api.running": ("compare", "flash", "validate"),
+    "api.steps": ("build", "dry_run", "open_model", "plan", "quantize", "score"),
+    "boards.board": ("Board", "list_boards", "load_board"),
+    "boards.flash": ("FlashResult",),
+    "building.directory": ("BuildDir",),
+    "building.dry_run": ("Prediction",),
+    "building.prepare": ("Model", "PlannedModel", "QuantizedModel", "ScoredModel"),
+    "graph.graph": ("Scaling",),
+    "planning.plan": ("Plan",),
+    "planning.score": ("Sensitivity",),
+    "report.board_runs": ("BoardRuns",),
+    "report.schema": ("BuildReport", "ValidationReport"),
+    "validation.compare": ("Comparison",),
+}
+_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module 'edge_tqs' has no attribute {name!r}")
+    value = getattr(import_module(f"edge_tqs.{_PLACE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 
 from edge_tqs.cli.main import main
 from edge_tqs.system.tensorflow import import_tensorflow
+
+# As the command does: the many small products of a rollout are faster in one thread. Nothing has imported numpy yet.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "edge_tqs"
 GROUND = ("errors", "needs", "progress", "strict", "templates", "text_table")
 #: A file may import the ground, its own package, and the packages before its own.
 ORDER = ("graph", "operators", "passes", "system", "flatbuffer", "read", "planning", "quantization", "emit_c", "device")
-ORDER += ("boards", "report", "project", "building", "validation", "cli")
+ORDER += ("boards", "report", "project", "building", "validation", "api", "cli")
 #: The package itself and `python -m edge_tqs` speak for the whole.
 WHOLE = ("__init__", "__main__")
 HEAVY = {"tensorflow", "keras", "ai_edge_litert", "tflite_runtime", "tflite_micro", "scipy"}

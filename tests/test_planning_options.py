@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_tqs.cli.request import plan_request
+from edge_tqs.api.request import plan_request
+from edge_tqs.cli.settings import parse_pin
 from edge_tqs.errors import UsageError
 
 Plan = Callable[..., dict]
@@ -142,19 +143,28 @@ def test_a_plan_file_is_built_as_it_is_and_after_editing(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"budget": "1000", "bits": "8"}, "--budget and --bits exclude each other"),
+        ({"budget": "1000", "bits": 8}, "--budget and --bits exclude each other"),
         ({"mean_bits": 5.0, "max_divergence": 0.1}, "--mean-bits and --max-divergence"),
-        ({"bits": "8", "pin": ("a=8",)}, "nothing to --pin"),
+        ({"bits": 8, "pins": {"a": 8}}, "nothing to --pin"),
         ({"refine": False, "without": ("clip",)}, "--without has no meaning"),
         ({"refine": False, "max_divergence": 0.1}, "has to measure"),
-        ({"pin": ("a",)}, "--pin a is not a weight and a width"),
-        ({"pin": ("a=6",)}, "--pin a=6"),
+        ({"pins": {"a": 6}}, "6 bits for a cannot be had"),
+        ({"bits": 6}, "6 bits cannot be had"),
+        ({"without": ("rounding",)}, "rounding is no part"),
         ({"budget": "lots"}, "number of bytes"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
-        plan_request(None, **options)
+        plan_request(**options)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["a", "a=6", "=8"])
+def test_a_pin_is_a_weight_and_a_width(text: str) -> None:
+    assert parse_pin("dense/kernel=4") == ("dense/kernel", 4)
+    with pytest.raises(UsageError, match=f"--pin {text} is not a weight and a width") as caught:
+        parse_pin(text)
     assert caught.value.hint
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_tqs.boards.board import Board
-from edge_tqs.boards.firmware import Image, assemble, compile_firmware
+from edge_tqs.boards.firmware import Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.building import directory as build_dir
 from edge_tqs.building import evaluate
 from edge_tqs.building.choose import PlanRequest
-from edge_tqs.building.prepare import ModelRequest, Prepared, prepare
+from edge_tqs.building.prepare import QuantizedModel, Source, quantize_model
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Graph
@@ -23,7 +23,7 @@ from edge_tqs.report.files import write_report
 
 
 def build(
-    model_request: ModelRequest,
+    source: Source,
     plan_request: PlanRequest,
     board: Board,
     out: Path,
@@ -37,16 +37,23 @@ def build(
         UsageError, ModelError: the input is wrong. ToolError: a compiler is missing (checked first).
         CheckError: the emitted model does not compute what tflite-micro computes.
     """
-    prepared = prepare(model_request, plan_request, board, progress)
-    graph, windows, model = prepared.graph, prepared.windows, prepared.model
-    forecast, horizon = graph.forecast, model_request.horizon
+    return build_quantized(quantize_model(source, plan_request, progress, board), board, out, progress, probe=probe)
+
+
+def build_quantized(
+    quantized: QuantizedModel, board: Board, out: Path, progress: Progress, *, probe: bool = False
+) -> report.BuildReport:
+    """The part of `build` from a quantised model on. Raises ToolError and CheckError as `build`."""
+    check_toolchain(board)
+    graph, windows, model = quantized.graph, quantized.windows, quantized.flatbuffer
+    forecast, horizon = graph.forecast, quantized.request.horizon
 
     progress("evaluating the closed loop", 0, 1)
     held_out = windows.evaluation[:, : forecast.seed_length(horizon)]
     followed = windows.evaluation[:, forecast.window :, forecast.output_channels]
-    truth = followed if model_request.windows is not None else None
-    evaluation = evaluate.evaluate(graph, prepared.variants, held_out, truth, horizon)
-    agreement = evaluate.in_runtimes(model, prepared.integer, evaluation, prepared.warnings, progress)
+    truth = followed if quantized.request.windows is not None else None
+    evaluation = evaluate.evaluate(graph, quantized.variants, held_out, truth, horizon)
+    agreement = evaluate.in_runtimes(model, quantized.integer, evaluation, quantized.warnings, progress)
 
     out.mkdir(parents=True, exist_ok=True)
     build_dir.save(
@@ -56,12 +63,12 @@ def build(
         float_graph=graph,
         seeds=held_out,
         truth=truth,
-        score=prepared.scored.sensitivity.to_json(),
-        plan=prepared.plan.to_json(),
+        score=quantized.scored.sensitivity.to_json(),
+        plan=quantized.plan.to_json(),
     )
     progress("compiling", 0, 1)
-    image = _compile(prepared.integer, prepared.model_hash, board, out, model, probe)
-    result = _build_report(prepared, model_request, board, evaluation, image, agreement)
+    image = _compile(quantized.integer, quantized.model_hash, board, out, model, probe)
+    result = _build_report(quantized, board, evaluation, image, agreement)
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
     write_report(out)
@@ -81,26 +88,26 @@ def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: byte
 
 
 def _build_report(
-    prepared: Prepared,
-    request: ModelRequest,
+    quantized: QuantizedModel,
     board: Board,
     evaluation: evaluate.Evaluation,
     image: Image,
     agreement: tuple[bool | None, float | None],
 ) -> report.BuildReport:
-    loaded, graph, plan, costs = prepared.loaded, prepared.graph, prepared.plan, prepared.scored.costs
+    loaded, graph, plan, costs = quantized.loaded, quantized.graph, quantized.plan, quantized.scored.costs
+    request = quantized.request
     forecast = graph.forecast
     weights = graph.weights().values()
     return report.BuildReport(
         model=report.ModelInfo(
             name=graph.name,
-            hash=prepared.model_hash,
+            hash=quantized.model_hash,
             window=forecast.window,
             channels=forecast.channels,
             columns=forecast.columns,
             recurrence=forecast.recurrence,
             parameters=loaded.parameters,
-            activations=prepared.activations,
+            activations=quantized.activations,
             outputs=forecast.outputs,
             steps=forecast.steps,
             exogenous=forecast.exogenous,
@@ -119,7 +126,7 @@ def _build_report(
             int4=sum(options[4] for options in costs.values()),
             mixed=plan.total_bytes,
             budget=plan.budget_bytes,
-            tflite=len(prepared.model),
+            tflite=len(quantized.flatbuffer),
         ),
         host=report.HostReport(
             rollouts=evaluation.seeds.shape[0],
@@ -133,7 +140,7 @@ def _build_report(
             causes=evaluate.causes(evaluation),
         ),
         image=_image_report(image),
-        warnings=tuple(prepared.warnings),
+        warnings=tuple(quantized.warnings),
     )
 
 

@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """How wide the weights may be: a budget in bytes, one width for all, a plan file, or (all None) the default.
+    """How wide the weights may be: a budget in bytes, one width, a plan, a plan file, or (all None) the default.
 
     mean_bits: the most that the codes of all weights may take on average. fit_flash: what the board's flash has room
     for; the pipeline that knows the board makes ``code_bytes`` of it, the most that the codes alone may take.
@@ -30,6 +30,7 @@ class PlanRequest:
 
     budget_bytes: int | None = None
     bits: int | None = None
+    plan: Plan | None = None
     plan_file: Path | None = None
     mean_bits: float | None = None
     fit_flash: bool = False
@@ -75,8 +76,10 @@ class Chooser:
     def plan(self) -> Plan:
         """The plan that was asked for. Raises UsageError when it cannot be had, or a plan file is of another model."""
         request, costs = self._request, self._costs
+        edited = request.plan
         if request.plan_file is not None:
             edited = Plan.from_json(_read(request.plan_file), str(request.plan_file))
+        if edited is not None:
             made = planning.recost(edited, costs, shapes=self._shapes)
             if edited.bias_correction != made.bias_correction:
                 self.warnings.append(

@@ -29,7 +29,7 @@ FIRMWARE, BUNDLE = "firmware", "bundle"
 IMAGE = Path(FIRMWARE) / "build" / "firmware.elf"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BuildDir:
     """A build, read back. graph: the integer graph; seeds (N, W, F), or (N, W + T, F)
     with inputs known ahead, and truth (N, T, outputs) or None, in the model's units."""
@@ -42,6 +42,9 @@ class BuildDir:
     float_graph: Graph
     seeds: Array
     truth: Array | None
+
+    def __repr__(self) -> str:
+        return f"<BuildDir {self.path}: {self.report.model.name} for {self.board.name}>"
 
     @property
     def model_hash(self) -> str:

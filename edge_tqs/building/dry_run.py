@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edge_tqs.boards.board import Board, Memory
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.flash_room import link, roomy
-from edge_tqs.building.prepare import ModelRequest, prepare
+from edge_tqs.building.prepare import Source, quantize_model
 from edge_tqs.emit_c.emit import memory_plan
 from edge_tqs.errors import UsageError
 from edge_tqs.progress import Progress
@@ -50,17 +50,17 @@ class Prediction:
         )
 
 
-def dry_run(model_request: ModelRequest, plan_request: PlanRequest, board: Board, progress: Progress) -> Prediction:
-    """What a build would take. Raises as `prepare`, and UsageError where the stack may get too deep."""
-    prepared = prepare(model_request, plan_request, board, progress)
+def dry_run(source: Source, plan_request: PlanRequest, board: Board, progress: Progress) -> Prediction:
+    """What a build would take. Raises as `quantize_model`, and UsageError where the stack may get too deep."""
+    quantized = quantize_model(source, plan_request, progress, board)
     progress("linking", 0, 1)
-    graph = prepared.integer
-    image = link(graph, roomy(board), prepared.model_hash)
+    graph = quantized.integer
+    image = link(graph, roomy(board), quantized.model_hash)
     plan = memory_plan(graph, board.core)
     return Prediction(
         board=board.name,
         model=graph.name,
-        model_hash=prepared.model_hash,
+        model_hash=quantized.model_hash,
         flash=image.flash_bytes,
         flash_size=_size(board.flash),
         ram=image.ram_bytes,

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from edge_tqs import __version__
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import check_toolchain
-from edge_tqs.building.choose import Chooser, PlanRequest
+from edge_tqs.building.choose import Choice, Chooser, PlanRequest
 from edge_tqs.building.flash_room import code_room
-from edge_tqs.errors import UsageError
+from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Centre, Forecast, Graph, Scaling, Target
 from edge_tqs.passes.output_bias import shift_output
@@ -35,6 +35,8 @@ CALIBRATION_WINDOWS = 256
 EVALUATION_WINDOWS = 16
 #: Windows for activation ranges where there is no data.
 ZERO_DATA_WINDOWS = 16
+#: Where neither the user nor a board says otherwise.
+DEFAULT_ACTIVATIONS: Activations = "int8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +58,10 @@ class ModelRequest:
     windows: called with (window, horizon) once the model is read; None when there is no data. training: called with
     (window, horizon, count), training windows with what followed them, (count, W + T, F). real_seeds: score from these
     instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
-    activations: None takes the board's, and int8 where there is no board. custom_objects: module:name of each class or
-    function of the user's own in the model. output: which of the model's outputs is the forecast, where it has several.
-    target, centre: what the model predicts, and what is taken off its window (passes/level.py).
+    activations: None takes the board's, and DEFAULT_ACTIVATIONS where there is no board. custom_objects: module:name of
+    each class or function of the user's own in the model. output: which of the model's outputs is the forecast, where
+    it has several. target, centre: what the model predicts, and what is taken off its window (passes/level.py).
+    budget_bytes: of all weights, where a plan is asked for that says nothing of its own; None takes the default.
     """
 
     model: Path
@@ -81,6 +84,7 @@ class ModelRequest:
     output: str | None = None
     target: Target = "level"
     centre: Centre = "none"
+    budget_bytes: int | None = None
 
     @property
     def variant(self) -> str:
@@ -95,17 +99,91 @@ class ModelRequest:
         return ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """A model that was opened and scored.
+@dataclass(frozen=True, eq=False, repr=False)
+class Model:
+    """A model that was opened, and how it is to be scored.
 
-    costs: bytes by weight and width. seeds: real windows that plans are refined on; None for zero-data ones.
+    Shapes: a call takes a window (window, channels) and predicts (steps, outputs). refusal: why it can be scored and
+    planned alone; None for a model that can be built.
     """
 
+    request: ModelRequest
     opened: Opened
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}: window {self.window}, {self.channels} channels, {len(self.weights)} weights>"
+
+    @property
+    def name(self) -> str:
+        return self.opened.system.name
+
+    @property
+    def window(self) -> int:
+        """Samples that a call looks at."""
+        return self.opened.system.window
+
+    @property
+    def channels(self) -> int:
+        """Values of a sample."""
+        return self.opened.system.channels
+
+    @property
+    def outputs(self) -> int:
+        """Values of a predicted sample."""
+        return self.opened.system.outputs
+
+    @property
+    def steps(self) -> int:
+        """Samples that a call predicts."""
+        return self.opened.system.steps
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights that are scored and planned."""
+        return tuple(self.opened.system.weights)
+
+    @property
+    def refusal(self) -> ModelError | None:
+        return self.opened.refusal
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScoredModel:
+    """A model that was opened and scored.
+
+    costs: bytes by weight and width, with activations as ``model.request`` has them. seeds: real windows that plans are
+    refined on; None for zero-data ones.
+    """
+
+    model: Model
     sensitivity: Sensitivity
     costs: Mapping[str, Mapping[int, int]]
     seeds: Array | None = None
+
+    def __repr__(self) -> str:
+        return f"<ScoredModel {self.model.name}: {len(self.costs)} weights over {self.sensitivity.horizon} steps>"
+
+    def with_activations(self, activations: Activations) -> ScoredModel:
+        """The same scores beside the bytes that the weights take with ``activations``."""
+        request = self.model.request
+        if (request.activations or DEFAULT_ACTIVATIONS) == activations:
+            return self
+        model = replace(self.model, request=replace(request, activations=activations))
+        return replace(self, model=model, costs=_costs(model))
+
+
+#: What a plan can start from: how to read a model, or what was made of it so far.
+Source = ModelRequest | Model | ScoredModel
+
+
+def opened_model(source: ModelRequest | Model, progress: Progress) -> Model:
+    """Open the model unless it is. Raises as `open_requested`."""
+    return source if isinstance(source, Model) else Model(source, open_requested(source, progress))
+
+
+def scored_model(source: Source, progress: Progress) -> ScoredModel:
+    """Open and score the model as far as that is not done yet. Raises as `open_requested` and `score_model`."""
+    return source if isinstance(source, ScoredModel) else score_model(opened_model(source, progress), progress)
 
 
 def open_requested(request: ModelRequest, progress: Progress) -> Opened:
@@ -132,8 +210,9 @@ def open_requested(request: ModelRequest, progress: Progress) -> Opened:
     return opened
 
 
-def score_model(opened: Opened, request: ModelRequest, progress: Progress) -> Scored:
+def score_model(model: Model, progress: Progress) -> ScoredModel:
     """Score the weights of an opened model. Raises UsageError."""
+    opened, request = model.opened, model.request
     system = opened.system
 
     def real(count: int) -> Array | None:
@@ -156,14 +235,19 @@ def score_model(opened: Opened, request: ModelRequest, progress: Progress) -> Sc
         cache=request.cache,
         variant=request.variant,
     )
-    activations = request.activations or "int8"
-    costs = weight_bytes(opened.loaded.graph, activations) if opened.loaded else estimated_bytes(system)
-    return Scored(opened, sensitivity, costs, real(REFINE_SEEDS))
+    return ScoredModel(model, sensitivity, _costs(model), real(REFINE_SEEDS))
 
 
-def chooser(scored: Scored, request: PlanRequest, progress: Progress | None = None) -> Chooser:
+def _costs(model: Model) -> Mapping[str, Mapping[int, int]]:
+    loaded = model.opened.loaded
+    if loaded is None:
+        return estimated_bytes(model.opened.system)
+    return weight_bytes(loaded.graph, model.request.activations or DEFAULT_ACTIVATIONS)
+
+
+def chooser(scored: ScoredModel, request: PlanRequest, progress: Progress | None = None) -> Chooser:
     """What finds the plan that ``request`` asks for, and the frontier around it."""
-    return Chooser(scored.opened.system, scored.sensitivity, scored.costs, request, progress, scored.seeds)
+    return Chooser(scored.model.opened.system, scored.sensitivity, scored.costs, request, progress, scored.seeds)
 
 
 def fitted(
@@ -176,23 +260,73 @@ def fitted(
     return replace(request, code_bytes=code_room(graph, board, activations))
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
+@dataclass(frozen=True, eq=False, repr=False)
+class PlannedModel:
+    """A model with the width of each weight. warnings: what the reader should know."""
+
+    scored: ScoredModel
+    choice: Choice
+    warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        wide = sum(tensor.width == 8 for tensor in self.plan.tensors)
+        return f"<PlannedModel {self.scored.model.name}: {self.plan.total_bytes:,} bytes, {wide} weights int8>"
+
+    @property
+    def plan(self) -> Plan:
+        return self.choice.plan
+
+    @property
+    def frontier(self) -> tuple[Plan, ...]:
+        """Plans around the one that was chosen, from the smallest to the largest."""
+        return self.choice.frontier
+
+    @property
+    def uniform(self) -> tuple[Plan, ...]:
+        """All weights int4, and all int8, as far as they can be had."""
+        return self.choice.uniform
+
+
+def plan_model(source: Source, request: PlanRequest, progress: Progress, board: Board | None = None) -> PlannedModel:
+    """Read, score and plan, as far as that is not done yet, and look at the frontier around the plan.
+
+    board: whose activations and flash count. Raises UsageError, among others for a budget that cannot be had, and
+    ModelError; ToolError where the firmware has to be measured and a compiler is missing.
+    """
+    scored = scored_model(source, progress)
+    if board is not None:
+        activations = scored.model.request.activations or board.activations
+        scored = scored.with_activations(activations)
+        if request.fit_flash:
+            request = fitted(request, scored.model.opened.need_graph()[1], board, activations, progress)
+    found = chooser(scored, request, progress)
+    return PlannedModel(scored, found.choose(), tuple(found.warnings))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class QuantizedModel:
     """A model that is planned, quantised and written: all that the C is made from.
 
-
-    graph: float. variants: the integer graphs by name. model: the flatbuffer. warnings: what the reader should know.
+    loaded: what was read. graph: float. variants: the integer graphs by name, "int8", "int4" and "mixed", which is that
+    of the plan. flatbuffer: model.tflite. warnings: what the reader should know.
     """
 
     loaded: LoadedModel
     graph: Graph
-    scored: Scored
+    scored: ScoredModel
     plan: Plan
     windows: Windows
     variants: Mapping[str, Graph]
-    model: bytes
+    flatbuffer: bytes
     activations: Activations
     warnings: list[str]
+
+    def __repr__(self) -> str:
+        return f"<QuantizedModel {self.graph.name}: {len(self.flatbuffer):,} bytes, {self.activations} activations>"
+
+    @property
+    def request(self) -> ModelRequest:
+        return self.scored.model.request
 
     @property
     def integer(self) -> Graph:
@@ -200,20 +334,31 @@ class Prepared:
 
     @property
     def model_hash(self) -> str:
-        return tflite_model.model_hash(self.model)
+        return tflite_model.model_hash(self.flatbuffer)
 
 
-def prepare(model_request: ModelRequest, plan_request: PlanRequest, board: Board, progress: Progress) -> Prepared:
-    """Read, score, plan and quantise. Raises UsageError, ModelError (the input); ToolError (a compiler is missing)."""
-    check_toolchain(board)
-    activations = model_request.activations or board.activations
-    model_request = replace(model_request, activations=activations)
-    opened = open_requested(model_request, progress)
-    loaded, graph = opened.need_graph()
-    scored = score_model(opened, model_request, progress)
+def quantize_model(
+    source: Source, plan_request: PlanRequest, progress: Progress, board: Board | None = None
+) -> QuantizedModel:
+    """Read, score, plan and quantise, as far as that is not done yet; for ``board`` where one is given.
+
+    Raises UsageError, ModelError (the input); ToolError (a compiler is missing, which is looked for first).
+    """
+    if board is not None:
+        check_toolchain(board)
+    request = source if isinstance(source, ModelRequest) else _model_of(source).request
+    activations = request.activations or (DEFAULT_ACTIVATIONS if board is None else board.activations)
+    if isinstance(source, ModelRequest):
+        source = opened_model(replace(source, activations=activations), progress)
+    _model_of(source).opened.need_graph()
+    scored = scored_model(source, progress).with_activations(activations)
+    model_request = scored.model.request
+    loaded, graph = scored.model.opened.need_graph()
     forecast = replace(graph.forecast, columns=model_request.columns, scaling=model_request.scaling)
     graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
-    chosen = chooser(scored, fitted(plan_request, graph, board, activations, progress), progress)
+    if board is not None:
+        plan_request = fitted(plan_request, graph, board, activations, progress)
+    chosen = chooser(scored, plan_request, progress)
     plan = chosen.plan()
     warnings = [*chosen.warnings, *loaded.notes, *_assumed(model_request, forecast)]
     windows = _windows(model_request, graph, warnings)
@@ -229,14 +374,18 @@ def prepare(model_request: ModelRequest, plan_request: PlanRequest, board: Board
     mixed = variants["mixed"]
     support.check_graph(mixed, support.RUNTIMES if activations == "int8" else support.RUNTIMES_16X4)
     warnings += support.limits(mixed)
-    model = tflite_model.write(mixed, _metadata(loaded, plan))
-    return Prepared(loaded, graph, scored, plan, windows, variants, model, activations, warnings)
+    flatbuffer = tflite_model.write(mixed, _metadata(loaded, plan))
+    return QuantizedModel(loaded, graph, scored, plan, windows, variants, flatbuffer, activations, warnings)
+
+
+def _model_of(source: Model | ScoredModel) -> Model:
+    return source.model if isinstance(source, ScoredModel) else source
 
 
 def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
     if request.windows is not None:
         return request.windows(graph.forecast.window, request.horizon)
-    reach = SCHEMES[request.activations or "int8"].headroom
+    reach = SCHEMES[request.activations or DEFAULT_ACTIVATIONS].headroom
     warnings.append(
         "Activation ranges come from the model's own rollouts, not from data: on real inputs that leave them the "
         "closed loop may saturate (measured on 25 models: typically 3.6 times, at worst 19 times the divergence of "

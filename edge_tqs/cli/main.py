@@ -7,6 +7,7 @@ does not read a Keras model.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,17 +21,19 @@ from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
 if TYPE_CHECKING:
-    from edge_tqs.boards.board import Board
-    from edge_tqs.building.choose import PlanRequest
-    from edge_tqs.building.prepare import ModelRequest, Scored
+    from edge_tqs.building.prepare import Model, ModelRequest
     from edge_tqs.report.board_runs import BoardRuns
-    from edge_tqs.report.schema import BuildReport, ValidationReport
+    from edge_tqs.report.schema import ValidationReport
 
 EXIT_INTERRUPTED = 130
+#: Rollouts are long loops of small products, which OpenBLAS slows down by handing each to its threads.
+SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "1")
 
 
 def main() -> None:
     """The console script: run a command; print a TqsError as a message and leave with its exit code."""
+    # OpenBLAS reads it once, when numpy is first imported, which the commands do after this.
+    os.environ.setdefault(*SINGLE_THREADED)
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -92,9 +95,13 @@ def inspect(model: Path | None, as_json: bool, **settings: Any) -> None:
 @as_json
 def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) -> None:
     """Score each weight of MODEL by how its rollout reacts to noise (TQS)."""
+    from edge_tqs.api.steps import score as run
     from edge_tqs.cli.text import score_table
 
-    scored = _score(model, settings)
+    request = _model_request(model, settings)
+    with show() as progress:
+        scored = run(request, progress=progress)
+    _note(scored.model)
     text = scored.sensitivity.to_json()
     _write(out, text)
     _print(as_json, json.loads(text), score_table(scored.sensitivity, scored.costs))
@@ -111,34 +118,28 @@ def plan(
     model: Path | None, out: Path | None, plot: Path | None, board: str | None, as_json: bool, **settings: Any
 ) -> None:
     """Choose int8 or int4 for each weight of MODEL under a byte budget, and show the frontier around the choice."""
-    from edge_tqs.boards.board import load_board
+    from edge_tqs.api.steps import plan as run
     from edge_tqs.building.frontier import frontier_body, frontier_plot, frontier_table
-    from edge_tqs.building.prepare import chooser, fitted
     from edge_tqs.cli.text import plan_table
 
-    request = _plan_request(model, settings)
-    if request.fit_flash and board is None:
-        raise UsageError("--budget flash needs a board", hint="Name it with --board; `edge-tqs boards` lists them.")
-    target = None if board is None else load_board(board)
-    scored = _score(model, settings)
+    planning = _planning(settings)
+    request = _model_request(model, settings)
     with show() as progress:
-        if target is not None and request.fit_flash:
-            graph, activations = scored.opened.need_graph()[1], settings["activations"] or target.activations
-            request = fitted(request, graph, target, activations, progress)
-        choice = chooser(scored, request, progress).choose()
-    text = choice.plan.to_json()
+        planned = run(request, board=board, progress=progress, **planning)
+    _note(planned.scored.model)
+    text = planned.plan.to_json()
     _write(out, text)
     if plot is not None:
-        picture = frontier_plot(choice, scored.opened.system.name)
+        picture = frontier_plot(planned.choice, planned.scored.model.name)
         _write(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
-    shown = f"{frontier_table(choice)}\n\n{plan_table(choice.plan, scored.costs)}"
-    _print(as_json, json.loads(text) | frontier_body(choice), shown)
+    shown = f"{frontier_table(planned.choice)}\n\n{plan_table(planned.plan, planned.scored.costs)}"
+    _print(as_json, json.loads(text) | frontier_body(planned.choice), shown)
 
 
 @cli.command()
 @model_options
 @plan_options
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file to build as it is.")
+@click.option("--plan", type=click.Path(path_type=Path), help="A plan file to build as it is.")
 @click.option("--board", required=True, help="A name from `edge-tqs boards`, or a board file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
 @click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
@@ -157,23 +158,26 @@ def build(
 
     Exit code 2: wrong use, or the model does not fit the board, which --dry-run tells before anything is built.
     """
-    from edge_tqs.boards.board import load_board
+    from edge_tqs.api import steps
 
-    target = load_board(board)
-    request = _plan_request(model, settings)
-    model_request = _model_request(model, settings)
+    planning = _planning(settings)
+    request = _model_request(model, settings)
     if dry_run:
-        _predict(model_request, request, target, as_json)
+        from edge_tqs.building.dry_run import refuse_misfit
+        from edge_tqs.cli.text import prediction_table
+
+        with show() as progress:
+            prediction = steps.dry_run(request, board=board, progress=progress, **planning)
+        body = asdict(prediction) | {"fits": not prediction.shortfalls}
+        _print(as_json, body, prediction_table(prediction))
+        refuse_misfit(prediction)
         return
-    from edge_tqs.building.build import build as run
     from edge_tqs.cli.text import build_summary
 
-    directory = out or Path("build") / target.name
     with show() as progress:
-        result: BuildReport = run(model_request, request, target, directory, progress, probe=probe)
-    _print(
-        as_json, json.loads(result.to_json()), build_summary(result, directory, emulated=target.emulator is not None)
-    )
+        built = steps.build(request, board=board, out=out, probe=probe, progress=progress, **planning)
+    text = build_summary(built.report, built.path, emulated=built.board.emulator is not None)
+    _print(as_json, json.loads(built.report.to_json()), text)
 
 
 @cli.command()
@@ -183,12 +187,10 @@ def build(
 @as_json
 def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> None:
     """Write the firmware of BUILD to its board, and verify it there."""
-    from edge_tqs.boards.flash import flash as run
-    from edge_tqs.building import directory as build_dir
+    from edge_tqs.api.running import flash as run
     from edge_tqs.cli.text import flash_summary
 
-    result = run(*build_dir.image_of(build), port=port, method=tool)
-    _print(as_json, *flash_summary(result))
+    _print(as_json, *flash_summary(run(build, port=port, tool=tool)))
 
 
 @cli.command()
@@ -232,22 +234,21 @@ def validate(build: Path, as_json: bool, junit_file: Path | None, ports: tuple[s
     With several --port each board has its own files, and one that fails stops no other.
     Exit code 0: passed. 1: a step differs or a board failed. 2: wrong use.
     """
-    from edge_tqs.cli.request import find_project, validate_request
+    from edge_tqs.api.running import validate as run
+    from edge_tqs.cli.settings import asked_validation
     from edge_tqs.cli.text import boards_summary, validation_summary
     from edge_tqs.validation.junit import junit, junit_boards
-    from edge_tqs.validation.several import validate_boards
-    from edge_tqs.validation.validate import validate as run
 
-    port = ports[0] if len(ports) == 1 else None
-    request = validate_request(build, find_project(Path.cwd()), port=port, **settings)
+    asked = asked_validation(build, settings)
+    limit = asked["max_rmse_vs_float"]
     result: ValidationReport | BoardRuns
     with show() as progress:
         if len(ports) > 1:
-            result = validate_boards(request, ports, progress)
-            xml, text = junit_boards(result, request.max_rmse_vs_float), boards_summary(result, build)
+            result = run(build, port=ports, progress=progress, **asked)
+            xml, text = junit_boards(result, limit), boards_summary(result, build)
         else:
-            result = run(request, progress)
-            xml, text = junit(result, request.max_rmse_vs_float), validation_summary(result, build)
+            result = run(build, port=ports[0] if ports else None, progress=progress, **asked)
+            xml, text = junit(result, limit), validation_summary(result, build)
     if junit_file is not None:
         _write(junit_file, xml, "--junit")
     _print(as_json, json.loads(result.to_json()), text)
@@ -318,42 +319,23 @@ def doctor(board: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _predict(model_request: ModelRequest, request: PlanRequest, board: Board, as_json: bool) -> None:
-    from edge_tqs.building.dry_run import dry_run, refuse_misfit
-    from edge_tqs.cli.text import prediction_table
-
-    with show() as progress:
-        prediction = dry_run(model_request, request, board, progress)
-    body = asdict(prediction) | {"fits": not prediction.shortfalls}
-    _print(as_json, body, prediction_table(prediction))
-    refuse_misfit(prediction)
-
-
 def _model_request(model: Path | None, settings: dict[str, Any]) -> ModelRequest:
     """The options, over the project file in this folder, over the defaults."""
-    from edge_tqs.cli.request import find_project, model_request
+    from edge_tqs.cli.settings import asked_model
 
-    return model_request(model, find_project(Path.cwd(), model), **settings)
-
-
-def _plan_request(model: Path | None, settings: dict[str, Any]) -> PlanRequest:
-    """The planning options, which are taken out of ``settings``, over the project file in this folder."""
-    from edge_tqs.cli.request import find_project, plan_request
-
-    asked = {name: settings.pop(name) for name in PLAN_SETTINGS if name in settings}
-    return plan_request(find_project(Path.cwd(), model), **asked)
+    return asked_model(model, settings)
 
 
-def _score(model: Path | None, settings: dict[str, Any]) -> Scored:
-    request = _model_request(model, settings)
-    from edge_tqs.building.prepare import open_requested, score_model
+def _planning(settings: dict[str, Any]) -> dict[str, Any]:
+    """The planning options, which are taken out of ``settings``, as keywords."""
+    from edge_tqs.cli.settings import asked_plan
 
-    with show() as progress:
-        opened = open_requested(request, progress)
-        scored = score_model(opened, request, progress)
-    if opened.refusal is not None:
-        click.echo(f"note: this model can be scored and planned, not built: {opened.refusal.message}", err=True)
-    return scored
+    return asked_plan({name: settings.pop(name) for name in PLAN_SETTINGS if name in settings})
+
+
+def _note(model: Model) -> None:
+    if model.refusal is not None:
+        click.echo(f"note: this model can be scored and planned, not built: {model.refusal.message}", err=True)
 
 
 def _png(svg: str) -> bytes:

@@ -116,4 +116,4 @@ plan_options = options(
         help="Leave a part of the refinement out; may be repeated.",
     ),
 )
-PLAN_SETTINGS = ("budget", "bits", "plan_file", "mean_bits", "max_divergence", "pin", "refine", "without")
+PLAN_SETTINGS = ("budget", "bits", "plan", "mean_bits", "max_divergence", "pin", "refine", "without")

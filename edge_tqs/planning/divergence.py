@@ -192,6 +192,7 @@ def _stream(parts: tuple[Part, ...]) -> int:
 
 # --- other processes --------------------------------------------------------------------------------------------------
 
+OPENBLAS_THREADS = "OPENBLAS_NUM_THREADS"
 #: Of this worker process: its system, what to do, its rollouts, and the nominal outputs.
 _work: tuple[System, Experiment, Rollouts, Array]
 
@@ -201,7 +202,7 @@ def _in_processes(
 ) -> Iterator[tuple[str, Array]]:
     """Spawned, not forked: TensorFlow's threads do not survive a fork."""
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (opener, experiment)) as pool:
-        with _interrupts_ignored():  # by the workers, which are started here: Ctrl-C is the parent's to handle
+        with _interrupts_ignored(), single_threaded_workers():  # the workers are started here; Ctrl-C is the parent's
             futures = {pool.submit(_work_on, source): source for source in sources}
         try:
             for future in as_completed(futures):
@@ -221,6 +222,23 @@ def _interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def single_threaded_workers() -> Iterator[None]:
+    """Processes that are started meanwhile have one thread each for products.
+
+    OpenBLAS reads the variable when numpy is first imported, which in a spawned process is before any code of ours.
+    """
+    before = os.environ.get(OPENBLAS_THREADS)
+    os.environ[OPENBLAS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[OPENBLAS_THREADS]
+        else:
+            os.environ[OPENBLAS_THREADS] = before
 
 
 def _start(opener: Opener, experiment: Experiment) -> None:

@@ -1,10 +1,11 @@
-"""Options over the project file over the defaults: what the commands ask the pipelines for."""
+"""What is asked for, over the project file, over the defaults: the requests of the pipelines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -14,16 +15,18 @@ from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array, Centre, Scaling, Target
 from edge_tqs.planning.divergence import default_root
+from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import RefineSettings
+from edge_tqs.planning.score import DRAWS
 from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.file import (
     FILE,
+    ROLLOUTS,
     DataSettings,
     ForecastSettings,
     Project,
     ProjectData,
     ValidateSettings,
-    load_project,
     read_data,
 )
 from edge_tqs.project.series import windows as cut_windows
@@ -31,36 +34,44 @@ from edge_tqs.quantization.quantize import Activations
 from edge_tqs.validation.validate import ValidateRequest
 
 Recurrence = Literal["auto", "windowed", "stateful"]
+#: Parts of the refinement that `without` leaves out.
+REFINEMENTS = ("gram", "clip", "verify", "bias-correction")
 
 
-def find_project(folder: Path, model: Path | None = None) -> Project | None:
-    """The project in ``folder``, if any; None for a ``model`` that is not its own: its settings belong to its model."""
-    if not (folder / FILE).is_file():
-        return None
-    project = load_project(folder / FILE)
-    return None if model is not None and model.resolve() != project.model.resolve() else project
+class PlanSettings(TypedDict, total=False):
+    """The keywords of `plan_request`, for the functions that plan on the way."""
+
+    budget: int | str | None
+    bits: Literal[8, 4] | None
+    mean_bits: float | None
+    max_divergence: float | None
+    pins: Mapping[str, int] | None
+    refine: bool
+    without: Sequence[str]
 
 
 def model_request(
     model: Path | None,
     project: Project | None,
     *,
-    data: Path | None,
-    horizon: int | None,
-    window: int | None,
-    recurrence: Recurrence | None,
+    data: Path | None = None,
+    columns: Sequence[str] = (),
+    scaling: Scaling | Literal["standard", "none"] | None = None,
+    horizon: int | None = None,
+    window: int | None = None,
+    recurrence: Recurrence | None = None,
     steps: int | None = None,
     output: str | None = None,
     target: Target | None = None,
     centre: Centre | None = None,
-    draws: int,
-    seed: int,
+    draws: int = DRAWS,
+    seed: int = 0,
     seeds: Literal["zero-data", "data"] = "zero-data",
-    exogenous: tuple[str, ...] = (),
+    exogenous: Sequence[str] = (),
     workers: int = 1,
     cache: bool = True,
     activations: Activations | None = None,
-    custom_objects: tuple[str, ...] = (),
+    custom_objects: Sequence[str] = (),
 ) -> ModelRequest:
     """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
     if project is None:
@@ -70,6 +81,13 @@ def model_request(
                 hint="Name a .keras or .tflite file, or write a project with `edge-tqs init MODEL --data CSV`.",
             )
         project = _bare_project(model, data)
+    if scaling is not None:
+        project = replace(project, scaling=scaling)
+    if columns:
+        settings = project.data or (DataSettings(csv=data) if data else None)
+        if settings is None:
+            raise UsageError("columns are named, and there is no data to take them from", hint="Give data=CSV.")
+        project = replace(project, data=replace(settings, columns=tuple(columns), exogenous=()))
     series = read_data(project, data)
     return ModelRequest(
         model=project.model,
@@ -85,96 +103,96 @@ def model_request(
         windows=_windows(series) if series else None,
         draws=draws,
         seed=seed,
-        feedback=_feedback(project, _columns(project, series), exogenous),
+        feedback=_feedback(project, _columns(project, series), tuple(exogenous)),
         training=_training(series) if series else None,
         real_seeds=seeds == "data",
         workers=workers,
         cache=default_root() if cache else None,
         activations=activations or project.activations,
-        custom_objects=custom_objects or project.custom_objects,
+        custom_objects=tuple(custom_objects) or project.custom_objects,
+        budget_bytes=project.budget_bytes,
     )
 
 
 def plan_request(
-    project: Project | None,
+    default_budget: int | None = None,
     *,
-    budget: str | None = None,
-    bits: str | None = None,
-    plan_file: Path | None = None,
+    budget: int | str | None = None,
+    bits: Literal[8, 4] | None = None,
+    plan: Plan | Path | None = None,
     mean_bits: float | None = None,
     max_divergence: float | None = None,
-    pin: tuple[str, ...] = (),
+    pins: Mapping[str, int] | None = None,
     refine: bool = True,
-    without: tuple[str, ...] = (),
+    without: Sequence[str] = (),
 ) -> PlanRequest:
-    """How wide the weights may be: an option, else the project's budget, else the default.
+    """How wide the weights may be: what is asked for, else ``default_budget`` bytes, else the default.
 
     Raises UsageError for options that exclude each other, and for a budget or a pin that cannot be read.
     """
     asked = {
         "--budget": budget,
         "--bits": bits,
-        "--plan": plan_file,
+        "--plan": plan,
         "--mean-bits": mean_bits,
         "--max-divergence": max_divergence,
     }
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other", hint="Give one of them.")
-    settled = bits is not None or plan_file is not None
-    if settled and pin:
+    settled = bits is not None or plan is not None
+    if settled and pins:
         raise UsageError(f"{given[0]} says every width, there is nothing to --pin", hint="Give one of the two.")
     if without and (settled or not refine):
         reason = given[0] if settled else "--no-refine"
         raise UsageError(f"With {reason} nothing is refined, so --without has no meaning", hint="Leave it out.")
     if not refine and max_divergence is not None:
         raise UsageError("--max-divergence has to measure, --no-refine forbids it", hint="Give one of the two.")
+    if unknown := set(without) - set(REFINEMENTS):
+        raise UsageError(
+            f"{min(unknown)} is no part of the refinement", hint=f"Leave out some of {', '.join(REFINEMENTS)}."
+        )
+    for name, width in (pins or {}).items():
+        if width not in (4, 8):
+            raise UsageError(f"a width of {width} bits for {name} cannot be had", hint="Pin it to 8 or to 4.")
+    if bits not in (None, 4, 8):
+        raise UsageError(f"weights of {bits} bits cannot be had", hint="Take 8 or 4.")
     settings = RefineSettings(**{part.replace("-", "_"): False for part in without})
-    fit_flash = budget is not None and budget.strip().lower() == "flash"
+    fit_flash = isinstance(budget, str) and budget.strip().lower() == "flash"
     if budget is not None and not fit_flash:
-        size: int | None = parse_budget(budget)
+        size: int | None = parse_budget(str(budget))
     else:
-        size = project.budget_bytes if project and not given else None
+        size = None if given else default_budget
     return PlanRequest(
         budget_bytes=size,
         fit_flash=fit_flash,
-        bits=None if bits is None else int(bits),
-        plan_file=plan_file,
+        bits=bits,
+        plan=plan if isinstance(plan, Plan) else None,
+        plan_file=plan if isinstance(plan, Path) else None,
         mean_bits=mean_bits,
         max_divergence=max_divergence,
-        pins=dict(map(_pin, pin)),
+        pins=dict(pins or {}),
         refine=settings if refine else None,
     )
 
 
-def _pin(text: str) -> tuple[str, int]:
-    name, _, width = text.rpartition("=")
-    if not name or width not in ("4", "8"):
-        raise UsageError(
-            f"--pin {text} is not a weight and a width", hint="Write --pin NAME=8 or NAME=4; `score` lists the names."
-        )
-    return name, int(width)
-
-
 def validate_request(
     build: Path,
-    project: Project | None,
     *,
-    port: str | None,
-    baud: int | None,
+    port: str | None = None,
+    baud: int | None = None,
     max_baud: int | None = None,
-    reset: bool,
-    step_timeout: float | None,
-    rollouts: int | None,
-    horizon: int | None,
-    data: Path | None,
-    resume: bool,
-    server: str,
+    reset: bool = False,
+    step_timeout: float | None = None,
+    rollouts: int = ROLLOUTS,
+    horizon: int | None = None,
+    data: Path | None = None,
+    resume: bool = False,
+    server: Literal["program", "agent"] = "program",
     teacher_forced: bool = False,
+    max_rmse_vs_float: float | None = None,
 ) -> ValidateRequest:
-    """What to run on the board; the project's [validate] counts for builds inside its folder."""
-    inside = project is not None and build.resolve().is_relative_to(project.path.resolve().parent)
-    settings = project.validate if project is not None and inside else ValidateSettings()
+    """What to run on the board."""
     return ValidateRequest(
         build=build,
         port=port,
@@ -182,12 +200,12 @@ def validate_request(
         max_baud=max_baud,
         reset=reset,
         times=Times() if step_timeout is None else Times.slow(step_timeout),
-        rollouts=rollouts or settings.rollouts,
-        horizon=horizon or settings.horizon,
+        rollouts=rollouts,
+        horizon=horizon,
         data=data,
         resume=resume,
         server=server,
-        max_rmse_vs_float=settings.max_rmse_vs_float,
+        max_rmse_vs_float=max_rmse_vs_float,
         mode="teacher-forced" if teacher_forced else "free-running",
     )
 

@@ -1,0 +1,158 @@
+"""From a build directory to a verdict: flash it, validate it, compare two validations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, overload
+
+from edge_tqs.api.request import validate_request
+from edge_tqs.api.steps import StrPath, silent
+from edge_tqs.api.threads import single_threaded
+from edge_tqs.boards.flash import FlashResult
+from edge_tqs.boards.flash import flash as write_image
+from edge_tqs.building.directory import BuildDir, image_of
+from edge_tqs.errors import UsageError
+from edge_tqs.progress import Progress
+from edge_tqs.project.file import ROLLOUTS
+from edge_tqs.report.board_runs import BoardRuns
+from edge_tqs.report.schema import ValidationReport
+from edge_tqs.validation.compare import Comparison, parse_limits
+from edge_tqs.validation.compare import compare as compare_runs
+from edge_tqs.validation.several import validate_boards
+from edge_tqs.validation.validate import validate as validate_board
+
+
+def flash(build: StrPath | BuildDir, *, port: str | None = None, tool: str | None = None) -> FlashResult:
+    """Write the firmware of a build to its board, and verify it there.
+
+    Args:
+        build: What `build` returned, or its directory.
+        port: Where the tool finds the board: a serial port, HOST:PORT, a drive, user@host, a probe.
+        tool: Another tool than the board's own: "gdb", "openocd", "pyocd", "esptool", "ssh", ...
+
+    Raises UsageError where there is nothing to flash or a port is missing, ToolError where the tool is, DeviceError
+    where the board does not answer or what was read back differs.
+    """
+    return write_image(*image_of(_path(build)), port=port, method=tool)
+
+
+@overload
+def validate(
+    build: StrPath | BuildDir,
+    *,
+    port: str | None = None,
+    baud: int | None = None,
+    max_baud: int | None = None,
+    reset: bool = False,
+    step_timeout: float | None = None,
+    rollouts: int = ROLLOUTS,
+    horizon: int | None = None,
+    data: StrPath | None = None,
+    teacher_forced: bool = False,
+    server: Literal["program", "agent"] = "program",
+    resume: bool = False,
+    max_rmse_vs_float: float | None = None,
+    progress: Progress = silent,
+) -> ValidationReport: ...
+
+
+@overload
+def validate(
+    build: StrPath | BuildDir,
+    *,
+    port: list[str] | tuple[str, ...],
+    baud: int | None = None,
+    max_baud: int | None = None,
+    reset: bool = False,
+    step_timeout: float | None = None,
+    rollouts: int = ROLLOUTS,
+    horizon: int | None = None,
+    data: StrPath | None = None,
+    teacher_forced: bool = False,
+    server: Literal["program", "agent"] = "program",
+    resume: bool = False,
+    max_rmse_vs_float: float | None = None,
+    progress: Progress = silent,
+) -> BoardRuns: ...
+
+
+@single_threaded
+def validate(
+    build: StrPath | BuildDir,
+    *,
+    port: str | list[str] | tuple[str, ...] | None = None,
+    baud: int | None = None,
+    max_baud: int | None = None,
+    reset: bool = False,
+    step_timeout: float | None = None,
+    rollouts: int = ROLLOUTS,
+    horizon: int | None = None,
+    data: StrPath | None = None,
+    teacher_forced: bool = False,
+    server: Literal["program", "agent"] = "program",
+    resume: bool = False,
+    max_rmse_vs_float: float | None = None,
+    progress: Progress = silent,
+) -> ValidationReport | BoardRuns:
+    """Run rollouts of a build on its board and compare every step with the host; ``passed`` of the result says it.
+
+    Args:
+        build: What `build` returned, or its directory.
+        port: Where a running board is, "/dev/ttyACM0", "socket://host:port", ...; None runs the board's emulator. A
+            list validates several boards at once, and the result has a report for each.
+        baud: Rate of the port; the board's unless said otherwise.
+        max_baud: Raise the rate up to this, as far as it is carried; 0 never; the board's unless said otherwise.
+        reset: Reset the board first, by the line of its port that its board file names.
+        step_timeout: Seconds that a step may take; 10 unless said otherwise.
+        rollouts: Seed windows to roll out, at least 1.
+        horizon: Steps of each; the build's unless said otherwise.
+        data: CSV to take windows and truth from; the windows that the build saved unless said otherwise.
+        teacher_forced: Feed each step what really followed, not the board's own output.
+        server: For Linux boards run here: the compiled "program" or the Python "agent".
+        resume: Go on with the run that was interrupted in the build's directory.
+        max_rmse_vs_float: Fail above this RMSE from the float model, in the model's units.
+
+    Raises UsageError for no such build, port or data; DeviceError where a single board is silent, runs another model
+    or fails; StorageError where the disk takes no more.
+    """
+    request = validate_request(
+        _path(build),
+        port=port if isinstance(port, str) else None,
+        baud=baud,
+        max_baud=max_baud,
+        reset=reset,
+        step_timeout=step_timeout,
+        rollouts=rollouts,
+        horizon=horizon,
+        data=None if data is None else Path(data),
+        resume=resume,
+        server=server,
+        teacher_forced=teacher_forced,
+        max_rmse_vs_float=max_rmse_vs_float,
+    )
+    if port is None or isinstance(port, str):
+        return validate_board(request, progress)
+    if not port:
+        raise UsageError("no port is given", hint="Name at least one, or leave them out to run the board's emulator.")
+    return validate_boards(request, port, progress)
+
+
+def compare(
+    before: StrPath | BuildDir, after: StrPath | BuildDir, *, limits: Mapping[str, float] | None = None
+) -> Comparison:
+    """Two validations figure by figure; ``passed`` of the result says whether ``after`` passed, within every limit.
+
+    Args:
+        before: A build that was validated, its directory, or a copy of its validation.json.
+        after: Likewise.
+        limits: How many percent more ``after`` may have: "accuracy", "latency", "memory", or one figure.
+
+    Raises UsageError for a run that cannot be read and for a limit of no figure.
+    """
+    allowed = parse_limits(tuple(f"{name}={float(percent)!r}" for name, percent in (limits or {}).items()))
+    return compare_runs(_path(before), _path(after), allowed)
+
+
+def _path(build: StrPath | BuildDir) -> Path:
+    return build.path if isinstance(build, BuildDir) else Path(build)

@@ -1,0 +1,322 @@
+"""From a model file to a build directory, a function per step.
+
+Each takes what the step before it returned, or anything earlier: what was left out is done first, with its defaults.
+``progress(stage, done, total)`` is called as often as convenient; `edge_tqs.progress.show` makes one that prints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Unpack
+
+from edge_tqs.api.request import PlanSettings, Recurrence, model_request, plan_request
+from edge_tqs.api.threads import single_threaded
+from edge_tqs.boards.board import Board, load_board
+from edge_tqs.building.build import build as build_from_source
+from edge_tqs.building.build import build_quantized
+from edge_tqs.building.choose import PlanRequest
+from edge_tqs.building.directory import BuildDir, load
+from edge_tqs.building.dry_run import Prediction
+from edge_tqs.building.dry_run import dry_run as predict
+from edge_tqs.building.prepare import (
+    Model,
+    ModelRequest,
+    PlannedModel,
+    QuantizedModel,
+    ScoredModel,
+    opened_model,
+    plan_model,
+    quantize_model,
+    score_model,
+)
+from edge_tqs.errors import UsageError
+from edge_tqs.graph.graph import Centre, Scaling, Target
+from edge_tqs.planning.divergence import default_root
+from edge_tqs.planning.plan import Plan
+from edge_tqs.progress import Progress
+from edge_tqs.project.file import FILE, load_project
+from edge_tqs.quantization.quantize import Activations
+
+StrPath = str | os.PathLike[str]
+#: A model file or project, or what was made of one so far.
+Source = StrPath | ModelRequest | Model | ScoredModel
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A progress that says nothing."""
+
+
+@single_threaded
+def open_model(
+    path: StrPath,
+    *,
+    data: StrPath | None = None,
+    columns: Sequence[str] = (),
+    scaling: Scaling | Literal["standard", "none"] | None = None,
+    horizon: int | None = None,
+    window: int | None = None,
+    recurrence: Recurrence | None = None,
+    steps: int | None = None,
+    output: str | None = None,
+    target: Target | None = None,
+    centre: Centre | None = None,
+    exogenous: Sequence[str] = (),
+    activations: Activations | None = None,
+    custom_objects: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Model:
+    """Open a model, and compare the graph that is made of it with the model.
+
+    Args:
+        path: A .keras or .tflite file, what else `edge-tqs build` reads, or a project: edge-tqs.toml or its folder.
+            What is given here counts over what the project says.
+        data: CSV that activation ranges, evaluation and validation take real windows from.
+        columns: Those of ``data`` that the model takes, in its order; all numeric ones when none is named.
+        scaling: From ``data`` to the model's units: "standard" (mean and deviation of the training part, the default),
+            "none", or the scaling that the model was trained with.
+        horizon: Closed-loop steps that count, 1 to 65535; 96 unless said otherwise.
+        window: Samples that the model looks at, where the model leaves it open.
+        recurrence: "windowed" as Keras computes a recurrent model, "stateful" to carry its states on, or "auto".
+        steps: Samples that a call predicts, where the output is flat.
+        output: The output that is the forecast, where the model has several.
+        target: "level", or "delta" where the model predicts differences to the last sample.
+        centre: "none", "mean" or "last": what is taken off each window and added to its forecast.
+        exogenous: Columns (names, or numbers as text) that are known ahead.
+        activations: "int8" or "int16"; None takes the board's, and int8 where there is no board.
+        custom_objects: module:name of each class or function of your own that the model holds.
+
+    Raises:
+        UsageError: A keyword does not suit the model; the data or the project is wrong.
+        ModelError: The file is no model, or cannot be rolled out.
+        CheckError: The graph computes something else than the model.
+        ToolError: TensorFlow (Keras files) or LiteRT (.tflite) is not installed.
+    """
+    request = _read_request(
+        path,
+        data=None if data is None else Path(data),
+        columns=columns,
+        scaling=scaling,
+        horizon=horizon,
+        window=window,
+        recurrence=recurrence,
+        steps=steps,
+        output=output,
+        target=target,
+        centre=centre,
+        exogenous=exogenous,
+        activations=activations,
+        custom_objects=custom_objects,
+    )
+    return opened_model(request, progress)
+
+
+@single_threaded
+def score(
+    source: Source,
+    *,
+    horizon: int | None = None,
+    draws: int | None = None,
+    seed: int | None = None,
+    seeds: Literal["zero-data", "data"] | None = None,
+    workers: int | None = None,
+    cache: bool | None = None,
+    progress: Progress = silent,
+) -> ScoredModel:
+    """Score each weight by how the closed-loop rollout reacts to noise in it (TQS).
+
+    Args:
+        source: What is scored; a model that is scored already is scored anew.
+        horizon: Steps of a rollout, over what `open_model` was told.
+        draws: Noise draws per weight, at least 2; 16 unless said otherwise.
+        seed: Seed of every random draw; 0 unless said otherwise.
+        seeds: "data" starts rollouts from training windows of the data; "zero-data", the default, needs none.
+        workers: Processes that score. A script that asks for several needs `if __name__ == "__main__":`.
+        cache: Whether scores are kept in the user's cache folder, by model and settings; the default is True.
+
+    Raises UsageError for a number out of range or where there is no data to take seeds from; else as `open_model`.
+    """
+    source = _begun(source)
+    if isinstance(source, ScoredModel):
+        source = source.model
+    model = opened_model(source, progress)
+    given: dict[str, Any] = {"horizon": horizon, "draws": draws, "seed": seed, "workers": workers}
+    if seeds is not None:
+        given["real_seeds"] = seeds == "data"
+    request = replace(model.request, **{name: value for name, value in given.items() if value is not None})
+    if cache is not None:
+        request = replace(request, cache=default_root() if cache else None)
+    return score_model(replace(model, request=request), progress)
+
+
+@single_threaded
+def plan(
+    source: Source,
+    *,
+    budget: int | str | None = None,
+    bits: Literal[8, 4] | None = None,
+    mean_bits: float | None = None,
+    max_divergence: float | None = None,
+    pins: Mapping[str, int] | None = None,
+    refine: bool = True,
+    without: Sequence[str] = (),
+    board: str | os.PathLike[str] | Board | None = None,
+    progress: Progress = silent,
+) -> PlannedModel:
+    """Choose int8 or int4 for each weight, and look at the frontier around the choice.
+
+    At most one of the first four is given; with none the budget is that of the project, else halfway between all-int4
+    and all-int8.
+
+    Args:
+        source: What is planned.
+        budget: Bytes for all weights: 24576, "24KB", or "flash", what the board has room for.
+        bits: One width for all weights.
+        mean_bits: Most bits for a weight on average, 4 to 8.
+        max_divergence: The smallest plan whose measured divergence (RMSE, the model's units) is within this.
+        pins: Widths by weight that are not up for choice.
+        refine: Whether rounding is measured and the best plans are verified.
+        without: Parts of the refinement to leave out: "gram", "clip", "verify", "bias-correction".
+        board: Whose flash and activations count.
+
+    Raises UsageError for keywords that exclude each other and for what cannot be had; else as `score`.
+    """
+    begun = _begun(source)
+    request = plan_request(
+        _request_of(begun).budget_bytes,
+        budget=budget,
+        bits=bits,
+        mean_bits=mean_bits,
+        max_divergence=max_divergence,
+        pins=pins,
+        refine=refine,
+        without=without,
+    )
+    if request.fit_flash and board is None:
+        raise UsageError("--budget flash needs a board", hint="Name it with --board; `edge-tqs boards` lists them.")
+    return plan_model(begun, request, progress, None if board is None else _board(board))
+
+
+@single_threaded
+def quantize(
+    source: Source | PlannedModel,
+    *,
+    plan: Plan | StrPath | None = None,
+    activations: Activations | None = None,
+    progress: Progress = silent,
+    **planning: Unpack[PlanSettings],
+) -> QuantizedModel:
+    """Quantise a model to integer graphs and the flatbuffer of the plan.
+
+    Args:
+        source: What is quantised.
+        plan: The width of each weight, or a file that `edge-tqs plan` wrote; over what ``source`` holds.
+        activations: "int8" or "int16", over what `open_model` was told.
+        planning: As `plan` takes it (board apart), where neither ``source`` nor ``plan`` has a plan.
+
+    Raises ModelError where the model can only be scored and planned; else as `plan`.
+    """
+    source, request = _planned(source, plan, planning)
+    if activations is not None:
+        source = _with_activations(source, activations)
+    return quantize_model(source, request, progress)
+
+
+@single_threaded
+def build(
+    source: Source | PlannedModel | QuantizedModel,
+    *,
+    board: str | os.PathLike[str] | Board,
+    out: StrPath | None = None,
+    plan: Plan | StrPath | None = None,
+    probe: bool = False,
+    progress: Progress = silent,
+    **planning: Unpack[PlanSettings],
+) -> BuildDir:
+    """Build a model for a board: flatbuffer, C, firmware, and the report with what was measured on this host.
+
+    Args:
+        source: What is built.
+        board: A name of `list_boards`, a board file, or a board.
+        out: The directory to write; build/BOARD unless said otherwise.
+        plan: As in `quantize`.
+        probe: Firmware that also tells what each operator computes, for `validate`.
+        planning: As in `quantize`; "flash" as budget is what ``board`` has room for.
+
+    Raises ToolError where a compiler is missing, CheckError where the flatbuffer computes something else in
+    tflite-micro, UsageError where the image does not fit; else as `quantize`.
+    """
+    target = _board(board)
+    directory = Path("build") / target.name if out is None else Path(out)
+    if isinstance(source, QuantizedModel):
+        if plan is not None or planning:
+            raise UsageError("the model is quantised, its plan settled", hint="Leave the plan out, or quantise anew.")
+        build_quantized(source, target, directory, progress, probe=probe)
+    else:
+        begun, request = _planned(source, plan, planning)
+        build_from_source(begun, request, target, directory, progress, probe=probe)
+    return load(directory)
+
+
+@single_threaded
+def dry_run(
+    source: Source | PlannedModel,
+    *,
+    board: str | os.PathLike[str] | Board,
+    plan: Plan | StrPath | None = None,
+    progress: Progress = silent,
+    **planning: Unpack[PlanSettings],
+) -> Prediction:
+    """Flash, RAM and stack that `build` with the same keywords would take; nothing is written. Raises as `build`."""
+    target = _board(board)
+    begun, request = _planned(source, plan, planning)
+    return predict(begun, request, target, progress)
+
+
+def _read_request(path: StrPath, **settings: Any) -> ModelRequest:
+    """The request for a model file, or for the project at ``path``."""
+    file = Path(path)
+    project_file = file if file.name == FILE else file / FILE
+    project = load_project(project_file) if file.name == FILE or project_file.is_file() else None
+    return model_request(None if project else file, project, **settings)
+
+
+def _begun(source: Source) -> ModelRequest | Model | ScoredModel:
+    return source if isinstance(source, ModelRequest | Model | ScoredModel) else _read_request(source)
+
+
+def _request_of(source: ModelRequest | Model | ScoredModel) -> ModelRequest:
+    if isinstance(source, ModelRequest):
+        return source
+    return source.request if isinstance(source, Model) else source.model.request
+
+
+def _planned(
+    source: Source | PlannedModel, plan: Plan | StrPath | None, planning: PlanSettings
+) -> tuple[ModelRequest | Model | ScoredModel, PlanRequest]:
+    """What the planning starts from, and what is asked of it."""
+    if isinstance(source, PlannedModel):
+        if plan is None and planning:
+            raise UsageError("the model is planned already", hint=f"Leave {', '.join(planning)} out, or plan anew.")
+        plan, source = source.plan if plan is None else plan, source.scored
+    begun = _begun(source)
+    given = plan if plan is None or isinstance(plan, Plan) else Path(plan)
+    return begun, plan_request(_request_of(begun).budget_bytes, plan=given, **planning)
+
+
+def _with_activations(
+    source: ModelRequest | Model | ScoredModel, activations: Activations
+) -> ModelRequest | Model | ScoredModel:
+    if isinstance(source, ScoredModel):
+        return source.with_activations(activations)
+    if isinstance(source, Model):
+        return replace(source, request=replace(source.request, activations=activations))
+    return replace(source, activations=activations)
+
+
+def _board(board: str | os.PathLike[str] | Board) -> Board:
+    if isinstance(board, Board):
+        return board
+    return load_board(board if isinstance(board, str) else Path(board))
