@@ -265,7 +265,7 @@ def on_board(name: str, graph: Graph, folder: Path, max_payload: int) -> Iterato
     generated = emit(graph, digest, graph.name, board.core)
     firmware = assemble(board, generated.files, generated.kernels, folder / "firmware")
     image = compile_firmware(firmware, extra_cflags="-Werror")
-    if board.port == "linux":
+    if not board.bare_metal:
         write_bundle(folder / "bundle", model, image.elf, board)
     with start_server(board, folder) as port, Device(open_port(port)) as device:
         device.require_model(digest)

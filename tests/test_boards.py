@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_tqs.boards.board import Board, Emulator, Memory, Uart, list_boards, load_board, uart_drivers
+from edge_tqs.boards.port import load_port, port_names
 from edge_tqs.errors import UsageError
 from edge_tqs.templates import boards_root, template_root
 
@@ -131,7 +132,7 @@ def test_an_unknown_key_is_named_with_the_one_meant(tmp_path: Path, old: str, ne
         ("cflags = [", "cflags = [1, ", "'cflags[0]' must be a string, not 1"),
         ("cflags = [", "cflags = ['-D$(shell id)', ", "'cflags[0]' must be a string of the form"),
         ('"arm-none-eabi-"', '"arm none"', "'toolchain' must be a string of the form"),
-        ('port = "cortexm"', 'port = "cortexa"', "'port' must be one of cortexm, esp32, linux, not 'cortexa'"),
+        ('port = "cortexm"', 'port = "cortexa"', f"'port' must be one of {', '.join(port_names())}, not 'cortexa'"),
         ('name = "qemu-mps2-an386"', 'name = "a\\"b"', "'name' must be a string of the form"),
         ("flash = {", "flash = 3 #", "'flash' must be a table, not 3"),
         ("[upload]", "[[upload]]", "'upload' must be a table"),
@@ -195,8 +196,26 @@ def test_the_table_of_the_manual_is_that_of_the_files(monkeypatch: pytest.Monkey
     module = importlib.import_module("board_table")
     document = module.DOCUMENT.read_text()
     assert module.insert(document) == document, "run: python tools/board_table.py"
+    written = document.partition(module.BEGIN)[2].partition(module.END)[0]
     for name in SHIPPED:
-        assert document.count(f"\n| `{name}` |") == 1
+        assert written.count(f"\n| `{name}` |") == 1
+
+
+def test_every_folder_of_a_port_describes_itself() -> None:
+    assert set(port_names()) >= {"cortexm", "esp32", "linux"}
+    for name in port_names():
+        folder, port = template_root() / "ports" / name, load_port(name)
+        assert set(port.sources) == {path.name for path in folder.glob("*.c")}
+        assert (folder / "port.mk").is_file()
+        assert (folder / "link.ld.in").is_file() == port.bare_metal
+
+
+def test_the_compilers_of_all_boards_are_known_to_their_port() -> None:
+    for board in list_boards():
+        compiler, library = load_port(board.port).packages(board.toolchain)
+        assert compiler, board.name
+        assert bool(library) == (load_port(board.port).c_library_flags is not None), board.name
+    assert load_port("linux").packages("my-own-") == ("", "")
 
 
 def test_drivers_are_the_files_that_are_there() -> None:

@@ -66,7 +66,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Build]:
         generated = emit(graph, digest, graph.name, board.core)
         folder = assemble(board, generated.files, generated.kernels, path / "firmware")
         image = compile_firmware(folder)
-        if board.port == "linux":
+        if not board.bare_metal:
             write_bundle(path / "bundle", model, image.elf, board)
         made[name] = Build(board, path, graph, digest)
     return made
@@ -135,7 +135,7 @@ def test_int16_codes_go_through_a_whole_board(name: str, tmp_path: Path) -> None
     digest, board = tflite_model.model_hash(model), load_board(name)
     generated = emit(graph, digest, graph.name, board.core)
     image = compile_firmware(assemble(board, generated.files, generated.kernels, tmp_path / "firmware"))
-    if board.port == "linux":
+    if not board.bare_metal:
         write_bundle(tmp_path / "bundle", model, image.elf, board)
     seeds = seeds_of(graph, 2)
     expected = simulate.integer_rollout(graph, seeds, HORIZON)

@@ -34,7 +34,7 @@ BOARDS = [board.name for board in list_boards()]
 # Those that one command serves; test_emulator.py runs the others too, whose simulators take seconds to start.
 SERVED = ("process", "qemu-user", "qemu-system")
 EMULATED = [board.name for board in list_boards() if board.emulator is not None and board.emulator.kind in SERVED]
-MICROCONTROLLERS = [board.name for board in list_boards() if board.port != "linux"]
+MICROCONTROLLERS = [board.name for board in list_boards() if board.bare_metal]
 UNKNOWN = 0xFFFFFFFF
 
 HELLO, RESET, PUSH, FORECAST, STATUS = range(1, 6)

@@ -144,7 +144,7 @@ def test_images_have_no_heap_no_recursion_no_variable_frames_and_no_libc(tmp_pat
     portable = [path for path in build.rglob("*.o") if "ports/linux" not in path.as_posix()]
     assert len(portable) > 8
     own = symbols(board, "--defined-only", *build.rglob("*.o"))
-    if board.port != "linux":
+    if board.bare_metal:
         assert set(records) == {"static"}
         assert image.deepest is not None
         assert image.largest_frame < image.deepest.bytes <= (image.stack or 0)

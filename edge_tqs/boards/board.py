@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from edge_tqs import strict
+from edge_tqs.boards.port import load_port, port_names
 from edge_tqs.device.control_lines import AS_THEY_ARE, ControlLines
 from edge_tqs.errors import UsageError
 from edge_tqs.strict import between, matching, one_of
@@ -108,15 +109,15 @@ class Board:
     core: the processor, for reading (cortex-m4); port: a folder of firmware_templates/ports; toolchain: prefix of gcc,
     objcopy and objdump, empty for the host's; proven: how far this board was tried, "emulated" (its image ran in its
     emulator) or "compiled"; stack_bytes: RAM kept for the stack. flash, ram, uart and stack_bytes are a
-    microcontroller's: absent with the port linux, present with the others. activations: of models that are built for
-    it, unless something else is asked for. boot: a file of firmware_templates/drivers/boot, what the chip's ROM starts
-    before the image; None where the core starts the image itself.
+    microcontroller's: present with a port that is bare metal, absent with the others. activations: of models that are
+    built for it, unless something else is asked for. boot: a file of firmware_templates/drivers/boot, what the chip's
+    ROM starts before the image; None where the core starts the image itself.
     """
 
     name: Annotated[str, matching(r"[a-z0-9][a-z0-9-]{0,39}")]
     description: Annotated[str, matching(_TEXT)]
     core: Annotated[str, matching(r"[A-Za-z0-9 _.+/-]+")]
-    port: Annotated[str, one_of(("cortexm", "esp32", "linux"))]
+    port: Annotated[str, one_of(port_names())]
     toolchain: Annotated[str, matching(r"(?:[A-Za-z0-9_.]+-)*")]
     clock_hz: Annotated[int, between(1_000_000, _U32)]
     max_payload: Annotated[int, between(64, 0xFFFF)]
@@ -135,6 +136,11 @@ class Board:
     activations: Literal["int8", "int16"] = "int8"
     path: Path = dataclasses.field(default=Path(), compare=False, metadata={"key": False})
     """The file that this was read from; not a key of it."""
+
+    @property
+    def bare_metal(self) -> bool:
+        """Whether the image has the chip for itself; otherwise it is a program of an operating system."""
+        return load_port(self.port).bare_metal
 
 
 def load_board(name_or_path: str | Path) -> Board:
@@ -195,21 +201,21 @@ def _check_together(board: Board) -> None:
     def refuse(problem: str, hint: str) -> typing.NoReturn:
         raise UsageError(f"board file {board.path}: {problem}", hint=hint)
 
+    port = load_port(board.port)
     bare_metal = {"flash": board.flash, "ram": board.ram, "uart": board.uart, "stack_bytes": board.stack_bytes}
     for key, value in bare_metal.items():
-        if board.port != "linux" and value is None:
+        if port.bare_metal and value is None:
             refuse(
                 f"the key {key!r} is missing",
                 f'A board with port = "{board.port}" needs flash, ram, uart and stack_bytes.',
             )
-        if board.port == "linux" and value is not None:
-            refuse(f"{key!r} has no meaning with port = 'linux'", "Leave it out: the operating system owns it.")
+        if not port.bare_metal and value is not None:
+            refuse(f"{key!r} has no meaning with port = {board.port!r}", "Leave it out: the operating system owns it.")
     if board.stack_bytes is not None and board.ram is not None:
-        cores, multiple = ("RISC-V's and Xtensa's", 16) if board.port == "esp32" else ("Arm's", 8)
-        if board.stack_bytes % multiple != 0:
+        if board.stack_bytes % port.stack_multiple != 0:
             refuse(
                 f"'stack_bytes' is {board.stack_bytes}",
-                f"{cores} procedure call standard wants a multiple of {multiple}.",
+                f"The procedure call standard of its processor wants a multiple of {port.stack_multiple}.",
             )
         if board.stack_bytes >= board.ram.size_bytes:
             refuse(f"'stack_bytes' {board.stack_bytes} leaves nothing of ram.size_bytes", "Lower it.")
@@ -222,10 +228,11 @@ def _check_together(board: Board) -> None:
         )
     if board.uart is not None and board.uart.max_baud is not None and board.uart.max_baud < board.uart.baud:
         refuse("'uart.max_baud' is below 'uart.baud'", "It is the most that the rate is raised to: lower uart.baud.")
-    if board.boot is not None and (board.port != "cortexm" or board.boot not in boot_stages()):
+    stages = boot_stages() if port.boot_stages else ()
+    if board.boot is not None and board.boot not in stages:
         refuse(
             f"'boot' is {board.boot!r}, which port = {board.port!r} does not have",
-            f"For port = 'cortexm' there is: {', '.join(boot_stages())}.",
+            f"There is: {', '.join(stages)}." if stages else "Leave it out: the core starts the image itself.",
         )
     if board.upload.method not in upload_methods():
         refuse(

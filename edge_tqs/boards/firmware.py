@@ -11,27 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tqs.boards.board import Board
+from edge_tqs.boards.port import load_port
 from edge_tqs.boards.stack_bound import StackUse, deepest_stack
 from edge_tqs.errors import ToolError, UsageError
 from edge_tqs.needs import Need, program
 from edge_tqs.templates import fill, template_root
 
-#: toolchain prefix -> Debian packages of the compiler and of its C library
-_PACKAGES = {
-    "": ("gcc", "libc6-dev"),
-    "arm-none-eabi-": ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
-    "aarch64-linux-gnu-": ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
-    "arm-linux-gnueabi-": ("gcc-arm-linux-gnueabi", "libc6-dev-armel-cross"),
-    "arm-linux-gnueabihf-": ("gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"),
-    "riscv64-unknown-elf-": ("gcc-riscv64-unknown-elf", ""),
-    "xtensa-lx106-elf-": ("gcc-xtensa-lx106", ""),
-}
 _CORE = ("tqs_crc32.c", "tqs_model.c", "tqs_model_float.c", "tqs_server.c", "tqs_wire.c")
-_PORTS = {
-    "cortexm": ("startup.c", "port.c"),
-    "esp32": ("startup.c", "port.c", "string.c", "arithmetic.c"),
-    "linux": ("port.c", "main.c"),
-}
 _BARE = "ports/bare"  # what the ports without an operating system share
 _BARE_SOURCES = ("variables.c", "bare.c", "main.c")
 _NO_PIN = 0xFFFFFFFF
@@ -97,7 +83,7 @@ def assemble(
     root = template_root()
     port = f"ports/{board.port}"
     sources = [*(f"core/{name}" for name in _CORE), *sorted(kernel_sources)]
-    sources += [f"{port}/{name}" for name in _PORTS[board.port]]
+    sources += [f"{port}/{name}" for name in load_port(board.port).sources]
     headers = [
         path.relative_to(root).as_posix()
         for part in ("core", "kernels", "kernels/arm", port)
@@ -106,7 +92,7 @@ def assemble(
     values = {"BOARD_NAME": board.name, "MAX_PAYLOAD": str(board.max_payload)}
     texts = dict(model_files)
     includes = [f"-I{port}"]
-    if board.port != "linux":
+    if board.bare_metal:
         assert board.uart is not None
         sources.append(f"drivers/uart/{board.uart.driver}.c")
         if board.boot is not None:
@@ -116,7 +102,7 @@ def assemble(
         includes += [f"-I{_BARE}", "-Idrivers/uart"]
         values |= _bare_metal_values(board)
         texts["link.ld"] = fill(_template(root, f"{port}/link.ld.in"), _linker_values(board))
-    texts["board.h"] = fill(_template(root, f"{port if board.port == 'linux' else _BARE}/board.h.in"), values)
+    texts["board.h"] = fill(_template(root, f"{_BARE if board.bare_metal else port}/board.h.in"), values)
     model_sources = sorted(name for name in model_files if name.endswith(".c"))
     texts["Makefile"] = fill(
         _template(root, "Makefile.in"),
@@ -147,7 +133,8 @@ def assemble(
 
 def needs(board: Board) -> tuple[Need, ...]:
     """What building the board's firmware needs: make, its toolchain, and a C library where its port has none."""
-    compiler, library = _PACKAGES.get(board.toolchain, ("", ""))
+    port = load_port(board.port)
+    compiler, library = port.packages(board.toolchain)
     gcc, objcopy, objdump = (f"{board.toolchain}{tool}" for tool in ("gcc", "objcopy", "objdump"))
     tools = (
         program(("make",), "runs the firmware's Makefile", "make"),
@@ -155,25 +142,25 @@ def needs(board: Board) -> tuple[Need, ...]:
         program((objcopy,), "makes the image's .bin and .hex", compiler),
         program((objdump,), "reads the image's sizes", compiler),
     )
-    if board.port == "esp32":  # has what it needs of a C library
+    if port.c_library_flags is None:
         return tools
+    flags = port.c_library_flags
     return (
         *tools,
         Need(
             f"the C library of {gcc} for {board.core}",
             "is linked with the firmware",
-            lambda: gcc if _has_library(board, gcc) else None,
+            lambda: gcc if _has_library(gcc, (*board.cflags, *flags)) else None,
             library,
         ),
     )
 
 
-def _has_library(board: Board, gcc: str) -> bool:
-    """Whether the compiler, with the board's flags, finds the headers (and newlib's nano.specs, for bare metal)."""
-    specs = ("--specs=nano.specs",) if board.port == "cortexm" else ()
+def _has_library(gcc: str, flags: Sequence[str]) -> bool:
+    """Whether the compiler, with these flags, finds the headers, and the specs that the flags may name."""
     try:
         done = subprocess.run(
-            [gcc, *board.cflags, *specs, "-E", "-x", "c", "-"],
+            [gcc, *flags, "-E", "-x", "c", "-"],
             input=b"#include <stdint.h>\n#include <string.h>\n",
             capture_output=True,
             check=False,
@@ -289,7 +276,7 @@ def _explain_failure(firmware: Firmware, log: str) -> None:
 
 def _read_image(firmware: Firmware) -> Image:
     build = firmware.folder / "build"
-    bare_metal = firmware.board.port != "linux"
+    bare_metal = firmware.board.bare_metal
     elf = build / "firmware.elf"
     sizes = _section_sizes(firmware.board.toolchain, elf)
     frames = _frames(build)

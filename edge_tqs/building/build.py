@@ -79,7 +79,7 @@ def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: byte
     generated = emit(graph, model_hash, graph.name, board.core)
     firmware = assemble(board, generated.files, generated.kernels, out / build_dir.FIRMWARE, probe=probe)
     image = compile_firmware(firmware)
-    if board.port == "linux":
+    if not board.bare_metal:
         from edge_tqs.boards.bundle import write_bundle
 
         _, metadata = tflite_model.read(model)

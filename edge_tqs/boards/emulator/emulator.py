@@ -29,6 +29,7 @@ from edge_tqs.boards.bundle import AGENT, PROGRAM
 from edge_tqs.boards.emulator import booted_linux, direct_boot
 from edge_tqs.boards.flash import FlashResult, gdb, uf2
 from edge_tqs.boards.flash._run import binary_of
+from edge_tqs.boards.port import load_port
 from edge_tqs.errors import DeviceError, ToolError, UsageError
 from edge_tqs.needs import Need, program, python_package
 from edge_tqs.templates import emulator_root
@@ -75,14 +76,14 @@ def start_server(board: Board, build: Path, server: str = "program") -> Iterator
     """
     bundle = build / "bundle"
     if server == "agent":
-        if board.port != "linux":
+        if board.bare_metal:
             raise UsageError(
                 f"{board.name} runs no Python: there is no agent for it", hint="Leave --server out, or build for rpi4."
             )
         with start_agent(board, bundle) as running:
             yield running.port
     else:
-        image = bundle / PROGRAM if board.port == "linux" else build / "firmware" / "build" / "firmware.elf"
+        image = build / "firmware" / "build" / "firmware.elf" if board.bare_metal else bundle / PROGRAM
         with start(board, image) as running:
             yield running.port
 
@@ -187,7 +188,7 @@ def _runner(board: Board, emulator: Emulator, image: Path) -> Iterator[str]:
         else:
             assert emulator.machine is not None
             loaded = image.resolve()
-            if board.port == "esp32":
+            if load_port(board.port).direct_boot:
                 loaded = Path(folder) / f"{board.name}.elf"
                 loaded.write_bytes(direct_boot.mapped(binary_of(image, board.name).read_bytes(), emulator.machine))
             command = [sys.executable, str(_RUNNERS / "labwired_chip.py"), emulator.machine, str(loaded)]
