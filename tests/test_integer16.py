@@ -74,9 +74,9 @@ def test_a_factor_just_below_a_power_of_two(factor: float) -> None:
     params = params_of(graph)
     assert 0 <= int(params.multiplier[0]) <= 0x7FFF
     every = np.arange(-32768, 32768).astype(np.int16)[:, None]
-    fraction = Fraction(int(params.multiplier[0]), 1 << int(params.shift[0]))
-    assert abs(fraction - Fraction(float(np.float32(factor)))) <= Fraction(1, 1 << 15)
-    expected = [min(max(math.floor(int(x) * fraction + Fraction(1, 2)), -32768), 32767) for x in every[:, 0]]
+    multiplier, one = int(params.multiplier[0]), 1 << int(params.shift[0])
+    assert abs(Fraction(multiplier, one) - Fraction(float(np.float32(factor)))) <= Fraction(1, 1 << 15)
+    expected = [min(max((2 * x * multiplier + one) // (2 * one), -32768), 32767) for x in every[:, 0].tolist()]
     assert computed(graph, every)[:, 0].tolist() == expected
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import arena
@@ -39,9 +41,43 @@ def test_live_buffers_never_overlap(buffers: list[Buffer]) -> None:
     assert arena == pack(list(reversed(buffers)))
 
 
+def test_a_buffer_takes_a_gap_that_it_fills_just() -> None:
+    held = [Buffer("a", 8, 0, 1), Buffer("b", 7, 0, 9), Buffer("c", 6, 1, 9), Buffer("d", 2, 2, 9)]
+    assert pack(held).offsets == {"a": 0, "b": 8, "c": 15, "d": 0}
+    assert pack([Buffer("a", 8, 0, 1), Buffer("b", 7, 0, 9), Buffer("c", 6, 2, 9), Buffer("d", 2, 3, 9)]).offsets == {
+        "a": 0,
+        "b": 8,
+        "c": 0,
+        "d": 6,
+    }
+
+
+def test_of_one_size_the_earlier_buffer_lies_lower_then_the_name_decides() -> None:
+    held = [Buffer("c", 4, 1, 3), Buffer("b", 4, 1, 3), Buffer("z", 4, 0, 3)]
+    for order in itertools.permutations(held):
+        assert pack(order).offsets == {"z": 0, "b": 4, "c": 8}
+
+
+def test_an_aligned_buffer_lies_at_a_multiple() -> None:
+    offsets = pack([Buffer("a", 13, 0, 1), Buffer("b", 8, 0, 1, 4), Buffer("c", 3, 0, 1)]).offsets
+    assert offsets == {"a": 0, "b": 16, "c": 13}
+    assert pack([Buffer("a", 12, 0, 1), Buffer("b", 8, 0, 1, 4)]).size == 20
+
+
+def test_no_buffers_need_nothing() -> None:
+    assert pack([]).size == lower_bound([]) == 0
+
+
 def test_a_chain_needs_its_two_largest_neighbours() -> None:
     chain = [Buffer("a", 64, 0, 1), Buffer("b", 32, 1, 2), Buffer("c", 64, 2, 3), Buffer("d", 8, 3, 4)]
     assert pack(chain).size == lower_bound(chain) == 96
+
+
+def test_a_tensor_holds_memory_from_where_it_is_written_to_where_it_is_read_last() -> None:
+    names = ("x", "a", "b", "c", "d", "y")
+    ops = [Op("fully_connected", (source, "w"), (name,)) for source, name in itertools.pairwise(names)]
+    plan = plan_memory(graph(ops, {"x": 2, "w": 4, "a": 64, "b": 32, "c": 64, "d": 8, "y": 2}))
+    assert plan.arena_size == plan.arena_bound == 96
 
 
 def test_needed_ops_follow_dependencies_backwards() -> None:
@@ -232,6 +268,159 @@ def test_the_bound_is_what_is_live_at_one_operator() -> None:
     assert plan_memory(g).arena_bound == 4 + 6
     assert plan_memory(g, {0: 3}).arena_bound == 8 + 3
     assert plan_memory(g, {3: 12}).arena_bound == 6 + 12
+
+
+# --- what the C would do with the places, beside what it should -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph of rows of codes, and the words of scratch of some operators."""
+
+    graph: Graph
+    scratch: dict[int, int]
+
+    @property
+    def code_bytes(self) -> int:
+        return 1 if self.graph.activations == "int8" else 2
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    sizes = {"x": draw(st.integers(1, 6))} | {f"s{i}": draw(st.integers(1, 6)) for i in range(draw(st.integers(0, 2)))}
+    states, ops = list(sizes)[1:], []
+
+    def add(kind: str, inputs: tuple[str, ...], *outputs: int, **attrs: int) -> None:
+        names = tuple(f"t{len(ops)}{part}" for part in "abc"[: len(outputs)])
+        sizes.update(zip(names, outputs, strict=True))
+        ops.append(Op(kind, inputs, names, attrs))
+
+    for _ in range(draw(st.integers(1, 9))):
+        a = draw(st.sampled_from(sorted(sizes)))
+        alike = [name for name in sorted(sizes) if sizes[name] == sizes[a]]
+        kind = draw(st.sampled_from(["tanh", "add", "fully_connected", "slice", "split", "reshape", "concat"]))
+        if kind == "add":
+            add(kind, (a, draw(st.sampled_from(alike))), sizes[a])
+        elif kind == "fully_connected":
+            add(kind, (a, "w"), draw(st.integers(1, 6)))
+        elif kind == "slice":
+            begin = draw(st.integers(0, sizes[a] - 1))
+            size = draw(st.integers(1, sizes[a] - begin))
+            add(kind, (a,), size, axis=1, begin=begin, size=size)
+        elif kind == "split" and sizes[a] % 2 == 0:
+            add(kind, (a,), sizes[a] // 2, sizes[a] // 2, parts=2)
+        elif kind == "concat":
+            parts = (a, *draw(st.lists(st.sampled_from(sorted(sizes)), min_size=1, max_size=2)))
+            add(kind, parts, sum(sizes[part] for part in parts), axis=1)
+        else:
+            add("reshape" if kind == "reshape" else "tanh", (a,), sizes[a])
+    outputs = {}
+    for state in states:
+        alike = [name for name in sorted(sizes) if sizes[name] == sizes[state] and name not in outputs.values()]
+        outputs[state] = draw(st.sampled_from(alike))
+    y = draw(st.sampled_from([name for op in ops for name in op.outputs]))
+    dtype = draw(st.sampled_from(["int8", "int16"]))
+    tensors = {name: Tensor(name, (1, size), dtype) for name, size in sizes.items()}
+    tensors["w"] = Tensor("w", (1, 1), "int8", np.zeros((1, 1), np.int8))
+    made = tuple(State(f"of {state}", state, outputs[state]) for state in states)
+    scratch = {i: draw(st.integers(0, 9)) for i in range(len(ops)) if draw(st.booleans())}
+    return Program(Graph("test", tensors, tuple(ops), "x", y, made, FORECAST), scratch)
+
+
+def computed(op: Op, read: Callable[[str, int], int], sizes: dict[str, int]) -> Iterator[tuple[str, int, int]]:
+    """(tensor, index, code) in the order in which a kernel writes them, each worked out from what it reads then."""
+    (out,) = op.outputs
+    if op.kind == "concat":
+        at = 0
+        for name in op.inputs:
+            piece = [read(name, i) for i in range(sizes[name])]  # memmove
+            yield from ((out, at + i, code) for i, code in enumerate(piece))
+            at += len(piece)
+        return
+    for i in range(sizes[out]):
+        if op.kind == "fully_connected":
+            yield out, i, sum((k + 2) * read(op.inputs[0], k) for k in range(sizes[op.inputs[0]])) + 5 * i + 1
+        elif op.kind == "add":
+            yield out, i, read(op.inputs[0], i) + 2 * read(op.inputs[1], i) + 1
+        else:
+            yield out, i, 3 * read(op.inputs[0], i) + 7
+
+
+def pieces(op: Op, codes: list[int], sizes: dict[str, int]) -> dict[str, list[int]]:
+    """The outputs of an operator that only names parts of its input."""
+    begin, found = op.attrs.get("begin", 0), {}
+    for name in op.outputs:
+        found[name] = codes[begin : begin + sizes[name]]
+        begin += sizes[name]
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs())
+def test_a_program_in_its_places_computes_what_it_should(program: Program) -> None:
+    graph, width = program.graph, program.code_bytes
+    sizes = {name: tensor.size for name, tensor in graph.tensors.items()}
+    plan = plan_memory(graph, program.scratch)
+    top = 1 << 8 * width
+    codes = {"x": [11 * i + 1 for i in range(sizes["x"])]}
+    for number, state in enumerate(graph.states):
+        codes[state.input] = [29 * number + 17 * i + 2 for i in range(sizes[state.input])]
+    memory = {
+        "x": bytearray(width * sizes["x"]),
+        "y": bytearray(width * sizes[graph.output]),
+        "state": bytearray(plan.state_size),
+        "arena": bytearray(plan.arena_size),
+    }
+    assert plan.state_size == width * sum(sizes[state.input] for state in graph.states)
+
+    def at(name: str, index: int) -> tuple[bytearray, slice]:
+        place = plan.places[name]
+        begin = place.offset + width * index
+        assert place.offset >= 0
+        assert place.offset + place.size <= len(memory[place.region])
+        assert place.size == width * sizes[name]
+        return memory[place.region], slice(begin, begin + width)
+
+    def write(name: str, index: int, code: int) -> None:
+        region, where = at(name, index)
+        region[where] = (code % top).to_bytes(width, "little")
+
+    def wanted(name: str, index: int) -> int:
+        return codes[name][index]
+
+    def held(name: str, index: int) -> int:
+        region, where = at(name, index)
+        return int.from_bytes(region[where], "little")
+
+    for name in [graph.input, *(state.input for state in graph.states)]:
+        for index, code in enumerate(codes[name]):
+            write(name, index, code)
+    before = bytes(memory["x"])
+    for number, op in enumerate(graph.ops):
+        if (size := program.scratch.get(number, 0)) > 0:
+            start = plan.scratch[number]
+            assert start % 4 == 0
+            assert 0 <= start <= plan.arena_size - size
+            memory["arena"][start : start + size] = b"\xee" * size
+        if is_view(graph, op):
+            codes |= pieces(op, codes[op.inputs[0]], sizes)
+            continue
+        codes[op.outputs[0]] = [code % top for _, _, code in computed(op, wanted, sizes)]
+        for name, index, code in computed(op, held, sizes):
+            write(name, index, code)
+    assert set(plan.scratch) == {number for number, size in program.scratch.items() if size > 0}
+    for copy in plan.copies:
+        source, target = memory[copy.source.region], memory[copy.target.region]
+        moved = source[copy.source.offset : copy.source.offset + copy.source.size]
+        target[copy.target.offset : copy.target.offset + copy.target.size] = moved
+        assert len(memory["arena"]) == plan.arena_size
+    assert before == memory["x"]
+    assert memory["y"] == b"".join(code.to_bytes(width, "little") for code in codes[graph.output])
+    for state in graph.states:
+        start = plan.state_offsets[state.name]
+        expected = b"".join(code.to_bytes(width, "little") for code in codes[state.output])
+        assert memory["state"][start : start + len(expected)] == expected
+    assert plan.arena_bound <= plan.arena_size
 
 
 @pytest.mark.slow
