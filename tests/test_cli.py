@@ -257,17 +257,25 @@ def test_no_model_and_no_project(run: Run, tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_project_is_enough(run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.cumsum(np.random.default_rng(0).normal(size=(300, 2)), axis=0) * 0.1
-    lines = [f"{a:.4f},{b:.4f}" for a, b in rows]
-    (tmp_path / "series.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    hours = np.datetime64("2024-03-01T00") + np.arange(300) + 5 * (np.arange(300) >= 100)
+    lines = [f"{hour},{a:.4f};{b:.4f}".replace(",", ";") for hour, (a, b) in zip(hours, rows, strict=True)]
+    (tmp_path / "series.csv").write_text("\n".join(["when;a;b", *lines]) + "\n")
     monkeypatch.chdir(tmp_path)
-    code, _, err = run("init", models / "good.keras", "--data", "series.csv")
+    code, out, err = run("init", models / "good.keras", "--data", "series.csv", "--json")
     assert code == 0, err
+    even, hole = json.loads(out)["found"]
+    assert "300 rows 1h apart by column 'when'" in even
+    assert "1 hole" in hole
+    assert 'period = "1h"' in (tmp_path / "edge-tqs.toml").read_text()
     code, out, err = run("build", "--board", "host", "--horizon", HORIZON, "--draws", 2, "--json")
     assert code == 0, err
     body = json.loads(out)
     assert body["host"]["mse_vs_truth"]["float"] > 0
     assert body["model"]["columns"] == ["a", "b"]
-    assert not body["warnings"]
+    hole, left_out = body["warnings"]
+    assert "series.csv has 1 hole in its times (5 samples), before line 102" in hole
+    crossing = 6 + HORIZON - 1
+    assert f"{crossing} of {300 - 60 - crossing + 60 - HORIZON + 1} windows" in left_out
     code, out, err = run("validate", "build/host", "--rollouts", 2, "--json")
     assert code == 0, err
     assert json.loads(out)["mse_vs_truth"] > 0

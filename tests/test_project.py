@@ -12,6 +12,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.file import init_project, load_project, read_data
+from edge_tqs.project.reading import Long, Reading
 from edge_tqs.project.series import read_columns, read_series, standard_scaling, train_rows, windows
 
 SERIES = "timestamp,temperature,load\n" + "".join(f"2024-01-01 {i:02}:00,{20 + i},{i * i}\n" for i in range(20))
@@ -53,8 +54,8 @@ def test_other_dialects(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("t,a\nx,1\ny,\n", "line 3, column a: a value is missing"),
-        ("t,a\nx,1\n\ny,NaN\n", "line 4, column a: a value is missing"),
+        ("t,a\nx,\ny,\n", "every row lacks a value, column a 2 of them"),
+        ("t,a\nx,1\n\ny,NaN?\n", "line 4, column a: 'NaN\\?' is no number"),
         ("t,a\nx,1\ny,inf\n", "line 3, column a: inf is not finite"),
         ("t,a\nx,1\ny,warm\n", "line 3, column a: 'warm' is no number"),
         ("t,a\nx,1\ny,1,2\n", "line 3: 3 cells, but the header has 2"),
@@ -75,7 +76,7 @@ def test_a_bad_csv_names_the_place(tmp_path, text, message):
 def test_a_missing_file_a_binary_and_a_misspelt_column(tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         read_series(tmp_path / "none.csv")
-    (tmp_path / "model.bin").write_bytes(b"\xff\xfe\x00\x81")
+    (tmp_path / "model.bin").write_bytes(b"\x80\xff\x00\x81")
     with pytest.raises(UsageError, match="cannot be read as text"):
         read_series(tmp_path / "model.bin")
     with pytest.raises(UsageError, match="no column 'temprature'") as caught:
@@ -180,6 +181,104 @@ def test_every_key_arrives(tmp_path):
     assert data.train_rows == 15
     assert data.scaling == Scaling((27.0,), (2.5,))
     assert load_project(tmp_path) == loaded
+
+
+READING = """
+[model]
+path = "m.keras"
+[data]
+csv = ["b.csv", "logs/*.csv"]
+time = ["date", "clock"]
+time_format = "%Y-%m-%d %H:%M"
+time_zone = "Europe/Berlin"
+period = "10min"
+fill = 3
+decimal = ","
+delimiter = ";"
+encoding = "cp1252"
+long = {sensor = "name", value = "value"}
+"""
+
+
+def test_how_data_is_read_arrives(tmp_path):
+    data = project(tmp_path, READING).data
+    assert data is not None
+    assert data.csv == (tmp_path / "b.csv", tmp_path / "logs/*.csv")
+    assert data.reading == Reading(
+        time=("date", "clock"),
+        time_format="%Y-%m-%d %H:%M",
+        time_zone="Europe/Berlin",
+        period=600 * 10**9,
+        fill=3,
+        decimal=",",
+        delimiter=";",
+        encoding="cp1252",
+        long=Long("name", "value"),
+    )
+    for name in ("time = false", 'time = "when"'):
+        data = project(tmp_path, READING.replace('time = ["date", "clock"]', name)).data
+        assert data is not None
+        assert data.reading.time == (False if "false" in name else "when")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            'time = ["date", "clock"]',
+            "time = true",
+            "'data.time' must be a column, a list of columns, or false",
+        ),
+        ('"10min"', '"ten"', "'ten' is not a period"),
+        ("fill = 3", "fill = 0", "'data.fill' must be a number of 1 or more"),
+        ('decimal = ","', 'decimal = ";"', "'data.decimal' must be one of"),
+        ('delimiter = ";"', 'delimiter = ";;"', "'data.delimiter' must be one character"),
+        ("sensor =", "name =", "unknown key 'data.long.name'"),
+    ],
+)
+def test_what_is_wrong_in_how_data_is_read_is_named(tmp_path, old, new, message):
+    assert old in READING
+    with pytest.raises(UsageError, match=message):
+        project(tmp_path, READING.replace(old, new))
+
+
+def test_files_by_a_glob(tmp_path):
+    (tmp_path / "logs").mkdir()
+    for name, day in (("logs/b", 1), ("logs/a", 3), ("c", 2)):
+        hours = "".join(f"2024-01-0{day} {hour:02}:00,{day * 100 + hour}\n" for hour in range(24))
+        write(tmp_path, "time,a\n" + hours, f"{name}.csv")
+    text = '[model]\npath = "m.keras"\n[data]\ncsv = ["logs/*.csv", "c.csv"]\n'
+    data = read_data(project(tmp_path, text))
+    assert data is not None
+    assert (data.series.rows, data.series.segments) == (72, ())
+    assert (data.series.values[0, 0], data.series.values[-1, 0]) == (100, 323)
+    with pytest.raises(UsageError, match="no file is called"):
+        read_data(project(tmp_path, text.replace("logs", "log")))
+
+
+def test_init_writes_what_it_found_and_what_it_could_not_read(tmp_path):
+    write(tmp_path, SERIES.replace("2024-01-01 07:00", "2024-01-01 06:58"))
+    write(tmp_path, "", "m.keras")
+    said: list[str] = []
+    path = init_project(tmp_path, say=said.append)
+    text = path.read_text()
+    assert '\nperiod = "1h"' in text
+    assert "20 rows 1h apart by column 'timestamp'" in text
+    assert [("20 rows 1h apart" in line, "by up to 2min" in line) for line in said] == [(True, False), (False, True)]
+    assert load_project(path).data.reading.period == 3600 * 10**9
+    path.unlink()
+    write(tmp_path, "time;a\n2024-01-01;20,000\n")
+    said.clear()
+    text = init_project(tmp_path, say=said.append).read_text()
+    assert said[0].startswith("series.csv is not read yet: series.csv, line 2: '20,000'")
+    assert '## Write [data] decimal = ","' in text
+    assert load_project(path).data is not None
+    write(tmp_path, text.replace("[scaling]", 'decimal = ","\n[scaling]'), "edge-tqs.toml")
+    data = read_data(
+        load_project(path), write(tmp_path, "time;a\n2024-01-01;20,000\n2024-01-02;21,000\n2024-01-03;22,000\n")
+    )
+    assert data is not None
+    assert data.series.values[:, 0].tolist() == [20, 21, 22]
 
 
 def test_the_model_alone_is_enough(tmp_path):

@@ -29,6 +29,8 @@ from edge_tqs.project.file import (
     ValidateSettings,
     read_data,
 )
+from edge_tqs.project.reading import Reading
+from edge_tqs.project.series import AS_FOUND, origins
 from edge_tqs.project.series import windows as cut_windows
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.validation.validate import ValidateRequest
@@ -84,7 +86,7 @@ def model_request(
     if scaling is not None:
         project = replace(project, scaling=scaling)
     if columns:
-        settings = project.data or (DataSettings(csv=data) if data else None)
+        settings = project.data or (DataSettings(csv=(data,)) if data else None)
         if settings is None:
             raise UsageError("columns are named, and there is no data to take them from", hint="Give data=CSV.")
         project = replace(project, data=replace(settings, columns=tuple(columns), exogenous=()))
@@ -187,6 +189,7 @@ def validate_request(
     rollouts: int = ROLLOUTS,
     horizon: int | None = None,
     data: Path | None = None,
+    reading: Reading = AS_FOUND,
     resume: bool = False,
     server: Literal["program", "agent"] = "program",
     teacher_forced: bool = False,
@@ -206,6 +209,7 @@ def validate_request(
         resume=resume,
         server=server,
         max_rmse_vs_float=max_rmse_vs_float,
+        reading=reading,
         mode="teacher-forced" if teacher_forced else "free-running",
     )
 
@@ -216,7 +220,7 @@ def _bare_project(model: Path, data: Path | None) -> Project:
         path=model,
         model=model,
         forecast=ForecastSettings(),
-        data=DataSettings(csv=data) if data else None,
+        data=DataSettings(csv=(data,)) if data else None,
         scaling="standard",
         budget_bytes=None,
         validate=ValidateSettings(),
@@ -270,9 +274,18 @@ def _training(data: ProjectData) -> Callable[[int, int, int], Array]:
 def _windows(data: ProjectData) -> Callable[[int, int], Windows]:
     def cut(window: int, horizon: int) -> Windows:
         series, rows, scaling = data.series, data.train_rows, data.scaling
-        count = min(CALIBRATION_WINDOWS, max(1, rows - horizon - window + 1))
+        possible, lost = origins(series, window, horizon, part="train", rows=rows)
+        count = min(CALIBRATION_WINDOWS, max(1, len(possible)))
         calibration = cut_windows(series, window, horizon, count, part="train", rows=rows, scaling=scaling)
         evaluation = cut_windows(series, window, horizon, EVALUATION_WINDOWS, part="test", rows=rows, scaling=scaling)
-        return Windows(np.concatenate(calibration, axis=1), np.concatenate(evaluation, axis=1))
+        possible_after, lost_after = origins(series, window, horizon, part="test", rows=rows)
+        notes = series.warnings
+        if lost or lost_after:
+            of = lost + lost_after + len(possible) + len(possible_after)
+            notes += (
+                f"{lost + lost_after:,} of {of:,} windows of {window} rows with {horizon} rows of truth are left out: "
+                f"they would cross a hole of {series.path.name}.",
+            )
+        return Windows(np.concatenate(calibration, axis=1), np.concatenate(evaluation, axis=1), notes)
 
     return cut

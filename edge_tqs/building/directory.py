@@ -20,6 +20,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
 from edge_tqs.graph.graph import Array, Forecast, Graph
+from edge_tqs.project.reading import Reading
 from edge_tqs.project.series import read_series, train_rows, windows
 from edge_tqs.report import schema as report
 
@@ -108,9 +109,9 @@ def image_of(path: Path) -> tuple[Board, Path]:
     return built.board, path / IMAGE
 
 
-def windows_of(csv: Path, forecast: Forecast, count: int, horizon: int) -> tuple[Array, Array]:
+def windows_of(csv: Path, forecast: Forecast, count: int, horizon: int, reading: Reading) -> tuple[Array, Array]:
     """(seeds, as BuildDir has them, truth (N, T, outputs)) of the last part of ``csv``, scaled as the build was."""
-    series = read_series(csv, forecast.columns)
+    series = read_series(csv, forecast.columns, reading)
     if len(series.columns) != forecast.channels:
         raise UsageError(
             f"{csv} has {len(series.columns)} columns of numbers, the model takes {forecast.channels}",

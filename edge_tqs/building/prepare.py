@@ -43,11 +43,13 @@ DEFAULT_ACTIVATIONS: Activations = "int8"
 class Windows:
     """Windows in the model's units with what followed: calibration and evaluation, (N, W + T, F) each.
 
-    Made without data, they hold no more than a rollout reads: (N, W, F) where nothing is known ahead.
+    Made without data, they hold no more than a rollout reads: (N, W, F) where nothing is known ahead. notes: what the
+    reader should know of the data, in sentences.
     """
 
     calibration: Array
     evaluation: Array
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -384,7 +386,9 @@ def _model_of(source: Model | ScoredModel) -> Model:
 
 def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
     if request.windows is not None:
-        return request.windows(graph.forecast.window, request.horizon)
+        cut = request.windows(graph.forecast.window, request.horizon)
+        warnings += cut.notes
+        return cut
     reach = SCHEMES[request.activations or DEFAULT_ACTIVATIONS].headroom
     warnings.append(
         "Activation ranges come from the model's own rollouts, not from data: on real inputs that leave them the "

@@ -60,14 +60,16 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="CSV whose columns the model was trained on.")
+@click.option("--data", type=click.Path(path_type=Path), help="CSV or Parquet file that the model was trained on.")
 @as_json
 def init(model: Path | None, data: Path | None, as_json: bool) -> None:
     """Write edge-tqs.toml in this folder, with what the CSV's header says filled in."""
     from edge_tqs.project.file import init_project
 
-    path = init_project(Path.cwd(), model, data)
-    _print(as_json, {"project": str(path)}, f"wrote {path}: look it over, then run `edge-tqs build --board BOARD`")
+    found: list[str] = []
+    path = init_project(Path.cwd(), model, data, found.append)
+    wrote = f"wrote {path}: look it over, then run `edge-tqs build --board BOARD`"
+    _print(as_json, {"project": str(path), "found": found}, "\n".join([*found, wrote]))
 
 
 @cli.command()

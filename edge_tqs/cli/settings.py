@@ -9,6 +9,7 @@ from edge_tqs.api.request import model_request
 from edge_tqs.building.prepare import ModelRequest
 from edge_tqs.errors import UsageError
 from edge_tqs.project.file import FILE, Project, ValidateSettings, load_project
+from edge_tqs.project.series import AS_FOUND
 
 
 def find_project(folder: Path, model: Path | None = None) -> Project | None:
@@ -33,6 +34,7 @@ def asked_validation(build: Path, settings: dict[str, Any]) -> dict[str, Any]:
         "rollouts": settings["rollouts"] or said.rollouts,
         "horizon": settings["horizon"] or said.horizon,
         "max_rmse_vs_float": said.max_rmse_vs_float,
+        "reading": project.data.reading if project is not None and inside and project.data else AS_FOUND,
     }
 
 

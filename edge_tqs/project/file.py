@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +13,8 @@ from edge_tqs import strict
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.project.budget import parse_budget
-from edge_tqs.project.series import TEST_FRACTION, Series, read_columns, read_series, standard_scaling, train_rows
+from edge_tqs.project.reading import Reading, ReadingTable, files_of, period_text
+from edge_tqs.project.series import AS_FOUND, TEST_FRACTION, Series, read_series, standard_scaling, train_rows
 from edge_tqs.strict import DISTINCT, FILLED, Rule, above, at_least
 
 FILE = "edge-tqs.toml"
@@ -51,17 +54,18 @@ class ForecastSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """csv: the series. columns: inputs; empty takes every numeric one. exogenous: those that are known ahead and not
-    predicted; every other one is, in the same order.
+    """csv: the files of the series, or globs. columns: inputs; empty takes every numeric one. exogenous: those that are
+    known ahead and not predicted; every other one is, in the same order. reading: how the files are read.
 
     The last ``test_rows`` rows, or ``test_fraction`` of the rows where that is None, are the test part.
     """
 
-    csv: Path
+    csv: tuple[Path, ...]
     columns: tuple[str, ...] = ()
     exogenous: tuple[str, ...] = ()
     test_rows: int | None = None
     test_fraction: float = TEST_FRACTION
+    reading: Reading = AS_FOUND
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,9 @@ class _ModelTable:
     custom_objects: _Names = ()
 
 
-@dataclass(frozen=True)
-class _DataTable:
-    csv: _Text
+@dataclass(frozen=True, kw_only=True)
+class _DataTable(ReadingTable):
+    csv: _Text | _Names
     inputs: _Names = ()
     outputs: _Names | None = None
     test_rows: _Count | None = None
@@ -178,24 +182,26 @@ def _data(path: Path, given: _DataTable) -> DataSettings:
             hint="What is predicted is fed back: name the same columns, less those that are known ahead.",
         )
     return DataSettings(
-        csv=path.parent / given.csv,
+        csv=tuple(path.parent / name for name in ((given.csv,) if isinstance(given.csv, str) else given.csv)),
         columns=inputs,
         exogenous=tuple(name for name in inputs if name not in outputs),
         test_rows=given.test_rows,
         test_fraction=TEST_FRACTION if given.test_fraction is None else given.test_fraction,
+        reading=given.reading(),
     )
 
 
 def read_data(project: Project, csv: Path | None = None) -> ProjectData | None:
-    """The project's series, or that of ``csv`` with the project's columns and split; None when there is neither.
+    """The project's series, or that of ``csv``, read and split as the project says; None when there is neither.
 
     Raises UsageError as read_series does, and when a given scaling has another number of columns.
     """
     settings = project.data
-    source = csv or (settings.csv if settings else None)
+    source = (csv,) if csv else settings.csv if settings else None
     if source is None:
         return None
-    series = read_series(source, settings.columns if settings else ())
+    columns, reading = (settings.columns, settings.reading) if settings else ((), AS_FOUND)
+    series = read_series(files_of(source), columns, reading)
     rows = train_rows(
         series,
         test_rows=settings.test_rows if settings else None,
@@ -205,19 +211,22 @@ def read_data(project: Project, csv: Path | None = None) -> ProjectData | None:
         if len(project.scaling.mean) != len(series.columns):
             raise UsageError(
                 f"{project.path}: [scaling] is for {len(project.scaling.mean)} columns, "
-                f"{source} has {len(series.columns)} ({', '.join(series.columns)})",
+                f"{series.path} has {len(series.columns)} ({', '.join(series.columns)})",
                 hint="Give one mean and one std a column, in the order of inputs.",
             )
         return ProjectData(series, rows, project.scaling)
     return ProjectData(series, rows, standard_scaling(series, rows) if project.scaling == "standard" else None)
 
 
-def init_project(directory: Path, model: Path | None = None, data: Path | None = None) -> Path:
-    """Write a commented edge-tqs.toml into ``directory`` and return its path.
+def init_project(
+    directory: Path, model: Path | None = None, data: Path | None = None, say: Callable[[str], None] = lambda text: None
+) -> Path:
+    """Write a commented edge-tqs.toml into ``directory`` and return its path; ``say`` is told what the data holds.
 
     Without ``model`` or ``data``, the only model (of MODELS, the first kind of which there is exactly one) or .csv file
-    in the directory is taken; what its header says is filled in. Raises UsageError when the file exists already, or no
-    model is given and none or several are there.
+    in the directory is taken; what was found in it is filled in. Data that cannot be read without a line of the
+    project's own is said to need one. Raises UsageError when the file exists already, or no model is given and none or
+    several are there.
     """
     path = directory / FILE
     if path.exists():
@@ -227,14 +236,24 @@ def init_project(directory: Path, model: Path | None = None, data: Path | None =
     model = model or next(filter(None, (_only(directory, pattern) for pattern in MODELS)), None)
     if model is not None and model.name == SAVED_MODEL:
         model = model.parent
-    data = data or _only(directory, "*.csv")
+    data = data or _only(directory, "*.csv") or _only(directory, "*.parquet")
     if model is None:
         raise UsageError(
             f"{directory} does not hold exactly one model: a .keras, .h5 or .tflite file or a SavedModel folder",
             hint="Name the model: edge-tqs init PATH.",
         )
-    columns = read_columns(data) if data else ()
-    path.write_text(_template(directory, model, data, columns), encoding="utf-8", newline="\n")
+    series, said = None, list[str]()
+    if data is not None:
+        if not data.exists():
+            raise UsageError(f"{data} does not exist", hint="Check the path of the CSV file.")
+        try:
+            series = read_series(data)
+            said = [*series.facts, *series.warnings]
+        except UsageError as error:
+            said = [f"{data.name} is not read yet: {error.message}".replace(str(data), data.name), error.hint]
+    path.write_text(_template(directory, model, data, series, said), encoding="utf-8", newline="\n")
+    for text in said:
+        say(text)
     return path
 
 
@@ -243,12 +262,16 @@ def _only(directory: Path, pattern: str) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _template(directory: Path, model: Path, data: Path | None, columns: tuple[str, ...]) -> str:
+def _template(directory: Path, model: Path, data: Path | None, series: Series | None, said: Sequence[str]) -> str:
     def relative(path: Path) -> str:
         path, base = path.resolve(), directory.resolve()
         return _text(path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix())
 
+    columns = series.columns if series else ("temperature",)
     listed = "[" + ", ".join(_text(name) for name in columns) + "]"
+    unread = "" if series else "# "
+    period = "10min" if series is None or series.period is None else period_text(series.period)
+    known = "" if series and series.period and series.times is not None else "# "
     lines = [
         "# What `edge-tqs build` and `edge-tqs validate` do in this directory; paths are relative to it.",
         "",
@@ -267,11 +290,18 @@ def _template(directory: Path, model: Path, data: Path | None, columns: tuple[st
     ]
     off = "" if data else "# "
     lines += [
-        f"{off}[data]                       # real windows for ranges and validation; a timestamp column is skipped",
+        f"{off}[data]                       # real windows for ranges and validation",
         f"{off}csv = {relative(data) if data else _text('measurements.csv')}",
-        f"{off}inputs = {listed if data else _text_list('temperature')}",
-        f"{off}outputs = {listed if data else _text_list('temperature')}   # what the model predicts: the inputs",
+        f"{unread}inputs = {listed}",
+        f"{unread}outputs = {listed}   # what the model predicts: the inputs",
         f"{off}test_fraction = {TEST_FRACTION}          # of the rows, at the end; or test_rows = 1500",
+        *(f"## {line}" for text in said for line in textwrap.wrap(text, 110, break_on_hyphens=False)),
+        f"{known}period = {_text(period)}            # from one row to the next: checked against the times",
+        '# time = "timestamp"         # the column of times, or several: ["date", "time"]; false: rows are even',
+        '# time_format = "%d.%m.%Y %H:%M"   # where it is not found out; "s" or "ms" for numbers',
+        '# time_zone = "Europe/Berlin"      # of local times whose clocks are set forward and back',
+        "# fill = 3                   # holes of up to 3 samples are filled by the last value; else no window crosses",
+        '# long = {sensor = "name", value = "value"}   # one sensor a row',
         "",
         "[scaling]",
         f"method = {_text('standard' if data else 'none')}          "
@@ -295,10 +325,6 @@ def _template(directory: Path, model: Path, data: Path | None, columns: tuple[st
 def _text(value: str) -> str:
     """A TOML basic string: JSON's escapes are TOML's."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _text_list(value: str) -> str:
-    return f"[{_text(value)}]"
 
 
 def _scaling(path: Path, given: _ScalingTable) -> Scaling | Literal["standard", "none"]:

@@ -26,6 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from edge_tqs.project.reading import Reading
 from edge_tqs.project.series import Series, normalise, read_series, standard_scaling, train_rows, windows
 
 HERE = Path(__file__).parent
@@ -133,7 +134,7 @@ def errors(rollout: Rollout, seeds: np.ndarray, truth: np.ndarray) -> dict[str, 
 def report(series: Series, rollout: Rollout, fitted: int, rows: int) -> None:
     """Print the errors on the validation part (rows ``fitted`` to ``rows``) and on the test part (the rest)."""
     scaling = standard_scaling(series, rows)
-    validation = Series(series.path, series.columns, series.values[:rows])
+    validation = series.first(rows)
     for part, source, begin in (("validation", validation, fitted), ("test", series, rows)):
         seeds, truth = windows(source, WINDOW, HORIZON, ROLLOUTS, rows=begin, scaling=scaling)
         for name, error in errors(rollout, seeds, truth).items():
@@ -150,7 +151,7 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
-    series = read_series(HERE / "machine_temperature.csv", ["temperature"])
+    series = read_series(HERE / "machine_temperature.csv", ["temperature"], Reading(time=False))
     rows = train_rows(series)
     fitted = rows - round(rows * VALIDATION_FRACTION)
     values = normalise(series.values, standard_scaling(series, rows))
