@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_library import BATCH, BUILDS, CASES, GUARD, KERNELS, call, calls, count, kernel_library, layers
+from c_structs import names_of, struct
 from graphs import quant, single_op
 
 from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows
@@ -25,83 +26,18 @@ MULTIPLIERS = (1 << 30, (1 << 31) - 1, 0)
 ALL_CODES = np.arange(-128, 128).astype(np.int8)
 
 Pointer = ctypes.c_void_p
-
-
-class Fc(ctypes.Structure):
-    _fields_ = [
-        *((name, Pointer) for name in ("weights", "rows")),
-        *((name, ctypes.c_uint16) for name in ("inputs", "outputs")),
-        *((name, ctypes.c_int8) for name in ("zero_point", "low", "high")),
-    ]
-
-
-class Add(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("a_multiplier", "b_multiplier", "y_multiplier")),
-        *((name, ctypes.c_int8) for name in ("a_shift", "b_shift", "y_shift")),
-        *((name, ctypes.c_int8) for name in ("a_zero_point", "b_zero_point", "y_zero_point")),
-        ("subtract", ctypes.c_uint8),
-        ("size", ctypes.c_uint16),
-    ]
-
-
-class Mul(ctypes.Structure):
-    _fields_ = [
-        ("multiplier", ctypes.c_int32),
-        *((name, ctypes.c_int8) for name in ("shift", "a_zero_point", "b_zero_point", "y_zero_point")),
-        ("size", ctypes.c_uint16),
-    ]
-
-
-class Mean(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("multiplier", "offset")),
-        *((name, ctypes.c_int8) for name in ("shift", "y_zero_point")),
-        *((name, ctypes.c_uint16) for name in ("samples", "channels")),
-    ]
-
-
-class Taps(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_uint16) for name in ("samples", "channels", "taps", "stride", "dilation", "left")),
-        ("zero_point", ctypes.c_int8),
-    ]
-
-
-class Matmul(ctypes.Structure):
-    _fields_ = [
-        ("multiplier", ctypes.c_int32),
-        *((name, ctypes.c_int8) for name in ("shift", "a_zero_point", "b_zero_point", "y_zero_point")),
-        *((name, ctypes.c_uint16) for name in ("rows", "inner", "columns", "inner_step", "column_step")),
-    ]
-
-
-class Softmax(ctypes.Structure):
-    _fields_ = [("table", Pointer), *((name, ctypes.c_uint16) for name in ("known", "rows", "columns"))]
-
-
-class Transpose(ctypes.Structure):
-    _fields_ = [("rows", ctypes.c_uint16), ("columns", ctypes.c_uint16)]
-
-
-class Lut(ctypes.Structure):
-    _fields_ = [("table", Pointer), ("size", ctypes.c_uint16)]
-
-
-class LeakyRelu(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("positive_multiplier", "negative_multiplier")),
-        *((name, ctypes.c_int8) for name in ("positive_shift", "negative_shift", "x_zero_point", "y_zero_point")),
-        ("size", ctypes.c_uint16),
-    ]
-
-
-class Requant(ctypes.Structure):
-    _fields_ = [
-        ("multiplier", ctypes.c_int32),
-        *((name, ctypes.c_int8) for name in ("shift", "x_zero_point", "y_zero_point")),
-        ("size", ctypes.c_uint16),
-    ]
+Fc = struct("tqs_fc_t")
+Add = struct("tqs_add_t")
+Mul = struct("tqs_mul_t")
+Mean = struct("tqs_mean_t")
+Taps = struct("tqs_taps_t")
+Matmul = struct("tqs_matmul_t")
+Softmax = struct("tqs_softmax_t")
+Transpose = struct("tqs_transpose_t")
+Lut = struct("tqs_lut_t")
+LeakyRelu = struct("tqs_leaky_relu_t")
+Requant = struct("tqs_requant_t")
+Sum = struct("tqs_sum_t")
 
 
 @pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS.keys())
@@ -248,10 +184,6 @@ def test_add(kernels: ctypes.CDLL, subtract: bool) -> None:
         np.testing.assert_array_equal(b, expected, "in place over b")
 
 
-class Sum(ctypes.Structure):
-    _fields_ = [*((name, ctypes.c_int32) for name in ("a_factor", "b_factor", "offset")), ("size", ctypes.c_uint16)]
-
-
 def test_one_step_sums_equal_sums_for_every_pair(kernels: ctypes.CDLL) -> None:
     """Scales as layers have them: factors are found for nearly all, and then each of the 65536 pairs is right."""
     rng = np.random.default_rng(8)
@@ -351,6 +283,7 @@ def one_operator(
 def fields_of(layer: type[ctypes.Structure], graph: Graph, op: Op) -> ctypes.Structure:
     """The struct that model.c holds for ``op``."""
     fields = OPERATORS[op.kind].call(graph, op).fields
+    assert set(fields) == names_of(layer)
     return layer(**{name: address(v.values) if isinstance(v, Table) else v for name, v in fields.items()})
 
 

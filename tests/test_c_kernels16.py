@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_library import BATCH, BUILDS, KERNELS, call, calls, kernel_library, layers
+from c_structs import struct
 from graphs import quant, single_op
 
 from edge_tqs.emit_c.dense_kernels import pack_s4, pack_s8, pad_rows
@@ -25,53 +26,12 @@ NAMES = sorted(path.stem for path in KERNELS.glob("*_s16*.c"))
 ALL_CODES = np.arange(-32768, 32768).astype(np.int16)
 
 Pointer = ctypes.c_void_p
-
-
-class Fc(ctypes.Structure):
-    _fields_ = [
-        *((name, Pointer) for name in ("weights", "rows")),
-        *((name, ctypes.c_uint16) for name in ("inputs", "outputs")),
-        *((name, ctypes.c_int16) for name in ("low", "high")),
-    ]
-
-
-class Add(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("a_multiplier", "b_multiplier", "y_multiplier")),
-        *((name, ctypes.c_int8) for name in ("a_shift", "b_shift", "y_shift")),
-        ("subtract", ctypes.c_uint8),
-        ("size", ctypes.c_uint16),
-    ]
-
-
-class Scale(ctypes.Structure):
-    _fields_ = [("multiplier", ctypes.c_int32), ("shift", ctypes.c_int8), ("size", ctypes.c_uint16)]
-
-
-class Mean(ctypes.Structure):
-    _fields_ = [
-        ("multiplier", ctypes.c_int32),
-        ("shift", ctypes.c_int8),
-        ("samples", ctypes.c_uint16),
-        ("channels", ctypes.c_uint16),
-    ]
-
-
-class Sigmoid(ctypes.Structure):
-    _fields_ = [
-        ("multiplier", ctypes.c_int32),
-        ("shift", ctypes.c_int8),
-        ("tanh", ctypes.c_uint8),
-        ("size", ctypes.c_uint16),
-    ]
-
-
-class LeakyRelu(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("positive_multiplier", "negative_multiplier")),
-        *((name, ctypes.c_int8) for name in ("positive_shift", "negative_shift")),
-        ("size", ctypes.c_uint16),
-    ]
+Fc = struct("tqs_fc_s16_t")
+Add = struct("tqs_add_s16_t")
+Scale = struct("tqs_scale_s16_t")
+Mean = struct("tqs_mean_s16_t")
+Sigmoid = struct("tqs_sigmoid_s16_t")
+LeakyRelu = struct("tqs_leaky_relu_s16_t")
 
 
 @pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS.keys())

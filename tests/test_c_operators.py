@@ -7,6 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 from c_library import BATCH, BUILDS, calls, kernel_library, layers
+from c_structs import structs
 from graphs import quant
 
 from edge_tqs.errors import ModelError
@@ -19,40 +20,12 @@ NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool", "tqs_transpose")
 #: whose int8 forms are in test_c_kernels
 WIDE = ("tqs_matmul_s16", "tqs_softmax_s16", "tqs_curve_s16")
 
-
-class Depthwise(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("weights", "bias", "multiplier", "shift")),
-        *((name, ctypes.c_uint16) for name in ("samples", "channels", "y_samples", "multiplicity")),
-        *((name, ctypes.c_uint16) for name in ("taps", "stride", "dilation", "left")),
-        *((name, ctypes.c_int16) for name in ("x_zero_point", "y_zero_point", "low", "high")),
-        ("width", ctypes.c_uint8),
-    ]
-
-
-class Pool(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint16) for name in ("samples", "channels", "y_samples", "size", "stride", "left")]
-
-
-class Transpose(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint16) for name in ("rows", "columns")]
-
-
-class Matmul(ctypes.Structure):
-    _fields_ = [
-        ("multiplier", ctypes.c_int32),
-        *((name, ctypes.c_int8) for name in ("shift", "a_zero_point", "b_zero_point", "y_zero_point")),
-        *((name, ctypes.c_uint16) for name in ("rows", "inner", "columns", "inner_step", "column_step")),
-    ]
-
-
-class Softmax16(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("exponentials", "reciprocals")),
-        ("multiplier", ctypes.c_int32),
-        ("shift", ctypes.c_int8),
-        *((name, ctypes.c_uint16) for name in ("rows", "columns")),
-    ]
+Depthwise = structs()["tqs_depthwise_t"]
+Pool = structs()["tqs_pool_t"]
+Transpose = structs()["tqs_transpose_t"]
+Matmul = structs()["tqs_matmul_t"]
+Softmax16 = structs()["tqs_softmax_s16_t"]
+Curve = structs()["tqs_curve_s16_t"]
 
 
 @pytest.fixture(scope="module")
@@ -228,17 +201,6 @@ def test_a_softmax_of_int16_codes_that_lie_too_far_apart_is_refused() -> None:
     graph = softmax16(np.random.default_rng(6), 9, 10.0)
     with pytest.raises(ModelError, match="too far"):
         OPERATORS["softmax"].call(graph, graph.ops[0])
-
-
-class Curve(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("nodes", "slopes")),
-        ("multiplier", ctypes.c_int32),
-        ("shift", ctypes.c_int8),
-        *((name, ctypes.c_uint8) for name in ("bits", "places")),
-        ("first", ctypes.c_int16),
-        ("size", ctypes.c_uint16),
-    ]
 
 
 @pytest.mark.parametrize("positive", [False, True])
