@@ -206,7 +206,7 @@ def test_files_and_modules_that_a_page_names_exist(name: str) -> None:
     known = {path.name.removesuffix(".in") for top in tops for path in (ROOT / top).rglob("*.*")}
     for quoted in re.findall(r"`([^`\n]+)`", prose(name)):
         for path in re.findall(r"(?<![\w./*-])[\w./-]+\.(?:py|c|h|cjs|sh|toml)(?!\w)", quoted):
-            exists = (ROOT / path).exists() or ((ROOT / name).parent / path).exists()
+            exists = any((top / path).exists() for top in (ROOT, ROOT / "firmware_templates", (ROOT / name).parent))
             assert exists or path.removeprefix("./") in known | made or re.search("NAME|my-|^build/", path), path
         for dotted in re.findall(r"(?<![\w/.-])edge_tqs(?:\.[A-Za-z_]\w*)+(?=$|[^\w(]|\()", quoted):
             if not quoted.startswith(("[", '"')):
