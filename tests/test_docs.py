@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 import pytest
+from test_architecture import GROUND, ORDER
 
 from edge_tqs.boards.board import list_boards
 from edge_tqs.cli.main import cli
@@ -217,3 +218,11 @@ def test_the_readme_counts_the_boards_that_run_in_an_emulator() -> None:
     boards = list_boards()
     emulated = sum(board.proven == "emulated" for board in boards)
     assert f"| {emulated} of {len(boards)} run " in page("README.md")
+
+
+def test_the_design_has_a_row_for_each_package_in_their_order() -> None:
+    rows = page("DESIGN.md").split("## Packages")[1].split("| package |")[1].split("\n\n")[0].splitlines()[2:]
+    assert tuple(row.split("|")[1].strip() for row in rows) == ORDER
+    ground = re.search(r"the ground \(([^)]*)\)", page("DESIGN.md"))
+    assert ground is not None
+    assert tuple(ground[1].replace("\n", " ").split(", ")) == GROUND
