@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from c_library import WARNINGS
 
-from edge_tqs.emit_c import dense_kernels16 as c_tables16
 from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, ELEMENTWISE_KERNELS, PORTABLE, dense_kernel, family
 from edge_tqs.emit_c.fusion import FUSED_KERNELS
 from edge_tqs.emit_c.tables import Tables, kernel_of
 from edge_tqs.graph.graph import Graph, Op, Quant, Tensor
-from edge_tqs.operators import add
+from edge_tqs.operators import add, dense
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.templates import fill, template_root
 
@@ -425,7 +424,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     """Build the program of all layers for ``core`` in ``folder``, ``run`` it (sources, flags), judge its numbers."""
     made = layers(core)
     dense = [layer for layer in made if layer[0].startswith("tqs_fc")]
-    mine = {kernel.name for kernel in (*DENSE_KERNELS, *c_tables16.DENSE_KERNELS) if family(core) in kernel.families}
+    mine = {kernel.name for kernel in DENSE_KERNELS if family(core) in kernel.families}
     own = {slow: fast for (slow, cores), fast in ELEMENTWISE_KERNELS.items() if cores == family(core)}
     assert {layer[0] for layer in made} == mine | set(own.values())
     counts = {name: sum(layer[0] == name for layer in dense if layer[2] <= 100) for name in mine}
@@ -470,16 +469,16 @@ def test_layers_beyond_a_kernel_s_limits_go_to_the_portable_one() -> None:
     rng = np.random.default_rng(0)
     for core in ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"):
         taken = dense_graph(rng, "a", 8, 512, 3, False)
-        assert dense_kernel(taken, taken.ops[0], core).source.startswith("kernels/arm/")
+        assert dense_kernel(dense.layer(taken, taken.ops[0]), core).source.startswith("kernels/arm/")
         too_long = dense_graph(rng, "a", 8, 513, 3, False)
-        assert dense_kernel(too_long, too_long.ops[0], core).name == "tqs_fc_s8"
+        assert dense_kernel(dense.layer(too_long, too_long.ops[0]), core).name == "tqs_fc_s8"
     graph = dense_graph(rng, "a", 8, 4, 3, False)
     y = graph.tensors["a_y"]
     loud = graph.with_tensors({"a_y": Tensor("a_y", y.shape, "int8", None, Quant(np.array([1e-5], np.float32)))})
-    assert dense_kernel(loud, loud.ops[0], "cortex-m0").name == "tqs_fc_s8", "a shift to the left"
-    assert dense_kernel(graph, graph.ops[0], "cortex-a72").name == "tqs_fc_s8_neon"
-    assert dense_kernel(loud, loud.ops[0], "cortex-a72").name == "tqs_fc_s8", "a shift to the left"
-    assert dense_kernel(graph, graph.ops[0], "host").name == "tqs_fc_s8"
+    assert dense_kernel(dense.layer(loud, loud.ops[0]), "cortex-m0").name == "tqs_fc_s8", "a shift to the left"
+    assert dense_kernel(dense.layer(graph, graph.ops[0]), "cortex-a72").name == "tqs_fc_s8_neon"
+    assert dense_kernel(dense.layer(loud, loud.ops[0]), "cortex-a72").name == "tqs_fc_s8", "a shift to the left"
+    assert dense_kernel(dense.layer(graph, graph.ops[0]), "host").name == "tqs_fc_s8"
 
 
 def test_every_kernel_for_arm_is_declared_and_named_after_its_file() -> None:

@@ -12,8 +12,8 @@ from c_library import BATCH, BUILDS, CASES, GUARD, KERNELS, call, calls, count, 
 from c_structs import names_of, struct
 from graphs import quant, single_op
 
-from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, pack_rows, pad_rows
-from edge_tqs.emit_c.tables import fold_bias
+from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, fold_bias, pack_rows
+from edge_tqs.emit_c.packing import pad_rows
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, Table, add, mean, mul, softmax
 from edge_tqs.operators.arithmetic import int8 as integer

@@ -13,10 +13,10 @@ from c_library import BATCH, BUILDS, KERNELS, call, calls, kernel_library, layer
 from c_structs import struct
 from graphs import quant, single_op
 
-from edge_tqs.emit_c.dense_kernels import pack_s4, pack_s8, pad_rows
-from edge_tqs.emit_c.dense_kernels16 import layer, pack_rows
+from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, pack_rows
+from edge_tqs.emit_c.packing import pad_rows
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, add, mul
+from edge_tqs.operators import OPERATORS, add, dense, mul
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.quantization.quantize import SCHEMES
@@ -54,6 +54,10 @@ def batch_of(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.stack([codes_of(rng, size) for _ in range(BATCH)])
 
 
+def portable(width: int) -> DenseKernel:
+    return next(kernel for kernel in DENSE_KERNELS if kernel.name == f"tqs_fc_s16w{width}")
+
+
 @pytest.mark.parametrize("width", [8, 4])
 def test_dense(kernels: ctypes.CDLL, width: int) -> None:
     """Any weights, biases and factors; up to 1,300 inputs, which are three blocks of 32-bit sums."""
@@ -71,8 +75,8 @@ def test_dense(kernels: ctypes.CDLL, width: int) -> None:
             rng.integers(0, 1 << 15, rows), rng.choice([8, 15, 24, 30, 46], rows).astype(np.int64), low, high
         )
         x = batch_of(rng, inputs)
-        packed = (pack_s8 if width == 8 else pack_s4)(pad_rows(weight.astype(np.int64)))
-        table = pack_rows(bias, params.multiplier, params.shift)
+        packed = portable(width).pack(pad_rows(weight.astype(np.int64)))
+        table = pack_rows(portable(width), bias, params.multiplier, params.shift)
         struct = Fc(packed.ctypes.data, table.ctypes.data, inputs, rows, low, high)
         accumulators = x.astype(np.int64) @ weight.astype(np.int64).T + bias
         expected = integer16.rescale_accumulators(params, accumulators)
@@ -90,8 +94,8 @@ def test_dense_at_the_edge_of_the_accumulator(kernels: ctypes.CDLL, width: int) 
         sum_ = bias + inputs * limit * sign * code
         for multiplier, shift in ((32767, 8), (32767, 46), (16384, 24)):
             params = integer16.FullyConnectedParams(np.array([multiplier]), np.array([shift]), -32768, 32767)
-            packed = (pack_s8 if width == 8 else pack_s4)(pad_rows(weight))
-            table = pack_rows(bias, params.multiplier, params.shift)
+            packed = portable(width).pack(pad_rows(weight))
+            table = pack_rows(portable(width), bias, params.multiplier, params.shift)
             struct = Fc(packed.ctypes.data, table.ctypes.data, inputs, 1, -32768, 32767)
             expected = integer16.rescale_accumulators(params, sum_[None])[0]
             found = call(kernel, struct, np.full(inputs, code, np.int16), size=1)
@@ -175,7 +179,7 @@ def test_a_bias_beyond_32_bits_has_no_kernel() -> None:
     op = Op("fully_connected", ("x", "w", "b"), ("y",), {"activation": "none"})
     graph = Graph("g", tensors, (op,), "x", "y", (), Forecast(1, 1, "stateful", (0,)))
     with pytest.raises(integer16.ModelError, match="larger than the C kernels take"):
-        layer(graph, op)
+        dense.layer(graph, op)
 
 
 def test_mean(kernels: ctypes.CDLL) -> None:

@@ -12,9 +12,9 @@ from edge_tqs.errors import ModelError, ToolError, UsageError
 from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import OP_KINDS, Forecast, Graph, Op, Quant
+from edge_tqs.operators import TypedOperator
 from edge_tqs.quantization import runtimes, simulate, support
 from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Ranges, quantize
-from edge_tqs.quantization.support import TypedOperator
 
 ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize")
 STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from edge_tqs.emit_c.fusion import Fusion
 from edge_tqs.emit_c.memory import CODE_BYTES, WORD, Copy, MemoryPlan, Place
-from edge_tqs.emit_c.tables import Kernel, Tables
+from edge_tqs.emit_c.tables import Kernel, Tables, call_of
 from edge_tqs.emit_c.text import plain
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import WEIGHTED, Graph, Op
-from edge_tqs.operators import OPERATORS, Copies
+from edge_tqs.operators import Copies, DenseLayer
 
 #: the counter of every loop, which a function that has one declares
 COUNTER = "i"
@@ -44,11 +44,11 @@ class Calls:
         operands = op.inputs[:1] if op.kind in WEIGHTED else op.inputs
         shapes = " x ".join(str(size) for size in self.graph.tensors[op.outputs[0]].shape)
         remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
-        copies = OPERATORS[op.kind].copies if op.kind in OPERATORS else None
-        if copies is not None:
-            lines = self._copies(op, copies(self.graph, op))
-        elif op.kind == "conv_1d":
-            lines = self._convolution(index, op, kernel)
+        call = call_of(self.graph, op, self.tables.core)
+        if isinstance(call, Copies):
+            lines = self._copies(op, call)
+        elif isinstance(call, DenseLayer):
+            lines = self._dense(index, op, kernel, call)
         else:
             lines = self._kernel_call(index, op, kernel, operands)
         return "\n".join([f"    /* {remark} */", *lines])
@@ -73,24 +73,20 @@ class Calls:
             _step(self._of(name), total // count, count) if moving else self._of(name)
             for name, moving in zip(names, moves, strict=True)
         ]
-        if op.kind in OPERATORS:
-            scratch = self._words(index) if kernel.scratch else []
-        else:
-            scratch = self._scratch(index, kernel)
-        return _loop(count, f"{kernel.name}(&{', '.join([layer, *pointers, *scratch])});")
+        return _loop(count, f"{kernel.name}(&{', '.join([layer, *pointers, *self._scratch(index, kernel)])});")
 
-    def _convolution(self, index: int, op: Op, kernel: Kernel) -> list[str]:
+    def _dense(self, index: int, op: Op, kernel: Kernel, layer: DenseLayer) -> list[str]:
         """The dense layer at each output sample."""
-        layer = self.tables.add_layer(op)
-        _, count, rows = self.graph.tensors[op.outputs[0]].shape
+        struct = self.tables.add_layer(op)
+        count, rows = layer.samples, layer.codes.shape[0]
         x = self._of(op.inputs[0])
-        if kernel.taps:
+        if layer.taps is not None:
             buffer = self.pointer(Place("arena", self.plan.scratch[index] + WORD * kernel.scratch, 0))
-            read = self._taps(self.tables.add_taps(op), x, COUNTER if count > 1 else "0", buffer)
+            read = self._taps(self.tables.add_taps(op, layer.taps), x, COUNTER if count > 1 else "0", buffer)
         else:
-            read = _step(x, op.attrs["stride"] * self.graph.tensors[op.inputs[0]].shape[2], count)
+            read = _step(x, layer.step, count)
         y = _step(self._of(op.outputs[0]), rows, count)
-        return _loop(count, f"{kernel.name}(&{', '.join([layer, read, y, *self._scratch(index, kernel)])});")
+        return _loop(count, f"{kernel.name}(&{', '.join([struct, read, y, *self._scratch(index, kernel)])});")
 
     def _taps(self, layer: str, x: str, sample: str, buffer: str) -> str:
         """The call that gathers the inputs of one output sample: of bytes, whatever the codes are."""
@@ -121,14 +117,11 @@ class Calls:
         return one.offset < two.offset + two.size and two.offset < one.offset + one.size
 
     def _scratch(self, index: int, kernel: Kernel) -> list[str]:
-        """The last argument of a dense kernel; those for int16 codes have none."""
-        if self._unit > 1:
+        """The last argument of a kernel that has one for its scratch."""
+        if not kernel.takes_scratch:
             return []
         if not kernel.scratch:
             return ["NULL"]
-        return self._words(index)
-
-    def _words(self, index: int) -> list[str]:
         # The arena is aligned, and so is each scratch in it.
         return [f"(uint32_t *)(void *)({self.pointer(Place('arena', self.plan.scratch[index], 0))})"]
 

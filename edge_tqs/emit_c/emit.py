@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_tqs.emit_c import dense_kernels16 as c_tables16
 from edge_tqs.emit_c.calls import Calls, loop_variable
 from edge_tqs.emit_c.dense_kernels import PORTABLE
 from edge_tqs.emit_c.fusion import Fusion, fusions
@@ -21,6 +20,8 @@ from edge_tqs.emit_c.text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import WEIGHTED, Graph, Scaling
 from edge_tqs.templates import fill, template_root
+
+HEADERS = {"int8": "tqs_kernels.h", "int16": "tqs_kernels_s16.h"}
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _source(
     return {
         "TITLE": title,
         "SUMMARY": "\n".join(_summary(graph, plan)),
-        "KERNELS": c_tables16.HEADER if graph.activations == "int16" else "tqs_kernels.h",
+        "KERNELS": HEADERS[graph.activations],
         "HASH": wrap(f"0x{byte:02x}" for byte in digest),
         "TABLES": "\n\n".join([*_channel_tables(graph), *tables.texts]),
         "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls, writer)),

@@ -23,7 +23,7 @@ IN_PLACE = frozenset(kind for kind, operator in OPERATORS.items() if operator.in
 
 def view_begin(graph: Graph, op: Op) -> int | None:
     """The code of its input from which on the outputs of ``op`` lie, in place; None where they lie elsewhere."""
-    view = OPERATORS[op.kind].view if op.kind in OPERATORS else None
+    view = OPERATORS[op.kind].view
     return None if view is None else view(graph, op)
 
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from edge_tqs.emit_c import dense_kernels16 as c_tables16
 from edge_tqs.emit_c.dense_kernels import (
     ELEMENTWISE_KERNELS,
     PORTABLE,
-    constant_codes,
+    ROWS_TYPES,
     dense_kernel,
     family,
+    fold_bias,
     pack_rows,
-    pad_rows,
-    weight_codes,
+    pack_weights,
 )
 from edge_tqs.emit_c.memory import CODE_BYTES, WORD
 from edge_tqs.emit_c.text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
-from edge_tqs.operators import OPERATORS, Call, Table
-from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.operators import OPERATORS, Call, Copies, DenseLayer, Table, codes
 
 TAPS_SOURCE = "kernels/tqs_taps_s8.c"
 
@@ -34,52 +28,50 @@ TAPS_SOURCE = "kernels/tqs_taps_s8.c"
 class Kernel:
     """The C function for an operator.
 
-    sources: the files needed, relative to the template root. scratch: words that it needs. taps: words for the inputs
-    of one output sample of a convolution, where they must be gathered. turns, operands: as in operators.Call.
+    sources: the files needed, relative to the template root. scratch: words that it needs. takes_scratch: whether it
+    has an argument for them, though it may need none. taps: words for the inputs of one output sample of a convolution,
+    where they must be gathered. turns, operands: as in operators.Call.
     """
 
     name: str
     sources: tuple[str, ...]
     scratch: int = 0
+    takes_scratch: bool = False
     taps: int = 0
     turns: int = 1
     operands: int | None = None
 
 
-def call_of(graph: Graph, op: Op, core: str) -> Call:
-    """The C of an operator that describes its own, on ``core``."""
+def call_of(graph: Graph, op: Op, core: str) -> Call | Copies | DenseLayer:
+    """The C of an operator on ``core``."""
     operator = OPERATORS[op.kind]
     call = operator.call(graph, op)
-    fast = ELEMENTWISE_KERNELS.get((call.kernel, family(core)))
-    if fast is None or operator.fast is None:
+    if not isinstance(call, Call) or operator.fast is None:
         return call
-    return operator.fast(graph, op, call, fast) or call
+    fast = ELEMENTWISE_KERNELS.get((call.kernel, family(core)))
+    return call if fast is None else operator.fast(graph, op, call, fast) or call
 
 
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     """The kernel for ``op`` on ``core``. Raises ModelError for an operator without one."""
-    if op.kind in OPERATORS:
-        if OPERATORS[op.kind].copies is not None:
-            return Kernel("memcpy", ())
-        call = call_of(graph, op, core)
-        folder = "kernels/arm" if call.kernel in ELEMENTWISE_KERNELS.values() else "kernels"
-        sources = f"{folder}/{call.kernel}.c", *call.sources
-        return Kernel(call.kernel, sources, -(-call.scratch // WORD), turns=call.turns, operands=call.operands)
-    inputs = math.prod(graph.tensors[op.inputs[1]].shape[1:])
-    if graph.activations == "int16":
-        wide = c_tables16.dense_kernel(graph, op, core)
-        name, source, scratch = wide.name, wide.source, 0
-    else:
-        dense = dense_kernel(graph, op, core)
-        name, source, scratch = dense.name, dense.source, dense.scratch(inputs)
-    if op.kind == "fully_connected" or takes_one_sample(graph, op):
-        return Kernel(name, (source,), scratch)
-    return Kernel(name, (source, TAPS_SOURCE), scratch, -(-inputs * CODE_BYTES[graph.activations] // WORD))
+    call = call_of(graph, op, core)
+    if isinstance(call, Copies):
+        return Kernel("memcpy", ())
+    if isinstance(call, DenseLayer):
+        return _kernel_of_layer(call, core)
+    folder = "kernels/arm" if call.kernel in ELEMENTWISE_KERNELS.values() else "kernels"
+    sources, scratch = (f"{folder}/{call.kernel}.c", *call.sources), -(-call.scratch // WORD)
+    return Kernel(call.kernel, sources, scratch, bool(scratch), turns=call.turns, operands=call.operands)
 
 
-def takes_one_sample(graph: Graph, op: Op) -> bool:
-    """Whether a conv_1d reads one sample of the window for each of its own: nothing to gather."""
-    return graph.tensors[op.inputs[1]].shape[1] == 1 and not op.attrs["left"] and not op.attrs["right"]
+def _kernel_of_layer(layer: DenseLayer, core: str) -> Kernel:
+    kernel, inputs = dense_kernel(layer, core), layer.codes.shape[1]
+    scratch = 0 if kernel.scratch is None else kernel.scratch(inputs)
+    takes_scratch = layer.activations == "int8"  # the kernels for int16 codes have no such argument
+    if layer.taps is None:
+        return Kernel(kernel.name, (kernel.source,), scratch, takes_scratch)
+    taps = -(-inputs * CODE_BYTES[layer.activations] // WORD)
+    return Kernel(kernel.name, (kernel.source, TAPS_SOURCE), scratch, takes_scratch, taps)
 
 
 class Tables:
@@ -97,36 +89,22 @@ class Tables:
 
         Raises ModelError for an operator whose parameters no kernel takes.
         """
-        name = self._name(identifier(op.outputs[0]))
-        if op.kind in OPERATORS:
-            return self._operator(op, name)
-        if self.graph.activations == "int16":
-            return self._wide_layer(op, name)
-        return self._add_struct("tqs_fc_t", name, self._fully_connected(op, name))
+        name, call = self._name(identifier(op.outputs[0])), call_of(self.graph, op, self.core)
+        if isinstance(call, Copies):
+            raise ModelError(f"{self.graph.name}: {op.kind} to {op.outputs[0]} moves codes: it has no layer")
+        return self._dense(op, name, call) if isinstance(call, DenseLayer) else self._operator(name, call)
 
-    def add_taps(self, op: Op) -> str:
-        """Add the struct of what a conv_1d reads; return its C name."""
-        shape, taps = self.graph.tensors[op.inputs[0]].shape, self.graph.tensors[op.inputs[1]].shape[1]
-        fields = {
-            "samples": shape[1],
-            "channels": shape[2] * CODE_BYTES[self.graph.activations],
-            "taps": taps,
-            "stride": op.attrs["stride"],
-            "dilation": op.attrs["dilation"],
-            "left": op.attrs["left"],
-            "zero_point": self.graph.quant(op.inputs[0]).zero_point,
-        }
-        if max(fields.values()) > 0xFFFF:
-            raise ModelError(f"{self.graph.name}: {op.kind} to {op.outputs[0]} has numbers beyond 65535: {fields}")
-        return self._add_struct("tqs_taps_t", self._name(f"{identifier(op.outputs[0])}_taps"), fields)
+    def add_taps(self, op: Op, taps: Mapping[str, int]) -> str:
+        """Add the struct of what a convolution reads for each output sample; return its C name."""
+        return self._add_struct("tqs_taps_t", self._name(f"{identifier(op.outputs[0])}_taps"), taps)
 
     def add_constant(self, name: str) -> str:
         """Add the codes of a constant that an operator reads as it reads activations; return the array's C name."""
         wanted, code = self._name(f"{identifier(name)}_codes"), self.graph.activations
-        return self._add_shared(f"{code}_t", wanted, constant_codes(self.graph, name).astype(code), plain(name))
+        return self._add_shared(f"{code}_t", wanted, codes.constant(self.graph, name).astype(code), plain(name))
 
-    def _operator(self, op: Op, name: str) -> str:
-        call, fields = call_of(self.graph, op, self.core), dict[str, object]()
+    def _operator(self, name: str, call: Call) -> str:
+        fields = dict[str, object]()
         for field, value in call.fields.items():
             if isinstance(value, Table):
                 value_name = f"{name}_{field}"
@@ -135,43 +113,27 @@ class Tables:
                 fields[field] = value
         return self._add_struct(call.layer_type, name, fields)
 
-    def _wide_layer(self, op: Op, name: str) -> str:
-        kernel = c_tables16.dense_kernel(self.graph, op, self.core).name
-        layer = c_tables16.layer(self.graph, op, self.core)
-        fields = dict(layer.fields)
-        if layer.weights is not None and layer.rows is not None:
-            what = self._weight_remark(op, kernel)
-            c_type = "uint32_t" if layer.weights.dtype == np.uint32 else "int8_t"
-            tables = {"weights": self._add_shared(c_type, f"{name}_weights", layer.weights, what)}
-            fields = tables | {"rows": self._add_rows(f"{name}_rows", layer.rows, "tqs_rows_s16_t")} | fields
-        return self._add_struct(layer.c_type, name, fields)
+    def _dense(self, op: Op, name: str, layer: DenseLayer) -> str:
+        kernel, types = dense_kernel(layer, self.core), ROWS_TYPES[layer.activations]
+        weights = pack_weights(kernel, layer)
+        bias = fold_bias(layer.bias, layer.codes, layer.x_zero_point)
+        rows = pack_rows(kernel, bias, layer.multiplier, layer.shift)
+        c_type, what = f"{weights.dtype}_t", self._weight_remark(op, kernel.name)
+        fields = {
+            "weights": self._add_shared(c_type, f"{name}_weights", weights, what),
+            "rows": self._add_rows(f"{name}_rows", rows, types.rows),
+            "inputs": layer.codes.shape[1],
+            "outputs": layer.codes.shape[0],
+            **({"zero_point": layer.y_zero_point} if layer.activations == "int8" else {}),
+            "low": layer.low,
+            "high": layer.high,
+        }
+        return self._add_struct(types.layer, name, fields)
 
     def _weight_remark(self, op: Op, kernel: str) -> str:
         weight = self.graph.tensors[op.inputs[1]]
         rows, inputs = weight.shape[0], weight.size // weight.shape[0]
         return f"{plain(weight.name)}, {weight.dtype}, {rows} x {inputs}, as {kernel} reads it"
-
-    def _fully_connected(self, op: Op, name: str) -> dict[str, object]:
-        params = integer.fully_connected_params(self.graph, op)
-        weight = self.graph.tensors[op.inputs[1]]
-        codes = weight_codes(self.graph, op)
-        rows, inputs = codes.shape
-        if max(rows, inputs) > 0xFFFF:
-            raise ModelError(f"{self.graph.name}: {weight.name} is {rows} x {inputs}; the C kernels take 65535")
-        bias = constant_codes(self.graph, op.inputs[2]) if len(op.inputs) == 3 else np.zeros(rows, np.int64)
-        bias = fold_bias(bias, codes, params.input_zero_point)
-        kernel = dense_kernel(self.graph, op, self.core)
-        what = self._weight_remark(op, kernel.name)
-        packed = kernel.pack(pad_rows(codes))
-        return {
-            "weights": self._add_shared(kernel.c_type, f"{name}_weights", packed, what),
-            "rows": self._add_rows(f"{name}_rows", pack_rows(kernel, bias, params.multiplier, params.shift)),
-            "inputs": inputs,
-            "outputs": rows,
-            "zero_point": params.output_zero_point,
-            "low": params.low,
-            "high": params.high,
-        }
 
     def _name(self, wanted: str) -> str:
         name, count = wanted, 1
@@ -188,7 +150,7 @@ class Tables:
         self.texts.append(f"{remark}static const {c_type} {name}[{values.size}] = {{\n{body}\n}};")
         return name
 
-    def _add_rows(self, name: str, rows: Array, c_type: str = "tqs_rows_t") -> str:
+    def _add_rows(self, name: str, rows: Array, c_type: str) -> str:
         key = f"{c_type} rows ".encode() + rows.tobytes()
         if key in self._shared:
             return self._shared[key]
@@ -212,13 +174,3 @@ class Tables:
             self.texts.append(f"static const {c_type} {name}_layer = {{\n{body}\n}};")
             self._shared[key] = f"{name}_layer"
         return self._shared[key]
-
-
-def fold_bias(bias: Array, codes: Array, zero_point: int) -> npt.NDArray[np.int64]:
-    """(M,) bias less ``zero_point`` times each row's sum: sum(w (x - z)) + b = sum(w x) + (b - z sum(w)).
-
-    integer.fully_connected_params has bounded |b| + 255 sum|w| below 2^31, so neither this nor any partial sum of the
-    kernel overflows.
-    """
-    folded: npt.NDArray[np.int64] = bias.astype(np.int64) - zero_point * codes.astype(np.int64).sum(axis=1)
-    return folded

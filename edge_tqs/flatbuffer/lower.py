@@ -1,8 +1,6 @@
 """Integer Graph to a TensorFlow Lite model, as the objects of the schema's Python API.
 
-Only what every runtime computes right is emitted (kernels.py): an int4 fully_connected becomes RESHAPE, a 1x1 CONV_2D
-and RESHAPE, because tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel. With
-int16 activations, which neither runs beside int4 weights in any form, it stays FULLY_CONNECTED.
+Each operator writes itself (operators/), as what every runtime computes right (quantization.support).
 Sequences (1, W, C) are written as images (1, 1, W, C) of height 1 throughout, which is what CONV_2D takes: only a
 sequence that is the model's input needs a RESHAPE. docs/format.md names the tensors that this adds.
 """
@@ -32,10 +30,7 @@ FUSED_ACTIVATIONS = {"none": "NONE", "relu": "RELU", "relu6": "RELU6"}
 
 #: By what kernels and operators call them.
 BUILTINS: dict[str, Builtin] = {
-    "fully_connected": Builtin("FULLY_CONNECTED", 4, "FullyConnectedOptions", 7),
-    "conv_2d": Builtin("CONV_2D", 3, "Conv2DOptions", 4),
-    "pad": Builtin("PAD", 2, "PadOptions", 3),
-    **{name: builtin for operator in OPERATORS.values() for name, builtin in operator.builtins.items()},
+    name: builtin for operator in OPERATORS.values() for name, builtin in operator.builtins.items()
 }
 
 
@@ -44,16 +39,6 @@ def schema() -> Any:
     from ai_edge_litert import schema_py_generated
 
     return schema_py_generated
-
-
-def is_convolved(graph: Graph, op: Op) -> bool:
-    """Whether ``op`` is written as a convolution: dense layers with int4 weights beside int8 activations.
-
-    Beside int16 activations the convolution would be silently wrong in tflite-runtime 2.14, which refuses the
-    FULLY_CONNECTED; LiteRT computes both right.
-    """
-    int4 = op.kind == "fully_connected" and graph.tensors[op.inputs[1]].dtype == "int4"
-    return int4 and graph.activations == "int8"
 
 
 def lower(graph: Graph, metadata: bytes) -> Any:
@@ -82,16 +67,14 @@ class _Lowering:
         inputs = (graph.input, *(state.input for state in graph.states))
         outputs = (graph.output, *(state.output for state in graph.states))
         used = {*inputs, *outputs, *(name for op in graph.ops for name in (*op.inputs, *op.outputs))}
-        convolved = {op.inputs[1] for op in graph.ops if self._is_int4(op)}
-        depthwise = {op.inputs[1] for op in graph.ops if op.kind == "depthwise_1d"}
+        readers = {op.inputs[1]: op for op in graph.ops if OPERATORS[op.kind].filter is not None}
         for name, tensor in graph.tensors.items():
-            if name in depthwise:
-                self._depthwise_filter(tensor)
+            if name in readers:
+                self._weight(tensor, readers[name])
             elif name in used:
-                shape = (tensor.shape[0], 1, 1, tensor.shape[1]) if name in convolved else self.written_shape(name)
-                self._tensor(tensor, shape)
+                self._tensor(tensor, self.written_shape(name))
         for op in graph.ops:
-            self._int4_layer(op) if self._is_int4(op) else self._operator(op)
+            self._operator(op)
 
         subgraph = s.SubGraphT()
         subgraph.name = graph.name.encode()
@@ -106,9 +89,6 @@ class _Lowering:
         entry.name, entry.buffer = METADATA_NAME.encode(), self._buffer(np.frombuffer(metadata, np.uint8))
         model.metadata = [entry]
         return model
-
-    def _is_int4(self, op: Op) -> bool:
-        return is_convolved(self.graph, op)
 
     def _signature(self, subgraph: Any) -> Any:
         def name_all(first: str, indices: list[int]) -> list[Any]:
@@ -152,14 +132,16 @@ class _Lowering:
         self.buffers.append(buffer)
         return len(self.buffers) - 1
 
-    def _depthwise_filter(self, tensor: Tensor) -> None:
-        """Rows (M, K), one an output channel, as the filter (1, 1, K, M) with one scale a channel along axis 3."""
-        assert tensor.data is not None
-        shape = (1, 1, *reversed(tensor.shape))
-        data = np.ascontiguousarray(tensor.data.T).reshape(shape)
-        index = self._tensor(replace(tensor, shape=shape, data=data), shape)
-        if tensor.quant is not None and tensor.quant.per_channel:
-            self.tensors[index].quantization.quantizedDimension = 3
+    def _weight(self, tensor: Tensor, op: Op) -> None:
+        """A weight that ``op`` has otherwise in a flatbuffer."""
+        layout = OPERATORS[op.kind].filter
+        assert layout is not None
+        if tensor.data is None:
+            raise ModelError(f"{self.graph.name}: the weight {tensor.name} is not a constant")
+        data = layout.write(self.graph, op, tensor.data)
+        index = self._tensor(replace(tensor, shape=data.shape, data=data), data.shape)
+        if layout.axis and tensor.quant is not None and tensor.quant.per_channel:
+            self.tensors[index].quantization.quantizedDimension = layout.axis
 
     def _tensor(self, tensor: Tensor, shape: tuple[int, ...]) -> int:
         if tensor.dtype not in TENSOR_TYPES:
@@ -198,11 +180,12 @@ class _Lowering:
 
     def constant(self, *values: int, scalar: bool = False) -> int:
         """An int32 operand such as a split's axis; equal ones are shared."""
-        name = f"i32/{values[0] if scalar else list(values)}"
-        shape = () if scalar else (len(values),)
-        if name in self.index_of:
-            return self.index_of[name]
-        return self._tensor(Tensor(name, shape, "int32", np.array(values, np.int32).reshape(shape)), shape)
+        data = np.array(values[0] if scalar else values, np.int32)
+        return self.operand(f"i32/{data.tolist()}", data)
+
+    def operand(self, name: str, data: Array) -> int:
+        known = self.index_of.get(name)
+        return self._tensor(Tensor(name, data.shape, "int32", data), data.shape) if known is None else known
 
     # --- operators --------------------------------------------------------------------------------------------------
 
@@ -228,61 +211,11 @@ class _Lowering:
         read = self.index_of.__getitem__ if op.kind == "reshape" else self._read
         inputs = [read(name) for name in op.inputs]
         outputs = [self.index_of[name] for name in op.outputs]
-        if op.kind in OPERATORS:
-            OPERATORS[op.kind].write(self, op, inputs, outputs)
-        elif op.kind == "fully_connected":
-            self.append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=self._activation(op))
-        else:
-            self.convolution("conv_2d", op, inputs[0], outputs)
+        OPERATORS[op.kind].write(self, op, inputs, outputs)
 
-    def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
-        left, right = op.attrs["left"], op.attrs["right"]
-        if left or right:
-            name = op.inputs[0]
-            _, length, channels = self.graph.tensors[name].shape
-            count = len(self.tensors)
-            padded = self.helper(f"{name}/pad {left} {right}", (1, 1, left + length + right, channels), name)
-            if padded == count:  # the first reader of this padding makes it
-                self.append("pad", [x, self._padding(left, right)], [padded])
-            x = padded
-        self.append(
-            builtin,
-            [x, self.index_of[op.inputs[1]], self.bias(op)],
-            outputs,
-            padding=PADDING_VALID,
-            strideW=op.attrs["stride"],
-            strideH=1,
-            dilationWFactor=op.attrs["dilation"],
-            fusedActivationFunction=self._activation(op),
-            **options,
-        )
-
-    def _padding(self, left: int, right: int) -> int:
-        """The operand of a PAD along the width of an image."""
-        name = f"i32/pad {left} {right}"
-        if name in self.index_of:
-            return self.index_of[name]
-        data = np.array([[0, 0], [0, 0], [left, right], [0, 0]], np.int32)
-        return self._tensor(Tensor(name, data.shape, "int32", data), data.shape)
-
-    def _int4_layer(self, op: Op) -> None:
-        rows, columns = self.graph.tensors[op.inputs[1]].shape
-        x, y = op.inputs[0], op.outputs[0]
-        count = len(self.tensors)
-        x_image = self.helper(f"{x}/in", (1, 1, 1, columns), x)
-        if x_image == count:  # the first reader of this image makes it
-            self.append("reshape", [self.index_of[x]], [x_image], newShape=[1, 1, 1, columns])
-        y_image = self.helper(f"{y}/out", (1, 1, 1, rows), y)
-        self.append(
-            "conv_2d",
-            [x_image, self.index_of[op.inputs[1]], self.bias(op)],
-            [y_image],
-            padding=PADDING_VALID,
-            strideW=1,
-            strideH=1,
-            fusedActivationFunction=self._activation(op),
-        )
-        self.append("reshape", [y_image], [self.index_of[y]], newShape=[1, rows])
+    def convolve(self, builtin: str, op: Op, inputs: list[int], outputs: list[int], **options: Any) -> None:
+        options = {"strideW": 1, "strideH": 1, **options, "fusedActivationFunction": self.activation(op)}
+        self.append(builtin, inputs, outputs, padding=PADDING_VALID, **options)
 
     def bias(self, op: Op) -> int:
         """The bias of a convolution: LiteRT wants one, so a layer without gets zeros."""
@@ -295,5 +228,5 @@ class _Lowering:
         dtype: DType = "int64" if self.graph.activations == "int16" else "int32"
         return self._tensor(Tensor(name, (rows,), dtype, np.zeros(rows, dtype)), (rows,))
 
-    def _activation(self, op: Op) -> Any:
+    def activation(self, op: Op) -> Any:
         return getattr(self.schema.ActivationFunctionType, FUSED_ACTIVATIONS[op.attrs["activation"]])

@@ -40,15 +40,15 @@ class _Raising:
         self.own = {name: operator for operator in OPERATORS.values() for name in operator.builtins}
         self.steps = [(self._kind(operator), operator) for operator in self.subgraph.operators]
         self._makers = {int(op.outputs[0]): op for _, op in self.steps}
-        #: by output: what makes the images that tflite_lower adds
-        self._made_by = {int(op.outputs[0]): op for kind, op in self.steps if kind in ("reshape", "pad", "conv_2d")}
+        #: an image that lower added -> what it is an image of
+        self._images = dict(pair for kind, op in self.steps if kind == "reshape" for pair in self._image(op))
 
     def graph(self, forecast: Forecast, sources: Mapping[str, str]) -> Graph:
         ops: list[Op] = []
         for kind, op in self.steps:
             x, out = int(op.inputs[0]), int(op.outputs[0])
-            if kind == "reshape" and self._added(out, x, "/in", "/image"):
-                continue  # an image of x, which its readers are raised to read as x
+            if kind == "reshape" and (self._images.get(out) == x or self._images.get(x) == out):
+                continue  # between a tensor and an image of it, which is read as that tensor
             if kind == "add" and self.tensors[_checked(out, len(self.tensors))].dtype == "int32":
                 continue  # the index of a lookup, which its reader asks for
             if self._is_part_of_curve(out):
@@ -56,23 +56,12 @@ class _Raising:
             if kind == "add" and self._is_part_of_curve(x):
                 ops.append(curve.read(self, op))
                 continue
-            if kind == "pad" or (kind == "conv_2d" and self._is_dense(op)):
-                continue  # raised with the operator that reads it
-            if kind == "reshape" and x in self._made_by and self._added(x, out, "/out"):
-                layer = self._made_by[x]
-                flat = self._made_by[_checked(layer.inputs[0], len(self.tensors))].inputs[0]
-                self._flatten_weight(int(layer.inputs[1]))
-                ops.append(self._dense([flat, *layer.inputs[1:]], op.outputs, layer.builtinOptions))
-            elif kind in self.own:
-                read = self.own[kind].read(self, kind, op)
-                ops += [] if read is None else [read]
-            elif kind == "conv_2d":
-                ops.append(self._conv_1d(op))
-            else:
-                ops.append(self._dense(op.inputs, op.outputs, op.builtinOptions))
-        filters = {op.inputs[1] for op in ops if op.kind == "depthwise_1d"}
+            read = self.own[kind].read(self, kind, op)
+            ops += [] if read is None else [read]
+        readers = {op.inputs[1]: op for op in ops if OPERATORS[op.kind].filter is not None}
         for index, tensor in enumerate(self.tensors):
-            self.tensors[index] = self._rows(tensor) if tensor.name in filters else self._without_height(tensor)
+            reader = readers.get(tensor.name)
+            self.tensors[index] = self._without_height(tensor) if reader is None else self._rows(tensor, reader)
         used = {name for op in ops for name in (*op.inputs, *op.outputs)}
         weights = {op.inputs[1] for op in ops if op.kind in WEIGHTED}
         inputs, outputs = self._signature()
@@ -101,33 +90,38 @@ class _Raising:
     def shape(self, index: int) -> tuple[int, ...]:
         return self.tensors[self._base(index)].shape
 
-    def convolution(self, op: Any) -> Op:
-        return self._conv_1d(op)
+    def inputs(self, op: Any) -> tuple[str, ...]:
+        names = tuple(self.name(index) for index in op.inputs if index != -1)
+        return names[:2] if len(names) == 3 and names[2].startswith(f"{NO_BIAS}/") else names
+
+    def activation(self, op: Any) -> str:
+        activation = self.activations.get(op.builtinOptions.fusedActivationFunction)
+        if activation is None:
+            raise ModelError(f"{self._graph}: {self._name(op.inputs[1])} has an unsupported fused activation")
+        return activation
+
+    def is_image(self, index: int, suffix: str) -> bool:
+        return int(index) in self._images and self._name(index).endswith(suffix)
 
     def made_by(self, index: int) -> Any:
         return self._makers.get(int(index))
 
     # --- images -----------------------------------------------------------------------------------------------------
 
-    def _added(self, index: int, base: int, *suffixes: str) -> bool:
-        """Whether tflite_lower added tensor ``index`` for tensor ``base``: its name says so."""
-        return self._name(index) in [f"{self._name(base)}{suffix}" for suffix in suffixes]
+    def _image(self, reshape: Any) -> list[tuple[int, int]]:
+        """(image, what it is an image of), where lower added this RESHAPE: names say so."""
+        x, out = int(reshape.inputs[0]), int(reshape.outputs[0])
+        if self._name(out) in (f"{self._name(x)}/in", f"{self._name(x)}/image"):
+            return [(out, x)]
+        return [(x, out)] if self._name(x) == f"{self._name(out)}/out" else []
 
     def _is_part_of_curve(self, index: int) -> bool:
         """Whether a tensor is computed on the way to a curve: its name says so."""
         return self._name(index).rpartition("/")[2].startswith(curve.PART)
 
-    def _is_dense(self, conv: Any) -> bool:
-        """Whether a convolution is what an int4 fully_connected was lowered to."""
-        image = int(conv.inputs[0])
-        return image in self._made_by and self._added(image, int(self._made_by[image].inputs[0]), "/in")
-
     def _base(self, index: int) -> int:
-        """The sequence that ``index`` is an image of, or itself."""
-        made = self._made_by.get(int(index))
-        if made is not None and self._added(index, int(made.inputs[0]), "/image"):
-            return int(made.inputs[0])
-        return int(index)
+        """What ``index`` is an image of, or itself."""
+        return self._images.get(int(index), int(index))
 
     def _without_height(self, tensor: Tensor) -> Tensor:
         """A tensor written as an image, (N, 1, W, C), as the sequence or filter that it is."""
@@ -140,26 +134,14 @@ class _Raising:
         data = None if tensor.data is None else tensor.data.reshape(flat)
         return Tensor(tensor.name, flat, tensor.dtype, data, tensor.quant)
 
-    def _rows(self, tensor: Tensor) -> Tensor:
-        """The filter (1, 1, K, M) of a depthwise convolution as rows (M, K), one an output channel."""
-        shape = tensor.shape
-        if len(shape) != IMAGE_RANK or shape[:2] != (1, 1) or tensor.data is None:
-            raise ModelError(f"{self._graph}: {tensor.name} {shape} is no filter of a depthwise convolution over time")
-        data = np.ascontiguousarray(tensor.data.reshape(shape[2:]).T)
+    def _rows(self, tensor: Tensor, op: Op) -> Tensor:
+        """The weight of ``op`` as rows, one an output channel."""
+        layout = OPERATORS[op.kind].filter
+        assert layout is not None
+        data = None if tensor.data is None else layout.read(tensor.data)
+        if data is None:
+            raise ModelError(f"{self._graph}: {tensor.name} {tensor.shape} is no weight of a {op.kind}")
         return Tensor(tensor.name, data.shape, tensor.dtype, data, tensor.quant)
-
-    def _conv_1d(self, op: Any) -> Op:
-        x, left, right = int(op.inputs[0]), 0, 0
-        if x in self._made_by and self._name(x).startswith(
-            f"{self._name(self._base(self._made_by[x].inputs[0]))}/pad "
-        ):
-            padding = self._operand(self._made_by[x].inputs[1])
-            left, right = (int(value) for value in padding[2])
-            x = int(self._made_by[x].inputs[0])
-        options = op.builtinOptions
-        dense = self._dense([self._base(x), *op.inputs[1:]], op.outputs, options)
-        attrs = {"stride": int(options.strideW), "dilation": int(options.dilationWFactor), "left": left, "right": right}
-        return Op("conv_1d", dense.inputs, dense.outputs, {**attrs, **dense.attrs})
 
     # --- tensors ----------------------------------------------------------------------------------------------------
 
@@ -203,14 +185,6 @@ class _Raising:
         source = sources.get(tensor.name, tensor.name if tensor.name in weights else None)
         return Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.data, tensor.quant, source)
 
-    def _flatten_weight(self, index: int) -> None:
-        weight = self.tensors[_checked(index, len(self.tensors))]
-        if len(weight.shape) == 4 and weight.shape[1:3] == (1, 1) and weight.data is not None:
-            shape = (weight.shape[0], weight.shape[3])
-            self.tensors[index] = Tensor(weight.name, shape, weight.dtype, weight.data.reshape(shape), weight.quant)
-        elif len(weight.shape) != 2:  # two readers share a weight: the first has flattened it
-            raise ModelError(f"{self._graph}: convolution {weight.name} {weight.shape} is not 1x1")
-
     # --- operators --------------------------------------------------------------------------------------------------
 
     def _kind(self, operator: Any) -> str:
@@ -222,15 +196,6 @@ class _Raising:
                 hint="Build the model again from its .keras file.",
             )
         return self.kinds[number]
-
-    def _dense(self, inputs: Any, outputs: Any, options: Any) -> Op:
-        names = tuple(self._name(index) for index in inputs if index != -1)
-        if len(names) == 3 and names[2].startswith(f"{NO_BIAS}/"):
-            names = names[:2]
-        activation = self.activations.get(options.fusedActivationFunction)
-        if activation is None:
-            raise ModelError(f"{self._graph}: {names[1]} has an unsupported fused activation")
-        return Op("fully_connected", names, (self._name(outputs[0]),), {"activation": activation})
 
     def _operand(self, index: int) -> Array:
         data = self.tensors[_checked(index, len(self.tensors))].data

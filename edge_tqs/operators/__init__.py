@@ -1,8 +1,7 @@
 """One file an operator: all that the tool knows of it.
 
 Adding one: its file here and a row below, its signature in graph.OP_KINDS, its shapes in shapes, its C kernel in
-firmware_templates/kernels. (fully_connected and conv_1d have none: their weights are packed for each core, and are
-scored, planned and quantised by modules of their own.)
+firmware_templates/kernels.
 """
 
 from __future__ import annotations
@@ -10,7 +9,9 @@ from __future__ import annotations
 from edge_tqs.operators import (
     add,
     batch_matmul,
+    conv_1d,
     curve,
+    dense,
     depthwise_1d,
     elu,
     function,
@@ -26,9 +27,34 @@ from edge_tqs.operators import (
     softmax,
     transpose,
 )
-from edge_tqs.operators.operator import Builtin, Call, Copies, Function, Operator, Reader, Table, Writer
+from edge_tqs.operators.operator import (
+    Builtin,
+    Call,
+    Copies,
+    DenseLayer,
+    Function,
+    Operator,
+    Reader,
+    Reasons,
+    Table,
+    TypedOperator,
+    Writer,
+)
 
-__all__ = ["OPERATORS", "Builtin", "Call", "Copies", "Function", "Operator", "Reader", "Table", "Writer"]
+__all__ = [
+    "OPERATORS",
+    "Builtin",
+    "Call",
+    "Copies",
+    "DenseLayer",
+    "Function",
+    "Operator",
+    "Reader",
+    "Reasons",
+    "Table",
+    "TypedOperator",
+    "Writer",
+]
 
 OPERATORS: dict[str, Operator] = {
     operator.kind: operator
@@ -39,6 +65,8 @@ OPERATORS: dict[str, Operator] = {
         curve.OPERATOR,
         softmax.OPERATOR,
         batch_matmul.OPERATOR,
+        dense.OPERATOR,
+        conv_1d.OPERATOR,
         depthwise_1d.OPERATOR,
         pool_1d.AVERAGE,
         pool_1d.MAXIMUM,

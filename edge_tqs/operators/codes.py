@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
+from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op, Quant
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
@@ -24,6 +26,14 @@ def quants(graph: Graph, op: Op) -> list[Quant]:
 def span(graph: Graph) -> int:
     """The most that a code can be away from its zero point."""
     return -integer16.LOW if graph.activations == "int16" else integer.HIGH - integer.LOW
+
+
+def constant(graph: Graph, name: str) -> npt.NDArray[np.int64]:
+    """The codes of a constant. Raises ModelError for a tensor that is computed."""
+    data = graph.tensors[name].data
+    if data is None:
+        raise ModelError(f"{graph.name}: {name} is computed: weights and biases must be constants")
+    return data.astype(np.int64)
 
 
 def check_headroom(graph: Graph, op: Op, peak: int, shift: int) -> None:

@@ -15,7 +15,20 @@ from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.shapes import conv_length
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
-from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Table, Writer
+from edge_tqs.operators.conv_1d import REFUSED_16X4, WRONG, around, read_convolution, write_convolution
+from edge_tqs.operators.operator import (
+    Builtin,
+    Call,
+    Filter,
+    Function,
+    Operator,
+    Reader,
+    Reasons,
+    Table,
+    TypedOperator,
+    Writer,
+    typed_weight,
+)
 
 _MOST = 0xFFFF
 
@@ -126,12 +139,30 @@ def _zero_points(params: integer.FullyConnectedParams) -> tuple[int, int]:
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
     rows = writer.graph.tensors[op.inputs[1]].shape[0]
     channels = writer.graph.tensors[op.inputs[0]].shape[2]
-    writer.convolution("depthwise_conv_2d", op, inputs[0], outputs, depthMultiplier=rows // channels)
+    write_convolution(writer, "depthwise_conv_2d", op, inputs, outputs, depthMultiplier=rows // channels)
+
+
+def _written_weight(graph: Graph, op: Op, weight: Array) -> Array:
+    """Rows (M, K), one an output channel, as the filter (1, 1, K, M)."""
+    return np.ascontiguousarray(weight.T)[None, None]
+
+
+def _read_weight(written: Array) -> Array | None:
+    return np.ascontiguousarray(written[0, 0].T) if written.ndim == 4 and written.shape[:2] == (1, 1) else None
 
 
 def _read(reader: Reader, builtin: str, op: Any) -> Op:
-    convolution = reader.convolution(op)
-    return Op("depthwise_1d", convolution.inputs, convolution.outputs, convolution.attrs)
+    return read_convolution(reader, "depthwise_1d", op)
+
+
+#: (activation, weight) -> {runtime: reason}
+_REFUSED: dict[tuple[str, str], Reasons] = {
+    ("int16", "int4"): {"litert": WRONG, "tflite-runtime": WRONG, "tflm": REFUSED_16X4}
+}
+
+
+def _emitted(graph: Graph, op: Op, runtime: str) -> tuple[TypedOperator, ...]:
+    return *around(graph, op, runtime), typed_weight(graph, op)
 
 
 OPERATOR = Operator(
@@ -143,4 +174,12 @@ OPERATOR = Operator(
     builtins={"depthwise_conv_2d": Builtin("DEPTHWISE_CONV_2D", 3, "DepthwiseConv2DOptions", 5)},
     write=_write,
     read=_read,
+    filter=Filter(_written_weight, _read_weight, axis=3),
+    reasons={
+        TypedOperator("depthwise_1d", activation, weight, granularity): _REFUSED.get((activation, weight), {})
+        for activation in ("int8", "int16")
+        for weight in ("int8", "int4")
+        for granularity in ("per_channel", "per_tensor")
+    },
+    emitted=_emitted,
 )

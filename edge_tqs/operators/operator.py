@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from edge_tqs.graph.graph import Array, Graph, Op, Quant
 
@@ -69,6 +69,74 @@ class Copies:
     pieces: tuple[tuple[int, int, int], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class DenseLayer:
+    """The C of a dense layer: the kernel of the core packs its weights and rows (emit_c.dense_kernels).
+
+    y = clip(rescale(codes (x - x_zero_point) + bias) + y_zero_point, low, high), ``samples`` times.
+
+    activations: "int8" or "int16", for which both zero points are 0. width: bits of a weight. codes: (M, K). bias,
+    multiplier, shift: (M,), as FullyConnectedParams of int8.py and int16.py have them. step: codes of x from one sample
+    to the next. taps: where the K inputs of a sample do not lie side by side, values of tqs_taps_t, which gathers them.
+    """
+
+    activations: str
+    width: int
+    codes: Array
+    bias: Array
+    x_zero_point: int
+    multiplier: Array
+    shift: Array
+    y_zero_point: int
+    low: int
+    high: int
+    samples: int = 1
+    step: int = 0
+    taps: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """How the weight of an operator is written, where not as it is.
+
+    write: (graph, op, rows (M, ...)) to the array that is written. read: that back to the rows; None for a shape that
+    no such operator has. axis: along which the rows lie in what is written.
+    """
+
+    write: Callable[[Graph, Op, Array], Array]
+    read: Callable[[Array], Array | None]
+    axis: int = 0
+
+
+class TypedOperator(NamedTuple):
+    """An operator with the types that decide who runs it.
+
+    operator: an Op.kind, or a builtin that only flatbuffers have ("conv_2d"). activation: int8, int16 or float32.
+    weight: int8, int4 or "" for none. granularity: per_channel, per_tensor or "" for none.
+    """
+
+    operator: str
+    activation: str = "int8"
+    weight: str = ""
+    granularity: str = ""
+
+    def __str__(self) -> str:
+        weight = f", {self.weight} weights {self.granularity.replace('_', ' ')}" if self.weight else ""
+        return f"{self.operator} with {self.activation} activations{weight}"
+
+
+#: runtime -> why it does not compute something right
+Reasons = Mapping[str, str]
+
+
+def typed_weight(graph: Graph, op: Op, operator: str = "") -> TypedOperator:
+    """A weighted ``op``, as ``operator`` where it becomes another."""
+    weight = graph.tensors[op.inputs[1]]
+    per_channel = weight.quant is not None and weight.quant.scale.size == weight.shape[0]
+    granularity = "per_channel" if per_channel else "per_tensor"
+    return TypedOperator(operator or op.kind, graph.tensors[op.inputs[0]].dtype, weight.dtype, granularity)
+
+
 class Writer(Protocol):
     """What tflite_lower offers an operator that writes itself. Tensors are numbers in the flatbuffer's list."""
 
@@ -81,6 +149,9 @@ class Writer(Protocol):
 
     def constant(self, *values: int, scalar: bool = False) -> int:
         """An int32 operand; equal ones are shared."""
+
+    def operand(self, name: str, data: Array) -> int:
+        """An int32 operand of any shape, one a name."""
 
     def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "", quant: Quant | None = None) -> int:
         """A tensor that is computed on the way, quantised as the activation ``like``, or of ``dtype`` and ``quant``:
@@ -95,8 +166,11 @@ class Writer(Protocol):
     def bias(self, op: Op) -> int:
         """The bias of a weighted operator; zeros where it has none."""
 
-    def convolution(self, builtin: str, op: Op, x: int, outputs: list[int], **options: Any) -> None:
-        """Add a convolution over time of ``x``, a PAD in front where ``op`` has zeros before or after the window."""
+    def activation(self, op: Op) -> Any:
+        """The schema's number of the fused activation of ``op``."""
+
+    def convolve(self, builtin: str, op: Op, inputs: list[int], outputs: list[int], **options: Any) -> None:
+        """Add a convolution over an image of height 1, without padding, with the fused activation of ``op``."""
 
 
 class Reader(Protocol):
@@ -111,8 +185,14 @@ class Reader(Protocol):
     def shape(self, index: int) -> tuple[int, ...]:
         """The shape, as it is written, of what ``name`` gives."""
 
-    def convolution(self, op: Any) -> Op:
-        """A convolution over time with the PAD in front of it, as a conv_1d."""
+    def inputs(self, op: Any) -> tuple[str, ...]:
+        """``name`` of each input; without a bias that is left out, or was added for a layer that has none."""
+
+    def activation(self, op: Any) -> str:
+        """The fused activation of a flatbuffer operator, by its name in the graph."""
+
+    def is_image(self, index: int, suffix: str) -> bool:
+        """Whether a tensor is an added image, one whose name ends in ``suffix``."""
 
     def made_by(self, index: int) -> Any:
         """The flatbuffer operator that writes a tensor, or None."""
@@ -122,32 +202,40 @@ class Reader(Protocol):
 class Operator:
     """One kind of operator. Its signature is in graph.OP_KINDS, its shapes are in shapes.
 
-    compute: the float function. traced: the same in TensorFlow, over any number of leading dimensions, given (tf,
-    graph, op). integer: codes to codes, bit for bit as tflite-micro; int8, or int16 where ``refused`` does not name it.
-    call: the C. fast: the same for a kernel of kernels/arm that computes the bits of ``call``'s on some cores, given
-    (graph, op, that call, the kernel's name), or None for parameters that it does not take. builtins: what it is
-    written as, by a name that is unique among all operators. write: adds it to a flatbuffer, given (writer, op, numbers
-    of the inputs, of the outputs). read: one of ``builtins`` back to the operator, or None for one that only helps
-    another, given (reader, builtin's name, flatbuffer operator). view: in place of ``call``, the code of the input from
-    which on the outputs are, one after another; None where they are computed. copies: in place of ``call`` where it is
-    no view. keeps: codes keep their quantisation. moves: they are moved, and nothing else. in_place: the kernel may
-    write over an input of the output's size. by_sample: it works on each sample of a sequence by itself. fixed_output:
-    scale and zero point by activation type, where the kernel knows no other. saturation: by activation type, the
-    |input| beyond which the output no longer changes. as_function: by activation type, the attributes of the "function"
-    that it is tabulated as. refused: {activation type: {runtime: reason}}.
+    compute: the float function.
+    traced: the same in TensorFlow, over any number of leading dimensions, given (tf, graph, op).
+    integer: codes to codes, bit for bit as tflite-micro; int8, or int16 where ``refused`` does not name it.
+    call: the C, unless it is a view.
+    fast: the same for a kernel of kernels/arm that computes the bits of ``call``'s on some cores, given (graph, op,
+        that call, the kernel's name), or None for parameters that it does not take.
+    builtins: what it is written as, by a name that is unique among all operators.
+    write: adds it to a flatbuffer, given (writer, op, numbers of the inputs, of the outputs).
+    read: one of ``builtins`` back to the operator, or None for one that only helps another, given (reader,
+        builtin's name, flatbuffer operator).
+    view: the code of the input from which on the outputs are, one after another; None where they are computed.
+    keeps: codes keep their quantisation.
+    moves: they are moved, and nothing else.
+    in_place: the kernel may write over an input of the output's size.
+    by_sample: it works on each sample of a sequence by itself.
+    fixed_output: scale and zero point by activation type, where the kernel knows no other.
+    saturation: by activation type, the |input| beyond which the output no longer changes.
+    as_function: by activation type, the attributes of the "function" that it is tabulated as.
+    refused: {activation type: {runtime: reason}}, for an operator without a weight.
+    filter: how its weight is written.
+    reasons: in place of ``refused`` for one with a weight, all that its builtins were measured for.
+    emitted: what it becomes for a runtime, given (graph, op, runtime); else itself.
     """
 
     kind: str
     compute: Callable[[Graph, Op], Function]
     traced: Callable[[Any, Graph, Op], Callable[..., Any]]
     integer: Callable[[Graph, Op], Function]
-    call: Callable[[Graph, Op], Call]
+    call: Callable[[Graph, Op], Call | Copies | DenseLayer]
     builtins: Mapping[str, Builtin]
     write: Callable[[Writer, Op, list[int], list[int]], None]
     read: Callable[[Reader, str, Any], Op | None]
     fast: Callable[[Graph, Op, Call, str], Call | None] | None = None
     view: Callable[[Graph, Op], int | None] | None = None
-    copies: Callable[[Graph, Op], Copies] | None = None
     keeps: bool = False
     moves: bool = False
     in_place: bool = False
@@ -155,7 +243,10 @@ class Operator:
     fixed_output: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     saturation: Mapping[str, float] = field(default_factory=dict)
     as_function: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    refused: Mapping[str, Reasons] = field(default_factory=dict)
+    filter: Filter | None = None
+    reasons: Mapping[TypedOperator, Reasons] = field(default_factory=dict)
+    emitted: Callable[[Graph, Op, str], tuple[TypedOperator, ...]] | None = None
 
 
 def write_plain(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:

@@ -15,17 +15,10 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.rollout import Rollout, StepFunction, closed_loop
-from edge_tqs.graph.taps import taps
 from edge_tqs.operators import OPERATORS
 
 Slots = list[Any]
 Action = Callable[[Slots], None]
-
-FUSED: dict[str, Callable[[Array], Array]] = {
-    "none": lambda y: y,
-    "relu": lambda y: np.maximum(y, np.float32(0)),
-    "relu6": lambda y: np.clip(y, np.float32(0), np.float32(6)),
-}
 
 
 def float_step(graph: Graph) -> StepFunction:
@@ -77,30 +70,7 @@ def float_rollout(graph: Graph, seeds: Array, horizon: int, truth: Array | None 
 def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     inputs = [slots[name] for name in op.inputs]
     outputs = [slots[name] for name in op.outputs]
-    if op.kind in OPERATORS:
-        return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, outputs)
-    if op.kind == "conv_1d":
-        return compile_function(_conv_1d(graph, op), inputs[:1], outputs)
-    return compile_function(_fully_connected(graph, op), inputs, outputs)
-
-
-def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
-    weight = graph.tensors[op.inputs[1]]
-    fused = FUSED[op.attrs["activation"]]
-    bias = graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else np.float32(0)
-    if weight.data is None or bias is None:
-        raise ModelError(f"{graph.name}: the weight or bias of the conv_1d to {op.outputs[0]} is not a constant")
-    matrix = weight.data.reshape(weight.shape[0], -1).T.copy()
-    return lambda x: fused(taps(x, weight.shape, op, 0) @ matrix + bias)
-
-
-def _fully_connected(graph: Graph, op: Op) -> Callable[..., Array]:
-    fused = FUSED[op.attrs["activation"]]
-    if graph.tensors[op.inputs[1]].data is None:
-        raise ModelError(f"{graph.name}: the weight {op.inputs[1]} of a fully_connected is not a constant")
-    if len(op.inputs) == 2:
-        return lambda x, w: fused(x @ w.T)
-    return lambda x, w, b: fused(x @ w.T + b)
+    return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, outputs)
 
 
 def compile_function(function: Callable[..., Any], inputs: Sequence[int], outputs: Sequence[int]) -> Action:

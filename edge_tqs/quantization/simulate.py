@@ -1,8 +1,7 @@
 """The integer graph in numpy, bit for bit as tflite-micro runs it: the reference of every device.
 
 Like interpret, the graph is compiled once into closures over numbered slots. One-input operators become tables of 256
-codes, two-input operators tables of 256 x 256, both made with integer's arithmetic; dense layers accumulate in float64,
-which is exact below 2^53.
+codes, two-input operators tables of 256 x 256, both made with integer's arithmetic.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import CODE_TYPES, Array, Graph, Op, Tensor
+from edge_tqs.graph.graph import CODE_TYPES, Array, Graph, Op
 from edge_tqs.graph.rollout import Rollout, StepFunction, closed_loop
-from edge_tqs.graph.taps import taps
 from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
@@ -123,32 +121,4 @@ def code_type(graph: Graph) -> np.dtype[Any]:
 def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
     inputs = [slots[name] for name in op.inputs]
     outputs = [slots[name] for name in op.outputs]
-    if op.kind in OPERATORS:
-        return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, outputs)
-    dense = _conv_1d(graph, op) if op.kind == "conv_1d" else _dense(graph, op)
-    return compile_function(dense, inputs[:1], outputs)
-
-
-def _dense(graph: Graph, op: Op) -> Callable[[Array], Array]:
-    tensor = graph.tensors[op.inputs[1]]
-    bias = np.asarray(graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else 0, np.int64)
-    if graph.activations == "int16":
-        wide = integer16.fully_connected_params(graph, op)
-        matrix = _matrix(tensor)
-        return lambda x: integer16.rescale_accumulators(wide, (x.astype(np.float64) @ matrix).astype(np.int64) + bias)
-    params = integer.fully_connected_params(graph, op)
-    weight = _matrix(tensor)
-    offset = bias - params.input_zero_point * weight.sum(axis=0)
-    return lambda x: integer.rescale_accumulators(params, (x.astype(np.float64) @ weight + offset).astype(np.int64))
-
-
-def _matrix(weight: Tensor) -> Array:
-    """(K, M) float64 of a weight (M, ...)."""
-    return np.asarray(weight.data, np.float64).reshape(weight.shape[0], -1).T.copy()
-
-
-def _conv_1d(graph: Graph, op: Op) -> Callable[[Array], Array]:
-    """A dense layer over the taps; beyond the window lies 0.0."""
-    dense, shape = _dense(graph, op), graph.tensors[op.inputs[1]].shape
-    zero_point = graph.quant(op.inputs[0]).zero_point
-    return lambda x: dense(taps(x, shape, op, zero_point))
+    return compile_function(OPERATORS[op.kind].integer(graph, op), inputs, outputs)

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.graph.graph import Array, Graph, Op
-from edge_tqs.graph.shapes import conv_length
 from edge_tqs.operators import OPERATORS
 from edge_tqs.system.system import Rollouts
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
@@ -176,27 +175,5 @@ def _step(tf: Any, graph: Graph, constants: Mapping[str, Any], x: Any, states: l
 
 
 def _apply(tf: Any, graph: Graph, op: Op, inputs: list[Any]) -> list[Any]:
-    if op.kind in OPERATORS:
-        made = OPERATORS[op.kind].traced(tf, graph, op)(*inputs)
-        return list(made) if isinstance(made, tuple) else [made]
-    if op.kind == "conv_1d":
-        return [_conv_1d(tf, op, *inputs)]
-    return [_fully_connected(tf, op.attrs["activation"], *inputs)]
-
-
-def _conv_1d(tf: Any, op: Op, x: Any, w: Any, b: Any = None) -> Any:
-    rows, count, channels = w.shape
-    stride, dilation, left, right = (op.attrs[name] for name in ("stride", "dilation", "left", "right"))
-    length = conv_length(x.shape[-2], count, op.attrs)
-    padded = tf.pad(x, [[0, 0]] * (x.shape.rank - 2) + [[left, right], [0, 0]])
-    first = [k * dilation for k in range(count)]
-    taps = [padded[..., k : k + (length - 1) * stride + 1 : stride, :] for k in first]
-    return _fully_connected(tf, op.attrs["activation"], tf.concat(taps, -1), tf.reshape(w, (rows, count * channels)), b)
-
-
-def _fully_connected(tf: Any, activation: str, x: Any, w: Any, b: Any = None) -> Any:
-    # One matrix product over all rows: a batched one would multiply each (R, K) block on its own.
-    y = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), w, transpose_b=True)
-    y = tf.reshape(y, (*x.shape[:-1], w.shape[0]))
-    y = y if b is None else y + b
-    return {"none": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}[activation](y)
+    made = OPERATORS[op.kind].traced(tf, graph, op)(*inputs)
+    return list(made) if isinstance(made, tuple) else [made]

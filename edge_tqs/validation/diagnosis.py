@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.rollout import Rollout
-from edge_tqs.graph.taps import taps
 from edge_tqs.operators import mul
 from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.operators.conv_1d import taps
 from edge_tqs.quantization.simulate import integer_operator
 from edge_tqs.validation.operator_probe import ProbedEvaluation, Sample, WrongTensor
 
