@@ -30,7 +30,7 @@ import numpy as np
 
 from edge_tqs.emit_c.dense_kernels import PORTABLE
 from edge_tqs.emit_c.emit import emit
-from edge_tqs.graph.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
+from edge_tqs.graph.graph import Forecast, Graph, Op, State, Tensor
 from edge_tqs.passes.positions import only_needed
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import calibrate
@@ -214,7 +214,7 @@ def tcn() -> Graph:
 
 def products(graph: Graph) -> int:
     """Multiplications of weights in one evaluation."""
-    weighted = [op for op in graph.ops if op.kind in WEIGHTED]
+    weighted = [op for op in graph.ops if op.signature.is_weighted]
     samples = [graph.tensors[op.outputs[0]].shape[1] if op.kind == "conv_1d" else 1 for op in weighted]
     return sum(count * graph.tensors[op.inputs[1]].size for count, op in zip(samples, weighted, strict=True))
 

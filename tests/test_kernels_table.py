@@ -11,8 +11,8 @@ from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes
 from edge_tqs.errors import ModelError, ToolError, UsageError
 from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import OP_KINDS, Forecast, Graph, Op, Quant
-from edge_tqs.operators import TypedOperator
+from edge_tqs.graph.graph import Forecast, Graph, Op, Quant
+from edge_tqs.operators import OPERATORS, TypedOperator
 from edge_tqs.quantization import runtimes, simulate, support
 from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Ranges, quantize
 
@@ -291,7 +291,7 @@ def test_a_convolution_over_time_is_one_over_an_image_but_in_c():
 
 
 def test_every_operator_of_a_graph_has_a_row():
-    assert {kernel.operator for kernel in support.TABLE} == {*OP_KINDS, "conv_2d", "pad"}
+    assert {kernel.operator for kernel in support.TABLE} == {*OPERATORS, "conv_2d", "pad"}
     assert {runtime for reasons in support.TABLE.values() for runtime in reasons} <= set(support.RUNTIMES)
 
 

@@ -9,7 +9,7 @@ import pytest
 from graphs import KINDS, Builder, lstm_layer, quantized, quantized16, random_graph, random_seeds, shaped
 
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph.graph import WEIGHTED, Forecast, Graph, Op, State, Tensor
+from edge_tqs.graph.graph import Forecast, Graph, Op, State, Tensor
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.passes import interpret
 from edge_tqs.quantization import simulate
@@ -96,7 +96,7 @@ def test_codes_lie_within_their_widths(seed):
     graph = quantized(rng, random_graph(rng, KINDS[seed % len(KINDS)]))
     kinds = {"int4": 7, "int8": 127}
     for op in graph.ops:
-        if op.kind in WEIGHTED:
+        if op.signature.is_weighted:
             x, weight = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
             assert weight.data.dtype == np.int8
             assert np.abs(weight.data.astype(int)).max() <= kinds[weight.dtype]

@@ -9,7 +9,7 @@ from edge_tqs.emit_c.memory import CODE_BYTES, WORD, Copy, MemoryPlan, Place
 from edge_tqs.emit_c.tables import Kernel, Tables, call_of
 from edge_tqs.emit_c.text import plain
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import WEIGHTED, Graph, Op
+from edge_tqs.graph.graph import Graph, Op
 from edge_tqs.operators import Copies, DenseLayer
 
 #: the counter of every loop, which a function that has one declares
@@ -41,7 +41,7 @@ class Calls:
     def statement(self, index: int, kernel: Kernel) -> str:
         """The statement for operator ``index``, with a comment. Raises ModelError as Tables does."""
         op = self.graph.ops[index]
-        operands = op.inputs[:1] if op.kind in WEIGHTED else op.inputs
+        operands = op.inputs[:1] if op.signature.is_weighted else op.inputs
         shapes = " x ".join(str(size) for size in self.graph.tensors[op.outputs[0]].shape)
         remark = plain(f"{op.outputs[0]} ({shapes}): {op.kind} of {', '.join(operands)}")[:108]
         call = call_of(self.graph, op, self.tables.core)

@@ -18,7 +18,7 @@ from edge_tqs.emit_c.memory import CODE_BYTES, WORD, MemoryPlan, Place, is_view,
 from edge_tqs.emit_c.tables import Kernel, Tables, kernel_of
 from edge_tqs.emit_c.text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import WEIGHTED, Graph, Scaling
+from edge_tqs.graph.graph import Graph, Scaling
 from edge_tqs.templates import fill, template_root
 
 HEADERS = {"int8": "tqs_kernels.h", "int16": "tqs_kernels_s16.h"}
@@ -173,7 +173,7 @@ def _source(
 
 def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:
     forecast = graph.forecast
-    weights = dict.fromkeys(op.inputs[1] for op in graph.ops if op.kind in WEIGHTED)
+    weights = dict.fromkeys(op.inputs[1] for op in graph.ops if op.signature.is_weighted)
     kept = {
         "none": "looks at the whole window",
         "windowed": "runs through the window from zero states for each forecast step",

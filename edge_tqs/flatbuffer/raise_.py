@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.lower import BUILTINS, FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, SIGNATURE_KEY, TENSOR_TYPES
-from edge_tqs.graph.graph import WEIGHTED, Array, DType, Forecast, Graph, Op, Quant, State, Tensor
+from edge_tqs.graph.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
 from edge_tqs.operators import OPERATORS, curve
 from edge_tqs.operators.arithmetic.int8 import unpack_int4
 
@@ -63,7 +63,7 @@ class _Raising:
             reader = readers.get(tensor.name)
             self.tensors[index] = self._without_height(tensor) if reader is None else self._rows(tensor, reader)
         used = {name for op in ops for name in (*op.inputs, *op.outputs)}
-        weights = {op.inputs[1] for op in ops if op.kind in WEIGHTED}
+        weights = {op.inputs[1] for op in ops if op.signature.is_weighted}
         inputs, outputs = self._signature()
         used |= {*inputs.values(), *outputs.values()}
         tensors = {t.name: self._with_source(t, sources, weights) for t in self.tensors if t.name in used}

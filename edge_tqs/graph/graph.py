@@ -3,42 +3,7 @@
 The same type holds the float graph read from Keras and the integer graph that both emitters (flatbuffer and C) read, so
 the two cannot drift apart. Batch is 1 everywhere and is part of the shape, as in TFLite.
 
-Operators (``Op.kind``), with their inputs and attributes:
-
-=================  ======================  ==========================================================================
-kind               inputs                  attributes
-=================  ======================  ==========================================================================
-fully_connected    x (1,K), w (M,K), b (M) activation: none | relu | relu6
-conv_1d            x (1,W,I), w (O,K,I),   stride, dilation, left, right: int; activation: none | relu | relu6. Gives
-                   b (O)                   (1,W',O); left and right zeros are added before and after the window
-depthwise_1d       x (1,W,C), w (C*m,K),    as conv_1d; row c * m + j of w is a filter of channel c. Gives (1,W',C*m)
-                   b (C*m)
-avg_pool_1d,       x (1,W,C)               size, stride: int; padding: valid | same. Gives (1,W',C); samples beyond the
-max_pool_1d                                window are left out, not zeros
-rsqrt              x, positive             (none; 1 / sqrt(x))
-add, sub, mul      a, b of one shape       (none); one of (1,1,C) is repeated over the time of the other, (1,W,C)
-logistic, tanh     x                       (none)
-elu                x                       (none; alpha is 1)
-leaky_relu         x                       alpha: float
-split              x (1,N) or (1,1,N)      parts: int; N is divisible by it, outputs in order
-slice              x                       axis: int, 1 or more, into the shape; begin: int, size: int
-concat             2 to 10 of one shape    axis: int, 1 or more, the one along which their sizes may differ
-                   but for the axis
-mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
-reshape            x                       (none; the output's shape says it)
-transpose          x (1,A,B)               (none); gives (1,B,A)
-function           x                       name: of operators/functions.py, parameters: tuple of float; only in float
-                                           graphs
-lut                x, table (256,)         (none; table[code + 128]; only in integer graphs)
-curve              x, high (n,), low (n,), bits: int, positive: bool; a function in straight pieces of 2^bits codes;
-                   slopes (n,)             only in integer graphs, of int16 codes
-softmax            x                       beta: float; exp(beta x) over its sum, along the last axis
-batch_matmul       a (1,M,K), b (1,K,N)    transposed: bool, for b (1,N,K); both are activations. Gives (1,M,N)
-quantize           x                       (none; codes to codes of another scale; only in integer graphs)
-=================  ======================  ==========================================================================
-
-The bias of fully_connected, conv_1d and depthwise_1d may be left out. A dense layer on each sample of a sequence is a
-conv_1d of one tap.
+edge_tqs.operators lists the operators (``Op.kind``), with their inputs and attributes.
 """
 
 from __future__ import annotations
@@ -52,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph import shapes
+from edge_tqs.graph.signature import Signature, signature_of
 
 DType = Literal["float32", "int8", "int4", "int16", "int32", "int64"]
 Recurrence = Literal["none", "windowed", "stateful"]
@@ -64,41 +29,8 @@ Centre = Literal["none", "last", "mean"]
 #: type of the activations of an integer graph -> numpy's of its codes; little-endian, as runtimes and boards hold them
 CODE_TYPES: dict[str, np.dtype[Any]] = {"int8": np.dtype("i1"), "int16": np.dtype("<i2")}
 
-#: operators with a weight (second input, quantised by rows) and maybe a bias (third)
-WEIGHTED = frozenset({"fully_connected", "conv_1d", "depthwise_1d"})
-#: operators with taps: attributes stride, dilation, left and right
-CONVOLUTIONS = frozenset({"conv_1d", "depthwise_1d"})
 #: tensors that tflite-micro's CONCATENATION takes; more are joined in several steps
 MOST_JOINED = 10
-
-#: operator kind -> (least inputs, most inputs, names of attributes)
-OP_KINDS: dict[str, tuple[int, int, frozenset[str]]] = {
-    "fully_connected": (2, 3, frozenset({"activation"})),
-    "conv_1d": (2, 3, frozenset({"stride", "dilation", "left", "right", "activation"})),
-    "depthwise_1d": (2, 3, frozenset({"stride", "dilation", "left", "right", "activation"})),
-    "avg_pool_1d": (1, 1, frozenset({"size", "stride", "padding"})),
-    "max_pool_1d": (1, 1, frozenset({"size", "stride", "padding"})),
-    "rsqrt": (1, 1, frozenset()),
-    "add": (2, 2, frozenset()),
-    "sub": (2, 2, frozenset()),
-    "mul": (2, 2, frozenset()),
-    "logistic": (1, 1, frozenset()),
-    "tanh": (1, 1, frozenset()),
-    "elu": (1, 1, frozenset()),
-    "leaky_relu": (1, 1, frozenset({"alpha"})),
-    "split": (1, 1, frozenset({"parts"})),
-    "slice": (1, 1, frozenset({"axis", "begin", "size"})),
-    "concat": (2, MOST_JOINED, frozenset({"axis"})),
-    "mean": (1, 1, frozenset()),
-    "reshape": (1, 1, frozenset()),
-    "transpose": (1, 1, frozenset()),
-    "quantize": (1, 1, frozenset()),
-    "function": (1, 1, frozenset({"name", "parameters"})),
-    "lut": (2, 2, frozenset()),
-    "curve": (4, 4, frozenset({"bits", "positive"})),
-    "softmax": (1, 1, frozenset({"beta"})),
-    "batch_matmul": (2, 2, frozenset({"transposed"})),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +73,17 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Op:
-    """An operator; see the table in the module docstring."""
+    """An operator; edge_tqs.operators has the table of kinds."""
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def signature(self) -> Signature:
+        """What its kind takes. Raises ModelError for a kind that there is not."""
+        return signature_of(self.kind)
 
 
 @dataclass(frozen=True)
@@ -262,9 +199,9 @@ class Graph:
         return tensor.quant
 
     def weights(self) -> dict[str, tuple[Tensor, ...]]:
-        """The quantizable weights by source, in execution order, each tensor once: second inputs of WEIGHTED."""
+        """The quantizable weights by source, in execution order, each tensor once."""
         found: dict[str, list[Tensor]] = {}
-        for name in dict.fromkeys(op.inputs[1] for op in self.ops if op.kind in WEIGHTED):
+        for name in dict.fromkeys(op.inputs[1] for op in self.ops if op.signature.is_weighted):
             tensor = self.tensors[name]
             found.setdefault(tensor.source or tensor.name, []).append(tensor)
         return {source: tuple(tensors) for source, tensors in found.items()}
@@ -280,10 +217,8 @@ class Graph:
             self._check_tensor(name, tensor)
         for index, op in enumerate(self.ops):
             where = f"{self.name}: operator {index} ({op.kind})"
-            if op.kind not in OP_KINDS:
-                raise ModelError(f"{where}: no such operator kind")
-            least, most, attrs = OP_KINDS[op.kind]
-            if not least <= len(op.inputs) <= most or set(op.attrs) != attrs:
+            signature = signature_of(op.kind, where)
+            if not signature.least <= len(op.inputs) <= signature.most or set(op.attrs) != signature.attributes:
                 raise ModelError(f"{where}: wrong inputs {op.inputs} or attributes {dict(op.attrs)}")
             for name in op.inputs:
                 if name not in known:
@@ -318,6 +253,7 @@ class Graph:
 
     def _check_shapes(self, where: str, op: Op) -> None:
         inputs, outputs = ([self.tensors[name].shape for name in names] for names in (op.inputs, op.outputs))
-        if not shapes.fit(op.kind, op.attrs, inputs, outputs):
+        positive = all(min(shape, default=1) >= 1 for shape in (*inputs, *outputs))
+        if not positive or not op.signature.fit(op.attrs, inputs, outputs):
             attrs = f" with {dict(op.attrs)}" if op.attrs else ""
             raise ModelError(f"{where}: shapes {inputs} do not give {outputs}{attrs}")

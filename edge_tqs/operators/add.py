@@ -14,6 +14,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic.int8 import multiply_by_quantized_multiplier, quantize_multiplier
@@ -160,6 +161,7 @@ def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> Non
 def _operator(kind: str, builtin: Builtin) -> Operator:
     return Operator(
         kind=kind,
+        signature=Signature(2, 2, fit=codes.fit_pair),
         compute=_compute,
         traced=_traced,
         integer=_integer,

@@ -6,6 +6,7 @@ codes in 64 bits, whose rescaling cuts the multiplier to 15 bits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
@@ -119,8 +121,17 @@ def _read(reader: Reader, builtin: str, op: Any) -> Op:
     return Op("batch_matmul", names, (reader.name(op.outputs[0]),), attrs)
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    a, b = inputs
+    if len(a) != 3 or len(b) != 3 or a[0] != 1 or b[0] != 1:
+        return False
+    inner, columns = (b[2], b[1]) if attrs["transposed"] else (b[1], b[2])
+    return a[2] == inner and outputs == [(1, a[1], columns)]
+
+
 OPERATOR = Operator(
     kind="batch_matmul",
+    signature=Signature(2, 2, frozenset({"transposed"}), _fit),
     compute=_compute,
     traced=_traced,
     integer=_integer,

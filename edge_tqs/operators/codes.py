@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op, Quant
+from edge_tqs.graph.shapes import broadcasts
+from edge_tqs.graph.signature import Shape
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.operator import Call, Function, Table
@@ -26,6 +29,12 @@ def quants(graph: Graph, op: Op) -> list[Quant]:
 def span(graph: Graph) -> int:
     """The most that a code can be away from its zero point."""
     return -integer16.LOW if graph.activations == "int16" else integer.HIGH - integer.LOW
+
+
+def fit_pair(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    """The rule of two inputs of one shape, or of which one is repeated over time."""
+    a, b = inputs
+    return (outputs == [a] and (a == b or broadcasts(b, a))) or (outputs == [b] and broadcasts(a, b))
 
 
 def constant(graph: Graph, name: str) -> npt.NDArray[np.int64]:

@@ -6,6 +6,7 @@ y[t] = activation(sum over k of w[:, k] x[t * stride + k * dilation - left] + b)
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import CODE_TYPES, Array, Graph, Op
 from edge_tqs.graph.shapes import conv_length
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators import dense
 from edge_tqs.operators.operator import (
     Builtin,
@@ -26,6 +28,9 @@ from edge_tqs.operators.operator import (
     Writer,
     typed_weight,
 )
+
+#: of a convolution over time
+ATTRIBUTES = frozenset({"stride", "dilation", "left", "right", "activation"})
 
 
 def taps(x: Array, weight_shape: tuple[int, ...], op: Op, padding: Any) -> Array:
@@ -178,8 +183,19 @@ def _emitted(graph: Graph, op: Op, runtime: str) -> tuple[TypedOperator, ...]:
     return *around(graph, op, runtime), typed_weight(graph, op, "conv_1d" if runtime == "c" else "conv_2d")
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    x, weight = inputs[:2]
+    if len(x) != 3 or len(weight) != 3 or attrs["stride"] < 1 or attrs["dilation"] < 1:
+        return False
+    rows, taps, channels = weight
+    good = x[0] == 1 and x[2] == channels and min(attrs["left"], attrs["right"]) >= 0
+    good = good and outputs == [(1, conv_length(x[1], taps, attrs), rows)]
+    return good and (len(inputs) == 2 or inputs[2] == (rows,))
+
+
 OPERATOR = Operator(
     kind="conv_1d",
+    signature=Signature(2, 3, ATTRIBUTES, _fit, is_weighted=True, is_convolution=True),
     compute=_compute,
     traced=_traced,
     integer=_integer,

@@ -11,6 +11,7 @@ runtime computes alike. Scales are powers of two apart, so that each of these is
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op, Quant, Tensor
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators import function
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
@@ -223,8 +225,16 @@ def _refuse(*given: Any) -> Any:
     raise ModelError("a curve works on int16 codes, and is read by its last ADD: in a float graph it is a function")
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    if attrs["bits"] not in range(4, 9):
+        return False
+    cells = (1 << (15 - attrs["bits"])) * (1 if attrs["positive"] else 2) + 1
+    return list(inputs[1:]) == [(cells,)] * 3 and outputs == [inputs[0]]
+
+
 OPERATOR = Operator(
     kind="curve",
+    signature=Signature(4, 4, frozenset({"bits", "positive"}), _fit),
     compute=_refuse,
     traced=_refuse,
     integer=_integer,

@@ -5,13 +5,14 @@ Its C has no call of its own: the core decides the kernel and how the weights ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
@@ -191,8 +192,15 @@ def _emitted(graph: Graph, op: Op, runtime: str) -> tuple[TypedOperator, ...]:
     return (typed_weight(graph, op),)
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    weight = inputs[1]
+    good = len(weight) == 2 and inputs[0] == (1, weight[1]) and outputs == [(1, weight[0])]
+    return good and (len(inputs) == 2 or inputs[2] == (weight[0],))
+
+
 OPERATOR = Operator(
     kind="fully_connected",
+    signature=Signature(2, 3, frozenset({"activation"}), _fit, is_weighted=True),
     compute=_compute,
     traced=_traced,
     integer=integer_layer,

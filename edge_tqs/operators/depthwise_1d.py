@@ -6,6 +6,7 @@ scale and an offset for each channel.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.shapes import conv_length
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
-from edge_tqs.operators.conv_1d import REFUSED_16X4, WRONG, around, read_convolution, write_convolution
+from edge_tqs.operators.conv_1d import ATTRIBUTES, REFUSED_16X4, WRONG, around, read_convolution, write_convolution
 from edge_tqs.operators.operator import (
     Builtin,
     Call,
@@ -165,8 +167,19 @@ def _emitted(graph: Graph, op: Op, runtime: str) -> tuple[TypedOperator, ...]:
     return *around(graph, op, runtime), typed_weight(graph, op)
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    x, weight = inputs[:2]
+    if len(x) != 3 or len(weight) != 2 or attrs["stride"] < 1 or attrs["dilation"] < 1:
+        return False
+    rows, taps = weight
+    good = x[0] == 1 and rows % x[2] == 0 and min(attrs["left"], attrs["right"]) >= 0
+    good = good and outputs == [(1, conv_length(x[1], taps, attrs), rows)]
+    return good and (len(inputs) == 2 or inputs[2] == (rows,))
+
+
 OPERATOR = Operator(
     kind="depthwise_1d",
+    signature=Signature(2, 3, ATTRIBUTES, _fit, is_weighted=True, is_convolution=True),
     compute=_compute,
     traced=_traced,
     integer=_integer,

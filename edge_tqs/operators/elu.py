@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic.int8 import round_away
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, read_plain, write_plain
@@ -53,6 +54,7 @@ def _call(graph: Graph, op: Op) -> Call:
 
 OPERATOR = Operator(
     kind="elu",
+    signature=Signature(),
     compute=_compute,
     traced=_traced,
     integer=_integer,

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op, Quant
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.functions import FUNCTIONS, NUMPY, tensorflow_maths
 from edge_tqs.operators.operator import Call, Function, Operator
@@ -64,6 +65,7 @@ def values(graph: Graph, op: Op, x: Array) -> tuple[Array, Array]:
 
 OPERATOR = Operator(
     kind="function",
+    signature=Signature(1, 1, frozenset({"name", "parameters"})),
     compute=_compute,
     traced=_traced,
     integer=_refuse,

@@ -12,6 +12,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic.int8 import multiply_by_quantized_multiplier, quantize_multiplier
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
@@ -85,6 +86,7 @@ def _read(reader: Reader, builtin: str, op: Any) -> Op:
 
 OPERATOR = Operator(
     kind="leaky_relu",
+    signature=Signature(1, 1, frozenset({"alpha"})),
     compute=_compute,
     traced=_traced,
     integer=_integer,

@@ -5,10 +5,12 @@ TensorFlow Lite has no operator that looks up int8 codes: it is CAST to int32, A
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Table, Writer
 
@@ -52,8 +54,13 @@ def _read(reader: Reader, builtin: str, op: Any) -> Op | None:
     return Op("lut", (reader.name(cast.inputs[0]), reader.name(table)), (reader.name(op.outputs[0]),))
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    return inputs[1] == (256,) and outputs == [inputs[0]]
+
+
 OPERATOR = Operator(
     kind="lut",
+    signature=Signature(2, 2, fit=_fit),
     compute=_float,
     traced=_float,
     integer=_integer,

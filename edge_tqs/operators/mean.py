@@ -6,6 +6,7 @@ the multiplier, which is then truncated and may have 30 bits where others have 3
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic.int8 import multiply_by_quantized_multiplier, quantize_multiplier
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
@@ -87,8 +89,13 @@ def _read(reader: Reader, builtin: str, op: Any) -> Op:
     return Op("mean", (reader.name(op.inputs[0]),), (reader.name(op.outputs[0]),))
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    return len(inputs[0]) == 3 and outputs == [(1, 1, inputs[0][2])]
+
+
 OPERATOR = Operator(
     kind="mean",
+    signature=Signature(fit=_fit),
     compute=_compute,
     traced=_traced,
     integer=_integer,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.graph import MOST_JOINED, Array, Graph, Op
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators.operator import Builtin, Call, Copies, Function, Operator, Reader, Writer, read_plain
 
 _IMAGE_RANK = 4
@@ -81,8 +83,16 @@ def _cut_axis(shape: tuple[int, ...], size: Array) -> int:
     return next((axis for axis in range(len(before)) if before[axis] != after[axis]), len(before) - 1)
 
 
+def _slice_fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    x, axis, begin, size = inputs[0], attrs["axis"], attrs["begin"], attrs["size"]
+    if not 1 <= axis < len(x) or begin < 0 or begin + size > x[axis]:
+        return False
+    return outputs == [(*x[:axis], size, *x[axis + 1 :])]
+
+
 SLICE = Operator(
     kind="slice",
+    signature=Signature(1, 1, frozenset({"axis", "begin", "size"}), _slice_fit),
     compute=_slice,
     traced=_slice_traced,
     integer=_slice,
@@ -132,8 +142,18 @@ def _concat_read(reader: Reader, builtin: str, op: Any) -> Op:
     return Op("concat", tuple(reader.name(index) for index in op.inputs), (reader.name(op.outputs[0]),), attrs)
 
 
+def _concat_fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    axis, first = attrs["axis"], inputs[0]
+    if not 1 <= axis < len(first) or any(len(shape) != len(first) for shape in inputs):
+        return False
+    if any((*shape[:axis], *shape[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]) for shape in inputs):
+        return False
+    return outputs == [(*first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :])]
+
+
 CONCAT = Operator(
     kind="concat",
+    signature=Signature(2, MOST_JOINED, frozenset({"axis"}), _concat_fit),
     compute=_concat,
     traced=_concat_traced,
     integer=_concat,
@@ -170,8 +190,16 @@ def _split_read(reader: Reader, builtin: str, op: Any) -> Op:
     return Op("split", (reader.name(op.inputs[1]),), outputs, {"parts": int(op.builtinOptions.numSplits)})
 
 
+def _split_fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    parts, x = attrs["parts"], inputs[0]
+    if parts < 1 or x[-1] % parts != 0 or x not in ((1, x[-1]), (1, 1, x[-1])):
+        return False
+    return list(outputs) == [(*x[:-1], x[-1] // parts)] * parts
+
+
 SPLIT = Operator(
     kind="split",
+    signature=Signature(1, 1, frozenset({"parts"}), _split_fit),
     compute=_split,
     traced=_split_traced,
     integer=_split,
@@ -202,8 +230,13 @@ def _reshape_write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]
     writer.append("reshape", inputs, outputs, newShape=list(writer.written_shape(op.outputs[0])))
 
 
+def _reshape_fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    return len(outputs) == 1 and math.prod(inputs[0]) == math.prod(outputs[0])
+
+
 RESHAPE = Operator(
     kind="reshape",
+    signature=Signature(fit=_reshape_fit),
     compute=_reshape,
     traced=_reshape_traced,
     integer=_reshape,

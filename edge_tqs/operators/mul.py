@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic.int8 import multiply_by_quantized_multiplier, quantize_multiplier
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Table, read_plain, write_plain
@@ -92,6 +93,7 @@ def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
 
 OPERATOR = Operator(
     kind="mul",
+    signature=Signature(2, 2, fit=codes.fit_pair),
     compute=_compute,
     traced=_traced,
     integer=_integer,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from edge_tqs.graph.graph import Array, Graph, Op, Quant
+from edge_tqs.graph.signature import Signature
 
 #: All inputs of the operator in order -> its output, or a tuple of several. Activations have the batch in front,
 #: constants are as the graph holds them.
@@ -200,8 +201,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Operator:
-    """One kind of operator. Its signature is in graph.OP_KINDS, its shapes are in shapes.
+    """One kind of operator.
 
+    signature: its inputs, attributes and shapes.
     compute: the float function.
     traced: the same in TensorFlow, over any number of leading dimensions, given (tf, graph, op).
     integer: codes to codes, bit for bit as tflite-micro; int8, or int16 where ``refused`` does not name it.
@@ -227,6 +229,7 @@ class Operator:
     """
 
     kind: str
+    signature: Signature
     compute: Callable[[Graph, Op], Function]
     traced: Callable[[Any, Graph, Op], Callable[..., Any]]
     integer: Callable[[Graph, Op], Function]

@@ -7,7 +7,7 @@ kernels/internal/reference/integer_ops/pooling.h AveragePool, MaxPool.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.shapes import pool_left, pool_length
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
 
 _KINDS = {"avg_pool_1d": "average_pool_2d", "max_pool_1d": "max_pool_2d"}
@@ -90,9 +91,17 @@ def _read(reader: Reader, builtin: str, op: Any) -> Op:
     return Op(kind, (reader.name(op.inputs[0]),), (reader.name(op.outputs[0]),), attrs)
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    x = inputs[0]
+    if len(x) != 3 or min(attrs["size"], attrs["stride"]) < 1 or attrs["padding"] not in ("valid", "same"):
+        return False
+    return outputs == [(x[0], pool_length(x[1], attrs), x[2])]
+
+
 def _operator(kind: str, builtin: str) -> Operator:
     return Operator(
         kind=kind,
+        signature=Signature(1, 1, frozenset({"size", "stride", "padding"}), _fit),
         compute=_compute,
         traced=_traced,
         integer=_integer,

@@ -12,6 +12,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic.int8 import multiply_by_quantized_multiplier, quantize_multiplier
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, read_plain, write_plain
@@ -58,6 +59,7 @@ def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
 
 OPERATOR = Operator(
     kind="quantize",
+    signature=Signature(),
     compute=_refuse,
     traced=_refuse,
     integer=_integer,

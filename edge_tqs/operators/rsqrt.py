@@ -14,6 +14,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators.arithmetic import fixed_point
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Table, read_plain, write_plain
@@ -90,6 +91,7 @@ def _call(graph: Graph, op: Op) -> Call:
 
 OPERATOR = Operator(
     kind="rsqrt",
+    signature=Signature(),
     compute=_compute,
     traced=_traced,
     integer=_integer,

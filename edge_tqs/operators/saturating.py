@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op, Quant
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic import fixed_point
 from edge_tqs.operators.arithmetic import int8 as integer
@@ -134,6 +135,7 @@ def _call(graph: Graph, op: Op) -> Call:
 def _operator(kind: str) -> Operator:
     return Operator(
         kind=kind,
+        signature=Signature(),
         compute=_compute,
         traced=_traced,
         integer=_integer,

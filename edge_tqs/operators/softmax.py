@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Signature
 from edge_tqs.operators.arithmetic import fixed_point
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
@@ -185,6 +186,7 @@ def _read(reader: Reader, builtin: str, op: Any) -> Op:
 
 OPERATOR = Operator(
     kind="softmax",
+    signature=Signature(1, 1, frozenset({"beta"})),
     compute=_compute,
     traced=_traced,
     integer=_integer,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
 
 
@@ -35,8 +37,14 @@ def _read(reader: Reader, builtin: str, op: Any) -> Op:
     return Op("transpose", (reader.name(op.inputs[0]),), (reader.name(op.outputs[0]),))
 
 
+def _fit(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
+    x = inputs[0]
+    return len(x) == 3 and outputs == [(x[0], x[2], x[1])]
+
+
 OPERATOR = Operator(
     kind="transpose",
+    signature=Signature(fit=_fit),
     compute=_function,
     traced=_traced,
     integer=_function,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_tqs.graph.graph import CONVOLUTIONS, Graph, Op, Tensor
+from edge_tqs.graph.graph import Graph, Op, Tensor
 from edge_tqs.operators import OPERATORS
 
 #: Operators that work on each sample by itself; those with two inputs may repeat a (1, 1, C) over time.
@@ -77,7 +77,7 @@ def _over_time(graph: Graph, name: str) -> bool:
 def _by_sample(graph: Graph, op: Op) -> bool:
     """Whether some samples of the output can be computed without the others."""
     over_channels = op.kind in ("slice", "concat") and op.attrs["axis"] == 2
-    moves_over_time = op.kind in CONVOLUTIONS or (op.kind == "slice" and op.attrs["axis"] == 1)
+    moves_over_time = op.signature.is_convolution or (op.kind == "slice" and op.attrs["axis"] == 1)
     over_time = moves_over_time and _over_time(graph, op.inputs[0])  # not a constant: the zero state of a layer
     return _over_time(graph, op.outputs[0]) and (op.kind in BY_SAMPLE or over_channels or over_time)
 
@@ -100,7 +100,7 @@ def _needed(graph: Graph) -> dict[str, Samples] | None:
             if not read:
                 return None
             wanted[name] |= read
-            if op.kind in CONVOLUTIONS and narrow:
+            if op.signature.is_convolution and narrow:
                 steps[name] |= set(_strides(graph, op, samples[out]))
     samples[graph.input] = full[graph.input]
     return samples
@@ -120,7 +120,7 @@ def _reads(graph: Graph, op: Op, name: str, out: Samples) -> Iterable[int]:
         return range(length)
     if op.kind == "slice" and op.attrs["axis"] == 1:
         return [op.attrs["begin"] + position for position in out.positions()]
-    if op.kind in CONVOLUTIONS:
+    if op.signature.is_convolution:
         stride, dilation, left = (op.attrs[key] for key in ("stride", "dilation", "left"))
         taps = graph.tensors[op.inputs[1]].shape[1]
         read = {p * stride - left + k * dilation for p in out.positions() for k in range(taps)}
@@ -154,7 +154,7 @@ class _Rewriting:
             self._add(replace(op, inputs=tuple(self._whole(name) for name in op.inputs)))
             return
         samples = self._needed[out]
-        if op.kind in CONVOLUTIONS:
+        if op.signature.is_convolution:
             self._convolve(op, samples)
         elif op.kind == "slice" and op.attrs["axis"] == 1:
             self._choose(op.inputs[0], replace(samples, first=samples.first + op.attrs["begin"]), out)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import CONVOLUTIONS, MOST_JOINED, Array, Graph, Op, State, Tensor
+from edge_tqs.graph.graph import MOST_JOINED, Array, Graph, Op, State, Tensor
 from edge_tqs.passes.positions import BY_SAMPLE, only_needed
 
 #: Operators that work on each value by itself: these two work on all channels of a sample.
@@ -93,7 +93,7 @@ class _Streaming:
         self._restarts = True  # whether zero states stand for the zeros before the window
         self._readers: dict[str, dict[tuple[int, int], None]] = {}  # input -> the (taps, dilation) that read it
         for op in graph.ops:
-            if op.kind in CONVOLUTIONS and (taps := graph.tensors[op.inputs[1]].shape[1]) > 1:
+            if op.signature.is_convolution and (taps := graph.tensors[op.inputs[1]].shape[1]) > 1:
                 self._readers.setdefault(op.inputs[0], {})[taps, op.attrs["dilation"]] = None
 
     def streamed(self, window: int | None) -> Streamed:
@@ -144,7 +144,7 @@ class _Streaming:
         turned = next((self._turned[name] for name in op.inputs if name in self._turned), None)
         if turned is not None:
             self._keep_turned(op, turned)
-        elif op.kind in CONVOLUTIONS:
+        elif op.signature.is_convolution:
             self._convolve(op)
         elif not over_time:
             self._keep(op, {})

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edge_tqs.errors import ModelError, UsageError
-from edge_tqs.graph.graph import WEIGHTED, Array, DType, Graph, Op, Quant, Tensor
+from edge_tqs.graph.graph import Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, curve, function
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
@@ -112,7 +112,7 @@ def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
     has codes of its own for each, it takes the first's.
     """
     changed: dict[str, Tensor] = {}
-    dense = [[op for op in whole.ops if op.kind in WEIGHTED] for whole in (graph, quantized)]
+    dense = [[op for op in whole.ops if op.signature.is_weighted] for whole in (graph, quantized)]
     for op, rounded in zip(*dense, strict=True):
         for name, source in zip(op.inputs[1:], rounded.inputs[1:], strict=True):
             codes = quantized.tensors[source]
@@ -213,7 +213,7 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
 
 def _activations(graph: Graph) -> list[str]:
     """Every activation, and every constant that is used as one."""
-    constants = {name for op in graph.ops if op.kind in WEIGHTED for name in op.inputs[1:]}
+    constants = {name for op in graph.ops if op.signature.is_weighted for name in op.inputs[1:]}
     return [name for name in graph.tensors if name not in constants]
 
 
@@ -325,7 +325,7 @@ def _with_constants(
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
     if op.kind == "leaky_relu":  # as a flatbuffer holds it, so that reading one back gives the same graph
         return replace(op, attrs={"alpha": float(np.float32(op.attrs["alpha"]))})
-    if op.kind not in WEIGHTED:
+    if not op.signature.is_weighted:
         return op
     input_quant = tensors[op.inputs[0]].quant
     assert input_quant is not None

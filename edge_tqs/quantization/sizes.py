@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import WEIGHTED, Graph
+from edge_tqs.graph.graph import Graph
 from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.system.system import System
@@ -59,6 +59,6 @@ def _int8_bytes(graph: Graph, source: str, bias_bytes: int) -> int:
     total = sum(-(-weight.size // ALIGNMENT) * ALIGNMENT for weight in tensors.values())
     total += sum(BYTES_A_CHANNEL * weight.shape[0] for weight in tensors.values())
     biases = {
-        op.inputs[2] for op in graph.ops if op.kind in WEIGHTED and op.inputs[1] in tensors and len(op.inputs) == 3
+        op.inputs[2] for op in graph.ops if op.signature.is_weighted and op.inputs[1] in tensors and len(op.inputs) == 3
     }
     return total + sum((BYTES_A_CHANNEL + bias_bytes) * graph.tensors[bias].size for bias in biases)

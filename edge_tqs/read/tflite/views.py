@@ -17,7 +17,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.tables import FileGraph, FileOperator
-from edge_tqs.graph.graph import WEIGHTED, Array, Op, Tensor
+from edge_tqs.graph.graph import Array, Op, Tensor
 
 Shape = tuple[int, ...]
 
@@ -161,7 +161,7 @@ class ImportedGraph:
         if made is None or view.left or view.right or self._readers[self._roots.get(view.name, -1)] != 1:
             return None
         op = self.ops[made]
-        return made if op.kind in WEIGHTED and op.attrs["activation"] == "none" else None
+        return made if op.signature.is_weighted and op.attrs["activation"] == "none" else None
 
     def hand_on(self, view: View, index: int) -> None:
         """From here on ``view`` is the file's tensor ``index``, whose readers count."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import MOST_JOINED, WEIGHTED, Array, Forecast, Graph, Op, Recurrence, State, Tensor
+from edge_tqs.graph.graph import MOST_JOINED, Array, Forecast, Graph, Op, Recurrence, State, Tensor
 from edge_tqs.graph.shapes import conv_length
 
 
@@ -180,7 +180,7 @@ class GraphBuilder:
             return False
         op = self._ops[index]
         constants = set(op.inputs[1:])
-        if op.kind not in WEIGHTED or op.attrs["activation"] != "none":
+        if not op.signature.is_weighted or op.attrs["activation"] != "none":
             return False
         if self.kept & {self._tensors[name].source for name in op.inputs[1:]}:
             return False
@@ -253,7 +253,7 @@ class GraphBuilder:
         """Make ``activation`` part of the layer with weights that wrote ``value``; False where that cannot be."""
         for index, op in enumerate(self._ops):
             if op.outputs == (self.value,):
-                if op.kind not in WEIGHTED or op.attrs["activation"] != "none" or self.value in self.shared:
+                if not op.signature.is_weighted or op.attrs["activation"] != "none" or self.value in self.shared:
                     return False
                 self._ops[index] = replace(op, attrs={**op.attrs, "activation": activation})
                 return True
