@@ -9,10 +9,10 @@ import pytest
 from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes, random_graph, shaped, single_op
 
 from edge_tqs.errors import ModelError, ToolError, UsageError
-from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant
 from edge_tqs.operators import OPERATORS, TypedOperator
+from edge_tqs.operators import dense as dense_operator
 from edge_tqs.quantization import runtimes, simulate, support
 from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Ranges, quantize
 
@@ -144,7 +144,7 @@ def test_operators_of_attention_run(runtime, kind, activations):
 
 def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The flatbuffer with its int4 layers left FULLY_CONNECTED."""
-    monkeypatch.setattr(tflite_lower._Lowering, "_is_int4", lambda self, op: False)
+    monkeypatch.setattr(dense_operator, "_is_convolved", lambda graph, op: False)
     return tflite_model.write(graph, METADATA)
 
 
@@ -194,7 +194,7 @@ def test_operators_that_move_codes_run(runtime, activations):
 def test_dense_layers_run_or_are_refused_as_the_table_says(runtime, operator, weight, granularity, monkeypatch):
     graph = dense(weight, granularity)
     if operator == "conv_2d":
-        monkeypatch.setattr(tflite_lower._Lowering, "_is_int4", lambda self, op: True)
+        monkeypatch.setattr(dense_operator, "_is_convolved", lambda graph, op: True)
         model = tflite_model.write(graph, METADATA)
     else:
         model = as_fully_connected(graph, monkeypatch)

@@ -7,7 +7,7 @@ ones take any layer; the others have limits, and a layer beyond them goes to the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.codes import SHIFTS
 
 PORTABLE = "portable"
+#: (R,) biases, multipliers and shifts to the biases and shifts of the rows
+Rows = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 _FAMILIES = {
     "v6m": r"cortex-m(0|0plus|1|23)",
@@ -65,7 +67,7 @@ class DenseKernel:
     families: frozenset[str]
     pack: Callable[[Array], Array]
     limits: Limits | None = None
-    rows: Callable[[Array, Array, Array], tuple[Array, Array]] = packing.rows_as_given
+    rows: Rows = packing.rows_as_given
     scratch: Callable[[int], int] | None = None
 
     @property
@@ -160,45 +162,47 @@ def _halfwords(inputs: int) -> int:
 _RIGHT = Limits(1 << 30, SHIFTS)
 _RIGHT_512 = Limits(1 << 30, SHIFTS, most_inputs=512)
 _NARROW = Limits(1 << 26, SHIFTS)
-#: int64 rescaling in two words: 2^31 * 2^15 shifted by 16, one less than the least of these, is below 2^31
-_WORDS = range(17, 47)
+#: rescaling in 32 bits: 2^31 * 2^15 shifted by one less than the least of these is below 2^31
+_LATE = range(17, 47)
 
 
-def _s8(
+def _portable(name: str, activations: str, width: int, pack: Callable[[Array], Array]) -> DenseKernel:
+    return DenseKernel(name, activations, width, frozenset({PORTABLE}), pack)
+
+
+def _arm(
     name: str,
     width: int,
-    families: Iterable[str],
+    families: set[str],
     pack: Callable[[Array], Array],
-    limits: Limits | None = _RIGHT,
-    rows: Callable[[Array, Array, Array], tuple[Array, Array]] = packing.rows_doubled,
+    limits: Limits = _RIGHT,
+    rows: Rows = packing.rows_doubled,
     scratch: Callable[[int], int] | None = None,
 ) -> DenseKernel:
     return DenseKernel(name, "int8", width, frozenset(families), pack, limits, rows, scratch)
 
 
-def _s16(name: str, width: int, families: Iterable[str], pack: Callable[[Array], Array], times: int = 0) -> DenseKernel:
-    limits = Limits(1 << 31, _WORDS, times) if times else None
-    return DenseKernel(name, "int16", width, frozenset(families), pack, limits)
+def _arm16(name: str, width: int, families: set[str], pack: Callable[[Array], Array], times: int) -> DenseKernel:
+    return DenseKernel(name, "int16", width, frozenset(families), pack, Limits(1 << 31, _LATE, times))
 
 
-_ANY = (None, packing.rows_as_given)
-#: a dense layer takes the first that it may
+#: a layer takes the first that runs on its core and has room for it
 DENSE_KERNELS = (
-    _s8("tqs_fc_s8_v6m", 8, {"v6m"}, packing.pack_s8_v6m),
-    _s8("tqs_fc_s8_v7m", 8, {"v7m"}, packing.pack_s8_v7m, _RIGHT_512),
-    _s8("tqs_fc_s8_dsp", 8, {"dsp"}, packing.pack_s8_dsp, _RIGHT_512, scratch=_halfwords),
-    _s8("tqs_fc_s8_mve", 8, {"mve"}, packing.pack_s8_chunks, rows=packing.rows_to_the_right),
-    _s8("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, packing.pack_s4_lanes),
-    _s8("tqs_fc_s4_dsp", 4, {"dsp"}, packing.pack_s4_dsp, _RIGHT_512, scratch=_halfwords),
-    _s8("tqs_fc_s4_mve", 4, {"mve"}, packing.pack_s4_chunks, _NARROW, packing.rows_paired),
-    _s8("tqs_fc_s8_neon", 8, {"neon"}, packing.pack_s8_chunks, rows=packing.rows_to_the_right),
-    _s8("tqs_fc_s4_neon", 4, {"neon"}, packing.pack_s4_chunks, _NARROW, packing.rows_to_the_right),
-    _s8("tqs_fc_s8", 8, {PORTABLE}, packing.pack_s8, *_ANY),
-    _s8("tqs_fc_s4", 4, {PORTABLE}, packing.pack_s4, *_ANY),
-    _s16("tqs_fc_s16w8_dsp", 8, {"dsp", "mve"}, packing.pack_s16w8_dsp, 1),
-    _s16("tqs_fc_s16w4_dsp", 4, {"dsp", "mve"}, packing.pack_s16w4_dsp, 17),
-    _s16("tqs_fc_s16w8", 8, {PORTABLE}, packing.pack_s8),
-    _s16("tqs_fc_s16w4", 4, {PORTABLE}, packing.pack_s4),
+    _arm("tqs_fc_s8_v6m", 8, {"v6m"}, packing.pack_s8_v6m),
+    _arm("tqs_fc_s8_v7m", 8, {"v7m"}, packing.pack_s8_v7m, _RIGHT_512),
+    _arm("tqs_fc_s8_dsp", 8, {"dsp"}, packing.pack_s8_dsp, _RIGHT_512, scratch=_halfwords),
+    _arm("tqs_fc_s8_mve", 8, {"mve"}, packing.pack_s8_chunks, rows=packing.rows_to_the_right),
+    _arm("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, packing.pack_s4_lanes),
+    _arm("tqs_fc_s4_dsp", 4, {"dsp"}, packing.pack_s4_dsp, _RIGHT_512, scratch=_halfwords),
+    _arm("tqs_fc_s4_mve", 4, {"mve"}, packing.pack_s4_chunks, _NARROW, packing.rows_paired),
+    _arm("tqs_fc_s8_neon", 8, {"neon"}, packing.pack_s8_chunks, rows=packing.rows_to_the_right),
+    _arm("tqs_fc_s4_neon", 4, {"neon"}, packing.pack_s4_chunks, _NARROW, packing.rows_to_the_right),
+    _portable("tqs_fc_s8", "int8", 8, packing.pack_s8),
+    _portable("tqs_fc_s4", "int8", 4, packing.pack_s4),
+    _arm16("tqs_fc_s16w8_dsp", 8, {"dsp", "mve"}, packing.pack_s16w8_dsp, 1),
+    _arm16("tqs_fc_s16w4_dsp", 4, {"dsp", "mve"}, packing.pack_s16w4_dsp, 17),
+    _portable("tqs_fc_s16w8", "int16", 8, packing.pack_s8),
+    _portable("tqs_fc_s16w4", "int16", 4, packing.pack_s4),
 )
 
 _ARM_ELEMENTWISE = {

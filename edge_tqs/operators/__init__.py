@@ -1,7 +1,7 @@
 """One file an operator: all that the tool knows of it.
 
-Adding one: its file here (TEMPLATE.md), a row of the table and one of OPERATORS below, its C kernel in
-firmware_templates/kernels and the kernel's declaration in tqs_kernels.h.
+Adding one: its file here, its import and its rows of the table and of OPERATORS below, its C kernels in
+firmware_templates/kernels and their header, which tqs_kernels.h and tqs_kernels_s16.h include. TEMPLATE.md has it all.
 
 Operators (``Op.kind``), with their inputs and attributes:
 
