@@ -15,9 +15,8 @@ from graphs import quant, single_op
 from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, fold_bias, pack_rows
 from edge_tqs.emit_c.packing import pad_rows
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, Table, add, mean, mul, softmax
+from edge_tqs.operators import OPERATORS, Table, add, conv_1d, mean, mul, softmax
 from edge_tqs.operators.arithmetic import int8 as integer
-from edge_tqs.passes import interpret
 from edge_tqs.quantization.simulate import integer_operator
 
 #: those for int16 activations have a test of their own
@@ -330,7 +329,7 @@ def test_transpose(kernels: ctypes.CDLL) -> None:
 
 
 def test_taps(kernels: ctypes.CDLL) -> None:
-    """Against interpret.taps; taps that lie side by side are read where they are."""
+    """Against conv_1d.taps; taps that lie side by side are read where they are."""
     rng = np.random.default_rng(13)
     find = kernels.tqs_taps_s8
     find.restype = Pointer
@@ -341,7 +340,7 @@ def test_taps(kernels: ctypes.CDLL) -> None:
         zero_point = zero_point_of(rng)
         attrs = {"stride": stride, "dilation": dilation, "left": left, "right": right}
         x = rng.integers(-128, 128, (samples, channels)).astype(np.int8)
-        expected = interpret.taps(x[None], (1, taps, channels), Op("conv_1d", (), (), attrs), zero_point)[0]
+        expected = conv_1d.taps(x[None], (1, taps, channels), Op("conv_1d", (), (), attrs), zero_point)[0]
         layer = Taps(samples, channels, taps, stride, dilation, left, zero_point)
         for t, wanted in enumerate(expected):
             buffer = np.full(wanted.size + (0 if CASES else 1), GUARD, np.int8)

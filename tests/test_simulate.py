@@ -110,7 +110,7 @@ def test_dense_layers_are_the_reference_kernel():
     weight = graph.tensors[op.inputs[1]].data
     bias = graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else None
     codes = rng.integers(-128, 128, (20, weight.shape[1])).astype(np.int8)
-    got = simulate._dense(graph, op)(codes)
+    got = simulate.integer_operator(graph, op)(codes, *(graph.tensors[name].data for name in op.inputs[1:]))
     params = integer.fully_connected_params(graph, op)
     np.testing.assert_array_equal(got, integer.fully_connected(params, codes, weight, bias))
 
