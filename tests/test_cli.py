@@ -272,6 +272,7 @@ def test_a_project_is_enough(run: Run, models: Path, tmp_path: Path, monkeypatch
     body = json.loads(out)
     assert body["host"]["mse_vs_truth"]["float"] > 0
     assert body["model"]["columns"] == ["a", "b"]
+    assert body["data"] == [even]
     hole, left_out = body["warnings"]
     assert "series.csv has 1 hole in its times (5 samples), before line 102" in hole
     crossing = 6 + HORIZON - 1

@@ -135,7 +135,7 @@ def outline(text: str) -> Outline:
 # --- schema ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("made", [build_report(), build_report(image=None, warnings=("a", "b"))])
+@pytest.mark.parametrize("made", [build_report(), build_report(image=None, warnings=("a", "b"), data=("c",))])
 def test_report_json_round_trips(made):
     assert BuildReport.from_json(made.to_json()) == made
 
@@ -156,7 +156,7 @@ def test_validation_json_round_trips(made):
 
 def test_the_keys_that_others_rely_on():
     body = json.loads(build_report().to_json())
-    assert {"model", "board", "tensors", "bytes", "host", "image", "warnings", "format"} == set(body)
+    assert {"model", "board", "tensors", "bytes", "host", "image", "warnings", "data", "format"} == set(body)
     assert set(body["tensors"][0]) == {"name", "shape", "width", "bytes", "tqs"}
     assert set(body["bytes"]) == {"float32", "int8", "int4", "mixed", "budget", "tflite"}
     assert {"float_vs_keras_max_abs", "divergence", "tflm_bit_exact", "litert_rmse", "mse_vs_truth"} < set(body["host"])
@@ -188,7 +188,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "must be a table"),
-        (changed(lambda b: b.update(format=6)), "its format is 6"),
+        (changed(lambda b: b.update(format=7)), "its format is 7"),
         (changed(lambda b: b.update(extra=1)), "unknown key 'extra'"),
         (changed(lambda b: b["host"].pop("horizon")), "the key 'host.horizon' is missing"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "'bytes.mixed' must be an integer, not '7'"),
@@ -320,10 +320,11 @@ def test_names_are_escaped():
         board="<script>",
         tensors=(report.TensorReport("<x>", (1,), 8, 1, None),),
         warnings=("<w>",),
+        data=("<d>",),
     )
     text = page(made, validation_report(port="<port>", board="<board>"))
     outline(text)
-    assert not re.search(r"<(b|i|x|w|port|board|script)>", text)
+    assert not re.search(r"<(b|i|x|w|d|port|board|script)>", text)
 
 
 def test_a_report_with_nothing_to_draw_is_drawn():

@@ -279,13 +279,13 @@ def _windows(data: ProjectData) -> Callable[[int, int], Windows]:
         calibration = cut_windows(series, window, horizon, count, part="train", rows=rows, scaling=scaling)
         evaluation = cut_windows(series, window, horizon, EVALUATION_WINDOWS, part="test", rows=rows, scaling=scaling)
         possible_after, lost_after = origins(series, window, horizon, part="test", rows=rows)
-        notes = series.warnings
+        warnings = series.warnings
         if lost or lost_after:
             of = lost + lost_after + len(possible) + len(possible_after)
-            notes += (
+            warnings += (
                 f"{lost + lost_after:,} of {of:,} windows of {window} rows with {horizon} rows of truth are left out: "
                 f"they would cross a hole of {series.path.name}.",
             )
-        return Windows(np.concatenate(calibration, axis=1), np.concatenate(evaluation, axis=1), notes)
+        return Windows(np.concatenate(calibration, axis=1), np.concatenate(evaluation, axis=1), series.facts, warnings)
 
     return cut

@@ -141,6 +141,7 @@ def _build_report(
         ),
         image=_image_report(image),
         warnings=tuple(quantized.warnings),
+        data=quantized.windows.facts,
     )
 
 

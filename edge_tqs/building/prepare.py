@@ -43,13 +43,14 @@ DEFAULT_ACTIVATIONS: Activations = "int8"
 class Windows:
     """Windows in the model's units with what followed: calibration and evaluation, (N, W + T, F) each.
 
-    Made without data, they hold no more than a rollout reads: (N, W, F) where nothing is known ahead. notes: what the
-    reader should know of the data, in sentences.
+    Made without data, they hold no more than a rollout reads: (N, W, F) where nothing is known ahead. facts: how
+    the data was read; warnings: what the reader should know of it, in sentences.
     """
 
     calibration: Array
     evaluation: Array
-    notes: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -387,7 +388,7 @@ def _model_of(source: Model | ScoredModel) -> Model:
 def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
     if request.windows is not None:
         cut = request.windows(graph.forecast.window, request.horizon)
-        warnings += cut.notes
+        warnings += cut.warnings
         return cut
     reach = SCHEMES[request.activations or DEFAULT_ACTIVATIONS].headroom
     warnings.append(

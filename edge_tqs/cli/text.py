@@ -126,6 +126,7 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
         )
         if image.stack_bound is not None:
             lines.append(f"stack       at most {image.stack_bound:,} of {image.stack:,} bytes")
+    lines += [f"data        {fact}" for fact in result.data]
     lines += [f"warning     {warning}" for warning in result.warnings]
     lines.append(f"report      {out / 'report.html'}")
     ported = "" if emulated else f" --port PORT, after edge-tqs flash {out}"

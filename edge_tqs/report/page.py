@@ -320,7 +320,8 @@ def _checks(build: BuildReport) -> str:
             "not installed" if host.litert_rmse is None else figure(host.litert_rmse),
         ),
     ]
-    return section("Checks on the host", table(("check", "result"), rows))
+    read = "".join(f"<p>{escape(fact)}</p>" for fact in build.data)
+    return section("Checks on the host", table(("check", "result"), rows) + read)
 
 
 def _plot(svg: str, caption: str, table: str, *, is_open: bool = False) -> str:

@@ -14,7 +14,7 @@ from edge_tqs.graph.graph import Centre, Target
 from edge_tqs.report.drift import Drift
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 5
+FORMAT = 6
 #: Values in a curve of a validation: more would show nothing, and make files that no browser opens.
 MOST_POINTS = 1000
 
@@ -196,7 +196,8 @@ class ImageReport:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """report.json. ``image`` is None where nothing was compiled; ``warnings`` are sentences for the reader."""
+    """report.json. ``image`` is None where nothing was compiled; ``warnings`` are sentences for the reader;
+    ``data`` says how the series was read."""
 
     model: ModelInfo
     board: str
@@ -205,6 +206,7 @@ class BuildReport:
     host: HostReport
     image: ImageReport | None
     warnings: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> str:
