@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from edge_tqs.cli.main import main
@@ -15,6 +16,16 @@ from edge_tqs.system.tensorflow import import_tensorflow
 
 # As the command does: the many small products of a rollout are faster in one thread. Nothing has imported numpy yet.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# `make mutants` runs a test some thousand times: fewer examples, the same ones each time, and as slow as may be.
+hypothesis.settings.register_profile(
+    "mutants",
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

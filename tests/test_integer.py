@@ -399,4 +399,6 @@ def test_the_limits_of_an_activation(activation: str, scale: float, zero_point: 
 
 
 def test_values_out_of_range_saturate():
-    assert integer.quantize_activations(np.array([1e9, -1e9]), quant(0.1, 5)).tolist() == [127, -128]
+    codes = integer.quantize_activations(np.array([1e9, -1e9]), quant(0.1, 5))
+    assert codes.dtype == np.int8
+    assert codes.tolist() == [127, -128]
