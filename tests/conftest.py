@@ -27,6 +27,16 @@ hypothesis.settings.register_profile(
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 
+#: Modules of which `make quick` runs what is neither slow nor emulated, with the CPU seconds that they took.
+QUICK = Path(__file__).with_name("quick.txt")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    listed = {line.split()[0] for line in QUICK.read_text().splitlines() if line.startswith("test_")}
+    for item in items:
+        if item.path.name in listed:
+            item.add_marker(pytest.mark.quick)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
