@@ -33,7 +33,7 @@ def test_the_evaluation_is_not_hidden_behind_the_steps_that_hand_out(
         assert code == 0, err
         return out
 
-    quick = ("--steps", "4", "--draws", "2", "--horizon", "8", "--no-refine", "--no-cache")
+    quick = ("--steps", "4", "--exogenous", "2", "--draws", "2", "--horizon", "8", "--no-refine", "--no-cache")
     run("build", str(model), "--board", "qemu-mps2-an386", "--out", "b", *quick)
     page = Path("b", REPORT_HTML).read_text()
     assert "an evaluation predicts 4 samples; known ahead: 2." in page
@@ -52,7 +52,7 @@ def test_the_build_says_how_its_model_is_rolled_out(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick = ("--draws", "2", "--horizon", "8", "--no-refine", "--no-cache", "--board", "host", "--out", "b")
-    asked = ("--steps", "4", "--target", "delta", "--centre", "mean")
+    asked = ("--steps", "4", "--exogenous", "2", "--target", "delta", "--centre", "mean")
     code, out, err = call(monkeypatch, capsys, "build", str(model), *asked, *quick)
     assert code == 0, err
     assert "rollout     4 samples an evaluation, 2 outputs, 1 inputs known ahead, target delta, centre mean" in out

@@ -32,7 +32,6 @@ from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.quantize import quantize
 from edge_tqs.quantization.runtimes import rollout_in
-from edge_tqs.system.system import read_block
 
 HORIZON, ROLLOUTS = 11, 3
 FEEDBACKS = [(3, (2, 0, 1)), (2, (0, None, 1)), (1, (None, 0, None))]
@@ -209,51 +208,11 @@ def test_seeds_without_what_is_known_ahead_are_refused() -> None:
         float_rollout(graph, seeds_of(graph)[:, :5], HORIZON)
 
 
-@pytest.mark.parametrize(
-    ("shape", "channels", "feedback", "steps", "block"),
-    [
-        ((3,), 3, None, None, (1, 3)),
-        ((1,), 3, None, None, (1, 1)),
-        ((4, 2), 3, None, None, (4, 2)),
-        ((6,), 1, None, None, (6, 1)),
-        ((6,), 3, (None, 0, None), None, (6, 1)),
-        ((6,), 3, None, 2, (2, 3)),
-        ((2,), 3, (0, None, 1), None, (1, 2)),
-        ((5, 2), 2, None, 5, (5, 2)),
-        ((2,), 2, (0, None), 1, (1, 2)),
-    ],
-)
-def test_what_an_output_holds(
-    shape: tuple[int, ...],
-    channels: int,
-    feedback: tuple[int | None, ...] | None,
-    steps: int | None,
-    block: tuple[int, int],
-) -> None:
-    assert read_block(shape, 5, channels, feedback, steps) == block
-
-
-@pytest.mark.parametrize(
-    ("shape", "channels", "steps", "match"),
-    [
-        ((6,), 2, None, "does not say how many samples"),
-        ((6,), 2, 4, "not 4 samples"),
-        ((4, 2), 2, 3, "4 samples at once, not 3"),
-        ((5, 2), 2, None, "as many as its window holds"),
-        ((2, 2, 2), 2, None, "not one sample or a block"),
-    ],
-)
-def test_an_output_that_cannot_be_read_is_refused(
-    shape: tuple[int, ...], channels: int, steps: int | None, match: str
-) -> None:
-    with pytest.raises(ModelError, match=match):
-        read_block(shape, 5, channels, None, steps)
-
-
-def test_an_output_that_becomes_no_input_is_refused() -> None:
-    forecast = Forecast(4, 2, "none", (0, 0), outputs=3)
-    with pytest.raises(ModelError, match="output 2 becomes no input"):
-        forecast.check("m", 3)
+def test_an_output_that_becomes_no_input_needs_no_input() -> None:
+    forecast = Forecast(4, 2, "none", (0, 0), outputs=2)
+    forecast.check("m", 2)
+    with pytest.raises(ModelError, match="does not fit 3 of them"):
+        replace(forecast, outputs=3).check("m", 3)
 
 
 @contextmanager

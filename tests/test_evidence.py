@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from benchmarks.evidence import data, judge, methods, page, tables, zoo
 from benchmarks.evidence.records import code_hash, kept
 from benchmarks.evidence.statistics import geometric_mean, spearman
+from edge_tqs.system.reading import Reading
 from edge_tqs.system.system import Part, System
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,8 +36,7 @@ def linear_system(seed=0):
         name="linear",
         window=1,
         channels=2,
-        outputs=2,
-        feedback=(0, 1),
+        reading=Reading(1, 2, (0, 1)),
         weights={name: (Part(name, value, (1,)),) for name, value in own.items()},
         output_bias=None,
         trace=lambda horizon, count: lambda changed, seeds: roll(own | dict(changed), seeds, horizon),

@@ -23,6 +23,7 @@ from edge_tqs.cli.main import main
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.read.keras.model import SUPPORTED
+from edge_tqs.system.reading import Said
 from edge_tqs.system.tensorflow import import_tensorflow
 
 GOLDEN = Path(__file__).parent / "golden" / "inspect.txt"
@@ -100,8 +101,8 @@ CASES = {
     "centred_lstm": Case(centred_lstm, {}),
     "nbeats": Case(tflite_models.nbeats, {}),
     "blocks": Case(blocks, {}),
-    "known_ahead": Case(known_ahead, {"columns": COLUMNS, "feedback": (0, None, 1)}),
-    "two_inputs": Case(two_inputs, {}),
+    "known_ahead": Case(known_ahead, {"columns": COLUMNS, "said": Said(feedback=(0, None, 1))}),
+    "two_inputs": Case(two_inputs, {"said": Said(feedback=(0, 1, None))}),
     "differences": Case(windowed_lstm, {"target": "delta"}),
     "without_mean": Case(tflite_models.mlp, {"centre": "mean"}),
     "converted": Case(tflite_models.mlp, {}, tflite=True),

@@ -14,6 +14,7 @@ from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.read.keras.system import keras_system
 from edge_tqs.read.opening import open_model
 from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.reading import Said
 
 HORIZON = 10
 
@@ -58,10 +59,10 @@ def plain_loop(
         ("mlp", None, None, (4, 2), (0, 1)),
         ("flat", None, 4, (4, 2), (0, 1)),
         ("lstm", None, None, (3, 2), (0, 1)),
-        ("one channel", None, None, (5, 1), (0,)),
-        ("conv", None, None, (1, 2), (0, 1, None)),
+        ("one channel", None, 5, (5, 1), (0,)),
+        ("conv", (0, 1, None), None, (1, 2), (0, 1, None)),
         ("conv", (0, None, 1), None, (1, 2), (0, None, 1)),
-        ("conv block", (None, 0, None), None, (4, 1), (None, 0, None)),
+        ("conv block", (None, 0, None), 4, (4, 1), (None, 0, None)),
         ("sequence", None, None, (6, 3), (0, 1, 2)),
     ],
 )
@@ -75,13 +76,13 @@ def test_every_float_form_rolls_out_as_keras_does(
 ) -> None:
     model = model_of(name)
     model.save(tmp_path / "model.keras")
-    _, graph = open_model(tmp_path / "model.keras", feedback=feedback, steps=steps).need_graph()
+    _, graph = open_model(tmp_path / "model.keras", said=Said(feedback=feedback, steps=steps)).need_graph()
     forecast = graph.forecast
     assert ((forecast.steps, forecast.outputs), forecast.feedback) == (block, fed)
     shape = (4, forecast.seed_length(HORIZON), forecast.channels)
     seeds = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     expected = plain_loop(model, seeds, forecast.window, block, fed)
-    direct = keras_system(model, feedback, steps)
+    direct = keras_system(model, Said(feedback=feedback, steps=steps))
     for found in (
         float_rollout(graph, seeds, HORIZON).outputs,
         graph_system(graph).trace(HORIZON, 4)({}, seeds),

@@ -14,6 +14,7 @@ from edge_tqs.planning.score import score
 from edge_tqs.read.keras.model import load_keras
 from edge_tqs.read.keras.system import keras_system
 from edge_tqs.read.opening import open_model
+from edge_tqs.system.reading import Said
 from edge_tqs.system.seeds import zero_data_seeds
 from edge_tqs.system.tensorflow import import_tensorflow
 
@@ -127,11 +128,11 @@ def test_a_graph_feeds_back_what_it_is_told(tmp_path: Path) -> None:
     keras = layers()
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((6, 2)), keras.layers.GRU(5), keras.layers.Dense(2)]).save(path)
-    opened = open_model(path, feedback=(1, 0))
+    opened = open_model(path, said=Said(feedback=(1, 0)))
     assert opened.loaded is not None
     assert opened.loaded.graph.forecast.feedback == opened.system.feedback == (1, 0)
     with pytest.raises(UsageError, match="2 inputs"):
-        open_model(path, feedback=(1, 2))
+        open_model(path, said=Said(feedback=(1, 2)))
 
 
 def test_what_the_graph_does_not_hold_is_opened_to_be_scored_and_says_why_it_cannot_be_built(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from edge_tqs.read.opening import open_model
 from edge_tqs.read.tflite import model as tflite_import
 from edge_tqs.read.tflite.model import load_tflite
 from edge_tqs.read.tflite.system import tflite_system
+from edge_tqs.system.reading import Said
 from edge_tqs.system.tensorflow import import_tensorflow
 
 ROOT = Path(__file__).parent.parent
@@ -433,11 +434,11 @@ def test_options_that_a_file_does_not_have(tmp_path: Path) -> None:
         open_model(path, window=5)
     with pytest.raises(UsageError, match="keeps no state"):
         open_model(path, recurrence="stateful")
-    with pytest.raises(ModelError, match="does not say how many samples"):
-        open_model(path, feedback=(0, None))
-    known_ahead = open_model(path, feedback=(0, None), steps=1)
+    with pytest.raises(ModelError, match="may be 2 samples of 1, or one sample of 2"):
+        open_model(path, said=Said(feedback=(0, None)))
+    known_ahead = open_model(path, said=Said(feedback=(0, None), steps=1))
     assert known_ahead.system.exogenous == known_ahead.need_graph()[1].forecast.exogenous == (1,)
-    swapped = open_model(path, feedback=(1, 0))
+    swapped = open_model(path, said=Said(feedback=(1, 0)))
     assert swapped.need_graph()[1].forecast.feedback == (1, 0)
 
 
@@ -508,7 +509,7 @@ def test_one_of_several_outputs_is_chosen(wanted: str, steps: int, tmp_path: Pat
     path.write_bytes(two_heads())
     place = ["near", "far"].index(wanted)
     for output in (wanted, str(place)):
-        opened = open_model(path, output=output, steps=steps)
+        opened = open_model(path, output=output, said=Said(steps=steps))
         assert opened.loaded is not None, opened.refusal
         graph = opened.loaded.graph
         assert (graph.forecast.outputs, graph.forecast.steps) == (2, steps)

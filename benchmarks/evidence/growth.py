@@ -13,6 +13,7 @@ from benchmarks.evidence.zoo import HORIZON, Member, Trained
 from edge_tqs.planning.refine import SEEDS, Refiner
 from edge_tqs.planning.score import score
 from edge_tqs.read.keras.system import keras_system
+from edge_tqs.system.reading import Said
 from edge_tqs.system.seeds import zero_data_seeds
 
 WINDOW = 16
@@ -66,7 +67,7 @@ def _untrained(units: list[int]) -> Trained:
     for width in units:
         x = keras.layers.Dense(width, activation="tanh")(x)
     model = keras.Model(inputs, keras.layers.Dense(series.outputs)(x), name="mlp")
-    return Trained(Member("mlp", SERIES, 0, False), model, series, keras_system(model, series.feedback))
+    return Trained(Member("mlp", SERIES, 0, False), model, series, keras_system(model, Said(feedback=series.feedback)))
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:

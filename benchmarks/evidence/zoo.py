@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.evidence.architectures import ARCHITECTURES
 from benchmarks.evidence.data import BUILD, Series, load
 from edge_tqs.read.keras.system import keras_system
+from edge_tqs.system.reading import Said
 from edge_tqs.system.system import System
 
 TRAINING_SEEDS = 3
@@ -109,7 +110,7 @@ def trained(member: Member) -> Trained:
         record = {"seconds": time.monotonic() - started, "loss": loss, "parameters": model.count_params()}
         member.file.with_suffix(".json").write_text(json.dumps(record) + "\n", encoding="utf-8")
         model.save(member.file)
-    return Trained(member, model, series, keras_system(model, series.feedback))
+    return Trained(member, model, series, keras_system(model, Said(feedback=series.feedback)))
 
 
 def _train(model: Any, series: Series, training_seed: int) -> float:

@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypedDict
 
-import numpy as np
-
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.prepare import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest, Windows
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
-from edge_tqs.graph.graph import Array, Centre, Scaling, Target
+from edge_tqs.graph.graph import Array, Centre, Forecast, Scaling, Target
 from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import RefineSettings
@@ -25,16 +23,18 @@ from edge_tqs.project.file import (
     DataSettings,
     ForecastSettings,
     Project,
-    ProjectData,
     ValidateSettings,
     read_data,
 )
 from edge_tqs.project.reading import Reading
-from edge_tqs.project.series import AS_FOUND, origins
-from edge_tqs.project.series import windows as cut_windows
+from edge_tqs.project.rollouts import ProjectData, cut, room
+from edge_tqs.project.series import AS_FOUND
 from edge_tqs.quantization.quantize import Activations
+from edge_tqs.system.reading import Said
 from edge_tqs.validation.validate import ValidateRequest
 
+#: The parts of a series.
+PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 Recurrence = Literal["auto", "windowed", "stateful"]
 #: Parts of the refinement that `without` leaves out.
 REFINEMENTS = ("gram", "clip", "verify", "bias-correction")
@@ -96,7 +96,6 @@ def model_request(
         horizon=horizon or project.forecast.horizon,
         window=window or project.forecast.window,
         recurrence=recurrence or project.forecast.recurrence,
-        steps=steps or project.forecast.steps,
         output=output or project.forecast.output,
         target=target or project.forecast.target,
         centre=centre or project.forecast.centre,
@@ -105,7 +104,11 @@ def model_request(
         windows=_windows(series) if series else None,
         draws=draws,
         seed=seed,
-        feedback=_feedback(project, _columns(project, series), tuple(exogenous)),
+        said=Said(
+            known_ahead=_known_ahead(project, _columns(project, series), tuple(exogenous)),
+            steps=steps or project.forecast.steps,
+            columns=_columns(project, series),
+        ),
         training=_training(series) if series else None,
         real_seeds=seeds == "data",
         workers=workers,
@@ -237,55 +240,38 @@ def _given_scaling(project: Project) -> Scaling | None:
     return project.scaling if isinstance(project.scaling, Scaling) else None
 
 
-def _feedback(project: Project, columns: tuple[str, ...], exogenous: tuple[str, ...]) -> tuple[int | None, ...] | None:
-    """By input column: the output that becomes it, None for those known ahead; None altogether where nothing is said.
-
-    The outputs are the other columns, in their order. Raises UsageError for a name that is no column.
-    """
-    known = set(project.data.exogenous if project.data else ())
-    for name in exogenous:
-        if name.isdecimal() and int(name) < (len(columns) or int(name) + 1):
-            known.add(columns[int(name)] if columns else name)
-        elif name in columns:
-            known.add(name)
+def _known_ahead(project: Project, columns: tuple[str, ...], exogenous: tuple[str, ...]) -> tuple[int, ...]:
+    """The inputs that are known ahead, by number. Raises UsageError for a name that is no column."""
+    names = [*(project.data.exogenous if project.data else ()), *exogenous]
+    found = set()
+    for name in names:
+        if name in columns:
+            found.add(columns.index(name))
+        elif name.isdecimal() and int(name) < (len(columns) or int(name) + 1):
+            found.add(int(name))
         else:
             listed = ", ".join(columns) or "0, 1, ..."
             raise UsageError(f"--exogenous {name} is no input column", hint=f"The columns are {listed}.")
-    if not known:
-        return None
-    if not columns:
-        raise UsageError(
-            "--exogenous needs to know the input columns", hint="Give a CSV with --data, or a project with inputs."
-        )
-    outputs = [name for name in columns if name not in known]
-    return tuple(outputs.index(name) if name in outputs else None for name in columns)
+    return tuple(sorted(found))
 
 
-def _training(data: ProjectData) -> Callable[[int, int, int], Array]:
-    def cut(window: int, horizon: int, count: int) -> Array:
-        parts = cut_windows(
-            data.series, window, horizon, count, part="train", rows=data.train_rows, scaling=data.scaling
-        )
-        return np.concatenate(parts, axis=1)
-
-    return cut
+def _training(data: ProjectData) -> Callable[[Forecast, int, int], Array]:
+    return lambda forecast, horizon, count: cut(data, forecast, horizon, count, "train")[0]
 
 
-def _windows(data: ProjectData) -> Callable[[int, int], Windows]:
-    def cut(window: int, horizon: int) -> Windows:
-        series, rows, scaling = data.series, data.train_rows, data.scaling
-        possible, lost = origins(series, window, horizon, part="train", rows=rows)
-        count = min(CALIBRATION_WINDOWS, max(1, len(possible)))
-        calibration = cut_windows(series, window, horizon, count, part="train", rows=rows, scaling=scaling)
-        evaluation = cut_windows(series, window, horizon, EVALUATION_WINDOWS, part="test", rows=rows, scaling=scaling)
-        possible_after, lost_after = origins(series, window, horizon, part="test", rows=rows)
+def _windows(data: ProjectData) -> Callable[[Forecast, int], Windows]:
+    def cut_parts(forecast: Forecast, horizon: int) -> Windows:
+        length, series = forecast.seed_length(horizon), data.series
+        (possible, lost), (possible_after, lost_after) = (room(data, forecast, horizon, part) for part in PARTS)
+        calibration, _ = cut(data, forecast, horizon, min(CALIBRATION_WINDOWS, max(1, possible)), "train")
+        evaluation, truth = cut(data, forecast, horizon, EVALUATION_WINDOWS, "test")
         warnings = series.warnings
         if lost or lost_after:
-            of = lost + lost_after + len(possible) + len(possible_after)
             warnings += (
-                f"{lost + lost_after:,} of {of:,} windows of {window} rows with {horizon} rows of truth are left out: "
-                f"they would cross a hole of {series.path.name}.",
+                f"{lost + lost_after:,} of {lost + lost_after + possible + possible_after:,} windows of "
+                f"{forecast.window} rows with {horizon} rows of truth are left out: they would cross a hole of "
+                f"{series.path.name}.",
             )
-        return Windows(np.concatenate(calibration, axis=1), np.concatenate(evaluation, axis=1), series.facts, warnings)
+        return Windows(calibration[:, :length], evaluation[:, :length], truth, series.facts, warnings)
 
-    return cut
+    return cut_parts

@@ -46,12 +46,10 @@ def build_quantized(
     """The part of `build` from a quantised model on. Raises ToolError and CheckError as `build`."""
     check_toolchain(board)
     graph, windows, model = quantized.graph, quantized.windows, quantized.flatbuffer
-    forecast, horizon = graph.forecast, quantized.request.horizon
+    horizon = quantized.request.horizon
 
     progress("evaluating the closed loop", 0, 1)
-    held_out = windows.evaluation[:, : forecast.seed_length(horizon)]
-    followed = windows.evaluation[:, forecast.window :, forecast.output_channels]
-    truth = followed if quantized.request.windows is not None else None
+    held_out, truth = windows.evaluation, windows.truth
     evaluation = evaluate.evaluate(graph, quantized.variants, held_out, truth, horizon)
     agreement = evaluate.in_runtimes(model, quantized.integer, evaluation, quantized.warnings, progress)
 

@@ -21,7 +21,8 @@ from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
 from edge_tqs.graph.graph import Array, Forecast, Graph
 from edge_tqs.project.reading import Reading
-from edge_tqs.project.series import read_series, train_rows, windows
+from edge_tqs.project.rollouts import ProjectData, cut
+from edge_tqs.project.series import read_columns, read_series, train_rows
 from edge_tqs.report import schema as report
 
 MODEL, FLOAT, SEEDS, BOARD = "model.tflite", "float.graph", "seeds.npz", "board.toml"
@@ -111,13 +112,14 @@ def image_of(path: Path) -> tuple[Board, Path]:
 
 def windows_of(csv: Path, forecast: Forecast, count: int, horizon: int, reading: Reading) -> tuple[Array, Array]:
     """(seeds, as BuildDir has them, truth (N, T, outputs)) of the last part of ``csv``, scaled as the build was."""
-    series = read_series(csv, forecast.columns, reading)
-    if len(series.columns) != forecast.channels:
+    inputs = forecast.columns or read_columns(csv, reading)
+    targets = [output.name for output in forecast.predicted if output.statistic != "class"]
+    series = read_series(csv, tuple(dict.fromkeys([*inputs, *targets])), reading)
+    if len(inputs) != forecast.channels:
         raise UsageError(
-            f"{csv} has {len(series.columns)} columns of numbers, the model takes {forecast.channels}",
+            f"{csv} has {len(inputs)} columns of numbers, the model takes {forecast.channels}",
             hint="Leave the other columns out, or build with the project file that names them.",
         )
     rows = train_rows(series)
-    cut = windows(series, forecast.window, horizon, count, rows=rows, scaling=forecast.scaling)
-    seeds = np.concatenate(cut, axis=1)[:, : forecast.seed_length(horizon)]
-    return seeds, cut[1][:, :, forecast.output_channels]
+    seeds, truth = cut(ProjectData(series, rows, forecast.scaling, inputs), forecast, horizon, count, "test")
+    return seeds[:, : forecast.seed_length(horizon)], truth

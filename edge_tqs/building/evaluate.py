@@ -77,10 +77,8 @@ def rmse_by_step(a: Array, b: Array, every: int = 1) -> tuple[float, ...]:
     return tuple(v**0.5 for v in mse_by_step(a, b, every))
 
 
-def physical(values: Array, scaling: Scaling | None, channel: int) -> tuple[float, ...]:
-    """One channel's values (T,) in physical units, or unchanged where there is no scaling."""
-    if scaling is None:
-        return tuple(float(v) for v in values)
+def physical(values: Array, scaling: Scaling, channel: int) -> tuple[float, ...]:
+    """One channel's values (T,) in physical units."""
     return tuple(float(v) for v in values.astype(np.float64) * scaling.std[channel] + scaling.mean[channel])
 
 
@@ -110,10 +108,11 @@ def mse_vs_truth(evaluation: Evaluation) -> report.VariantsAndFloat | None:
 def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
     """The step-by-step figures and one example rollout (rollout 0, output 0) that the report draws."""
     outputs, truth = evaluation.outputs, evaluation.truth
-    scaling = graph.forecast.scaling
-    columns, window = graph.forecast.columns, graph.forecast.window
-    channel = graph.forecast.output_channels[0]
-    example = {name: physical(values[0, :, 0], scaling, channel) for name, values in outputs.items()}
+    forecast, units = graph.forecast, graph.forecast.scaling_of_outputs()
+    channel = forecast.output_channels[0]
+    seed = () if channel is None else evaluation.seeds[0, : forecast.window, channel]
+    of_inputs = forecast.scaling or Scaling((0.0,) * forecast.channels, (1.0,) * forecast.channels)
+    example = {name: physical(values[0, :, 0], units, 0) for name, values in outputs.items()}
     return report.Curves(
         divergence=report.DivergenceCurves(
             **{name: rmse_by_step(outputs[name], outputs["float"]) for name in VARIANTS}
@@ -122,10 +121,10 @@ def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
         if truth is None
         else report.TruthCurves(**{name: mse_by_step(values, truth) for name, values in outputs.items()}),
         example=report.ExampleRollout(
-            column=columns[channel] if columns else f"channel {channel}",
-            unit="normalised" if scaling is None else "physical",
-            seed=physical(evaluation.seeds[0, :window, channel], scaling, channel),
-            truth=None if truth is None else physical(truth[0, :, 0], scaling, channel),
+            column=forecast.output_names[0],
+            unit="normalised" if forecast.scaling is None else "physical",
+            seed=() if channel is None else physical(np.asarray(seed), of_inputs, channel),
+            truth=None if truth is None else physical(truth[0, :, 0], units, 0),
             **example,
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,9 @@ from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.read.opening import Opened, open_model
 from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.reading import Said
 from edge_tqs.system.seeds import zero_data_seeds
+from edge_tqs.system.system import System
 
 #: Windows of the training part that activation ranges come from, at most; and windows that are saved for validation and
 #: that the host's figures come from.
@@ -41,14 +43,15 @@ DEFAULT_ACTIVATIONS: Activations = "int8"
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Windows in the model's units with what followed: calibration and evaluation, (N, W + T, F) each.
+    """Seeds in the model's units, as rollouts take them: calibration and evaluation, (N, W, F), or (N, W + T, F).
 
-    Made without data, they hold no more than a rollout reads: (N, W, F) where nothing is known ahead. facts: how
-    the data was read; warnings: what the reader should know of it, in sentences.
+    truth: (N, T, outputs), what really followed the evaluation seeds; None without data. facts: how the data was read;
+    warnings: what the reader should know of it, in sentences.
     """
 
     calibration: Array
     evaluation: Array
+    truth: Array | None = None
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -57,9 +60,9 @@ class Windows:
 class ModelRequest:
     """What is needed to read and score a model.
 
-    feedback: which output channel becomes each input channel, None for one known ahead; None altogether: in order.
-    windows: called with (window, horizon) once the model is read; None when there is no data. training: called with
-    (window, horizon, count), training windows with what followed them, (count, W + T, F). real_seeds: score from these
+    said: what was said of the model's inputs and outputs. windows: called with (forecast, horizon) once the model is
+    read; None when there is no data. training: called with (forecast, horizon, count), seeds of the training part,
+    (count, W + T, F). scaling, output_scaling: physical units of inputs and outputs. real_seeds: score from these
     instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
     activations: None takes the board's, and DEFAULT_ACTIVATIONS where there is no board. custom_objects: module:name of
     each class or function of the user's own in the model. output: which of the model's outputs is the forecast, where
@@ -73,16 +76,16 @@ class ModelRequest:
     recurrence: Literal["auto", "windowed", "stateful"] = "auto"
     columns: tuple[str, ...] = ()
     scaling: Scaling | None = None
-    windows: Callable[[int, int], Windows] | None = None
+    output_scaling: Scaling | None = None
+    windows: Callable[[Forecast, int], Windows] | None = None
     draws: int = 16
     seed: int = 0
-    feedback: tuple[int | None, ...] | None = None
-    training: Callable[[int, int, int], Array] | None = None
+    said: Said = field(default_factory=Said)
+    training: Callable[[Forecast, int, int], Array] | None = None
     real_seeds: bool = False
     workers: int = 1
     cache: Path | None = None
     activations: Activations | None = None
-    steps: int | None = None
     custom_objects: tuple[str, ...] = ()
     output: str | None = None
     target: Target = "level"
@@ -92,7 +95,16 @@ class ModelRequest:
     @property
     def variant(self) -> str:
         """What makes another system of the same file; empty where all of it is left to the model."""
-        chosen: dict[str, Any] = {"output": self.output, "feedback": self.feedback, "steps": self.steps}
+        said = self.said
+        chosen: dict[str, Any] = {
+            "output": self.output,
+            "feedback": said.feedback,
+            "steps": said.steps,
+            "kind": said.kind,
+            "held": said.held or None,
+            "known ahead": said.known_ahead or None,
+            "last": said.last_only or None,
+        }
         if self.recurrence != "auto":
             chosen["recurrence"] = self.recurrence
         if self.target != "level":
@@ -196,8 +208,7 @@ def open_requested(request: ModelRequest, progress: Progress) -> Opened:
         request.model,
         recurrence=request.recurrence,
         window=request.window,
-        feedback=request.feedback,
-        steps=request.steps,
+        said=request.said,
         custom=request.custom_objects,
         output=request.output,
         target=request.target,
@@ -223,7 +234,8 @@ def score_model(model: Model, progress: Progress) -> ScoredModel:
             return None
         if request.training is None:
             raise UsageError("There is no data to take real seeds from", hint="Give a CSV with --data.")
-        return request.training(system.window, request.horizon, count)[:, : system.seed_length(request.horizon)]
+        forecast = forecast_of(system, request)
+        return request.training(forecast, request.horizon, count)[:, : system.seed_length(request.horizon)]
 
     sensitivity = score(
         system,
@@ -246,6 +258,25 @@ def _costs(model: Model) -> Mapping[str, Mapping[int, int]]:
     if loaded is None:
         return estimated_bytes(model.opened.system)
     return weight_bytes(loaded.graph, model.request.activations or DEFAULT_ACTIVATIONS)
+
+
+def forecast_of(system: System, request: ModelRequest) -> Forecast:
+    """How a system's rollouts are fed, in the units that were asked for: what seeds are cut by."""
+    reading = system.reading
+    return Forecast(
+        system.window,
+        system.channels,
+        "none",
+        reading.feedback,
+        request.columns,
+        request.scaling,
+        reading.steps,
+        reading.outputs,
+        reading.held,
+        reading.predicted,
+        request.output_scaling,
+        reading.task,
+    )
 
 
 def chooser(scored: ScoredModel, request: PlanRequest, progress: Progress | None = None) -> Chooser:
@@ -357,17 +388,22 @@ def quantize_model(
     scored = scored_model(source, progress).with_activations(activations)
     model_request = scored.model.request
     loaded, graph = scored.model.opened.need_graph()
-    forecast = replace(graph.forecast, columns=model_request.columns, scaling=model_request.scaling)
+    forecast = replace(
+        graph.forecast,
+        columns=model_request.columns,
+        scaling=model_request.scaling,
+        output_scaling=model_request.output_scaling,
+    )
     graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
     if board is not None:
         plan_request = fitted(plan_request, graph, board, activations, progress)
     chosen = chooser(scored, plan_request, progress)
     plan = chosen.plan()
-    warnings = [*chosen.warnings, *loaded.notes, *_assumed(model_request, forecast)]
+    warnings = [*chosen.warnings, *loaded.notes]
     windows = _windows(model_request, graph, warnings)
 
     progress("quantising", 0, 1)
-    ranges = calibrate(graph, windows.calibration[:, : forecast.seed_length(horizon)], horizon)
+    ranges = calibrate(graph, windows.calibration, horizon)
     if ranges.left_out:
         warnings.append(
             f"{ranges.left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
@@ -387,7 +423,7 @@ def _model_of(source: Model | ScoredModel) -> Model:
 
 def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
     if request.windows is not None:
-        cut = request.windows(graph.forecast.window, request.horizon)
+        cut = request.windows(graph.forecast, request.horizon)
         warnings += cut.warnings
         return cut
     reach = SCHEMES[request.activations or DEFAULT_ACTIVATIONS].headroom
@@ -403,17 +439,6 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
     calibration = zero_data_seeds(system, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
     held_out = zero_data_seeds(system, EVALUATION_WINDOWS, request.horizon, request.seed + 2)
     return Windows(calibration, held_out)
-
-
-def _assumed(request: ModelRequest, forecast: Forecast) -> list[str]:
-    """What is known ahead where nobody has said it."""
-    if request.feedback is not None or not forecast.exogenous:
-        return []
-    names = ", ".join(forecast.columns[i] if forecast.columns else str(i) for i in forecast.exogenous)
-    return [
-        f"The model predicts {forecast.outputs} of its {forecast.channels} inputs: the first ones are taken to be fed "
-        f"back, and {names} to be known ahead. Say it with outputs under [data], or --exogenous, if it is otherwise."
-    ]
 
 
 def _variants(

@@ -243,7 +243,7 @@ class HelloReply(Message):
         )
         outputs, steps, exogenous = block
         possible = channels > 0 and window > 0 and code_size in (1, 2) and max_payload > channels * code_size
-        if not (possible and outputs > 0 and steps > 0 and exogenous < channels):
+        if not (possible and outputs > 0 and steps > 0 and exogenous <= channels):
             raise WireError(
                 f"HELLO_REPLY is impossible: {channels} channels of {code_size} bytes, window {window}, "
                 f"payload {max_payload}, {steps} samples of {outputs}, {exogenous} known ahead"

@@ -106,7 +106,8 @@ def _check(graph: Graph) -> None:
             )
         if tensor.data is None and tensor.size > 0xFFFF:
             raise ModelError(f"{graph.name}: {tensor.name} has {tensor.size} values; the C kernels take 65535")
-    for a, b in [(graph.input, graph.output), *((state.input, state.output) for state in graph.states)]:
+    loop = [(graph.input, graph.output)] if not forecast.driven or forecast.task == "reconstruction" else []
+    for a, b in [*loop, *((state.input, state.output) for state in graph.states)]:
         fed, source = graph.quant(a), graph.quant(b)
         if fed.zero_point != source.zero_point or not np.array_equal(fed.scale, source.scale):
             raise ModelError(f"{graph.name}: {b} is fed back to {a}, but has another scale or zero point")
@@ -127,12 +128,16 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
         "OUTPUTS": str(forecast.outputs),
         "STEPS": str(forecast.steps),
         "EXOGENOUS": str(len(forecast.exogenous)),
+        "HELD": str(len(forecast.held)),
+        "DRIVEN": str(int(forecast.driven)),
+        "TASK": forecast.task.upper(),
         "RECURRENCE": forecast.recurrence.upper(),
         "CODE_BITS": str(8 * code),
         "HISTORY": str(0 if forecast.recurrence == "stateful" else code * forecast.window * forecast.channels),
         "STATE_SIZE": str(plan.state_size),
         "ARENA_SIZE": str(max(1, plan.arena_size)),  # C has no empty arrays
         "ZERO_POINT": str(graph.quant(graph.input).zero_point),
+        "OUTPUT_ZERO_POINT": str(graph.quant(graph.output).zero_point),
     }
 
 
@@ -199,6 +204,8 @@ def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:
 def _predicts(graph: Graph) -> str:
     """What is not one sample of all channels, said in a sentence; else nothing."""
     forecast = graph.forecast
+    if forecast.driven:
+        return f"Nothing is fed back: an evaluation gives {forecast.outputs} values. "
     if forecast.steps == 1 and forecast.outputs == forecast.channels:
         return ""
     return (
@@ -213,12 +220,13 @@ def _channel_tables(graph: Graph) -> list[str]:
     count = forecast.channels
     scaling = forecast.scaling or Scaling((0.0,) * count, (1.0,) * count)
     scale = float(graph.quant(graph.input).scale[0])
-    # Output channel j is in the units of the input channel that it becomes.
-    outputs = forecast.output_channels
+    of_outputs, output_scale = forecast.scaling_of_outputs(), float(graph.quant(graph.output).scale[0])
     known = {channel: forecast.outputs + index for index, channel in enumerate(forecast.exogenous)}
+    known |= dict.fromkeys(forecast.held, forecast.outputs + len(forecast.exogenous))
     fed = [known[i] if source is None else source for i, source in enumerate(forecast.feedback)]
-    steps = [scale * std for std in scaling.std]
-    if not np.isfinite(np.array([*scaling.mean, *steps], np.float32)).all() or np.array(steps, np.float32).min() <= 0:
+    steps, output_steps = [scale * std for std in scaling.std], [output_scale * std for std in of_outputs.std]
+    numbers = np.array([*scaling.mean, *of_outputs.mean, *steps, *output_steps], np.float32)
+    if not np.isfinite(numbers).all() or np.array([*steps, *output_steps], np.float32).min() <= 0:
         raise ModelError(
             f"{graph.name}: the scaling is not finite, or a standard deviation is not positive",
             hint="Look for a constant or an empty column in the data.",
@@ -227,8 +235,9 @@ def _channel_tables(graph: Graph) -> list[str]:
         f"const uint16_t tqs_feedback[TQS_CHANNELS] = {{\n{wrap(map(str, fed))}\n}};",
         _floats("tqs_sample_mean", scaling.mean),
         _floats("tqs_sample_step", steps),
-        _floats("tqs_output_mean", (scaling.mean[channel] for channel in outputs), "TQS_OUTPUTS"),
-        _floats("tqs_output_step", (steps[channel] for channel in outputs), "TQS_OUTPUTS"),
+        _floats("tqs_output_mean", of_outputs.mean, "TQS_OUTPUTS"),
+        _floats("tqs_output_step", output_steps, "TQS_OUTPUTS"),
+        f"const float tqs_code_step = {number(scale)};",
     ]
 
 

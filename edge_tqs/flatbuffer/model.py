@@ -10,17 +10,21 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.flatbuffer.raise_ import raise_graph
 from edge_tqs.flatbuffer.tables import DAMAGE, FILE_IDENTIFIER, check_counts
-from edge_tqs.graph.graph import Forecast, Graph, Scaling
+from edge_tqs.graph.graph import Forecast, Graph, Output, Scaling
 
+#: What is written: the least version that says all of a model, so that older readers read what they can.
 FORMAT_VERSION = 2
+#: The version of models that hold inputs, name their outputs, or feed nothing back.
+KINDS_VERSION = 3
 #: Version 1 had neither steps nor outputs: one sample of all channels.
-READABLE = (1, 2)
+READABLE = (1, 2, 3)
 BUFFER_ALIGNMENT = 16
 NO_HASH = "0" * 64
 
@@ -42,7 +46,9 @@ def write(graph: Graph, metadata: Mapping[str, Any]) -> bytes:
     """
     if set(metadata) != _GIVEN:
         raise ModelError(f"The metadata of {graph.name} must hold {sorted(_GIVEN)}, not {sorted(metadata)}")
-    entry = _describe(graph) | dict(metadata) | {"format_version": FORMAT_VERSION, "model_hash": NO_HASH}
+    kinds = _describe_kind(graph.forecast)
+    version = KINDS_VERSION if kinds else FORMAT_VERSION
+    entry = _describe(graph) | kinds | dict(metadata) | {"format_version": version, "model_hash": NO_HASH}
     text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     data = _pack(tflite_lower.lower(graph, text.encode()))
     found = _HASH_FIELD.search(data)
@@ -126,6 +132,22 @@ def _describe(graph: Graph) -> dict[str, Any]:
     }
 
 
+def _describe_kind(forecast: Forecast) -> dict[str, Any]:
+    """What version 2 could not say of a forecast; empty where that said all."""
+    said: dict[str, Any] = {}
+    if forecast.held:
+        said["held"] = list(forecast.held)
+    if forecast.predicted:
+        said["predicted"] = [
+            {key: value for key, value in asdict(output).items() if value is not None} for output in forecast.predicted
+        ]
+    if forecast.output_scaling:
+        said["output_scaling"] = asdict(forecast.output_scaling)
+    if forecast.driven or said:
+        said["task"] = forecast.task
+    return said
+
+
 def _metadata(parsed: Any) -> dict[str, Any]:
     for entry in parsed.metadata or ():
         if bytes(entry.name) == tflite_lower.METADATA_NAME.encode():
@@ -140,7 +162,7 @@ def _metadata(parsed: Any) -> dict[str, Any]:
 
 
 def _forecast(metadata: Mapping[str, Any]) -> Forecast:
-    scaling = metadata["scaling"]
+    scaling, of_outputs = metadata["scaling"], metadata.get("output_scaling")
     if metadata["recurrence"] not in ("none", "windowed", "stateful"):
         raise ModelError(f"The model's recurrence is {metadata['recurrence']!r}", hint=_HINT)
     return Forecast(
@@ -152,4 +174,8 @@ def _forecast(metadata: Mapping[str, Any]) -> Forecast:
         None if scaling is None else Scaling(tuple(scaling["mean"]), tuple(scaling["std"])),
         int(metadata.get("steps", 1)),
         int(metadata.get("outputs", metadata["channels"])),
+        tuple(int(channel) for channel in metadata.get("held", ())),
+        tuple(Output(**output) for output in metadata.get("predicted", ())),
+        None if of_outputs is None else Scaling(tuple(of_outputs["mean"]), tuple(of_outputs["std"])),
+        metadata.get("task", "forecast"),
     )

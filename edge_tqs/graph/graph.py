@@ -108,6 +108,35 @@ class Scaling:
     std: tuple[float, ...]
 
 
+Statistic = Literal["value", "mean", "deviation", "quantile", "class"]
+Task = Literal["forecast", "reconstruction", "classes"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one value that a step predicts speaks of.
+
+    name: a column, or a class. lead: samples after the newest that the model has seen: 1 is the next one, 0 the newest
+    itself. statistic: "value" and "mean" are what is expected; "deviation" is the standard deviation of it, "quantile"
+    its quantile at ``level`` (0 to 1), "class" the evidence for a class. channel: the input channel in whose units the
+    value is; None: units of its own.
+    """
+
+    name: str
+    lead: int = 1
+    statistic: Statistic = "value"
+    level: float | None = None
+    channel: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, with its statistic and its lead where they are not the usual ones."""
+        kind = {"value": "", "class": "", "quantile": f" q{self.level or 0:g}"}.get(
+            self.statistic, f" {self.statistic}"
+        )
+        return f"{self.name}{kind}{'' if self.lead == 1 or self.statistic == 'class' else f' +{self.lead}'}"
+
+
 @dataclass(frozen=True)
 class Forecast:
     """How the graph is rolled out.
@@ -117,10 +146,18 @@ class Forecast:
         "windowed": x is one sample (1, F); a forecast step runs the graph W times from zero states over the window, as
         Keras does with a stateless layer. "stateful": x is one sample; the states are carried on, never reset.
     feedback: feedback[i] is the output channel that becomes input channel i of the next sample, None for an input that
-        is exogenous: known ahead.
+        no output becomes: it is exogenous, known ahead, unless it is among ``held``.
     columns: names of the channels. scaling: None when users push the model's own units.
     steps: samples that one evaluation predicts (H); the graph's output is (1, H * outputs), the oldest sample first.
     outputs: values in a predicted sample; 0 stands for as many as there are channels.
+    held: channels that are measured, and hold their last value beyond the last sample.
+    predicted: what each of ``outputs`` speaks of; empty: each of the channel that it becomes, at its step.
+    output_scaling: physical units of the outputs; None: each is in those of the channel that it speaks of.
+    task: what the outputs are: a forecast, the window itself (reconstruction), or evidence for classes.
+
+    A forecast without any feedback is driven: each step pushes the sample that really followed, evaluates the graph
+    once, and gives all that it says. Soft sensors, direct forecasts of several samples, filters, reconstructions and
+    classifiers are driven systems.
     """
 
     window: int
@@ -131,23 +168,69 @@ class Forecast:
     scaling: Scaling | None = None
     steps: int = 1
     outputs: int = 0
+    held: tuple[int, ...] = ()
+    predicted: tuple[Output, ...] = ()
+    output_scaling: Scaling | None = None
+    task: Task = "forecast"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", self.outputs or self.channels)
 
     @property
-    def exogenous(self) -> tuple[int, ...]:
-        """The input channels that are known ahead."""
-        return tuple(channel for channel, source in enumerate(self.feedback) if source is None)
+    def driven(self) -> bool:
+        """Whether nothing is fed back: every sample is one that was measured."""
+        return all(source is None for source in self.feedback)
 
     @property
-    def output_channels(self) -> tuple[int, ...]:
-        """For each output the input channel whose quantity it predicts: the first that it becomes.
+    def exogenous(self) -> tuple[int, ...]:
+        """The input channels whose values come with the rollout: those known ahead, and of a driven system all."""
+        return tuple(
+            channel for channel, source in enumerate(self.feedback) if source is None and channel not in self.held
+        )
 
-        An output that becomes none stands for the input of its own number.
+    @property
+    def output_channels(self) -> tuple[int | None, ...]:
+        """For each output the input channel whose quantity it predicts, None where it is no input's.
+
+        As ``predicted`` says; else the first channel that it becomes, or the one of its own number.
         """
+        if self.predicted:
+            return tuple(output.channel for output in self.predicted)
+        if self.task == "reconstruction":
+            return tuple(output % self.channels for output in range(self.outputs))
+        if self.driven:
+            return (None,) * self.outputs
         return tuple(
             self.feedback.index(output) if output in self.feedback else output for output in range(self.outputs)
+        )
+
+    @property
+    def leads(self) -> tuple[int, ...]:
+        """For each output how many samples after the newest one its time is; the first sample of a block counts."""
+        if self.task == "reconstruction":
+            return tuple(output // self.channels - (self.window - 1) for output in range(self.outputs))
+        return tuple(output.lead for output in self.predicted) or (1,) * self.outputs
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """For each output what people call it: distinct only where the user's names are."""
+        if self.predicted:
+            return tuple(output.label for output in self.predicted)
+        return tuple(
+            f"output {output}" if channel is None else self.columns[channel] if self.columns else f"channel {channel}"
+            for output, channel in enumerate(self.output_channels)
+        )
+
+    def scaling_of_outputs(self) -> Scaling:
+        """Physical units of each output: model's units = (physical - mean) / std."""
+        if self.output_scaling is not None:
+            return self.output_scaling
+        of = self.output_channels
+        if self.scaling is None:
+            return Scaling((0.0,) * self.outputs, (1.0,) * self.outputs)
+        return Scaling(
+            tuple(0.0 if channel is None else self.scaling.mean[channel] for channel in of),
+            tuple(1.0 if channel is None else self.scaling.std[channel] for channel in of),
         )
 
     def seed_length(self, horizon: int) -> int:
@@ -165,10 +248,16 @@ class Forecast:
                 f"{name}: feedback {list(self.feedback)} does not name one of {self.outputs} outputs, or none, "
                 f"for each of {self.channels} inputs"
             )
-        beyond = [output for output in self.output_channels if output >= self.channels]
-        if beyond or len(self.exogenous) == self.channels:
-            what = f"output {beyond[0]} becomes no input" if beyond else "no output is fed back"
-            raise ModelError(f"{name}: {what}", hint="A forecaster predicts inputs of its own, some or all of them.")
+        if any(not 0 <= channel < self.channels or self.feedback[channel] is not None for channel in self.held):
+            raise ModelError(f"{name}: {list(self.held)} are not all inputs that no output becomes")
+        if self.driven and (self.steps != 1 or self.held):
+            raise ModelError(f"{name}: nothing is fed back, so that there are neither blocks nor inputs that are held")
+        of_outputs = [len(self.predicted)] if self.predicted else []
+        of_outputs += [len(self.output_scaling.mean)] if self.output_scaling else []
+        if any(count != self.outputs for count in of_outputs) or any(
+            channel is not None and not 0 <= channel < self.channels for channel in self.output_channels
+        ):
+            raise ModelError(f"{name}: what is said of its outputs does not fit {self.outputs} of them")
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ def closed_loop(
     """Roll ``seeds`` (N, W, F; oldest sample first) forward by ``horizon`` steps.
 
     With exogenous inputs seeds are (N, W + T, F): the last T rows hold what is known ahead of the times that are
-    predicted (their other channels are not read, nor is the very last row).
+    predicted (their other channels are not read, nor is the very last row). Of a driven system they are the samples
+    that followed, all of them: each step evaluates the graph on the latest ones. Inputs that are held stay as they are
+    in the last sample.
 
     An evaluation predicts a block of ``forecast.steps`` samples, which come out one a step. Each becomes the next input
     sample, with the exogenous channels of its time beside it; when the block is used up the graph is evaluated again.
@@ -94,7 +96,7 @@ def closed_loop(
         outputs.append(block[:, place])
         hashes.append(hash_states(states) if states else np.zeros(count, np.uint32))
         following = block[:, place] if truth is None else truth[:, t]
-        window = np.concatenate([window[:, 1:], feeds(following, ahead[:, t : t + 1])], axis=1)
+        window = np.concatenate([window[:, 1:], feeds(following, ahead[:, t : t + 1], window[:, -1:])], axis=1)
     return Rollout(source, np.stack(outputs, axis=1), state_hashes=np.stack(hashes, axis=1))
 
 
@@ -104,19 +106,25 @@ def true_samples(forecast: Forecast, seeds: Array, truth: Array) -> Array:
     Where there are exogenous inputs, ``seeds`` are (N, W + T, F) as in `closed_loop`.
     """
     feeds, known = _feeder(forecast), seeds[:, forecast.window :]
-    following = [feeds(truth[:, t], known[:, t : t + 1]) for t in range(truth.shape[1])]
-    return np.concatenate([seeds[:, : forecast.window], *following], axis=1)
+    samples = [seeds[:, : forecast.window]]
+    for t in range(truth.shape[1]):
+        samples.append(feeds(truth[:, t], known[:, t : t + 1], samples[-1][:, -1:]))
+    return np.concatenate(samples, axis=1)
 
 
-def _feeder(forecast: Forecast) -> Callable[[Array, Array], Array]:
-    """(y (N, outputs), what is known at its time (N, 1, F)) -> the input sample (N, 1, F) that follows."""
-    exogenous = list(forecast.exogenous)
+def _feeder(forecast: Forecast) -> Callable[[Array, Array, Array], Array]:
+    """(y (N, outputs), what is known at its time (N, 1, F), the sample before) -> the input sample (N, 1, F)."""
+    exogenous, held = list(forecast.exogenous), list(forecast.held)
     sources = [0 if source is None else source for source in forecast.feedback]
 
-    def feed(y: Array, known: Array) -> Array:
+    def feed(y: Array, known: Array, before: Array) -> Array:
+        if forecast.driven:
+            return known
         sample: Array = y[:, None, sources]
         if exogenous:
             sample[:, :, exogenous] = known[:, :, exogenous]
+        if held:
+            sample[:, :, held] = before[:, :, held]
         return sample
 
     return feed

@@ -144,10 +144,23 @@ def add_rounding_noise(part: Part, rng: np.random.Generator) -> Array:
     return part.with_rows(rows + np.where(on_grid, 0.0, noise).astype(np.float32))
 
 
-def divergence_of(outputs: Array, nominal: Array) -> Array:
+def output_units(system: System, nominal: Array) -> Array:
+    """(outputs,) by which outputs are divided before they are compared.
+
+    A closed loop is in the normalised units of its inputs: ones. The outputs of a driven system are in any units, of
+    which the deviation over the nominal rollouts ``nominal`` (S, T, outputs) tells.
+    """
+    if not system.driven:
+        return np.ones(nominal.shape[2])
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread: Array = np.nan_to_num(nominal.astype(np.float64).std(axis=(0, 1)), nan=1.0, posinf=1.0)
+    return np.maximum(spread, spread.max() * 1e-3) if spread.max() > 0 else np.ones_like(spread)
+
+
+def divergence_of(outputs: Array, nominal: Array, units: Array) -> Array:
     """D (S, T), clipped; NaN, of a rollout that overflowed, counts as the most."""
     with np.errstate(over="ignore", invalid="ignore"):
-        difference = outputs.astype(np.float64) - nominal.astype(np.float64)
+        difference = (outputs.astype(np.float64) - nominal.astype(np.float64)) / units
         mean: Array = np.mean(difference**2, axis=2)
     clipped: Array = np.clip(np.nan_to_num(mean, nan=MOST, posinf=MOST), LEAST, MOST)
     return clipped
@@ -173,11 +186,12 @@ def _one(
     report: Callable[[int], None] = lambda done: None,
 ) -> Array:
     seeds, stream = experiment.seeds, _stream(system.weights[source])
+    units = output_units(system, nominal)
     divergence = np.empty((experiment.draws, len(seeds), experiment.horizon))
     for draw in range(experiment.draws):
         rng = np.random.default_rng([experiment.seed, stream, draw])
         noisy = {part.name: add_rounding_noise(part, rng) for part in system.weights[source]}
-        divergence[draw] = divergence_of(rollout(noisy, seeds), nominal)
+        divergence[draw] = divergence_of(rollout(noisy, seeds), nominal, units)
         report(draw + 1)
     return divergence
 

@@ -25,6 +25,7 @@ import numpy as np
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
+from edge_tqs.planning.divergence import output_units
 from edge_tqs.planning.gram_search import Assignment, Search
 from edge_tqs.planning.plan import Costs, Evidence, Plan, Scores, assigned, frontier, plan, predicted_damage
 from edge_tqs.system.system import System
@@ -111,6 +112,7 @@ class Refiner:
         self._names = list(scores)
         self._rollout = system.trace(horizon, len(seeds))
         self._nominal = self._rollout({}, seeds).astype(np.float64)
+        self._units = output_units(system, self._nominal)
         self._known: dict[Assignment, Measurement] = {}
         self._vectors: Array | None = None  # (C, P), the divergence of each choice, once measured
         self._options: list[tuple[int, int, float]] = []  # choice -> weight, width, clip
@@ -274,7 +276,7 @@ class Refiner:
         bias = self._system.output_bias
         if shift and bias is not None:
             changed[bias.name] = (bias.data + np.asarray(shift)).astype(np.float32)
-        difference = self._rollout(changed, self._seeds).astype(np.float64) - self._nominal
+        difference = (self._rollout(changed, self._seeds).astype(np.float64) - self._nominal) / self._units
         return np.clip(np.nan_to_num(difference, nan=MOST, posinf=MOST, neginf=-MOST), -MOST, MOST)
 
     # --- plans and assignments --------------------------------------------------------------------------------------

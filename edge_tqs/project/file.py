@@ -14,6 +14,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.reading import Reading, ReadingTable, files_of, period_text
+from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.series import AS_FOUND, TEST_FRACTION, Series, read_series, standard_scaling, train_rows
 from edge_tqs.strict import DISTINCT, FILLED, Rule, above, at_least
 
@@ -138,15 +139,6 @@ class Project:
     custom_objects: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class ProjectData:
-    """The project's series, the size of its training part, and the scaling to the model's units."""
-
-    series: Series
-    train_rows: int
-    scaling: Scaling | None
-
-
 def load_project(path: Path) -> Project:
     """Read edge-tqs.toml, or the one in the directory ``path``. Raises UsageError with the key that is wrong."""
     path = path / FILE if path.is_dir() else path
@@ -214,8 +206,9 @@ def read_data(project: Project, csv: Path | None = None) -> ProjectData | None:
                 f"{series.path} has {len(series.columns)} ({', '.join(series.columns)})",
                 hint="Give one mean and one std a column, in the order of inputs.",
             )
-        return ProjectData(series, rows, project.scaling)
-    return ProjectData(series, rows, standard_scaling(series, rows) if project.scaling == "standard" else None)
+        return ProjectData(series, rows, project.scaling, series.columns)
+    scaling = standard_scaling(series, rows) if project.scaling == "standard" else None
+    return ProjectData(series, rows, scaling, series.columns)
 
 
 def init_project(

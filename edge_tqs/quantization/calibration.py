@@ -36,8 +36,8 @@ class Ranges:
 def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
     """The ranges of all activations over float rollouts of ``seeds`` (N, W, F float32), ``horizon`` steps each.
 
-    Rollouts that run away are left out while others are left. Raises ModelError when one that counts leaves the finite
-    numbers: no scale could hold it.
+    Rollouts that run away are left out while others are left; a driven system cannot run away. Raises ModelError
+    when one that counts leaves the finite numbers: no scale could hold it.
     """
     names = [name for name, tensor in graph.tensors.items() if tensor.data is None]
     probed = _with_probes(graph, names)
@@ -56,7 +56,8 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
 
     with np.errstate(over="ignore", invalid="ignore"):
         outputs = closed_loop(step, graph.forecast, seeds.astype(np.float32), horizon, zero_states[:count], "float")
-        calm = np.abs(outputs.outputs).max(axis=(1, 2)) <= max(RUNAWAY, float(np.abs(seeds).max()))
+        limit = max(RUNAWAY, float(np.abs(seeds).max()))
+        calm = np.abs(outputs.outputs).max(axis=(1, 2)) <= (np.inf if graph.forecast.driven else limit)
     kept = calm if calm.any() else np.ones(rollouts, bool)
     bounds = {
         name: (float(least.min()), float(most.max()))

@@ -2,7 +2,8 @@
 
 Activations are int8 and asymmetric or int16 and symmetric, one scale a tensor; weights int8 or int4, symmetric, one
 scale a row; biases int32, or int64 beside int16 activations. What is fed back shares one quantisation with what it is
-fed to (x with y, each state's input with its output), so that the closed loop never leaves the codes.
+fed to (x with y, each state's input with its output), so that the closed loop never leaves the codes. Where nothing is
+fed back, y has a quantisation of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from edge_tqs.operators.arithmetic.int8 import (
 )
 from edge_tqs.quantization.calibration import Range, Ranges
 
-#: ("loop", ""), ("state", its name), ("group", its name), ("fixed", operator kind) or ("free", tensor name)
+#: ("loop" or "output", ""), ("state" or "group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
 
 Activations = Literal["int8", "int16"]
@@ -171,10 +172,10 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
 def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
     """Give each tensor its family, and cut loose what would have to be in two.
 
-    A family is a set of tensors of one quantisation: those of the loop (x and y), of a state, of a group, of logistic
-    or tanh outputs; any other root and what is moved from it is a family of its own. Before a concatenation, and where
-    y or a state's output carries codes of another family (y is h, or comes from a logistic), a "quantize" operator to a
-    new tensor is added.
+    A family is a set of tensors of one quantisation: those of the loop (x, and y where it is fed back), of a state,
+    of a group, of logistic or tanh outputs; any other root and what is moved from it is a family of its own. Before
+    a concatenation, and where y or a state's output carries codes of another family (y is h, or comes from a
+    logistic), a "quantize" operator to a new tensor is added.
     """
     families: dict[str, Family] = {graph.input: ("loop", "")}
     families |= {state.input: ("state", state.name) for state in graph.states if not state.delays}
@@ -206,9 +207,16 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
         replace(s, output=s.output if s.delays else settle(s.output, ("state", s.name), s.name), delays="")
         for s in graph.states
     )
-    output = settle(graph.output, ("loop", ""), "y")
+    output = settle(graph.output, _family_of_y(graph, families.get(roots[graph.output])), "y")
     pinned = replace(graph, tensors=tensors, ops=tuple(ops), states=states, output=output)
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
+
+
+def _family_of_y(graph: Graph, own: Family | None) -> Family:
+    """That of x where y is fed back or compared with x; else its own, which no state may share: a state is kept."""
+    if not graph.forecast.driven or graph.forecast.task == "reconstruction":
+        return ("loop", "")
+    return own if own is not None and own[0] in ("fixed", "group") else ("output", "")
 
 
 def _activations(graph: Graph) -> list[str]:

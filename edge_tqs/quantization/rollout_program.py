@@ -2,8 +2,8 @@
 
 usage: tflite_rollout.py MODEL.tflite SEEDS.npy OUTPUTS.npy HORIZON
 
-SEEDS.npy: (N, W, F) codes, int8 or int16 as the model's, oldest sample first; with inputs known ahead (N, W + HORIZON,
-F). OUTPUTS.npy: (N, HORIZON, outputs) such codes.
+SEEDS.npy: (N, W, F) codes, int8 or int16 as the model's, oldest sample first; with inputs known ahead, or where nothing
+is fed back, (N, W + HORIZON, F). OUTPUTS.npy: (N, HORIZON, outputs) such codes.
 Prints the runtime's name and version. It knows the file by docs/format.md alone and must keep running on Python 3.9.
 """
 
@@ -42,7 +42,7 @@ def roll(step: Any, metadata: Any, seed: Any, horizon: int) -> Any:
         if name != "x"
     }
     window, ahead, states, outputs = seed[: metadata["window"]], seed[metadata["window"] :], zeros, []
-    steps = metadata.get("steps", 1)
+    steps, held = metadata.get("steps", 1), metadata.get("held", ())
     for t in range(horizon):
         if metadata["recurrence"] == "stateful" and t > 0:
             samples = [window[-1:]]
@@ -59,8 +59,10 @@ def roll(step: Any, metadata: Any, seed: Any, horizon: int) -> Any:
             block = result["y"].reshape(steps, -1)
         y = block[t % steps]
         outputs.append(y)
-        pairs = enumerate(metadata["feedback"])
-        sample = [y[source] if source is not None else ahead[t, channel] for channel, source in pairs]
+        sample = [
+            y[source] if source is not None else window[-1, channel] if channel in held else ahead[t, channel]
+            for channel, source in enumerate(metadata["feedback"])
+        ]
         window = np.concatenate([window[1:], np.array([sample], seed.dtype)])
     return np.stack(outputs)
 

@@ -6,7 +6,7 @@ A .keras file is scored by TensorFlow, a .tflite file by LiteRT alone, whether a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.read.tflite.model import load_tflite
 from edge_tqs.read.tflite.system import tflite_system
 from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.reading import Said
 from edge_tqs.system.system import System
 
 TFLITE_SUFFIX = ".tflite"
@@ -55,25 +56,23 @@ def open_model(
     *,
     recurrence: Recurrence = "auto",
     window: int | None = None,
-    feedback: Sequence[int | None] | None = None,
-    steps: int | None = None,
+    said: Said | None = None,
     custom: tuple[str, ...] = (),
     output: str | None = None,
     target: Target = "level",
     centre: Centre = "none",
 ) -> Opened:
-    """Open a file of Keras or a .tflite file. feedback: as keras_system takes it; None is output i to input i.
+    """Open a file of Keras or a .tflite file. said: what was said of its inputs and outputs.
 
-    steps: samples that a flat output holds. custom: module:name of each class or function of the user's own that a
-    Keras model holds. output: names one of several outputs. target, centre: what the model predicts, and what is taken
-    off its window: both become part of the graph (passes/level.py), after it was compared with the model.
+    custom: module:name of each class or function of the user's own that a Keras model holds. output: names one of
+    several outputs. target, centre: what the model predicts, and what is taken off its window: both become part of the
+    graph (passes/level.py), after it was compared with the model.
 
     Raises ModelError for a file that is no model or cannot be rolled out, UsageError for options that it does not have,
     CheckError where the graph differs from the model, ToolError without TensorFlow (.keras) or LiteRT (.tflite).
     """
     if path.suffix == TFLITE_SUFFIX:
-        sources = tuple(feedback) if feedback is not None else None
-        opened = _open_tflite(path, recurrence, window, sources, steps, output)
+        opened = _open_tflite(path, recurrence, window, said, output)
         return _with_level(opened, path, target, centre)
     refusal: ModelError
     try:
@@ -82,8 +81,7 @@ def open_model(
                 path,
                 recurrence=recurrence,
                 window=window,
-                feedback=feedback,
-                steps=steps,
+                said=said,
                 custom=custom,
                 output=output,
             )
@@ -93,8 +91,7 @@ def open_model(
     else:
         return _with_level(found, path, target, centre)
     try:
-        sources = tuple(feedback) if feedback is not None else None
-        opener = partial(_keras_file_system, path, sources, steps, custom, output)
+        opener = partial(_keras_file_system, path, said, custom, output)
         system = opener()
     except ModelError as error:
         raise (error if custom else refusal) from error
@@ -130,25 +127,18 @@ def _with_level(opened: Opened, path: Path, target: Target, centre: Centre) -> O
     return opened_graph(replace(opened.loaded, graph=graph))
 
 
-def _keras_file_system(
-    path: Path,
-    feedback: tuple[int | None, ...] | None,
-    steps: int | None,
-    custom: tuple[str, ...],
-    output: str | None,
-) -> System:
-    return keras_system(load_keras(path, custom), feedback, steps, output)
+def _keras_file_system(path: Path, said: Said | None, custom: tuple[str, ...], output: str | None) -> System:
+    return keras_system(load_keras(path, custom), said, output)
 
 
 def _open_tflite(
     path: Path,
     recurrence: Recurrence,
     window: int | None,
-    feedback: tuple[int | None, ...] | None,
-    steps: int | None,
+    said: Said | None,
     output: str | None,
 ) -> Opened:
-    opener = partial(_tflite_file_system, path, feedback, steps, output)
+    opener = partial(_tflite_file_system, path, said, output)
     system = opener()
     if window not in (None, system.window):
         raise UsageError(
@@ -166,11 +156,9 @@ def _open_tflite(
     return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal)
 
 
-def _tflite_file_system(
-    path: Path, feedback: tuple[int | None, ...] | None, steps: int | None, output: str | None
-) -> System:
+def _tflite_file_system(path: Path, said: Said | None, output: str | None) -> System:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}", hint="Check the path of the .tflite file.") from error
-    return replace(tflite_system(content, str(path), feedback, steps, output), name=path.stem)
+    return replace(tflite_system(content, str(path), said, output), name=path.stem)

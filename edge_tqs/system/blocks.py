@@ -1,24 +1,40 @@
-"""What a graph's output means: one sample or a block of them, and which of its channels is fed back to which input."""
+"""A graph with its output as it was read: flat, of one sample or a block, with what becomes of its values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from edge_tqs.graph.graph import Graph, Op
-from edge_tqs.system.system import checked_feedback, read_block
+from edge_tqs.system.reading import Said, read_output
 
 
-def rolled_out(graph: Graph, feedback: Sequence[int | None] | None, steps: int | None) -> Graph:
+def rolled_out(graph: Graph, said: Said) -> Graph:
     """``graph``, whose output is as the last layer left it, with what its values are and what becomes of them."""
     forecast = graph.forecast
-    made, outputs = read_block(
-        graph.tensors[graph.output].shape[1:], forecast.window, forecast.channels, feedback, steps
+    found = read_output(graph.tensors[graph.output].shape[1:], forecast.window, forecast.channels, said)
+    if found.last_only:
+        graph = _last_sample(graph)
+    forecast = replace(
+        forecast,
+        feedback=found.feedback,
+        steps=found.steps,
+        outputs=found.outputs,
+        held=found.held,
+        predicted=found.predicted,
+        task=found.task,
     )
-    sources = checked_feedback(graph.name, feedback, forecast.channels, outputs)
-    forecast = replace(forecast, feedback=sources, steps=made, outputs=outputs)
     forecast.check(graph.name, graph.tensors[graph.output].size)
     return replace(_flat_output(graph), forecast=forecast).check()
+
+
+def _last_sample(graph: Graph) -> Graph:
+    """``graph`` with the last sample of its output (1, W, values) as its output (1, 1, values)."""
+    output = graph.tensors[graph.output]
+    _, length, values = output.shape
+    name = f"{graph.output}/last"
+    made = replace(output, name=name, shape=(1, 1, values), group="")
+    op = Op("slice", (graph.output,), (name,), {"axis": 1, "begin": length - 1, "size": 1})
+    return replace(graph, tensors={**graph.tensors, name: made}, ops=(*graph.ops, op), output=name)
 
 
 def _flat_output(graph: Graph) -> Graph:

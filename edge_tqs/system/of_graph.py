@@ -6,6 +6,7 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Graph
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.passes.output_bias import output_bias
+from edge_tqs.system.reading import reading_of
 from edge_tqs.system.system import Part, Rollouts, System
 from edge_tqs.system.tensorflow_rollout import trace_rollout
 
@@ -24,13 +25,11 @@ def graph_system(graph: Graph) -> System:
         name=graph.name,
         window=graph.forecast.window,
         channels=graph.forecast.channels,
-        outputs=graph.forecast.outputs,
-        feedback=graph.forecast.feedback,
+        reading=reading_of(graph.forecast),
         weights={source: tuple(_part(graph, t.name) for t in tensors) for source, tensors in graph.weights().items()},
         output_bias=None if bias is None else _part(graph, bias),
         trace=trace,
         roll=lambda seeds, horizon: float_rollout(graph, seeds, horizon).outputs,
-        steps=graph.forecast.steps,
     )
 
 

@@ -2,7 +2,7 @@
 
 Half are AR(1) noise, as normalised sensor data looks from afar; half are what the model makes of such noise after
 feeding itself for 2 W steps. Inputs that are known ahead are AR(1) noise throughout. A seed whose nominal rollout runs
-away says nothing about rounding and is rejected.
+away says nothing about rounding and is rejected. A driven system has noise for all its samples, and cannot run away.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def zero_data_seeds(system: System, count: int, horizon: int, seed: int) -> Arra
     mildest are taken. A model that overflows by itself gives AR(1) seeds only.
     """
     rng = np.random.default_rng([seed, count])
+    if system.driven:
+        return _autoregressive(rng, (count, system.seed_length(horizon), system.channels))
     length, fed_steps = system.seed_length(horizon), 2 * system.window
     more = fed_steps if system.exogenous else 0
     noise = _autoregressive(rng, (CANDIDATES * count, length, system.channels))

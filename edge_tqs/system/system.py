@@ -9,13 +9,13 @@ float Graph, any Keras model and a black box behind LiteRT are scored and planne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Array
+from edge_tqs.system.reading import Reading, exogenous
 
 #: (changed parts by Part.name, seeds) -> outputs (N, T, outputs) float32. Parts left out are the model's own.
 Rollouts = Callable[[Mapping[str, Array], Array], Array]
@@ -52,9 +52,9 @@ class Part:
 class System:
     """A forecaster that can be rolled out with other weights.
 
-    window: samples that it looks at (W). channels: values in an input sample (F). outputs: values that a step predicts.
-    steps: samples that one evaluation predicts, which are fed back one by one before the next (rollout.closed_loop).
-    feedback: for each input channel the output channel that becomes it, or None for an exogenous one, known ahead.
+    window: samples that it looks at (W). channels: values in an input sample (F).
+    reading: what is made of the values that an evaluation gives: how many samples they are, which are fed back one by
+    one before the next evaluation (rollout.closed_loop), and to which inputs.
     weights: the quantizable weights by source, in the model's order; the unit that is scored and planned. output_bias:
     what is added to the forecast itself, or None. trace: (horizon, count) -> fast Rollouts of just that many steps and
     seeds. roll: (seeds, horizon) -> outputs (N, T, outputs) of the model as it is, for any N.
@@ -66,18 +66,36 @@ class System:
     name: str
     window: int
     channels: int
-    outputs: int
-    feedback: tuple[int | None, ...]
+    reading: Reading
     weights: Mapping[str, tuple[Part, ...]]
     output_bias: Part | None
     trace: Callable[[int, int], Rollouts]
     roll: Callable[[Array, int], Array]
-    steps: int = 1
+
+    @property
+    def outputs(self) -> int:
+        """Values that a step predicts."""
+        return self.reading.outputs
+
+    @property
+    def steps(self) -> int:
+        """Samples that an evaluation predicts."""
+        return self.reading.steps
+
+    @property
+    def feedback(self) -> tuple[int | None, ...]:
+        """For each input channel the output channel that becomes it, None where none does."""
+        return self.reading.feedback
+
+    @property
+    def driven(self) -> bool:
+        """Whether nothing is fed back: then seeds hold all samples of a rollout."""
+        return self.reading.driven
 
     @property
     def exogenous(self) -> tuple[int, ...]:
-        """The input channels that are known ahead."""
-        return tuple(channel for channel, source in enumerate(self.feedback) if source is None)
+        """The input channels whose values come with the rollout."""
+        return exogenous(self.reading)
 
     def seed_length(self, horizon: int) -> int:
         """Rows of a seed for rollouts of ``horizon`` steps."""
@@ -94,71 +112,3 @@ class System:
     def size(self, source: str) -> int:
         """Values in a weight."""
         return sum(part.data.size for part in self.weights[source])
-
-
-def checked_feedback(
-    name: str, feedback: Sequence[int | None] | None, channels: int, outputs: int
-) -> tuple[int | None, ...]:
-    """``feedback`` of the model ``name`` once it is well formed; output i becomes input i where it is not given.
-
-    Without it, inputs beyond the last output are known ahead. Raises UsageError.
-    """
-    if feedback is None:
-        return tuple(channel if channel < outputs else None for channel in range(channels))
-    if len(feedback) != channels or any(source is not None and not 0 <= source < outputs for source in feedback):
-        raise UsageError(
-            f"{name}: {list(feedback)} does not say for each of {channels} inputs which of {outputs} outputs "
-            "becomes it",
-            hint="Give one output channel, or None for an input that is known ahead, for each input.",
-        )
-    if all(source is None for source in feedback):
-        raise UsageError(f"{name}: no output is fed back", hint="Name at least one fed-back channel.")
-    return tuple(feedback)
-
-
-def read_block(
-    shape: tuple[int, ...], window: int, channels: int, feedback: Sequence[int | None] | None, steps: int | None
-) -> tuple[int, int]:
-    """(steps, outputs) of a model (``window``, ``channels``) whose output has ``shape``, without the batch.
-
-    ``shape`` is (outputs,), (steps, outputs), or flat (steps * outputs,), the oldest sample first. Flat values of one
-    channel, or as ``steps`` says, are a block; other flat ones are a sample, unless ``feedback`` reads only a part of
-    them that would fit several times. Raises ModelError where the values cannot be told apart.
-    """
-    if feedback is not None and len(feedback) != channels:
-        feedback = None  # checked_feedback says what is wrong with it
-    named = max((source + 1 for source in feedback or () if source is not None), default=0)
-    if len(shape) == 2:
-        if steps not in (None, shape[0]):
-            raise ModelError(
-                f"it predicts {shape[0]} samples at once, not {steps}", hint="Leave steps out of [forecast]."
-            )
-        if steps is None and shape[0] == window > 1:
-            raise ModelError(
-                f"it predicts {window} samples, as many as its window holds: they may follow the window, or be the "
-                "window moved on by one sample",
-                hint=f"If they follow it, say steps = {window} under [forecast] in edge-tqs.toml, or --steps; else end "
-                "the model with its last sample.",
-            )
-        return shape[0], shape[1]
-    if len(shape) != 1 or shape[0] < 1:
-        raise ModelError(
-            f"its output is {('batch', *shape)}, not one sample or a block of samples",
-            hint="Let it predict (outputs,), or (steps, outputs): the oldest sample first.",
-        )
-    values = shape[0]
-    if steps is not None:
-        if values % steps:
-            raise ModelError(
-                f"it predicts {values} values, which are not {steps} samples", hint="Change steps in [forecast]."
-            )
-        return steps, values // steps
-    if channels == 1 or (named == 1 and values > channels):
-        return values, 1
-    if values > channels or (named and values > named and values % named == 0):
-        raise ModelError(
-            f"it predicts {values} values from {channels} channels: it does not say how many samples they are",
-            hint="If they are a block of samples, the oldest first, say how many with steps under [forecast] in "
-            "edge-tqs.toml, or --steps (1 for one sample); or end the model with Reshape((steps, outputs)).",
-        )
-    return 1, values

@@ -22,6 +22,7 @@ import numpy as np
 
 from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.operators import OPERATORS
+from edge_tqs.system.reading import Reading, exogenous, reading_of
 from edge_tqs.system.system import Rollouts
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
 
@@ -53,8 +54,7 @@ def trace_rollout(graph: Graph, horizon: int, count: int, *, constants: Sequence
                 def forecast_of(window: Any) -> Any:
                     return step(window, [])[0]
 
-                block = forecast.steps, forecast.outputs
-                return window_loop(tf, forecast_of, forecast.window, forecast.feedback, block, horizon, seeds)
+                return window_loop(tf, forecast_of, forecast.window, reading_of(forecast), horizon, seeds)
             return _sample_loop(tf, graph, horizon, count, step, seeds)
 
         originals = {name: tf.constant(data) for name, data in own.items()}
@@ -86,19 +86,22 @@ def window_loop(
     tf: Any,
     step: Callable[[Any], Any],
     window: int,
-    feedback: Sequence[int | None],
-    block: tuple[int, int],
+    reading: Reading,
     horizon: Any,
     seeds: Any,
 ) -> Any:
-    """The closed loop of a ``step`` that sees the whole window: (N, W, F) -> (N, steps * outputs), as ``block`` says.
+    """Rollouts of a ``step`` that sees the whole window: (N, W, F) -> (N, steps * outputs), used as ``reading`` says.
 
-    seeds: (N, W, F), or (N, W + T, F) where ``feedback`` holds None: that channel's next values are known ahead.
-    horizon: T, a number or a scalar tensor. Gives (N, T, outputs).
+    seeds: (N, W, F), or (N, W + T, F) where values of inputs come with the rollout. horizon: T, a number or a scalar
+    tensor. Gives (N, T, outputs).
     """
-    feed = _feeder(tf, feedback)
-    steps, outputs = block
+    feed, known = _feeder(tf, reading), bool(exogenous(reading))
+    steps, outputs = reading.steps, reading.outputs
     batch = tf.shape(seeds)[0]
+    if reading.driven:  # no step waits for another: all windows at once
+        places = tf.range(horizon)[:, None] + tf.range(window)[None]
+        windows = tf.reshape(tf.gather(seeds, places, axis=1), (batch * horizon, window, seeds.shape[2]))
+        return tf.reshape(step(windows), (batch, horizon, outputs))
     found = tf.TensorArray(tf.float32, horizon, element_shape=(seeds.shape[0], outputs))
 
     def predict(seen: Any) -> Any:
@@ -107,7 +110,7 @@ def window_loop(
     def body(t: Any, seen: Any, said: Any, found: Any) -> tuple[Any, Any, Any, Any]:
         said = predict(seen) if steps == 1 else tf.cond(tf.equal(t % steps, 0), lambda: predict(seen), lambda: said)
         y = said[:, t % steps]
-        fed = feed(y, seeds[:, window + t] if None in feedback else None)
+        fed = feed(y, seeds[:, window + t] if known else None, seen[:, -1])
         return t + 1, tf.concat([seen[:, 1:], fed[:, None]], axis=1), said, found.write(t, y)
 
     first = tf.ensure_shape(seeds[:, :window], (seeds.shape[0], window, seeds.shape[2]))  # unrolled layers need W
@@ -116,14 +119,16 @@ def window_loop(
     return tf.reshape(tf.transpose(found.stack(), (1, 0, 2)), (batch, horizon, outputs))
 
 
-def _feeder(tf: Any, feedback: Sequence[int | None]) -> Callable[[Any, Any], Any]:
-    """(y (N, outputs), the sample (N, F) of its time, for what is known ahead) -> the input sample that follows."""
-    sources = [0 if source is None else source for source in feedback]
-    ahead = [source is None for source in feedback]
+def _feeder(tf: Any, reading: Reading) -> Callable[[Any, Any, Any], Any]:
+    """(y (N, outputs), what is known ahead of its time (N, F), the sample before) -> the input sample that follows."""
+    channels, given = range(len(reading.feedback)), exogenous(reading)
+    sources = [0 if source is None else source for source in reading.feedback]
+    ahead, kept = [channel in given for channel in channels], [channel in reading.held for channel in channels]
 
-    def feed(y: Any, known: Any) -> Any:
+    def feed(y: Any, known: Any, before: Any) -> Any:
         fed = tf.gather(y, sources, axis=1)
-        return tf.where(ahead, known, fed) if any(ahead) else fed
+        fed = tf.where(ahead, known, fed) if any(ahead) else fed
+        return tf.where(kept, before, fed) if any(kept) else fed
 
     return feed
 
@@ -138,15 +143,15 @@ def _sample_loop(tf: Any, graph: Graph, horizon: int, count: int, step: Any, see
     forecast = graph.forecast
     length, block = forecast.window, forecast.steps
     rows = -(-min(length, horizon) // block) if forecast.recurrence == "windowed" else 1
-    feed = _feeder(tf, forecast.feedback)
+    feed = _feeder(tf, reading_of(forecast))
     samples = tf.transpose(seeds, (1, 0, 2))
     last = samples.shape[0] - 1
     states = [tf.zeros((count, rows, graph.tensors[state.input].shape[1])) for state in graph.states]
     outputs = tf.TensorArray(tf.float32, length + horizon - 1, element_shape=(count, forecast.outputs))
 
-    def body(m: Any, said: Any, states: list[Any], outputs: Any) -> tuple[Any, Any, list[Any], Any]:
+    def body(m: Any, said: Any, before: Any, states: list[Any], outputs: Any) -> tuple[Any, ...]:
         given = samples[tf.minimum(m, last)]
-        x = tf.where(m < length, given, feed(said[:, (m - length) % block], given))
+        x = tf.where(m < length, given, feed(said[:, (m - length) % block], given, before))
         if forecast.recurrence == "windowed":
             # Window m starts, if there is one; after the last, its row may belong to a window that is still open.
             starts = tf.equal(tf.range(rows), m // block % rows) & tf.equal(m % block, 0) & (m < horizon)
@@ -155,9 +160,9 @@ def _sample_loop(tf: Any, graph: Graph, horizon: int, count: int, step: Any, see
         done = m - length + 1  # the window that has all its samples now, if one started there
         y = tf.reshape(tf.gather(every, done // block % rows, axis=1), (count, block, forecast.outputs))
         said = y if block == 1 else tf.where(tf.equal(done % block, 0), y, said)
-        return m + 1, said, states, outputs.write(m, said[:, done % block])
+        return m + 1, said, x, states, outputs.write(m, said[:, done % block])
 
-    start = (0, tf.zeros((count, block, forecast.outputs)), states, outputs)
+    start = (0, tf.zeros((count, block, forecast.outputs)), samples[0], states, outputs)
     *_, outputs = tf.while_loop(lambda m, *_: m < length + horizon - 1, body, start)
     return tf.transpose(outputs.stack()[length - 1 :], (1, 0, 2))
 

@@ -310,7 +310,7 @@ def _validation_report(
     if request.max_rmse_vs_float is not None:
         passed = passed and error <= request.max_rmse_vs_float
     passed = passed and all(check.passed for check in run.checks)
-    scaling = graph.forecast.scaling
+    units = graph.forecast.scaling_of_outputs()
     shown = built.report.host.curves.example
     every = -(-horizon // report.MOST_POINTS)
     return report.ValidationReport(
@@ -334,7 +334,7 @@ def _validation_report(
             mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth, every),
             example=None
             if shown is None or request.data
-            else evaluate.physical(outputs[0, : len(shown.mixed), 0], scaling, graph.forecast.output_channels[0]),
+            else evaluate.physical(outputs[0, : len(shown.mixed), 0], units, 0),
             every=every,
         ),
         diagnosis=findings.diagnosis,

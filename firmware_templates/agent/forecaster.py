@@ -10,7 +10,8 @@
         forecast = forecaster.forecast(96)     # array (96, outputs)
     forecaster.reset()
 
-A model with inputs that are known ahead takes them too: forecaster.forecast(96, ahead), ahead (96, exogenous).
+A model with inputs that are known ahead takes them too: forecaster.forecast(96, ahead), ahead (96, exogenous). A model
+that nothing is fed back to (soft sensor, direct forecast, detector) is asked after each sample: forecaster.predict().
 
 Needs Python 3.9 or newer, numpy, and ai-edge-litert or tflite-runtime. model.json lies beside model.tflite: it is the
 model's own metadata entry, which says how to roll it forward.
@@ -63,6 +64,7 @@ class Forecaster:
 
     window: samples that a forecast needs. channels: values in a sample. columns: their names. outputs: values in a
     predicted sample. steps: samples that one call of the model predicts. exogenous: the channels that are known ahead.
+    held: those that are measured and hold their last value. names: what each output speaks of. task: what they are.
     """
 
     def __init__(self, model="model.tflite", description=None):
@@ -78,8 +80,9 @@ class Forecaster:
         self.window, self.channels = about["window"], about["channels"]
         self.recurrence, self.feedback = about["recurrence"], list(about["feedback"])
         self.outputs, self.steps = about.get("outputs", self.channels), about.get("steps", 1)
-        self.exogenous = [channel for channel, output in enumerate(self.feedback) if output is None]
-        self._sources = [0 if output is None else output for output in self.feedback]
+        self.held, self.task = list(about.get("held", ())), about.get("task", "forecast")
+        inputs = enumerate(self.feedback)
+        self.exogenous = [channel for channel, output in inputs if output is None and channel not in self.held]
         self.columns = list(about.get("columns") or [])
         self.runtime, interpreter = load_interpreter(content)
         self._run = interpreter.get_signature_runner("serving_default")
@@ -88,6 +91,7 @@ class Forecaster:
         place = {tensor["index"]: number for number, tensor in enumerate(interpreter.get_input_details())}
         self._states = sorted(set(details) - {"x"}, key=lambda name: place[details[name]["index"]])
         self._scale, self._zero_point = details["x"]["quantization"]
+        self._output_scale, self._output_zero_point = self._run.get_output_details()["y"]["quantization"]
         self.code_type = np.dtype(details["x"]["dtype"])
         if self.runtime == "tflite" and self.code_type == np.int16 and 4 in about.get("plan", {}).values():
             # It would compute convolutions of int16 samples with int4 weights wrongly, and report no error.
@@ -96,19 +100,36 @@ class Forecaster:
             name: np.full(details[name]["shape"], details[name]["quantization"][1], self.code_type)
             for name in self._states
         }
-        # Output j is in the units of the channel that it becomes.
-        source = [self.feedback.index(j) if j in self.feedback else j for j in range(self.outputs)]
         scaling = about.get("scaling") or {"mean": [0.0] * self.channels, "std": [1.0] * self.channels}
         self._mean, self._std = (np.asarray(scaling[key], np.float64) for key in ("mean", "std"))
-        self._output_mean, self._output_std = self._mean[source], self._std[source]
+        self._output_mean, self._output_std = self._units_of_outputs(about)
         self.reset()
+
+    def _units_of_outputs(self, about):
+        """(mean, std) of each output: as the model says, or those of the channel that it speaks of; (0, 1) of none."""
+        predicted = about.get("predicted", ())
+        self.names = [output["name"] for output in predicted]
+        if about.get("output_scaling"):
+            return tuple(np.asarray(about["output_scaling"][key], np.float64) for key in ("mean", "std"))
+        if predicted:
+            source = [output.get("channel") for output in predicted]
+        elif self.task == "reconstruction":
+            source = [j % self.channels for j in range(self.outputs)]
+        elif all(output is None for output in self.feedback):
+            source = [None] * self.outputs
+        else:
+            source = [self.feedback.index(j) if j in self.feedback else j for j in range(self.outputs)]
+        mean = [0.0 if channel is None else self._mean[channel] for channel in source]
+        std = [1.0 if channel is None else self._std[channel] for channel in source]
+        return np.array(mean), np.array(std)
 
     def reset(self):
         """Forget all samples and states."""
         self.pushed = 0
         self._history = np.full((self.window, self.channels), self._zero_point, self.code_type)
         self._carried = dict(self._zero_states)
-        self._said = np.full(self.steps * self.outputs, self._zero_point, self.code_type)
+        self._said = np.full(self.steps * self.outputs, self._output_zero_point, self.code_type)
+        self._last = np.full(self.channels, self._zero_point, self.code_type)
         self.begin()
 
     @property
@@ -143,12 +164,34 @@ class Forecaster:
         known = self._encode(known, self.exogenous)
         self.begin()
         codes = np.array([self.next_codes(row)[0] for row in known], np.float64).reshape(steps, self.outputs)
-        return (codes - self._zero_point) * self._scale * self._output_std + self._output_mean
+        return self._decode(codes)
+
+    def predict(self):
+        """What the model says of the samples pushed so far, in physical units: array (steps, outputs)."""
+        if not self.ready:
+            raise ForecasterError(f"{self.pushed} samples were pushed, the model looks at {self.window}")
+        self.begin()
+        self.next_codes(np.zeros(len(self.exogenous), self.code_type))
+        block = self._block.astype(np.float64)
+        self.begin()
+        return self._decode(block)
+
+    def anomaly(self):
+        """Of a reconstruction: the mean squared difference between the window and it, in the model's units."""
+        self.begin()
+        self.next_codes(np.zeros(len(self.exogenous), self.code_type))
+        difference = self._history.reshape(-1).astype(np.int64) - self._block.reshape(-1).astype(np.int64)
+        self.begin()
+        return float(np.sum(difference**2)) * self._scale**2 / difference.size
+
+    def _decode(self, codes):
+        return (codes - self._output_zero_point) * self._output_scale * self._output_std + self._output_mean
 
     def push_codes(self, codes):
         """Append one sample of codes, (channels,) of code_type."""
         if self.recurrence == "stateful":
             self._said, self._carried = self._step(codes, self._carried)
+            self._last = codes
         else:
             self._history = np.concatenate([self._history[1:], codes[None]])
         self.pushed = min(self.pushed + 1, 0xFFFFFFFF)
@@ -156,7 +199,7 @@ class Forecaster:
     def begin(self):
         """Start a forecast on what was pushed, which a forecast never changes."""
         stateful = self.recurrence == "stateful"
-        self._window = self._history
+        self._window, self._before = self._history, self._last
         self._block = self._said.reshape(self.steps, self.outputs)
         self._work = self._carried if stateful else self._zero_states
         self._given = 0  # steps of this forecast so far
@@ -166,9 +209,9 @@ class Forecaster:
         place = self._given % self.steps
         stateful = self.recurrence == "stateful"
         if self._given:
-            sample = self._latest[self._sources]
-            sample[self.exogenous] = self._known
+            sample = self._next_sample(self._before if stateful else self._window[-1])
             if stateful:
+                self._before = sample
                 y, self._work = self._step(sample, self._work)
             else:
                 self._window = np.concatenate([self._window[1:], sample[None]])
@@ -181,6 +224,15 @@ class Forecaster:
         self._latest, self._known = self._block[place], known
         self._given += 1
         return self._latest, self._state_bytes(self._work)
+
+    def _next_sample(self, before):
+        """What is fed after the sample ``before``: what was predicted, what is known ahead, what is held."""
+        sample = before.copy()
+        for channel, output in enumerate(self.feedback):
+            if output is not None:
+                sample[channel] = self._latest[output]
+        sample[self.exogenous] = self._known
+        return sample
 
     def _step(self, x, states):
         outputs = self._run(x=x[None], **states)

@@ -17,15 +17,17 @@
 #define TQS_GRAPH_OUTPUT (TQS_STEPS * TQS_OUTPUTS)
 
 /* tqs_feedback[i] is the output channel that becomes channel i of the next sample; TQS_OUTPUTS + k says that channel i
- * is the k-th of those that are known ahead. */
+ * is the k-th of those that are known ahead, TQS_OUTPUTS + TQS_EXOGENOUS that it holds its last value. */
 extern const uint16_t tqs_feedback[TQS_CHANNELS];
 
 /* physical = mean + step * (code - TQS_ZERO_POINT), per channel of a sample. */
 extern const float tqs_sample_mean[TQS_CHANNELS];
 extern const float tqs_sample_step[TQS_CHANNELS];
-/* The same per channel of a forecast. */
+/* The same per channel of a forecast, with TQS_OUTPUT_ZERO_POINT. */
 extern const float tqs_output_mean[TQS_OUTPUTS];
 extern const float tqs_output_step[TQS_OUTPUTS];
+/* The real value of a step of the codes of x, in the model's units. */
+extern const float tqs_code_step;
 
 /* Evaluates the graph. x: [TQS_GRAPH_INPUT], y: [TQS_GRAPH_OUTPUT], arena: TQS_ARENA_SIZE bytes, at a word's address.
  */

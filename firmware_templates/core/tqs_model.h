@@ -40,6 +40,10 @@ typedef struct tqs_model {
     tqs_code_t said[TQS_STEPS * TQS_OUTPUTS];         /* y after that sample: the first block of each forecast */
 #endif
     tqs_code_t y[TQS_STEPS * TQS_OUTPUTS]; /* the block of samples that the graph predicted last, oldest first */
+#if TQS_HELD > 0u && TQS_RECURRENCE == TQS_RECURRENCE_STATEFUL
+    tqs_code_t last[TQS_CHANNELS];      /* the sample pushed last, for the channels that hold their value */
+    tqs_code_t work_last[TQS_CHANNELS]; /* the sample that the forecast fed last */
+#endif
 #if TQS_EXOGENOUS > 0u
     tqs_code_t known[TQS_EXOGENOUS]; /* what is known of the time of the last step of the forecast */
 #endif
@@ -65,6 +69,32 @@ uint32_t tqs_pushed(const tqs_model_t *model);
 
 /* Whether at least TQS_WINDOW samples were pushed. A forecast before that takes the missing ones for zeros. */
 bool tqs_ready(const tqs_model_t *model);
+
+/*
+ * What the model says of the samples pushed so far, in codes: all values of one evaluation, the oldest sample first.
+ * This is the whole of a model that nothing is fed back to (TQS_DRIVEN): push a sample, then ask. A forecast in hand
+ * ends.
+ */
+void tqs_predict_q(tqs_model_t *model, tqs_code_t y[TQS_STEPS * TQS_OUTPUTS]);
+
+/* The same in physical units. */
+void tqs_predict(tqs_model_t *model, float out[TQS_STEPS * TQS_OUTPUTS]);
+
+#if TQS_TASK == TQS_TASK_CLASSES
+/* The class with the most evidence in y, as tqs_predict_q gives it; of equals the first. */
+uint32_t tqs_class(const tqs_code_t y[TQS_OUTPUTS]);
+#endif
+
+#if TQS_TASK == TQS_TASK_RECONSTRUCTION && TQS_HISTORY > 0u
+/*
+ * How far the window pushed last is from what the model makes of it: the sum of squared differences of codes, exact on
+ * every machine. It evaluates the model.
+ */
+uint64_t tqs_residual(tqs_model_t *model);
+
+/* The same as the mean squared difference in the model's units: the score of an anomaly detector. */
+float tqs_anomaly(tqs_model_t *model);
+#endif
 
 /* Starts a forecast on a copy of what was pushed, which a forecast never changes. */
 void tqs_forecast_begin(tqs_model_t *model);

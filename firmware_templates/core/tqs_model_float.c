@@ -40,8 +40,26 @@ tqs_code_t tqs_encode(float value, uint32_t channel) {
 }
 
 float tqs_decode(tqs_code_t code, uint32_t channel) {
-    return tqs_output_mean[channel] + tqs_output_step[channel] * (float)(code - TQS_ZERO_POINT);
+    return tqs_output_mean[channel] + tqs_output_step[channel] * (float)(code - TQS_OUTPUT_ZERO_POINT);
 }
+
+void tqs_predict(tqs_model_t *model, float out[TQS_STEPS * TQS_OUTPUTS]) {
+    tqs_code_t y[TQS_STEPS * TQS_OUTPUTS];
+    uint32_t i;
+
+    tqs_predict_q(model, y);
+    for (i = 0; i < TQS_STEPS * TQS_OUTPUTS; i++) {
+        out[i] = tqs_decode(y[i], i % TQS_OUTPUTS);
+    }
+}
+
+#if TQS_TASK == TQS_TASK_RECONSTRUCTION && TQS_HISTORY > 0u
+float tqs_anomaly(tqs_model_t *model) {
+    const float values = (float)(TQS_STEPS * TQS_OUTPUTS);
+
+    return (float)tqs_residual(model) * (tqs_code_step * tqs_code_step / values);
+}
+#endif
 
 void tqs_push(tqs_model_t *model, const float sample[TQS_CHANNELS]) {
     tqs_code_t codes[TQS_CHANNELS];
@@ -71,7 +89,7 @@ void tqs_forecast_ahead(tqs_model_t *model, uint32_t horizon, const float *ahead
         tqs_code_t known[TQS_EXOGENOUS];
 
         for (i = 0; i < TQS_CHANNELS; i++) {
-            if (tqs_feedback[i] >= TQS_OUTPUTS) {
+            if (tqs_feedback[i] >= TQS_OUTPUTS && tqs_feedback[i] < TQS_OUTPUTS + TQS_EXOGENOUS) {
                 known[tqs_feedback[i] - TQS_OUTPUTS] = tqs_encode(*ahead++, i);
             }
         }

@@ -35,6 +35,7 @@ from edge_tqs.read.keras.layers.recurrent import check_gates
 from edge_tqs.read.keras.nodes import Nodes, Source, behind_output, items_of, kind_of, read_nodes
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.system.blocks import rolled_out
+from edge_tqs.system.reading import Said
 from edge_tqs.system.tensorflow import quiet
 
 #: Random windows that the float graph and Keras are compared on.
@@ -56,20 +57,18 @@ def load(
     *,
     recurrence: Literal["auto", "windowed", "stateful"] = "auto",
     window: int | None = None,
-    feedback: Sequence[int | None] | None = None,
-    steps: int | None = None,
+    said: Said | None = None,
     custom: Sequence[str] = (),
     output: str | None = None,
 ) -> LoadedModel:
-    """Read a forecaster: Sequential or Functional, input (W, F), output one sample or a block (system.read_block).
+    """Read a forecaster: Sequential or Functional, input (W, F), whose output is read as reading.read_output says.
 
     Several inputs (W, F1), (W, F2), ... are one window, their channels side by side. output: names one of several.
 
     recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
-    recurrence "none", or is streamed (streaming.py) if "stateful" is asked for. window: W, needed when the model leaves
-    it open; for a stateful model, how many samples are pushed before the first forecast. feedback: for each input the
-    output that becomes it, None for one known ahead; None altogether: in order, inputs beyond the last output known
-    ahead. steps: samples that a flat output holds. custom: module:name of each class or function of the user's own.
+    recurrence "none", or is streamed (streaming.py) if "stateful" is asked for. window: W, needed when the model
+    leaves it open; for a stateful model, how many samples are pushed before the first forecast. said: what was said
+    of its inputs and outputs. custom: module:name of each class or function of the user's own.
 
     Raises ModelError (what cannot be read or built), UsageError (window), ToolError (no TensorFlow), CheckError (the
     graph differs from Keras).
@@ -84,7 +83,7 @@ def load(
             chosen = _choose_recurrence(layers, recurrence)
             streamed = chosen == "none" and recurrence == "stateful"
             size = _choose_window(ends.window, None if streamed and ends.window else window, chosen)
-            whole = rolled_out(_build(path.stem, nodes, layers, ends, size, chosen), feedback, steps)
+            whole = rolled_out(_build(path.stem, nodes, layers, ends, size, chosen), said or Said())
             graph, notes = settle(whole, window, streamed)
             largest = _compare(model, graph, ends)
     except (ModelError, CheckError) as error:

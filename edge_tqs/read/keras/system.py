@@ -7,15 +7,16 @@ weights change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from edge_tqs.errors import ModelError
+from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.read.keras.ends import Ends, read_ends
-from edge_tqs.system.system import Part, Rollouts, System, checked_feedback, read_block
+from edge_tqs.system.reading import Reading, Said, exogenous, read_output
+from edge_tqs.system.system import Part, Rollouts, System
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
 from edge_tqs.system.tensorflow_rollout import compiled, window_loop
 
@@ -23,28 +24,23 @@ from edge_tqs.system.tensorflow_rollout import compiled, window_loop
 KERNELS = frozenset({"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel"})
 
 
-def keras_system(
-    model: Any, feedback: Sequence[int | None] | None = None, steps: int | None = None, output: str | None = None
-) -> System:
+def keras_system(model: Any, said: Said | None = None, output: str | None = None) -> System:
     """The system of a Keras 3 ``model``, (batch, W, F) -> (batch, outputs) or a block (batch, steps, outputs).
 
     Several inputs (batch, W, F1), (batch, W, F2), ... are one, their channels side by side. output: which of several
     outputs is the forecast, as ``read_ends`` takes it; weights that it does not depend on are left out.
 
-    feedback: for each input channel the output channel that becomes it, None for one known ahead; output i becomes
-    input i when it is not given, and the inputs beyond the last output are known ahead. steps: samples in a flat block.
+    said: what was said of its inputs and outputs.
 
-    Raises ModelError for a model of another shape or without kernels, UsageError for a wrong ``feedback`` or
-    ``output``, ToolError without TensorFlow.
+    Raises ModelError for a model of another shape or without kernels, or whose output can be read in several ways;
+    UsageError for what was said of another model; ToolError without TensorFlow.
     """
     try:
         ends = read_ends(model, output)
         window, channels, made = _shapes(ends)
-        block = read_block(made, window, channels, feedback, steps)
-    except ModelError as error:
-        raise ModelError(f"{model.name}: {error.message}", hint=error.hint) from error
-    outputs = block[1]
-    feedback = checked_feedback(model.name, feedback, channels, outputs)
+        reading = read_output(made, window, channels, said)
+    except (ModelError, UsageError) as error:
+        raise type(error)(f"{model.name}: {error.message}", hint=error.hint) from error
     bias = _output_bias(model, ends)
     values = {v.path: np.array(v.numpy()) for v in _read(model, ends) if _is_kernel(v.path) or v.path == bias}
     if len({variable.path for variable in model.variables}) != len(model.variables):
@@ -59,18 +55,16 @@ def keras_system(
                 f"{model.name}: {path} is {data.dtype} or holds NaN or infinite values",
                 hint="Save a model of dtype float32 whose training converged.",
             )
-    rollouts = _Rollouts(model, ends, values, window, channels, block, feedback)
+    rollouts = _Rollouts(model, ends, values, window, channels, reading)
     return System(
         name=model.name,
         window=window,
         channels=channels,
-        outputs=outputs,
-        feedback=feedback,
+        reading=reading,
         weights=weights,
         output_bias=None if bias is None else Part(bias, values[bias], (0,)),
         trace=rollouts.trace,
         roll=rollouts.roll,
-        steps=block[0],
     )
 
 
@@ -136,12 +130,11 @@ class _Rollouts:
         values: Mapping[str, Array],
         window: int,
         channels: int,
-        block: tuple[int, int],
-        feedback: tuple[int | None, ...],
+        reading: Reading,
     ) -> None:
         self._tf = import_tensorflow()
-        self._model, self._window, self._channels, self._block = model, window, channels, block
-        self._ends, self._feedback = ends, feedback
+        self._model, self._window, self._channels = model, window, channels
+        self._ends, self._reading = ends, reading
         self._values = values
         self._own = {path: self._tf.constant(data) for path, data in values.items()}
         self._fixed = {v.path: self._tf.constant(v.numpy()) for v in model.variables if v.path not in values}
@@ -149,14 +142,14 @@ class _Rollouts:
 
     def trace(self, horizon: int, count: int) -> Rollouts:
         tf = self._tf
-        length = self._window + (horizon if None in self._feedback else 0)
+        length = self._window + (horizon if exogenous(self._reading) else 0)
         signature = (
             {path: tf.TensorSpec(data.shape, tf.float32) for path, data in self._values.items()},
             tf.TensorSpec((count, length, self._channels), tf.float32),
         )
 
         def rollout(weights: dict[str, Any], seeds: Any) -> Any:
-            return window_loop(tf, self._step(weights), self._window, self._feedback, self._block, horizon, seeds)
+            return window_loop(tf, self._step(weights), self._window, self._reading, horizon, seeds)
 
         with quiet():
             function = compiled(tf, rollout, signature, (self._own, tf.zeros(signature[1].shape)))
@@ -174,7 +167,7 @@ class _Rollouts:
 
             def rollout(seeds: Any, horizon: Any) -> Any:
                 step = self._step(self._own)
-                return window_loop(tf, step, self._window, self._feedback, self._block, horizon, seeds)
+                return window_loop(tf, step, self._window, self._reading, horizon, seeds)
 
             signature = [tf.TensorSpec((None, None, self._channels), tf.float32), tf.TensorSpec((), tf.int32)]
             with quiet():
@@ -190,6 +183,7 @@ class _Rollouts:
 
         def step(window: Any) -> Any:
             made, _ = model.stateless_call(trainable, others, self._ends.given(window), training=False)
-            return self._ends.forecast_of(made)
+            found = self._ends.forecast_of(made)
+            return found[:, -1] if self._reading.last_only else found
 
         return step

@@ -56,8 +56,17 @@ def _import(model: bytes, system: System, output: str | None) -> Graph:
     ops = imported.needed_operators(last)
     used = {imported.input, last, *(name for op in ops for name in (*op.inputs, *op.outputs))}
     tensors = {name: tensor for name, tensor in imported.tensors.items() if name in used}
+    reading = system.reading
     forecast = Forecast(
-        system.window, system.channels, "none", system.feedback, steps=system.steps, outputs=system.outputs
+        system.window,
+        system.channels,
+        "none",
+        reading.feedback,
+        steps=reading.steps,
+        outputs=reading.outputs,
+        held=reading.held,
+        predicted=reading.predicted,
+        task=reading.task,
     )
     forecast.check(system.name, system.steps * system.outputs)
     graph = only_needed(Graph(system.name, tensors, ops, imported.input, last, (), forecast).check())

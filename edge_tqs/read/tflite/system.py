@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.errors import ModelError
+from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer.litert import interpreter
 from edge_tqs.flatbuffer.tables import CONVERT_HINT, FileModel, parse, with_output
 from edge_tqs.graph.graph import Array
 from edge_tqs.read.tflite.weights import OPERANDS, check_float, find_output_bias, find_weights
-from edge_tqs.system.system import Part, Rollouts, System, checked_feedback, read_block
+from edge_tqs.system.reading import Reading, Said, read_output
+from edge_tqs.system.system import Part, Rollouts, System
 
 #: A window and a batch of windows (N, W, F) to forecasts (N, outputs).
 Forecaster = Callable[[Array], Array]
@@ -32,28 +33,25 @@ SHAPE_HINT = "A forecaster has one input (1, W, F), float32, and one output (1, 
 def tflite_system(
     model: bytes,
     name: str,
-    feedback: Sequence[int | None] | None = None,
-    steps: int | None = None,
+    said: Said | None = None,
     output: str | None = None,
 ) -> System:
     """The system of a float ``model``: one input (1, W, F), an output (1, outputs) or (1, steps, outputs), batch 1
     or open. output: which of several is the forecast, by the name of its tensor or its number.
 
-    feedback: for each input channel the output channel that becomes it, None for one known ahead; output i becomes
-    input i when it is not given, and the inputs beyond the last output are known ahead. steps: samples in a flat block.
+    said: what was said of its inputs and outputs.
 
-    Raises ModelError for a file that is no such model or that LiteRT refuses, UsageError for a wrong ``feedback`` or
-    ``output``, ToolError without ai-edge-litert. Messages begin with ``name``.
+    Raises ModelError for a file that is no such model or that LiteRT refuses, or whose output can be read in
+    several ways; UsageError for what was said of another model, or a wrong ``output``; ToolError without ai-edge-
+    litert. Messages begin with ``name``.
     """
     try:
-        return _system(model, name, feedback, steps, output)
-    except ModelError as error:
-        raise ModelError(f"{name} {error.message}", hint=error.hint) from error.__cause__
+        return _system(model, name, said, output)
+    except (ModelError, UsageError) as error:
+        raise type(error)(f"{name} {error.message}", hint=error.hint) from error.__cause__
 
 
-def _system(
-    model: bytes, name: str, feedback: Sequence[int | None] | None, steps: int | None, output: str | None
-) -> System:
+def _system(model: bytes, name: str, said: Said | None, output: str | None) -> System:
     parsed = with_output(parse(model), output)
     check_float(parsed)
     window, channels = _input(parsed)
@@ -64,20 +62,17 @@ def _system(
         )
     bias = find_output_bias(parsed)
     black_box = _BlackBox(model, parsed, [*weights.values(), *([bias] if bias else [])], window, channels)
-    block = read_block(black_box.output_shape, window, channels, feedback, steps)
-    feedback = checked_feedback(name, feedback, channels, block[1])
-    rollouts = _Rollouts(black_box, window, feedback, block)
+    reading = read_output(black_box.output_shape, window, channels, said)
+    rollouts = _Rollouts(black_box, window, reading)
     return System(
         name=name,
         window=window,
         channels=channels,
-        outputs=block[1],
-        feedback=feedback,
+        reading=reading,
         weights={source: (part,) for source, (part, _) in weights.items()},
         output_bias=bias[0] if bias else None,
         trace=lambda horizon, count: rollouts.trace(horizon),
         roll=lambda seeds, horizon: rollouts.run({}, seeds, horizon),
-        steps=block[0],
     )
 
 
@@ -161,12 +156,12 @@ class _BlackBox:
 
 
 class _Rollouts:
-    def __init__(
-        self, black_box: _BlackBox, window: int, feedback: tuple[int | None, ...], block: tuple[int, int]
-    ) -> None:
-        self._box, self._window = black_box, window
-        self._steps, self._outputs = block
+    def __init__(self, black_box: _BlackBox, window: int, reading: Reading) -> None:
+        self._box, self._window, self._reading = black_box, window, reading
+        self._steps, self._outputs = reading.steps, reading.outputs
+        feedback = reading.feedback
         self._fed = [channel for channel, source in enumerate(feedback) if source is not None]
+        self._held = list(reading.held)
         self._sources = [source for source in feedback if source is not None]
 
     def trace(self, horizon: int) -> Rollouts:
@@ -187,8 +182,12 @@ class _Rollouts:
         outputs = np.empty((count, horizon, self._outputs), np.float32)
         for t in range(horizon):
             if t % self._steps == 0:
-                block = forecast(path[:, t : t + self._window]).reshape(count, self._steps, self._outputs)
+                block = self._made(forecast(path[:, t : t + self._window])).reshape(count, self._steps, self._outputs)
             latest = block[:, t % self._steps]
             outputs[:, t] = latest
             path[:, t + self._window, self._fed] = latest[:, self._sources]
+            path[:, t + self._window, self._held] = path[:, t + self._window - 1, self._held]
         return outputs
+
+    def _made(self, output: Array) -> Array:
+        return output[:, -1] if self._reading.last_only else output
