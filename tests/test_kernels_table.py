@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes, random_graph, shaped, single_op
 
-from edge_tqs.errors import ModelError, ToolError, UsageError
+from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant
 from edge_tqs.operators import OPERATORS, TypedOperator
@@ -168,7 +168,7 @@ def test_elementwise_operators_run(runtime, operator, activations):
     graph = elementwise(operator, activations)
     if (operator, activations) == ("elu", "int16"):
         assert "ELU" in support.reason_against(runtime, TypedOperator(operator, activations))
-        with pytest.raises((ToolError, RuntimeError)):  # tflite-micro only when it runs
+        with pytest.raises((CheckError, RuntimeError)):  # tflite-micro only when it runs
             worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA)))
         return
     assert support.reason_against(runtime, TypedOperator(operator, activations)) is None
@@ -201,7 +201,7 @@ def test_dense_layers_run_or_are_refused_as_the_table_says(runtime, operator, we
     if support.reason_against(runtime, TypedOperator(operator, "int8", weight, granularity)) is None:
         assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
     else:
-        with pytest.raises(ToolError, match="refuses the model"):
+        with pytest.raises(CheckError, match="refuses the model"):
             STEPS[runtime](model)
 
 
@@ -215,7 +215,7 @@ def test_dense_layers_with_int16_activations_run_or_are_refused_as_the_table_say
     if support.reason_against(runtime, TypedOperator("fully_connected", "int16", weight, granularity)) is None:
         assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
     else:
-        with pytest.raises(ToolError, match="refuses the model"):
+        with pytest.raises(CheckError, match="refuses the model"):
             STEPS[runtime](model)
 
 
@@ -268,7 +268,7 @@ def test_depthwise_convolutions_run_or_not_as_the_table_says(runtime, activation
     if reason is None:
         assert worst_difference(graph, STEPS[runtime](model)) <= ALLOWED[runtime]
     elif runtime == "tflm":
-        with pytest.raises(ToolError, match="refuses the model"):
+        with pytest.raises(CheckError, match="refuses the model"):
             STEPS[runtime](model)
     else:
         assert worst_difference(graph, STEPS[runtime](model)) > 100, "a runtime that has learnt it can be let in"

@@ -127,6 +127,23 @@ def test_what_is_concatenated_is_copied_to_one_scale_where_it_must_be():
     assert result.tensors["zeros"].data.tolist() == [[zero_point, zero_point]]
 
 
+def test_concatenations_within_one_another_are_of_one_scale():
+    """Parts of several scales: the ten that are joined first take the scale of all, and so do their copies."""
+    b = Builder(np.random.default_rng(3))
+    x = b.tensor("x", (1, 3))
+    cuts = [b.slice(x, n % 3, 1, f"cut{n}") for n in range(12)]
+    parts = [b.unary("tanh", cut, f"bent{n}") if n % 2 else cut for n, cut in enumerate(cuts)]
+    inner = shaped(b, "concat", tuple(parts[:10]), "inner", (1, 10), axis=1)
+    joined = shaped(b, "concat", (inner, *parts[10:], x), "joined", (1, 15), axis=1)
+    y = b.dense(joined, b.weight("head", 3, 15), "y")
+    graph = Graph("join", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 3, "stateful", (0, 1, 2))).check()
+    bounds = dict.fromkeys(graph.tensors, (-1.0, 1.0)) | {"x": (-2.0, 3.0), "joined": (-2.0, 3.0)}
+    result = quantize(graph, {"head": 8}, Ranges(bounds))
+    for op in result.ops:
+        if op.kind == "concat":
+            assert all(same(result, name, "joined") for name in (*op.inputs, *op.outputs)), op
+
+
 def test_pieces_of_one_tensor_are_joined_as_they_are():
     b = Builder(np.random.default_rng(3))
     x = b.tensor("x", (1, 3))

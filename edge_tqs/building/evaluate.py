@@ -135,7 +135,8 @@ def in_runtimes(
 ) -> tuple[bool | None, float | None]:
     """(whether tflite-micro agrees bit for bit, RMSE of LiteRT against it); None where a package is missing.
 
-    Raises CheckError where tflite-micro computes something else; appends to ``warnings`` what could not be compared.
+    Raises CheckError where tflite-micro computes something else, or a runtime refuses what it should run; appends
+    to ``warnings`` what could not be compared.
     """
     from edge_tqs.quantization.runtimes import rollout_in
 
@@ -157,8 +158,9 @@ def in_runtimes(
         )
     progress("running in LiteRT", 0, 1)
     try:
-        litert = rollout_in("litert", model, graph, codes, horizon).outputs
-        error = rmse(decode(graph, litert), decode(graph, expected))
+        if "litert" in support.runtimes_of(graph):
+            litert = rollout_in("litert", model, graph, codes, horizon).outputs
+            error = rmse(decode(graph, litert), decode(graph, expected))
     except ToolError as missing:
         warnings.append(f"Not compared with LiteRT: {missing.message}")
     return exact, error

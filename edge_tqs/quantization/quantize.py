@@ -188,7 +188,7 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
         for name, copy in named.items():
             tensors[copy] = replace(graph.tensors[name], name=copy, data=None)
             ops.append(Op("quantize", (name,), (copy,)))
-            roots[copy] = op.outputs[0]
+            roots[copy] = roots[op.outputs[0]]  # which a concatenation further out may have taken
         ops.append(replace(op, inputs=tuple(named.get(name, name) for name in op.inputs)))
 
     def settle(name: str, family: Family, suffix: str) -> str:

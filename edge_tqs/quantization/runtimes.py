@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge_tqs.errors import ToolError
+from edge_tqs.errors import CheckError, ToolError
 from edge_tqs.flatbuffer import litert
 from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.graph.graph import Array, Graph
@@ -42,7 +42,7 @@ def needs() -> tuple[Need, ...]:
 def tflm_step(model: bytes) -> StepFunction:
     """tflite-micro's interpreter (the pip package), one row of the batch after another.
 
-    Raises ToolError when the package is missing or refuses the model.
+    Raises ToolError when the package is missing, CheckError when it refuses the model.
     """
     try:
         from tflite_micro.python.tflite_micro import runtime
@@ -54,7 +54,7 @@ def tflm_step(model: bytes) -> StepFunction:
     try:
         interpreter = runtime.Interpreter.from_bytes(model, arena_size=max(_LEAST_ARENA, 16 * len(model)))
     except RuntimeError as error:
-        raise ToolError(f"tflite-micro refuses the model: {error}") from error
+        raise _refused("tflite-micro", error) from error
 
     def run(row: tuple[Array, ...]) -> list[Array]:
         for index, value in enumerate(row):
@@ -68,12 +68,12 @@ def tflm_step(model: bytes) -> StepFunction:
 def litert_step(model: bytes) -> StepFunction:
     """ai-edge-litert with its default delegate (XNNPACK) and one thread, one row of the batch after another.
 
-    Raises ToolError when the package is missing or refuses the model.
+    Raises ToolError when the package is missing, CheckError when it refuses the model.
     """
     try:
         interpreter = litert.interpreter(model)
     except (RuntimeError, ValueError) as error:
-        raise ToolError(f"ai-edge-litert refuses the model: {error}") from error
+        raise _refused("ai-edge-litert", error) from error
     inputs = [detail["index"] for detail in interpreter.get_input_details()]
     outputs = [detail["index"] for detail in interpreter.get_output_details()]
 
@@ -139,6 +139,13 @@ def _state_count(model: bytes) -> int:
     """How many states the model's signature has; inputs and outputs are written in the signature's order."""
     signature = tflite_lower.schema().Model.GetRootAsModel(model, 0).SignatureDefs(0)
     return int(signature.InputsLength()) - 1
+
+
+def _refused(runtime: str, error: Exception) -> CheckError:
+    return CheckError(
+        f"{runtime} refuses the model: {' '.join(str(error).split())[:300]}",
+        hint="The support table (docs/layers.md) says that it runs there: report this with the model.",
+    )
 
 
 def _missing(package: str, command: str, note: str = "") -> ToolError:
