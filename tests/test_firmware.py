@@ -422,7 +422,7 @@ def test_hello_says_who_it_is(images: dict[str, Image], name: str) -> None:
     board = load_board(name)
     with serving(command(board, images[name])) as (port, _):
         line = Client(port)
-        counter, hz = (2, board.clock_hz) if board.port == "cortexm" else (3, 10**9)
+        counter, hz = (2, board.clock_hz) if board.bare_metal else (3, 10**9)
         head = struct.pack("<BBHHHI", 3, counter, CHANNELS, WINDOW, board.max_payload, hz)
         assert line.hello() == head + HASH + struct.pack("<BHHHB", 1, CHANNELS, 1, 0, len(name)) + name.encode()
         line.port.close()

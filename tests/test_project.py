@@ -12,8 +12,8 @@ from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.file import init_project, load_project, read_data
-from edge_tqs.project.reading import Long, Reading
 from edge_tqs.project.series import read_columns, read_series, standard_scaling, train_rows, windows
+from edge_tqs.project.series_format import Long, SeriesFormat
 
 SERIES = "timestamp,temperature,load\n" + "".join(f"2024-01-01 {i:02}:00,{20 + i},{i * i}\n" for i in range(20))
 
@@ -204,7 +204,7 @@ def test_how_data_is_read_arrives(tmp_path):
     data = project(tmp_path, READING).data
     assert data is not None
     assert data.csv == (tmp_path / "b.csv", tmp_path / "logs/*.csv")
-    assert data.reading == Reading(
+    assert data.series_format == SeriesFormat(
         time=("date", "clock"),
         time_format="%Y-%m-%d %H:%M",
         time_zone="Europe/Berlin",
@@ -218,7 +218,7 @@ def test_how_data_is_read_arrives(tmp_path):
     for name in ("time = false", 'time = "when"'):
         data = project(tmp_path, READING.replace('time = ["date", "clock"]', name)).data
         assert data is not None
-        assert data.reading.time == (False if "false" in name else "when")
+        assert data.series_format.time == (False if "false" in name else "when")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_init_writes_what_it_found_and_what_it_could_not_read(tmp_path):
     assert '\nperiod = "1h"' in text
     assert "20 rows 1h apart by column 'timestamp'" in text
     assert [("20 rows 1h apart" in line, "by up to 2min" in line) for line in said] == [(True, False), (False, True)]
-    assert load_project(path).data.reading.period == 3600 * 10**9
+    assert load_project(path).data.series_format.period == 3600 * 10**9
     path.unlink()
     write(tmp_path, "time;a\n2024-01-01;20,000\n")
     said.clear()

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from edge_tqs.errors import ToolError, UsageError
 from edge_tqs.project.numerals import parse
-from edge_tqs.project.reading import UNITS, Long, Reading, parse_period, period_text
 from edge_tqs.project.series import origins, read_series, windows
+from edge_tqs.project.series_format import UNITS, Long, SeriesFormat, parse_period, period_text
 
 START = datetime(2024, 1, 1)
 MINUTES = timedelta(minutes=10)
@@ -38,7 +38,7 @@ def text_of(pairs: list[tuple[datetime, float]], form: str = "%Y-%m-%d %H:%M:%S"
 
 def refusal(path: Path | list[Path], *columns: str, **how) -> UsageError:
     with pytest.raises(UsageError) as caught:
-        read_series(path, columns, Reading(**how))
+        read_series(path, columns, SeriesFormat(**how))
     assert caught.value.hint
     return caught.value
 
@@ -126,13 +126,13 @@ def test_summer_time(minutes, tmp_path):
     assert "as local clocks do when summer time ends" in error.message
     assert "2024-10-27 02:00" in error.message
     assert 'time_zone = "Europe/Berlin"' in error.hint
-    series = read_series(path, how=Reading(time_zone="Europe/Berlin"))
+    series = read_series(path, how=SeriesFormat(time_zone="Europe/Berlin"))
     expected = np.array([at.replace(tzinfo=None) for at in utc], "datetime64[ns]")
     np.testing.assert_array_equal(series.times, expected)
     assert series.segments == ()
     assert "is not known here" in refusal(path, time_zone="Europe/Bern").message
     backwards = write(tmp_path, text_of([(at, float(i)) for i, at in enumerate(local)][::-1]))
-    np.testing.assert_array_equal(read_series(backwards, how=Reading(time_zone="Europe/Berlin")).times, expected)
+    np.testing.assert_array_equal(read_series(backwards, how=SeriesFormat(time_zone="Europe/Berlin")).times, expected)
 
 
 def test_the_hour_that_spring_skips(tmp_path):
@@ -141,7 +141,7 @@ def test_the_hour_that_spring_skips(tmp_path):
     series = read_series(write(tmp_path, text_of(gone)))
     assert len(series.segments) == 2
     assert "time_zone" in series.warnings[0]
-    assert read_series(write(tmp_path, text_of(gone)), how=Reading(time_zone="Europe/Berlin")).segments == ()
+    assert read_series(write(tmp_path, text_of(gone)), how=SeriesFormat(time_zone="Europe/Berlin")).segments == ()
     error = refusal(write(tmp_path, text_of(pairs)), time_zone="Europe/Berlin")
     assert "line 16, column time: there was no 2024-03-31 02:00 in Europe/Berlin" in error.message
 
@@ -163,8 +163,8 @@ def test_decimal_commas(tmp_path):
     error = refusal(path)
     assert "line 2: '20,000' is 20.000 with a decimal comma, and 20000 where commas part thousands" in error.message
     assert '[data] decimal = ","' in error.hint
-    assert read_series(path, how=Reading(decimal=",")).values[:, 0].tolist() == [20, 21.5]
-    assert read_series(path, how=Reading(decimal=".")).values[:, 0].tolist() == [20000, 21500]
+    assert read_series(path, how=SeriesFormat(decimal=",")).values[:, 0].tolist() == [20, 21.5]
+    assert read_series(path, how=SeriesFormat(decimal=".")).values[:, 0].tolist() == [20000, 21500]
     mixed = refusal(write(tmp_path, "time;a\n2024-01-01;20,5\n2024-01-02;21.5\n"))
     assert "line 3, column a: '21.5' is no number" in mixed.message
     assert "20,5 on line 2 has a decimal comma" in mixed.hint
@@ -185,14 +185,14 @@ def test_semicolons_and_what_else_separates_cells(tmp_path):
     trailing = read_series(
         write(tmp_path, "# of the logger\nDate;Time;a;;\n01/02/2024;18.00;2,6;;\n;;;;\n"),
         ["a"],
-        Reading(time=("Date", "Time"), time_format="%d/%m/%Y %H.%M"),
+        SeriesFormat(time=("Date", "Time"), time_format="%d/%m/%Y %H.%M"),
     )
     assert trailing.times.tolist() == np.array(["2024-02-01T18:00"], "datetime64[ns]").tolist()
     error = refusal(write(tmp_path, "time,a\n2024-01-01,20,5\n2024-01-02,21,5\n2024-01-03,21\n"))
     assert "line 2: 3 cells, but the header has 2 columns; line 3 too" in error.message
     assert 'delimiter = ";"' in error.hint
     assert "may both separate its cells ('x,y;z')" in refusal(write(tmp_path, "a,b;c\nx,y;z\n")).message
-    assert read_series(write(tmp_path, "a;b,c\n1;2,5\n"), how=Reading(delimiter=";")).columns == ("a", "b,c")
+    assert read_series(write(tmp_path, "a;b,c\n1;2,5\n"), how=SeriesFormat(delimiter=";")).columns == ("a", "b,c")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
@@ -205,7 +205,7 @@ def test_utf_16(encoding, tmp_path):
 def test_another_encoding_is_asked_for(tmp_path):
     path = write(tmp_path, "time,temp °C\n2024-01-01,1.5\n2024-01-02,2.5\n", encoding="cp1252")
     assert '[data] encoding = "cp1252"' in refusal(path).hint
-    assert read_series(path, how=Reading(encoding="cp1252")).columns == ("temp °C",)
+    assert read_series(path, how=SeriesFormat(encoding="cp1252")).columns == ("temp °C",)
     assert "cannot be read as text" in refusal(path, encoding="klingon").message
 
 
@@ -232,11 +232,11 @@ def test_an_empty_cell_is_a_hole(spelling, tmp_path):
     assert series.segments == ((0, 5), (5, 10), (10, 17))
     assert "3 of 20 rows lack a value and are holes, the first on line 7 (column temp)" in series.warnings[0]
     assert read_series(path, ["load"]).segments == ()
-    filled = read_series(path, how=Reading(fill=1))
+    filled = read_series(path, how=SeriesFormat(fill=1))
     assert filled.segments == ((0, 5), (5, 18))
     assert filled.values[10].tolist() == [filled.values[9, 0], 12]
     assert "1 values in 1 holes of up to 1 samples are filled by the last value" in filled.warnings[0]
-    assert read_series(path, how=Reading(fill=2)).segments == ()
+    assert read_series(path, how=SeriesFormat(fill=2)).segments == ()
 
 
 def test_an_empty_file_and_an_empty_column(tmp_path):
@@ -265,7 +265,7 @@ def test_elapsed_times_need_a_unit(tmp_path):
     path = write(tmp_path, "time,a\n" + "".join(f"{i / 8},{i}\n" for i in range(20)))
     error = refusal(path)
     assert 'time_format = "s"' in error.hint
-    assert read_series(path, how=Reading(time_format="s")).period == 125 * UNITS["ms"]
+    assert read_series(path, how=SeriesFormat(time_format="s")).period == 125 * UNITS["ms"]
     named = write(tmp_path, "time_ms,a\n" + "".join(f"{i * 20},{i}\n" for i in range(20)))
     assert read_series(named).period == 20 * UNITS["ms"]
 
@@ -281,7 +281,7 @@ def test_long_format(tmp_path):
     line = 'long = {sensor = "sensor", value = "value"}'
     assert line in error.hint
     assert line in refusal(write(tmp_path, LONG), "value").hint
-    how = Reading(long=Long("sensor", "value"))
+    how = SeriesFormat(long=Long("sensor", "value"))
     series = read_series(write(tmp_path, LONG), how=how)
     assert (series.columns, series.rows, series.period) == (("in", "out"), 20, 600 * UNITS["s"])
     np.testing.assert_array_equal(series.values, [[i, i + 100] for i in range(20)])
@@ -326,7 +326,7 @@ def test_day_and_month(tmp_path):
     error = refusal(ambiguous)
     assert "column time: '01/01/2024 00:00' may have its day or its month first" in error.message
     assert '[data] time_format = "%d/%m/%Y %H:%M" or "%m/%d/%Y %H:%M"' in error.hint
-    assert read_series(ambiguous, how=Reading(time_format="%d/%m/%Y %H:%M")).rows == 100
+    assert read_series(ambiguous, how=SeriesFormat(time_format="%d/%m/%Y %H:%M")).rows == 100
     daily = write(tmp_path, text_of(rows(10, timedelta(days=1)), "%m/%d/%Y"))  # day first, they would be months apart
     assert read_series(daily).period == UNITS["d"]
     bad = refusal(write(tmp_path, "time,a\n2024-02-28,1\n2024-02-30,2\n"))
@@ -342,7 +342,7 @@ def test_day_and_month(tmp_path):
 
 def test_a_format_of_ones_own(tmp_path):
     path = write(tmp_path, "time;a\n3 Jan 2024 - 14h05;1\n3 Feb 2024 - 14h05;2\n")
-    series = read_series(path, how=Reading(time="time", time_format="%d %b %Y - %Hh%M"))
+    series = read_series(path, how=SeriesFormat(time="time", time_format="%d %b %Y - %Hh%M"))
     assert series.times.tolist() == np.array(["2024-01-03T14:05", "2024-02-03T14:05"], "datetime64[ns]").tolist()
     assert "%Q" in refusal(path, time="time", time_format="%Q").message
     assert "no whole date" in refusal(path, time="time", time_format="%H:%M").message
@@ -356,7 +356,7 @@ def test_where_the_times_are(tmp_path):
     numbers = write(
         tmp_path, "year,month,day,hour,a\n" + "".join(f"2024,1,{1 + i // 24},{i % 24},{i}\n" for i in range(99))
     )
-    how = Reading(time=("year", "month", "day", "hour"), time_format="%Y %m %d %H")
+    how = SeriesFormat(time=("year", "month", "day", "hour"), time_format="%Y %m %d %H")
     assert read_series(numbers, ["a"], how).period == UNITS["h"]
     assert read_series(numbers, how=how).columns == ("a",)
     counted = read_series(write(tmp_path, ",a\n0,5\n1,6\n2,9\n"))
@@ -369,7 +369,7 @@ def test_where_the_times_are(tmp_path):
     assert "line 2, column date: '3rd of May' is no time; line 3 too" in odd.message
     clock = refusal(write(tmp_path, "time,a\n00:00,5\n00:10,6\n"))
     assert "'00:00' is a time of day without its date" in clock.message
-    none = read_series(write(tmp_path, "time,a\n00:00,5\n00:10,6\n"), how=Reading(time=False))
+    none = read_series(write(tmp_path, "time,a\n00:00,5\n00:10,6\n"), how=SeriesFormat(time=False))
     assert (none.times, none.period, none.rows) == (None, None, 2)
     assert "Did you mean 'when'?" in refusal(write(tmp_path, "a,when\n1,2024-01-01\n"), time="wen").hint
 
@@ -379,7 +379,7 @@ def test_where_the_times_are(tmp_path):
 
 def test_period(tmp_path):
     path = write(tmp_path, text_of(rows(30)))
-    assert read_series(path, how=Reading(period=parse_period("10min"))).period == 600 * UNITS["s"]
+    assert read_series(path, how=SeriesFormat(period=parse_period("10min"))).period == 600 * UNITS["s"]
     error = refusal(path, period=parse_period("1h"))
     assert "line 3, column time: rows are 10min apart (2024-01-01 00:00, 2024-01-01 00:10), not the 1h" in error.message
     assert 'period = "10min"' in error.hint
@@ -411,7 +411,7 @@ def test_jitter_is_even_and_what_is_not_is_cut_or_refused(tmp_path):
 def test_fill_closes_short_holes_by_the_last_value(tmp_path):
     pairs = rows(40)
     path = write(tmp_path, text_of(pairs[:10] + pairs[12:30] + pairs[36:]))
-    series = read_series(path, how=Reading(fill=3))
+    series = read_series(path, how=SeriesFormat(fill=3))
     assert series.segments == ((0, 30), (30, 34))
     assert series.values[9:13, 0].tolist() == [pairs[9][1]] * 3 + [pairs[12][1]]
     assert series.times[:30].tolist() == np.array([at for at, _ in pairs[:30]], "datetime64[ns]").tolist()
@@ -468,7 +468,7 @@ def test_parquet_says_what_csv_says(tmp_path):
         "v": [float(i) for i in range(20)],
     }
     parquet.write_table(pa.table(flat), path)
-    how = Reading(time="ts", long=Long("id", "v"))
+    how = SeriesFormat(time="ts", long=Long("id", "v"))
     np.testing.assert_array_equal(read_series(path, how=how).values, np.arange(20).reshape(10, 2))
     path.write_bytes(b"PAR1 but no more")
     assert "cannot be read as Parquet" in refusal(path).message

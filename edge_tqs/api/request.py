@@ -26,9 +26,9 @@ from edge_tqs.project.file import (
     ValidateSettings,
     read_data,
 )
-from edge_tqs.project.reading import Reading
 from edge_tqs.project.rollouts import ProjectData, cut, room
 from edge_tqs.project.series import AS_FOUND
+from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.system.reading import Said
 from edge_tqs.validation.validate import ValidateRequest
@@ -192,7 +192,7 @@ def validate_request(
     rollouts: int = ROLLOUTS,
     horizon: int | None = None,
     data: Path | None = None,
-    reading: Reading = AS_FOUND,
+    series_format: SeriesFormat = AS_FOUND,
     resume: bool = False,
     server: Literal["program", "agent"] = "program",
     teacher_forced: bool = False,
@@ -212,7 +212,7 @@ def validate_request(
         resume=resume,
         server=server,
         max_rmse_vs_float=max_rmse_vs_float,
-        reading=reading,
+        series_format=series_format,
         mode="teacher-forced" if teacher_forced else "free-running",
     )
 

@@ -15,8 +15,8 @@ from edge_tqs.building.directory import BuildDir, image_of
 from edge_tqs.errors import UsageError
 from edge_tqs.progress import Progress
 from edge_tqs.project.file import ROLLOUTS
-from edge_tqs.project.reading import Reading
 from edge_tqs.project.series import AS_FOUND
+from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.report.board_runs import BoardRuns
 from edge_tqs.report.schema import ValidationReport
 from edge_tqs.validation.compare import Comparison, parse_limits
@@ -51,7 +51,7 @@ def validate(
     rollouts: int = ROLLOUTS,
     horizon: int | None = None,
     data: StrPath | None = None,
-    reading: Reading = AS_FOUND,
+    series_format: SeriesFormat = AS_FOUND,
     teacher_forced: bool = False,
     server: Literal["program", "agent"] = "program",
     resume: bool = False,
@@ -72,7 +72,7 @@ def validate(
     rollouts: int = ROLLOUTS,
     horizon: int | None = None,
     data: StrPath | None = None,
-    reading: Reading = AS_FOUND,
+    series_format: SeriesFormat = AS_FOUND,
     teacher_forced: bool = False,
     server: Literal["program", "agent"] = "program",
     resume: bool = False,
@@ -93,7 +93,7 @@ def validate(
     rollouts: int = ROLLOUTS,
     horizon: int | None = None,
     data: StrPath | None = None,
-    reading: Reading = AS_FOUND,
+    series_format: SeriesFormat = AS_FOUND,
     teacher_forced: bool = False,
     server: Literal["program", "agent"] = "program",
     resume: bool = False,
@@ -113,7 +113,7 @@ def validate(
         rollouts: Seed windows to roll out, at least 1.
         horizon: Steps of each; the build's unless said otherwise.
         data: CSV to take windows and truth from; the windows that the build saved unless said otherwise.
-        reading: How that CSV is read, where it leaves it open.
+        series_format: How that CSV is read, where it leaves it open.
         teacher_forced: Feed each step what really followed, not the board's own output.
         server: For Linux boards run here: the compiled "program" or the Python "agent".
         resume: Go on with the run that was interrupted in the build's directory.
@@ -132,7 +132,7 @@ def validate(
         rollouts=rollouts,
         horizon=horizon,
         data=None if data is None else Path(data),
-        reading=reading,
+        series_format=series_format,
         resume=resume,
         server=server,
         teacher_forced=teacher_forced,

@@ -20,9 +20,9 @@ from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
 from edge_tqs.graph.graph import Array, Forecast, Graph
-from edge_tqs.project.reading import Reading
 from edge_tqs.project.rollouts import ProjectData, cut
 from edge_tqs.project.series import read_columns, read_series, train_rows
+from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.report import schema as report
 
 MODEL, FLOAT, SEEDS, BOARD = "model.tflite", "float.graph", "seeds.npz", "board.toml"
@@ -110,11 +110,13 @@ def image_of(path: Path) -> tuple[Board, Path]:
     return built.board, path / IMAGE
 
 
-def windows_of(csv: Path, forecast: Forecast, count: int, horizon: int, reading: Reading) -> tuple[Array, Array]:
+def windows_of(
+    csv: Path, forecast: Forecast, count: int, horizon: int, series_format: SeriesFormat
+) -> tuple[Array, Array]:
     """(seeds, as BuildDir has them, truth (N, T, outputs)) of the last part of ``csv``, scaled as the build was."""
-    inputs = forecast.columns or read_columns(csv, reading)
+    inputs = forecast.columns or read_columns(csv, series_format)
     targets = [output.name for output in forecast.predicted if output.statistic != "class"]
-    series = read_series(csv, tuple(dict.fromkeys([*inputs, *targets])), reading)
+    series = read_series(csv, tuple(dict.fromkeys([*inputs, *targets])), series_format)
     if len(inputs) != forecast.channels:
         raise UsageError(
             f"{csv} has {len(inputs)} columns of numbers, the model takes {forecast.channels}",

@@ -34,7 +34,7 @@ def asked_validation(build: Path, settings: dict[str, Any]) -> dict[str, Any]:
         "rollouts": settings["rollouts"] or said.rollouts,
         "horizon": settings["horizon"] or said.horizon,
         "max_rmse_vs_float": said.max_rmse_vs_float,
-        "reading": project.data.reading if project is not None and inside and project.data else AS_FOUND,
+        "series_format": project.data.series_format if project is not None and inside and project.data else AS_FOUND,
     }
 
 

@@ -27,8 +27,8 @@ concat             2 to 10 of one shape    axis: int, 1 or more, the one along w
 mean               x (1,W,C)               (none); gives (1,1,C), the mean over time
 reshape            x                       (none; the output's shape says it)
 transpose          x (1,A,B)               (none); gives (1,B,A)
-function           x                       name: of operators/functions.py, parameters: tuple of float; only in float
-                                           graphs
+function           x                       name: of arithmetic/functions.py, parameters: tuple of float; only in float
+                   graphs
 lut                x, table (256,)         (none; table[code + 128]; only in integer graphs)
 curve              x, high (n,), low (n,), bits: int, positive: bool; a function in straight pieces of 2^bits codes;
                    slopes (n,)             only in integer graphs, of int16 codes

@@ -13,7 +13,7 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op, Quant
 from edge_tqs.graph.signature import Signature
 from edge_tqs.operators.arithmetic import int8 as integer
-from edge_tqs.operators.functions import FUNCTIONS, NUMPY, tensorflow_maths
+from edge_tqs.operators.arithmetic.functions import FUNCTIONS, NUMPY, tensorflow_maths
 from edge_tqs.operators.operator import Call, Function, Operator
 
 _IN_INTEGERS = "in an integer graph a function is a lut or a curve"

@@ -15,7 +15,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.project.csv_text import Sheet, open_sheet
 from edge_tqs.project.numerals import Decimal, Evidence, is_missing, is_number, looks_comma, parse_block
-from edge_tqs.project.reading import UNITS, Offences, Reading
+from edge_tqs.project.series_format import UNITS, Offences, SeriesFormat
 from edge_tqs.project.table import Table
 from edge_tqs.project.time_numbers import TimeNumbers, epoch_unit, unit_of_word, unknown_unit
 from edge_tqs.project.time_text import TimeCells, compile_format, looks_like_clock, looks_like_time
@@ -44,7 +44,7 @@ class _Roles:
     warnings: tuple[str, ...]
 
 
-def read_csv(path: Path, columns: Sequence[str], how: Reading) -> Table:
+def read_csv(path: Path, columns: Sequence[str], how: SeriesFormat) -> Table:
     """Read ``columns`` of a CSV, all of numbers where none is named. Raises UsageError for what is not certain."""
     sheet = open_sheet(path, how)
     roles = _roles(sheet, columns, how)
@@ -77,7 +77,7 @@ def named(path: Path, names: Sequence[str], wanted: str, what: str = "column") -
 # --- which column is what -------------------------------------------------------------------------------------------
 
 
-def _roles(sheet: Sheet, columns: Sequence[str], how: Reading) -> _Roles:
+def _roles(sheet: Sheet, columns: Sequence[str], how: SeriesFormat) -> _Roles:
     header = sheet.header
     if how.long is not None:
         sensor, value = (named(sheet.path, header, name) for name in (how.long.sensor, how.long.value))
@@ -144,7 +144,7 @@ def _counts(sheet: Sheet) -> bool:
 
 
 def _time_columns(
-    sheet: Sheet, taken: set[str], how: Reading
+    sheet: Sheet, taken: set[str], how: SeriesFormat
 ) -> tuple[tuple[int, ...], TimeCells | TimeNumbers | None, list[str]]:
     """The columns of times, what reads them, and what was assumed."""
     header, path = sheet.header, sheet.path
@@ -182,7 +182,7 @@ def _time_columns(
     return (), None, [f"{path.name} has no column of times: its rows are taken to be evenly sampled, without holes."]
 
 
-def _clock(sheet: Sheet, indices: tuple[int, ...], how: Reading) -> TimeCells | TimeNumbers:
+def _clock(sheet: Sheet, indices: tuple[int, ...], how: SeriesFormat) -> TimeCells | TimeNumbers:
     path, name = sheet.path, " ".join(sheet.header[index] for index in indices)
     if how.time_format in UNITS:
         first = next((cell for cell in sheet.column(indices[0]) if is_number(cell)), "0")
@@ -207,7 +207,7 @@ def _clock(sheet: Sheet, indices: tuple[int, ...], how: Reading) -> TimeCells | 
 
 
 def _read(
-    sheet: Sheet, roles: _Roles, how: Reading
+    sheet: Sheet, roles: _Roles, how: SeriesFormat
 ) -> tuple[npt.NDArray[np.float32], str, tuple[Array, tuple[str, ...]] | None, list[str]]:
     evidence = Evidence()
     decimal: Decimal = how.decimal or "."

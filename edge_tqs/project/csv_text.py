@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_tqs.errors import UsageError
 from edge_tqs.project.numerals import is_number, looks_comma
-from edge_tqs.project.reading import Offences, Reading
+from edge_tqs.project.series_format import Offences, SeriesFormat
 from edge_tqs.project.time_text import looks_like_time
 
 #: Rows that are in memory as text at one time.
@@ -72,7 +72,7 @@ class Sheet:
         return separated + " Lines above the header must go."
 
 
-def open_sheet(path: Path, how: Reading) -> Sheet:
+def open_sheet(path: Path, how: SeriesFormat) -> Sheet:
     """Find out how ``path`` is written. Raises UsageError where it cannot be read, or is not certain."""
     encoding = how.encoding or _encoding(path)
     probe = Sheet(path, encoding, ",", 0, (), ())

@@ -13,9 +13,9 @@ from edge_tqs import strict
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.project.budget import parse_budget
-from edge_tqs.project.reading import Reading, ReadingTable, files_of, period_text
 from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.series import AS_FOUND, TEST_FRACTION, Series, read_series, standard_scaling, train_rows
+from edge_tqs.project.series_format import SeriesFormat, SeriesFormatTable, files_of, period_text
 from edge_tqs.strict import DISTINCT, FILLED, Rule, above, at_least
 
 FILE = "edge-tqs.toml"
@@ -56,7 +56,7 @@ class ForecastSettings:
 @dataclass(frozen=True)
 class DataSettings:
     """csv: the files of the series, or globs. columns: inputs; empty takes every numeric one. exogenous: those that are
-    known ahead and not predicted; every other one is, in the same order. reading: how the files are read.
+    known ahead and not predicted; every other one is, in the same order. series_format: how the files are read.
 
     The last ``test_rows`` rows, or ``test_fraction`` of the rows where that is None, are the test part.
     """
@@ -66,7 +66,7 @@ class DataSettings:
     exogenous: tuple[str, ...] = ()
     test_rows: int | None = None
     test_fraction: float = TEST_FRACTION
-    reading: Reading = AS_FOUND
+    series_format: SeriesFormat = AS_FOUND
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class _ModelTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DataTable(ReadingTable):
+class _DataTable(SeriesFormatTable):
     csv: _Text | _Names
     inputs: _Names = ()
     outputs: _Names | None = None
@@ -179,7 +179,7 @@ def _data(path: Path, given: _DataTable) -> DataSettings:
         exogenous=tuple(name for name in inputs if name not in outputs),
         test_rows=given.test_rows,
         test_fraction=TEST_FRACTION if given.test_fraction is None else given.test_fraction,
-        reading=given.reading(),
+        series_format=given.series_format(),
     )
 
 
@@ -192,8 +192,8 @@ def read_data(project: Project, csv: Path | None = None) -> ProjectData | None:
     source = (csv,) if csv else settings.csv if settings else None
     if source is None:
         return None
-    columns, reading = (settings.columns, settings.reading) if settings else ((), AS_FOUND)
-    series = read_series(files_of(source), columns, reading)
+    columns, series_format = (settings.columns, settings.series_format) if settings else ((), AS_FOUND)
+    series = read_series(files_of(source), columns, series_format)
     rows = train_rows(
         series,
         test_rows=settings.test_rows if settings else None,

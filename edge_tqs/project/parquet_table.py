@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edge_tqs.errors import ToolError, UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.project.csv_table import named
-from edge_tqs.project.reading import UNITS, Reading
+from edge_tqs.project.series_format import UNITS, SeriesFormat
 from edge_tqs.project.table import Table
 from edge_tqs.project.time_numbers import TimeNumbers, epoch_unit, unknown_unit
 from edge_tqs.project.time_text import NO_OFFSET
@@ -21,7 +21,7 @@ SUFFIXES = (".parquet", ".pq")
 _PIP = "edge-tqs[data]"
 
 
-def read_parquet(path: Path, columns: Sequence[str], how: Reading) -> Table:
+def read_parquet(path: Path, columns: Sequence[str], how: SeriesFormat) -> Table:
     """Read ``columns``, all of numbers where none is named. Rows are numbered from 1 in messages, as lines are.
 
     Raises ToolError without pyarrow, UsageError for what is not certain.
@@ -85,7 +85,9 @@ def read_parquet(path: Path, columns: Sequence[str], how: Reading) -> Table:
     return Table(path, wanted, values, lambda row: row + 1, times, offsets, time or "", codes, labels, facts)
 
 
-def _time_column(path: Path, header: Sequence[str], stamps: Sequence[str], taken: set[str], how: Reading) -> str | None:
+def _time_column(
+    path: Path, header: Sequence[str], stamps: Sequence[str], taken: set[str], how: SeriesFormat
+) -> str | None:
     if how.time is False:
         return None
     if len(how.time_columns) > 1:
@@ -102,7 +104,7 @@ def _floats(column: Any) -> npt.NDArray[np.float32]:
     return found
 
 
-def _times(path: Path, name: str, column: Any, kind: Any, how: Reading) -> tuple[Array, Array, tuple[str, ...]]:
+def _times(path: Path, name: str, column: Any, kind: Any, how: SeriesFormat) -> tuple[Array, Array, tuple[str, ...]]:
     if column.null_count:
         raise UsageError(
             f"{path}, column {name}: {column.null_count:,} times are missing", hint="Leave these rows out."

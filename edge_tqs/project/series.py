@@ -15,7 +15,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array, Scaling
 from edge_tqs.project.csv_table import named, read_csv
 from edge_tqs.project.parquet_table import SUFFIXES, read_parquet
-from edge_tqs.project.reading import Reading, period_text
+from edge_tqs.project.series_format import SeriesFormat, period_text
 from edge_tqs.project.table import Table
 from edge_tqs.project.time_axis import AGREES, JITTER, lay_out, runs_backwards, stamp, to_utc
 
@@ -25,7 +25,7 @@ Part = Literal["train", "test"]
 #: Part of the rows, at the end, that nothing is fitted to, where the project says nothing else.
 TEST_FRACTION = 0.2
 #: A file says itself how it is to be read.
-AS_FOUND = Reading()
+AS_FOUND = SeriesFormat()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +63,12 @@ class Series:
         return replace(self, values=self.values[:rows], times=times, segments=segments)
 
 
-def read_columns(path: Path, how: Reading = AS_FOUND) -> tuple[str, ...]:
+def read_columns(path: Path, how: SeriesFormat = AS_FOUND) -> tuple[str, ...]:
     """The names of the columns that read_series takes where none is named. Raises UsageError as it does."""
     return read_series(path, how=how).columns
 
 
-def read_series(source: Path | Sequence[Path], columns: Sequence[str] = (), how: Reading = AS_FOUND) -> Series:
+def read_series(source: Path | Sequence[Path], columns: Sequence[str] = (), how: SeriesFormat = AS_FOUND) -> Series:
     """Read ``columns`` of CSV or Parquet files in the order given; all numeric ones when none is named.
 
     Several files are put in the order of their times, or are taken as given where they have none. docs/data.md says
@@ -83,7 +83,7 @@ def read_series(source: Path | Sequence[Path], columns: Sequence[str] = (), how:
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
-def _one(path: Path, columns: Sequence[str], how: Reading) -> Series:
+def _one(path: Path, columns: Sequence[str], how: SeriesFormat) -> Series:
     parquet = path.suffix.lower() in SUFFIXES
     table = (read_parquet if parquet else read_csv)(path, () if how.long else columns, how)
     facts, warnings = list(table.facts), list(table.warnings)

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
-from edge_tqs.project.reading import UNITS, Offences, Reading, period_text
+from edge_tqs.project.series_format import UNITS, Offences, SeriesFormat, period_text
 from edge_tqs.project.time_text import NO_OFFSET
 
 Line = Callable[[int], int]
@@ -45,7 +45,7 @@ def stamp(nanoseconds: int) -> str:
 
 
 def to_utc(
-    path: Path, name: str, times: Array, offsets: Array, how: Reading, line: Line
+    path: Path, name: str, times: Array, offsets: Array, how: SeriesFormat, line: Line
 ) -> tuple[Array, bool, list[str]]:
     """(nanoseconds since 1970, whether they are UTC, what was found out) of times as written and their offsets.
 
@@ -139,7 +139,7 @@ def runs_backwards(times: Array) -> bool:
     return bool((np.diff(times) < 0).sum() * 2 > len(times))
 
 
-def lay_out(path: Path, name: str, times: Array, how: Reading, line: Line, *, utc: bool, hint: str = "") -> Axis:
+def lay_out(path: Path, name: str, times: Array, how: SeriesFormat, line: Line, *, utc: bool, hint: str = "") -> Axis:
     """Put rows, oldest first, on an even grid.
 
     Raises UsageError for times that repeat or go back, with ``hint`` about what the file may be, for rows that are not

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
-from edge_tqs.project.reading import UNITS, Offences
+from edge_tqs.project.series_format import UNITS, Offences
 from edge_tqs.project.time_text import NO_OFFSET
 
 #: Seconds since 1970 that are taken for times: 1979 to 2103. No unit's range reaches that of another, nor what a date

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
-from edge_tqs.project.reading import UNITS, Offences
+from edge_tqs.project.series_format import UNITS, Offences
 
 #: Stands for "no offset" beside offsets in seconds.
 NO_OFFSET = np.int32(2**30)

@@ -23,8 +23,8 @@ from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.graph.rollout import Rollout, true_samples
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.progress import Progress
-from edge_tqs.project.reading import Reading
 from edge_tqs.project.series import AS_FOUND
+from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
 from edge_tqs.report import schema as report
 from edge_tqs.report.board_runs import numbered
@@ -49,7 +49,7 @@ class ValidateRequest:
     resume: go on with the run that was interrupted in the directory.
     server: "program" (the compiled image) or "agent" (the Python agent of a Linux bundle), when the port is ours.
     data: a CSV whose latest windows are the seeds; None takes the seeds that the build saved, evenly spread.
-    reading: how that CSV is read.
+    series_format: how that CSV is read.
     max_rmse_vs_float: fail above this RMSE against the float model, in the model's units; None: no limit.
     mode: "teacher-forced" feeds what really followed instead of the predictions.
     number: of the board, where several are validated at once (`validate_boards`).
@@ -64,7 +64,7 @@ class ValidateRequest:
     rollouts: int = 8
     horizon: int | None = None
     data: Path | None = None
-    reading: Reading = AS_FOUND
+    series_format: SeriesFormat = AS_FOUND
     resume: bool = False
     server: str = "program"
     max_rmse_vs_float: float | None = None
@@ -175,7 +175,9 @@ def _unwritten(error: OSError, request: ValidateRequest) -> StorageError:
 def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Array, Array | None]:
     """(seeds, truth) for this run: of the given CSV, else those saved by the build. A teacher-forced run has truth."""
     if request.data is not None:
-        return build_dir.windows_of(request.data, built.graph.forecast, request.rollouts, horizon, request.reading)
+        return build_dir.windows_of(
+            request.data, built.graph.forecast, request.rollouts, horizon, request.series_format
+        )
     if request.rollouts > len(built.seeds):
         raise UsageError(
             f"the build saved {len(built.seeds)} seed windows, --rollouts asks for {request.rollouts}",

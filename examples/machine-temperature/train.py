@@ -26,8 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from edge_tqs.project.reading import Reading
 from edge_tqs.project.series import Series, normalise, read_series, standard_scaling, train_rows, windows
+from edge_tqs.project.series_format import SeriesFormat
 
 HERE = Path(__file__).parent
 WINDOW = 16  # eight hours
@@ -151,7 +151,7 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
-    series = read_series(HERE / "machine_temperature.csv", ["temperature"], Reading(time=False))
+    series = read_series(HERE / "machine_temperature.csv", ["temperature"], SeriesFormat(time=False))
     rows = train_rows(series)
     fitted = rows - round(rows * VALIDATION_FRACTION)
     values = normalise(series.values, standard_scaling(series, rows))

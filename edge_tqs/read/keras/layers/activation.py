@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from edge_tqs.operators.functions import DEFAULTS, FUNCTIONS
+from edge_tqs.operators.arithmetic.functions import DEFAULTS, FUNCTIONS
 from edge_tqs.read.keras.layers.builder import GraphBuilder, KerasLayer
 
-#: Activations that are a function of operators/functions.py, by the same name.
+#: Activations that are a function of operators/arithmetic/functions.py, by the same name.
 KERAS_NAMES = frozenset(
     {
         *("hard_sigmoid", "hard_silu", "hard_tanh", "softplus", "softsign", "gelu", "celu", "selu", "mish"),
@@ -16,7 +16,7 @@ KERAS_NAMES = frozenset(
         "exponential",
     }
 )
-#: Keras' names -> the function of operators/functions.py, for those that are nothing else.
+#: Keras' names -> the function of operators/arithmetic/functions.py, for those that are nothing else.
 TABLES = {
     **{name: name for name in FUNCTIONS if name in KERAS_NAMES},
     "hard_swish": "hard_silu",
@@ -80,7 +80,7 @@ def apply_activation(builder: GraphBuilder, name: str, out: str, x: str) -> str:
 def apply_function(
     builder: GraphBuilder, name: str, out: str, x: str, parameters: tuple[float, ...] | None = None
 ) -> str:
-    """One of operators/functions.py, with Keras' own parameters unless they are given."""
+    """One of operators/arithmetic/functions.py, with Keras' own parameters unless they are given."""
     given = DEFAULTS.get(name, ()) if parameters is None else parameters
     return builder.op("function", out, [x], attrs={"name": name, "parameters": given})
 

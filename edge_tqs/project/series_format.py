@@ -45,7 +45,7 @@ class Long:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SeriesFormat:
     """What a project says about its files; None (0, empty) where they are to say it themselves.
 
     time: the column of times, or several whose cells are joined by a space; False: rows are evenly sampled, whatever
@@ -71,7 +71,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingTable:
+class SeriesFormatTable:
     """The keys of [data] that say how files are read, as they are written there."""
 
     time: (
@@ -86,9 +86,9 @@ class ReadingTable:
     encoding: _Text | None = None
     long: Long | None = None
 
-    def reading(self) -> Reading:
-        """The Reading that they ask for. Raises UsageError for a period that cannot be read."""
-        return Reading(
+    def series_format(self) -> SeriesFormat:
+        """The SeriesFormat that they ask for. Raises UsageError for a period that cannot be read."""
+        return SeriesFormat(
             time=False if isinstance(self.time, bool) else self.time,
             time_format=self.time_format,
             time_zone=self.time_zone,
