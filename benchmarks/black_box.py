@@ -40,16 +40,15 @@ def main() -> None:
     for name, model, content in pairs(given.files):
         box, keras = tflite_system(content, name), keras_system(model)
         matches = matched(box, keras)
-        settings = {"horizon": given.horizon, "draws": given.draws}
+        horizon, draws = given.horizon, given.draws
         begin = time.perf_counter()
-        ours = scores(box, **settings)
+        ours = scores(box, horizon, draws)
         middle = time.perf_counter()
-        theirs = scores(keras, **settings)
+        theirs = scores(keras, horizon, draws)
         end = time.perf_counter()
-        other = scores(box, **settings, seed=1)
-        one, two, three = ([found[key] for key in keys] for found, keys in zip(
-            (ours, theirs, other), (matches.keys(), matches.values(), matches.keys()), strict=True
-        ))  # fmt: skip
+        other = scores(box, horizon, draws, seed=1)
+        one, three = ([found[key] for key in matches] for found in (ours, other))
+        two = [theirs[key] for key in matches.values()]
         ratio = float(np.exp(np.abs(np.log(np.array(one) / np.array(two))).max()))
         print(
             f"{name:<16}{len(matches):>8}{spearman(one, two):>12.3f}{spearman(three, two):>13.3f}{ratio:>8.3f}"
@@ -84,8 +83,8 @@ def matched(box: System, keras: System) -> dict[str, str]:
     return found
 
 
-def scores(system: System, **settings: int) -> dict[str, float]:
-    return {tensor.name: tensor.tqs for tensor in score(system, **settings).tensors}
+def scores(system: System, horizon: int, draws: int, seed: int = 0) -> dict[str, float]:
+    return {tensor.name: tensor.tqs for tensor in score(system, horizon=horizon, draws=draws, seed=seed).tensors}
 
 
 def spearman(one: list[float], other: list[float]) -> float:

@@ -1,6 +1,6 @@
 """Instructions per product of weights of a Keras model on each emulated core, windowed and streamed, int8 and int4.
 
-    python benchmarks/products.py MODEL.keras [--window W] [--cores m4 ...]
+    PYTHONPATH=$PWD python -m benchmarks.products MODEL.keras [--window W] [--cores m4 ...]
 
 window: of the streamed form, where it must be another than the model's own. Beside each form: its products, and the
 bytes of the largest buffer in which the inputs of one output sample of a convolution are gathered. The counts and their
@@ -12,8 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kernels import CORES, LINUX_CORES, RUNS, measure, measure_linux, products, quantised
-
+from benchmarks.kernels import CORES, LINUX_CORES, RUNS, measure, measure_linux, products, quantised
 from edge_tqs.emit_c.memory import WORD, is_view
 from edge_tqs.emit_c.tables import kernel_of
 from edge_tqs.graph.graph import Graph

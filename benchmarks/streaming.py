@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_tqs.api.request import Recurrence
 from edge_tqs.boards.board import load_board
 from edge_tqs.building.build import build
 from edge_tqs.building.choose import PlanRequest
@@ -48,7 +49,7 @@ def lstm(keras: Any, window: int) -> Any:
     return keras.Sequential([keras.Input((window, CHANNELS)), keras.layers.LSTM(16), keras.layers.Dense(CHANNELS)])
 
 
-def counted(path: Path, recurrence: str, window: int | None, folder: Path) -> tuple[int, int]:
+def counted(path: Path, recurrence: Recurrence, window: int | None, folder: Path) -> tuple[int, int]:
     """(instructions per step, RAM in bytes) of the model on the board. The build and the board agree in every bit."""
     request = ModelRequest(path, recurrence=recurrence, window=window, horizon=HORIZON, draws=2)
     build(request, PlanRequest(bits=8), load_board(BOARD), folder, silent)
@@ -63,7 +64,8 @@ def table(folder: Path) -> None:
     print("| model | form | " + " | ".join(f"W = {window}" for window in WINDOWS) + " | RAM at W = 128 |")
     print("|---" * (len(WINDOWS) + 3) + "|")
     for name, make in (("TCN 3 x 16", tcn), ("LSTM 16", lstm)):
-        for form, recurrence in (("windowed", "auto"), ("streamed", "stateful")):
+        forms: tuple[tuple[str, Recurrence], ...] = (("windowed", "auto"), ("streamed", "stateful"))
+        for form, recurrence in forms:
             row, ram = [], 0
             for window in WINDOWS:
                 path = folder / f"{name.split()[0]}_{window}.keras"

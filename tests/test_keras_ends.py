@@ -19,6 +19,7 @@ from edge_tqs.building.prepare import ModelRequest
 from edge_tqs.cli.main import cli
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Output
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import calibrate
@@ -27,6 +28,7 @@ from edge_tqs.quantization.runtimes import rollout_in
 from edge_tqs.read.keras.model import load, load_keras
 from edge_tqs.read.keras.system import keras_system
 from edge_tqs.read.opening import open_model
+from edge_tqs.system.reading import Said
 
 W, F = 6, 3
 Make = Callable[[Any], Any]
@@ -200,9 +202,21 @@ def test_the_output_is_named_on_the_command_line_or_in_the_project(
     assert scored("--no-cache", "--output", "far") == {"trunk", "taps", "far"}
 
 
-@pytest.mark.parametrize("option", ["output", "steps", "feedback", "recurrence"])
-def test_scores_are_kept_apart_by_what_makes_another_system_of_a_file(option: str) -> None:
+def test_scores_are_kept_apart_by_what_makes_another_system_of_a_file() -> None:
     plain = ModelRequest(Path("m.keras"))
-    changed = {"output": "near", "steps": 2, "feedback": (1, 0), "recurrence": "stateful"}
+    said = [
+        Said(steps=2),
+        Said(steps=3),
+        Said(feedback=(1, 0)),
+        Said(feedback=(0, 1)),
+        Said(kind="direct"),
+        Said(held=(1,)),
+        Said(known_ahead=(1,)),
+        Said(last_only=True),
+        Said(predicted=(Output("a", channel=0),)),
+        Said(predicted=(Output("a", channel=1),)),
+    ]
+    others = [replace(plain, output="near"), replace(plain, recurrence="stateful")]
+    others += [replace(plain, said=what) for what in said]
     assert plain.variant == ""
-    assert replace(plain, **{option: changed[option]}).variant not in ("", plain.variant)
+    assert len({"", *(other.variant for other in others)}) == 1 + len(others)

@@ -50,7 +50,7 @@ def by_hand(model: Any, seeds: np.ndarray, horizon: int, feedback: tuple[int | N
 
 def test_rollouts_are_those_of_keras_with_the_variables_replaced() -> None:
     model = transformer()
-    system = keras_system(model, (1, 0, 2))
+    system = keras_system(model, Said(feedback=(1, 0, 2)))
     seeds = np.random.default_rng(0).normal(size=(4, 8, 3)).astype(np.float32)
     expected = by_hand(model, seeds, 7, (1, 0, 2), 8)
     rollout = system.trace(7, 4)
@@ -94,7 +94,7 @@ def test_inputs_that_are_known_ahead_are_taken_from_the_seeds() -> None:
     keras = layers()
     x = keras.Input((5, 3))
     y = keras.layers.Dense(2, name="head")(keras.layers.Flatten()(x))
-    system = keras_system(keras.Model(x, y))
+    system = keras_system(keras.Model(x, y), Said(known_ahead=(2,)))
     assert system.feedback == (0, 1, None)
     assert system.exogenous == (2,)
     seeds = zero_data_seeds(system, 6, 9, 1)
@@ -150,7 +150,7 @@ def test_what_the_graph_does_not_hold_is_opened_to_be_scored_and_says_why_it_can
 @pytest.mark.parametrize("feedback", [(0, 1), (0, 1, 3), (None, None, None)])
 def test_a_wrong_feedback_is_refused(feedback: tuple[int | None, ...]) -> None:
     with pytest.raises(UsageError):
-        keras_system(transformer(), feedback)
+        keras_system(transformer(), Said(feedback=feedback))
 
 
 def test_a_model_of_another_shape_is_refused() -> None:

@@ -24,6 +24,7 @@ from edge_tqs.read.opening import open_model
 from edge_tqs.read.tflite import system as module
 from edge_tqs.read.tflite.system import tflite_system
 from edge_tqs.read.tflite.weights import OPERANDS
+from edge_tqs.system.reading import Said
 from edge_tqs.system.system import System
 from edge_tqs.system.tensorflow import import_tensorflow
 
@@ -168,7 +169,7 @@ def test_an_open_batch_is_rolled_out_side_by_side_and_means_the_same(name: str, 
 
 def test_inputs_that_are_known_ahead_are_taken_from_the_seeds() -> None:
     model = by_hand.dense_model(4, 2)
-    system = tflite_system(model, "dense", (1, None))
+    system = tflite_system(model, "dense", Said(feedback=(1, None)))
     assert system.exogenous == (1,)
     seeds = np.random.default_rng(3).normal(size=(2, 4 + 5, 2)).astype(np.float32)
     found = system.trace(5, 2)({}, seeds)
@@ -319,9 +320,9 @@ def test_a_custom_operator_is_named() -> None:
 
 def test_a_feedback_that_does_not_fit() -> None:
     with pytest.raises(UsageError, match="does not say for each of 2 inputs"):
-        tflite_system(by_hand.dense_model(), "m.tflite", (0,))
-    with pytest.raises(UsageError, match="no output is fed back"):
-        tflite_system(by_hand.dense_model(), "m.tflite", (None, None))
+        tflite_system(by_hand.dense_model(), "m.tflite", Said(feedback=(0,)))
+    with pytest.raises(UsageError, match="no output becomes an input"):
+        tflite_system(by_hand.dense_model(), "m.tflite", Said(feedback=(None, None)))
 
 
 def test_constants_that_share_a_buffer_are_one_weight_and_names_are_told_apart() -> None:

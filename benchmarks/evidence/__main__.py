@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,21 @@ CHOOSING_SEEDS = 1
 QUICK = ("mlp", "residual-mlp")
 
 
+def choosing_of(member: zoo.Member) -> dict[str, Any]:
+    return choose.measure(zoo.trained(member), evaluate.WINDOWS)
+
+
+def judging_of(member: zoo.Member, settings: choose.Settings, *, peer: bool) -> dict[str, Any]:
+    return evaluate.measure(zoo.trained(member), settings, peer=peer)
+
+
 def choosing(members: list[zoo.Member], root: Path) -> list[dict[str, Any]]:
-    return [
-        kept(root / "choosing" / f"{m.name}.json", lambda m=m: choose.measure(zoo.trained(m), evaluate.WINDOWS))
-        for m in members
-    ]
+    return [kept(root / "choosing" / f"{m.name}.json", partial(choosing_of, m)) for m in members]
 
 
 def judging(members: list[zoo.Member], settings: choose.Settings, root: Path, *, peer: bool) -> list[dict[str, Any]]:
     folder = root / f"judging-{settings.draws}-{settings.seeds}{'' if peer else '-without-peer'}"
-    return [
-        kept(folder / f"{m.name}.json", lambda m=m: evaluate.measure(zoo.trained(m), settings, peer=peer))
-        for m in members
-    ]
+    return [kept(folder / f"{m.name}.json", partial(judging_of, m, settings, peer=peer)) for m in members]
 
 
 def one_thread() -> None:

@@ -63,13 +63,15 @@ class Series:
         starts = self.starts(window + horizon, held_out=held_out)
         chosen = starts[np.linspace(0, len(starts) - 1, count).astype(int)]
         length = window + (horizon if self.outputs < self.channels else 0)
-        return self.values[chosen[:, None] + np.arange(length)]
+        seeds: Array = self.values[chosen[:, None] + np.arange(length)]
+        return seeds
 
     def truth(self, window: int, horizon: int, count: int, *, held_out: bool) -> Array:
         """What came after those windows, (N, T, outputs)."""
         starts = self.starts(window + horizon, held_out=held_out)
         chosen = starts[np.linspace(0, len(starts) - 1, count).astype(int)]
-        return self.values[chosen[:, None] + window + np.arange(horizon)][:, :, : self.outputs]
+        after: Array = self.values[chosen[:, None] + window + np.arange(horizon)]
+        return after[:, :, : self.outputs]
 
 
 def load(name: str) -> Series:

@@ -10,16 +10,21 @@ import io
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer import quantizer, recipe
 
 RECIPES = {"int8": recipe.weight_only_wi8_afp32, "int4": recipe.weight_only_wi4_afp32}
 
 
-def rollouts(model, seeds, window, feedback, horizon):
+def rollouts(
+    model: bytes, seeds: npt.NDArray[Any], window: int, feedback: Sequence[int | None], horizon: int
+) -> npt.NDArray[np.float64]:
     """(N, T, outputs) of a model of static batch 1; feedback holds None for a channel that the seeds know ahead."""
     interpreter = Interpreter(model_content=model)
     interpreter.allocate_tensors()
@@ -41,14 +46,14 @@ def rollouts(model, seeds, window, feedback, horizon):
     return np.array(outputs, np.float64)
 
 
-def main():
+def main() -> None:
     folder = Path(sys.argv[1])
     loop = json.loads((folder / "loop.json").read_text())
     seeds = np.load(folder / "seeds.npy")
     original = (folder / "model.tflite").read_bytes()
     nominal = rollouts(original, seeds, **loop)
     np.save(folder / "nominal.npy", nominal)
-    found = {"float": {"bytes": len(original)}}
+    found: dict[str, dict[str, float]] = {"float": {"bytes": len(original)}}
     for name, make in RECIPES.items():
         started = time.process_time()
         with contextlib.redirect_stdout(io.StringIO()):

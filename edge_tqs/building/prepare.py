@@ -104,6 +104,7 @@ class ModelRequest:
             "held": said.held or None,
             "known ahead": said.known_ahead or None,
             "last": said.last_only or None,
+            "predicted": said.predicted or None,
         }
         if self.recurrence != "auto":
             chosen["recurrence"] = self.recurrence

@@ -22,7 +22,9 @@ import sys
 import time
 import tty
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +50,7 @@ class AgentError(Exception):
 class Line:
     """A serial port or pseudo-terminal as frames. Holds at most one longest frame."""
 
-    def __init__(self, descriptor):
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         os.set_blocking(descriptor, False)
         longest = 8 + MAX_PAYLOAD
@@ -57,11 +59,11 @@ class Line:
         self._overlong = False
         self.dropped = 0
 
-    def disturbed(self):
+    def disturbed(self) -> bool:
         """Whether a byte has arrived."""
         return bool(select.select([self._descriptor], [], [], 0)[0])
 
-    def send(self, kind, sequence, payload):
+    def send(self, kind: int, sequence: int, payload: bytes) -> None:
         from cobs import cobs
 
         body = struct.pack("<BBH", kind, sequence, len(payload)) + payload
@@ -73,7 +75,7 @@ class Line:
             except BlockingIOError:
                 continue
 
-    def requests(self):
+    def requests(self) -> Iterator[tuple[int, int, bytes] | None]:
         """(type, sequence, payload) of each request; None for a frame that is damaged. Ends when the line does."""
         while True:
             select.select([self._descriptor], [], [])
@@ -94,14 +96,14 @@ class Line:
                     yield self._take()
             self._hold(rest)
 
-    def _hold(self, piece):
+    def _hold(self, piece: bytes) -> None:
         if self._overlong or len(self._held) + len(piece) > self._limit:
             self._overlong = True
             self._held.clear()
         else:
             self._held += piece
 
-    def _take(self):
+    def _take(self) -> tuple[int, int, bytes] | None:
         from cobs import cobs
 
         held, overlong = bytes(self._held), self._overlong
@@ -122,14 +124,14 @@ class Line:
 class Server:
     """The device's side of the protocol."""
 
-    def __init__(self, forecaster, line, board):
+    def __init__(self, forecaster: Forecaster, line: Line, board: str) -> None:
         self._forecaster = forecaster
         self._line = line
         self._board = board.encode("ascii")[:255]
-        self._last = None
+        self._last: tuple[int, int] | None = None
         self._next = 0  # the step that a forecast in hand comes to next; 0 if there is none
 
-    def serve(self):
+    def serve(self) -> None:
         """Answer requests until the line ends."""
         answers = {
             HELLO: self._hello,
@@ -147,7 +149,7 @@ class Server:
             if refusal is not None:
                 self._line.send(NAK, sequence, bytes([refusal]))
 
-    def _hello(self, sequence, payload):
+    def _hello(self, sequence: int, payload: bytes) -> int | None:
         if payload[:1] != bytes([PROTOCOL_VERSION]):
             return BAD_VERSION if payload else BAD_LENGTH
         if len(payload) != 1:
@@ -161,16 +163,16 @@ class Server:
         self._line.send(HELLO_REPLY, sequence, reply)
         return None
 
-    def _repeated(self, kind, sequence):
+    def _repeated(self, kind: int, sequence: int) -> bool:
         """Whether this request was the last one carried out; now it is."""
         repeated = self._last == (kind, sequence)
         self._last = (kind, sequence)
         return repeated
 
-    def _acknowledge(self, sequence):
+    def _acknowledge(self, sequence: int) -> None:
         self._line.send(ACK, sequence, struct.pack("<I", self._forecaster.pushed))
 
-    def _reset(self, sequence, payload):
+    def _reset(self, sequence: int, payload: bytes) -> int | None:
         if payload:
             return BAD_LENGTH
         if not self._repeated(RESET, sequence):
@@ -179,7 +181,7 @@ class Server:
         self._acknowledge(sequence)
         return None
 
-    def _push(self, sequence, payload):
+    def _push(self, sequence: int, payload: bytes) -> int | None:
         channels, code_type = self._forecaster.channels, self._forecaster.code_type
         if not payload or len(payload) != 1 + payload[0] * channels * code_type.itemsize:
             return BAD_LENGTH
@@ -190,7 +192,7 @@ class Server:
         self._acknowledge(sequence)
         return None
 
-    def _forecast(self, sequence, payload):
+    def _forecast(self, sequence: int, payload: bytes) -> int | None:
         model = self._forecaster
         if len(payload) < 4:
             return BAD_LENGTH
@@ -222,7 +224,7 @@ class Server:
         self._line.send(DONE, sequence, struct.pack("<H", sent))
         return None
 
-    def _status(self, sequence, payload):
+    def _status(self, sequence: int, payload: bytes) -> int | None:
         if payload:
             return BAD_LENGTH
         self._last = (STATUS, sequence)
@@ -232,7 +234,7 @@ class Server:
         return None
 
 
-def open_serial(path, baud):
+def open_serial(path: str, baud: int) -> tuple[int, Any]:
     """The descriptor of a serial port that is set to raw bytes at ``baud``, and the object that keeps it open."""
     import serial
 
@@ -243,7 +245,7 @@ def open_serial(path, baud):
     return port.fileno(), port
 
 
-def open_pty():
+def open_pty() -> tuple[int, Any]:
     """The descriptor of a new pseudo-terminal's near end; the far end is kept open, so that it survives its users."""
     near, far = os.openpty()
     tty.setraw(far)
@@ -251,7 +253,7 @@ def open_pty():
     return near, far
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, load, serve. Exit code 2 and one line on stderr when something is missing."""
     here = Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description="Serve model.tflite on a serial port.")

@@ -21,16 +21,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 
 class ForecasterError(Exception):
     """The model, its description, a package or the port is missing or unusable."""
 
 
-def load_interpreter(model: bytes):
+def load_interpreter(model: bytes) -> tuple[str, Any]:
     """(name of the runtime, its interpreter of the model), from whichever of the two packages is installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -67,7 +72,7 @@ class Forecaster:
     held: those that are measured and hold their last value. names: what each output speaks of. task: what they are.
     """
 
-    def __init__(self, model="model.tflite", description=None):
+    def __init__(self, model: str | Path = "model.tflite", description: str | Path | None = None) -> None:
         path = Path(model)
         beside = Path(description) if description is not None else path.with_suffix(".json")
         try:
@@ -77,7 +82,7 @@ class Forecaster:
         self.model_hash = about["model_hash"]
         if len(self.model_hash) != 64 or hash_model(content, self.model_hash) != self.model_hash:
             raise ForecasterError(f"{path} is damaged, or {beside} describes another model: copy both again")
-        self.window, self.channels = about["window"], about["channels"]
+        self.window, self.channels = int(about["window"]), int(about["channels"])
         self.recurrence, self.feedback = about["recurrence"], list(about["feedback"])
         self.outputs, self.steps = about.get("outputs", self.channels), about.get("steps", 1)
         self.held, self.task = list(about.get("held", ())), about.get("task", "forecast")
@@ -105,12 +110,13 @@ class Forecaster:
         self._output_mean, self._output_std = self._units_of_outputs(about)
         self.reset()
 
-    def _units_of_outputs(self, about):
+    def _units_of_outputs(self, about: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """(mean, std) of each output: as the model says, or those of the channel that it speaks of; (0, 1) of none."""
         predicted = about.get("predicted", ())
         self.names = [output["name"] for output in predicted]
         if about.get("output_scaling"):
-            return tuple(np.asarray(about["output_scaling"][key], np.float64) for key in ("mean", "std"))
+            said = about["output_scaling"]
+            return np.asarray(said["mean"], np.float64), np.asarray(said["std"], np.float64)
         if predicted:
             source = [output.get("channel") for output in predicted]
         elif self.task == "reconstruction":
@@ -123,9 +129,9 @@ class Forecaster:
         std = [1.0 if channel is None else self._std[channel] for channel in source]
         return np.array(mean), np.array(std)
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget all samples and states."""
-        self.pushed = 0
+        self.pushed: int = 0
         self._history = np.full((self.window, self.channels), self._zero_point, self.code_type)
         self._carried = dict(self._zero_states)
         self._said = np.full(self.steps * self.outputs, self._output_zero_point, self.code_type)
@@ -133,24 +139,24 @@ class Forecaster:
         self.begin()
 
     @property
-    def ready(self):
+    def ready(self) -> bool:
         """Whether a whole window was pushed."""
         return self.pushed >= self.window
 
-    def push(self, sample):
+    def push(self, sample: ArrayLike) -> None:
         """Append one sample, in physical units: ``channels`` numbers. NaN counts as the mean."""
         values = np.asarray(sample, np.float64).reshape(self.channels)
         self.push_codes(self._encode(values, list(range(self.channels))))
 
-    def _encode(self, values, channels):
+    def _encode(self, values: NDArray[Any], channels: Sequence[int]) -> NDArray[Any]:
         """Physical units (..., n) of n channels to codes."""
         scaled = (values - self._mean[channels]) / self._std[channels] / self._scale
         codes = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) + self._zero_point
         limits = np.iinfo(self.code_type)
-        codes = np.clip(np.nan_to_num(codes, nan=self._zero_point), limits.min, limits.max)
-        return codes.astype(self.code_type)
+        clipped: NDArray[Any] = np.clip(np.nan_to_num(codes, nan=self._zero_point), limits.min, limits.max)
+        return clipped.astype(self.code_type)
 
-    def forecast(self, steps, ahead=None):
+    def forecast(self, steps: int, ahead: ArrayLike | None = None) -> NDArray[Any]:
         """The next ``steps`` samples, in physical units: array (steps, outputs) in the order of the outputs.
 
         ahead: (steps, exogenous) values of the inputs that are known ahead, at the times that are predicted.
@@ -166,7 +172,7 @@ class Forecaster:
         codes = np.array([self.next_codes(row)[0] for row in known], np.float64).reshape(steps, self.outputs)
         return self._decode(codes)
 
-    def predict(self):
+    def predict(self) -> NDArray[Any]:
         """What the model says of the samples pushed so far, in physical units: array (steps, outputs)."""
         if not self.ready:
             raise ForecasterError(f"{self.pushed} samples were pushed, the model looks at {self.window}")
@@ -176,18 +182,19 @@ class Forecaster:
         self.begin()
         return self._decode(block)
 
-    def anomaly(self):
+    def anomaly(self) -> float:
         """Of a reconstruction: the mean squared difference between the window and it, in the model's units."""
         self.begin()
         self.next_codes(np.zeros(len(self.exogenous), self.code_type))
         difference = self._history.reshape(-1).astype(np.int64) - self._block.reshape(-1).astype(np.int64)
         self.begin()
-        return float(np.sum(difference**2)) * self._scale**2 / difference.size
+        return float(np.sum(difference**2) * self._scale**2 / difference.size)
 
-    def _decode(self, codes):
-        return (codes - self._output_zero_point) * self._output_scale * self._output_std + self._output_mean
+    def _decode(self, codes: NDArray[Any]) -> NDArray[Any]:
+        scaled = (codes - self._output_zero_point) * self._output_scale * self._output_std
+        return np.asarray(scaled + self._output_mean)
 
-    def push_codes(self, codes):
+    def push_codes(self, codes: NDArray[Any]) -> None:
         """Append one sample of codes, (channels,) of code_type."""
         if self.recurrence == "stateful":
             self._said, self._carried = self._step(codes, self._carried)
@@ -196,7 +203,7 @@ class Forecaster:
             self._history = np.concatenate([self._history[1:], codes[None]])
         self.pushed = min(self.pushed + 1, 0xFFFFFFFF)
 
-    def begin(self):
+    def begin(self) -> None:
         """Start a forecast on what was pushed, which a forecast never changes."""
         stateful = self.recurrence == "stateful"
         self._window, self._before = self._history, self._last
@@ -204,7 +211,7 @@ class Forecaster:
         self._work = self._carried if stateful else self._zero_states
         self._given = 0  # steps of this forecast so far
 
-    def next_codes(self, known=()):
+    def next_codes(self, known: ArrayLike = ()) -> tuple[NDArray[Any], bytes]:
         """The next step: (codes (outputs,), the states' bytes). known: codes of what is known ahead of its time."""
         place = self._given % self.steps
         stateful = self.recurrence == "stateful"
@@ -225,7 +232,7 @@ class Forecaster:
         self._given += 1
         return self._latest, self._state_bytes(self._work)
 
-    def _next_sample(self, before):
+    def _next_sample(self, before: NDArray[Any]) -> NDArray[Any]:
         """What is fed after the sample ``before``: what was predicted, what is known ahead, what is held."""
         sample = before.copy()
         for channel, output in enumerate(self.feedback):
@@ -234,9 +241,11 @@ class Forecaster:
         sample[self.exogenous] = self._known
         return sample
 
-    def _step(self, x, states):
+    def _step(
+        self, x: NDArray[Any], states: Mapping[str, NDArray[Any]]
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         outputs = self._run(x=x[None], **states)
         return outputs["y"][0], {name: outputs[name] for name in self._states}
 
-    def _state_bytes(self, states):
+    def _state_bytes(self, states: Mapping[str, NDArray[Any]]) -> bytes:
         return b"".join(states[name].tobytes() for name in self._states)

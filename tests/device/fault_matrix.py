@@ -209,7 +209,8 @@ def survey(build: Path, port: str, steps: int, times: Times) -> Setting:
         error, received = run(build, line.path, steps, times)
     assert (error, received) == (None, steps)
     assert check_trace(build, expected) == steps
-    return Setting(build, steps, expected, *line.passed, (build / TRACE).stat().st_size, ticks_of(build))
+    to_board, to_host = line.passed
+    return Setting(build, steps, expected, to_board, to_host, (build / TRACE).stat().st_size, ticks_of(build))
 
 
 def ticks_of(build: Path) -> tuple[int, ...]:
@@ -233,8 +234,8 @@ class Matrix:
         rng = random.Random(f"{kind} {seed}")
         if kind == "stall":
             way = rng.randrange(2)
-            faults = [draw(kind, seed, 1, (to_board, most)[way]) if each == way else () for each in range(2)]
-            return self._disturbed(seed, *faults)
+            faults = draw(kind, seed, 1, (to_board, most)[way])
+            return self._disturbed(seed, *((faults, ()) if way == 0 else ((), faults)))
         if kind in BYTE_KINDS:
             return self._disturbed(seed, draw(kind, seed, 1, to_board), draw(kind, seed, 3, most))
         at = (Fault({"replace": SWITCH, "gone": GONE}.get(kind, CALL), rng.randrange(most)),)
