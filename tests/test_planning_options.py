@@ -320,7 +320,7 @@ def test_a_model_that_cannot_be_built_is_scored_and_planned(
     assert "GroupNormalization" in err
     code, _, err = run("score", *arguments[:-1], "power")
     assert code == 2
-    assert "--exogenous power is no input column" in err
+    assert "known_ahead power (--known-ahead) is no input column" in err
 
 
 @pytest.mark.slow

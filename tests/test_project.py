@@ -283,7 +283,7 @@ def test_init_writes_what_it_found_and_what_it_could_not_read(tmp_path):
 
 def test_the_model_alone_is_enough(tmp_path):
     loaded = project(tmp_path, '[model]\npath = "m.keras"\n')
-    assert (loaded.data, loaded.budget_bytes, loaded.scaling) == (None, None, "standard")
+    assert (loaded.data, loaded.budget_bytes, loaded.scaling) == (None, None, None)
     assert loaded.activations is None
     assert read_data(loaded) is None
     data = read_data(loaded, write(tmp_path, SERIES))
@@ -300,7 +300,6 @@ def test_the_model_alone_is_enough(tmp_path):
         ("horizon = 2", "horizon = 0", r"'forecast\.horizon' must be a number of 1 or more, not 0", "init"),
         ("horizon = 2", "horizon = true", r"'forecast\.horizon' must be an integer, not True", "init"),
         ('"stateful"', '"statefull"', r"recurrence' must be one of auto, windowed, stateful, not 'statefull'", "init"),
-        ('outputs = ["temperature"]', 'outputs = ["load"]', "outputs", "name the same columns"),
         (
             'inputs = ["temperature"]',
             'inputs = ["a", "a"]',
@@ -317,6 +316,17 @@ def test_the_model_alone_is_enough(tmp_path):
         ("std = [2.5]", "std = [0.0]", r"'scaling\.std\[0\]' must be a number above 0, not 0\.0", "init"),
         ("std = [2.5]", "std = [1, 2]", "one length", "mean"),
         ("std = [2.5]", "", "needs mean and std", "mean"),
+        ("std = [2.5]", "std = [2.5]\nmin = [0]\nmax = [1]", "min and max", "min"),
+        ("mean = [27]\nstd = [2.5]", "min = [3]\nmax = [3]", "each max must be above its min", "min"),
+        ("std = [2.5]", "std = [2.5]\noutputs = {mean = [1]}", r"\[scaling\] outputs needs", "mean"),
+        ("horizon = 2", "horizon = 2\nlead = -1", r"'forecast\.lead' must be a number of 0 or more", "init"),
+        ("horizon = 2", 'horizon = 2\nkind = "open"', r"kind' must be one of closed loop, direct, recon", "init"),
+        (
+            "horizon = 2",
+            'horizon = 2\noutputs = [{name = "a", quantile = 1.5}]',
+            r"'forecast\.outputs\[0\] \(a\)\.quantile' must be a number between 0 and 1",
+            "init",
+        ),
         ("std = [2.5]", 'std = [1]\nmethod = "none"', "no method beside", "method"),
         ('"24KB"', '"many"', "not a number of bytes", "24KB"),
         ('"int16"', '"int4"', r"'plan\.activations' must be one of int8, int16, not 'int4'", "init"),

@@ -58,7 +58,7 @@ def test_direct_blocks_say_the_time_of_each_value() -> None:
         ((6,), 2, Said(), "6 values from 2 channels, and nothing says", "steps = 6"),
         ((3,), 1, Said(), "3 values from 1 channel, and nothing says", "quantile = 0.1"),
         ((3,), 1, Said(feedback=(0,)), "3 samples of 1, or one sample of 3", "steps = 3"),
-        ((1,), 4, Said(), "1 value from 4 channels, and nothing says what it is", "--target COLUMN"),
+        ((1,), 4, Said(), "1 value from 4 channels, and nothing says what it is", "--target-column COLUMN"),
         ((6,), 2, Said(steps=4), "not 4 samples", "steps"),
         ((4, 2), 2, Said(steps=3), "4 samples at once, not 3", "steps"),
         ((5, 2), 2, Said(), "as many as its window holds", 'labels = "wide"'),

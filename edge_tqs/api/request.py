@@ -26,11 +26,13 @@ from edge_tqs.project.file import (
     ValidateSettings,
     read_data,
 )
+from edge_tqs.project.roles import Roles, said_of
 from edge_tqs.project.rollouts import ProjectData, cut, room
+from edge_tqs.project.scales import Method
 from edge_tqs.project.series import AS_FOUND
 from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.quantize import Activations
-from edge_tqs.system.reading import Said
+from edge_tqs.system.reading import Kind
 from edge_tqs.validation.validate import ValidateRequest
 
 #: The parts of a series.
@@ -58,7 +60,8 @@ def model_request(
     *,
     data: Path | None = None,
     columns: Sequence[str] = (),
-    scaling: Scaling | Literal["standard", "none"] | None = None,
+    scaling: Scaling | Method | None = None,
+    output_scaling: Scaling | Method | None = None,
     horizon: int | None = None,
     window: int | None = None,
     recurrence: Recurrence | None = None,
@@ -69,7 +72,12 @@ def model_request(
     draws: int = DRAWS,
     seed: int = 0,
     seeds: Literal["zero-data", "data"] = "zero-data",
-    exogenous: Sequence[str] = (),
+    kind: Kind | None = None,
+    lead: int | None = None,
+    targets: Sequence[str] = (),
+    known_ahead: Sequence[str] = (),
+    measured: Sequence[str] = (),
+    static: Sequence[str] = (),
     workers: int = 1,
     cache: bool = True,
     activations: Activations | None = None,
@@ -85,12 +93,19 @@ def model_request(
         project = _bare_project(model, data)
     if scaling is not None:
         project = replace(project, scaling=scaling)
+    if output_scaling is not None:
+        project = replace(project, output_scaling=output_scaling)
     if columns:
         settings = project.data or (DataSettings(csv=(data,)) if data else None)
         if settings is None:
             raise UsageError("columns are named, and there is no data to take them from", hint="Give data=CSV.")
-        project = replace(project, data=replace(settings, columns=tuple(columns), exogenous=()))
-    series = read_data(project, data)
+        project = replace(
+            project, data=DataSettings(csv=settings.csv, columns=tuple(columns), series_format=settings.series_format)
+        )
+    roles = _roles(project, kind, lead, steps, targets, known_ahead, measured, static)
+    series = read_data(project, data, roles)
+    if series is not None:
+        roles = replace(roles, inputs=series.inputs)
     return ModelRequest(
         model=project.model,
         horizon=horizon or project.forecast.horizon,
@@ -99,16 +114,13 @@ def model_request(
         output=output or project.forecast.output,
         target=target or project.forecast.target,
         centre=centre or project.forecast.centre,
-        columns=_columns(project, series),
+        columns=roles.inputs,
         scaling=series.scaling if series else _given_scaling(project),
+        output_scaling=series.output_scaling if series else None,
         windows=_windows(series) if series else None,
         draws=draws,
         seed=seed,
-        said=Said(
-            known_ahead=_known_ahead(project, _columns(project, series), tuple(exogenous)),
-            steps=steps or project.forecast.steps,
-            columns=_columns(project, series),
-        ),
+        said=said_of(roles),
         training=_training(series) if series else None,
         real_seeds=seeds == "data",
         workers=workers,
@@ -230,29 +242,36 @@ def _bare_project(model: Path, data: Path | None) -> Project:
     )
 
 
-def _columns(project: Project, series: ProjectData | None) -> tuple[str, ...]:
-    if series is not None:
-        return series.series.columns
-    return project.data.columns if project.data else ()
-
-
 def _given_scaling(project: Project) -> Scaling | None:
     return project.scaling if isinstance(project.scaling, Scaling) else None
 
 
-def _known_ahead(project: Project, columns: tuple[str, ...], exogenous: tuple[str, ...]) -> tuple[int, ...]:
-    """The inputs that are known ahead, by number. Raises UsageError for a name that is no column."""
-    names = [*(project.data.exogenous if project.data else ()), *exogenous]
-    found = set()
-    for name in names:
-        if name in columns:
-            found.add(columns.index(name))
-        elif name.isdecimal() and int(name) < (len(columns) or int(name) + 1):
-            found.add(int(name))
-        else:
-            listed = ", ".join(columns) or "0, 1, ..."
-            raise UsageError(f"--exogenous {name} is no input column", hint=f"The columns are {listed}.")
-    return tuple(sorted(found))
+def _roles(
+    project: Project,
+    kind: Kind | None,
+    lead: int | None,
+    steps: int | None,
+    targets: Sequence[str],
+    known_ahead: Sequence[str],
+    measured: Sequence[str],
+    static: Sequence[str],
+) -> Roles:
+    """What the project says of inputs and outputs, and what is asked for over it."""
+    said = project.roles
+    if targets:
+        said = replace(said, outputs=tuple(targets), predicted=(), label=None)
+    # an input that is given another role is predicted no more
+    given = {*known_ahead, *measured, *static}
+    return replace(
+        said,
+        outputs=tuple(name for name in said.outputs if name not in given),
+        known_ahead=(*said.known_ahead, *known_ahead),
+        measured=(*said.measured, *measured),
+        static=(*said.static, *static),
+        kind=kind or said.kind,
+        lead=said.lead if lead is None else lead,
+        steps=steps or said.steps,
+    )
 
 
 def _training(data: ProjectData) -> Callable[[Forecast, int, int], Array]:

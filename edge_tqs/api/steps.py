@@ -38,7 +38,9 @@ from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
 from edge_tqs.project.file import FILE, load_project
+from edge_tqs.project.scales import Method
 from edge_tqs.quantization.quantize import Activations
+from edge_tqs.system.reading import Kind
 
 StrPath = str | os.PathLike[str]
 #: A model file or project, or what was made of one so far.
@@ -55,7 +57,8 @@ def open_model(
     *,
     data: StrPath | None = None,
     columns: Sequence[str] = (),
-    scaling: Scaling | Literal["standard", "none"] | None = None,
+    scaling: Scaling | Method | None = None,
+    output_scaling: Scaling | Method | None = None,
     horizon: int | None = None,
     window: int | None = None,
     recurrence: Recurrence | None = None,
@@ -63,7 +66,12 @@ def open_model(
     output: str | None = None,
     target: Target | None = None,
     centre: Centre | None = None,
-    exogenous: Sequence[str] = (),
+    kind: Kind | None = None,
+    lead: int | None = None,
+    targets: Sequence[str] = (),
+    known_ahead: Sequence[str] = (),
+    measured: Sequence[str] = (),
+    static: Sequence[str] = (),
     activations: Activations | None = None,
     custom_objects: Sequence[str] = (),
     progress: Progress = silent,
@@ -76,7 +84,8 @@ def open_model(
         data: CSV that activation ranges, evaluation and validation take real windows from.
         columns: Those of ``data`` that the model takes, in its order; all numeric ones when none is named.
         scaling: From ``data`` to the model's units: "standard" (mean and deviation of the training part, the default),
-            "none", or the scaling that the model was trained with.
+            "minmax" (its least value is 0, its greatest 1), "none", or the scaling that the model was trained with.
+        output_scaling: Likewise of ``targets`` that are no inputs; others have the scaling of their input.
         horizon: Closed-loop steps that count, 1 to 65535; 96 unless said otherwise.
         window: Samples that the model looks at, where the model leaves it open.
         recurrence: "windowed" as Keras computes a recurrent model, "stateful" to carry its states on, or "auto".
@@ -84,7 +93,13 @@ def open_model(
         output: The output that is the forecast, where the model has several.
         target: "level", or "delta" where the model predicts differences to the last sample.
         centre: "none", "mean" or "last": what is taken off each window and added to its forecast.
-        exogenous: Columns (names, or numbers as text) that are known ahead.
+        kind: What the outputs are, where it can be read in several ways: "closed loop", "direct", "reconstruction" or
+            "classes" (docs/kinds.md).
+        lead: Samples from the newest input to the first that is predicted: 1 is the next one, 0 the newest itself.
+        targets: Columns that the model predicts, in the order of its values; inputs of it or not.
+        known_ahead: Inputs (names, or numbers as text) that are known ahead.
+        measured: Inputs that are measured and not predicted: beyond the last sample they are held.
+        static: Inputs that never change.
         activations: "int8" or "int16"; None takes the board's, and int8 where there is no board.
         custom_objects: module:name of each class or function of your own that the model holds.
 
@@ -99,6 +114,7 @@ def open_model(
         data=None if data is None else Path(data),
         columns=columns,
         scaling=scaling,
+        output_scaling=output_scaling,
         horizon=horizon,
         window=window,
         recurrence=recurrence,
@@ -106,7 +122,12 @@ def open_model(
         output=output,
         target=target,
         centre=centre,
-        exogenous=exogenous,
+        kind=kind,
+        lead=lead,
+        targets=targets,
+        known_ahead=known_ahead,
+        measured=measured,
+        static=static,
         activations=activations,
         custom_objects=custom_objects,
     )

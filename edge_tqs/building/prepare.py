@@ -62,8 +62,9 @@ class ModelRequest:
 
     said: what was said of the model's inputs and outputs. windows: called with (forecast, horizon) once the model is
     read; None when there is no data. training: called with (forecast, horizon, count), seeds of the training part,
-    (count, W + T, F). scaling, output_scaling: physical units of inputs and outputs. real_seeds: score from these
-    instead of zero-data seeds. workers: processes that score. cache: folder where scores are kept; None keeps nothing.
+    (count, W + T, F). scaling, output_scaling: physical units of inputs, and of the values of a predicted sample;
+    None: those of the inputs that they speak of. real_seeds: score from these instead of zero-data seeds. workers:
+    processes that score. cache: folder where scores are kept; None keeps nothing.
     activations: None takes the board's, and DEFAULT_ACTIVATIONS where there is no board. custom_objects: module:name of
     each class or function of the user's own in the model. output: which of the model's outputs is the forecast, where
     it has several. target, centre: what the model predicts, and what is taken off its window (passes/level.py).
@@ -275,9 +276,17 @@ def forecast_of(system: System, request: ModelRequest) -> Forecast:
         reading.outputs,
         reading.held,
         reading.predicted,
-        request.output_scaling,
+        units_of_outputs(request.output_scaling, reading.outputs),
         reading.task,
     )
+
+
+def units_of_outputs(of_sample: Scaling | None, outputs: int) -> Scaling | None:
+    """The scaling of each of ``outputs`` values, from that of each value of a sample: a block holds several samples."""
+    if of_sample is None:
+        return None
+    samples = outputs // len(of_sample.mean)
+    return Scaling(of_sample.mean * samples, of_sample.std * samples)
 
 
 def chooser(scored: ScoredModel, request: PlanRequest, progress: Progress | None = None) -> Chooser:
@@ -393,7 +402,7 @@ def quantize_model(
         graph.forecast,
         columns=model_request.columns,
         scaling=model_request.scaling,
-        output_scaling=model_request.output_scaling,
+        output_scaling=units_of_outputs(model_request.output_scaling, graph.forecast.outputs),
     )
     graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
     if board is not None:

@@ -54,7 +54,41 @@ reading_options = options(
         help="What is taken off each window and added to its forecast.  [default: none]",
     ),
     click.option(
-        "--exogenous", multiple=True, metavar="COLUMN", help="An input that is known ahead: a column's name or number."
+        "--kind",
+        type=click.Choice(["closed loop", "direct", "reconstruction", "classes"]),
+        help="What the outputs are, where that can be read in several ways.",
+    ),
+    click.option(
+        "--lead",
+        type=click.IntRange(0),
+        help="Samples from the newest input to the first that is predicted: 1 is the next one, 0 the newest itself.",
+    ),
+    click.option(
+        "--target-column",
+        "targets",
+        multiple=True,
+        metavar="COLUMN",
+        help="A column that the model predicts; may be repeated, in the order of its values.",
+    ),
+    click.option(
+        "--known-ahead",
+        "--exogenous",
+        "known_ahead",
+        multiple=True,
+        metavar="COLUMN",
+        help="An input that is known ahead: a column's name or number.",
+    ),
+    click.option(
+        "--measured",
+        multiple=True,
+        metavar="COLUMN",
+        help="An input that is measured and not predicted: it is held beyond the last sample.",
+    ),
+    click.option("--static", multiple=True, metavar="COLUMN", help="An input that never changes."),
+    click.option(
+        "--scaling",
+        type=click.Choice(["standard", "minmax", "none"]),
+        help="From physical units of --data to the model's.",
     ),
     click.option(
         "--custom-objects",

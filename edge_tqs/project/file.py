@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,10 +13,13 @@ from edge_tqs import strict
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.project.budget import parse_budget
+from edge_tqs.project.roles import NamedOutput, Roles
 from edge_tqs.project.rollouts import ProjectData
-from edge_tqs.project.series import AS_FOUND, TEST_FRACTION, Series, read_series, standard_scaling, train_rows
+from edge_tqs.project.scales import Method, ScalesTable, scaling_by, scaling_of_outputs
+from edge_tqs.project.series import AS_FOUND, TEST_FRACTION, Series, read_series, train_rows
 from edge_tqs.project.series_format import SeriesFormat, SeriesFormatTable, files_of, period_text
 from edge_tqs.strict import DISTINCT, FILLED, Rule, above, at_least
+from edge_tqs.system.reading import Kind
 
 FILE = "edge-tqs.toml"
 #: What a SavedModel folder holds.
@@ -41,7 +44,8 @@ class ForecastSettings:
 
     recurrence: "auto" is "windowed" for a recurrent model, as Keras computes it. steps: samples that one call of the
     model predicts; None reads it off the model. output: the layer whose output is the forecast, for a model of several.
-    target, centre: what the model predicts, and what is taken off its window (passes/level.py).
+    target, centre: what the model predicts, and what is taken off its window (passes/level.py). kind, lead, outputs,
+    classes: what its values mean (roles.Roles).
     """
 
     window: _Count | None = None
@@ -51,19 +55,27 @@ class ForecastSettings:
     output: _Text | None = None
     target: Target = "level"
     centre: Centre = "none"
+    kind: Kind | None = None
+    lead: Annotated[int, at_least(0)] | None = None
+    outputs: tuple[NamedOutput, ...] = ()
+    classes: _Names = ()
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """csv: the files of the series, or globs. columns: inputs; empty takes every numeric one. exogenous: those that are
-    known ahead and not predicted; every other one is, in the same order. series_format: how the files are read.
+    """csv: the files of the series, or globs. columns: inputs; empty takes every numeric one that is not predicted
+    alone. outputs, known_ahead, measured, static, label: roles.Roles. series_format: how the files are read.
 
     The last ``test_rows`` rows, or ``test_fraction`` of the rows where that is None, are the test part.
     """
 
     csv: tuple[Path, ...]
     columns: tuple[str, ...] = ()
-    exogenous: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    known_ahead: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    label: str | None = None
     test_rows: int | None = None
     test_fraction: float = TEST_FRACTION
     series_format: SeriesFormat = AS_FOUND
@@ -89,16 +101,18 @@ class _ModelTable:
 class _DataTable(SeriesFormatTable):
     csv: _Text | _Names
     inputs: _Names = ()
-    outputs: _Names | None = None
+    outputs: _Names = ()
+    known_ahead: _Names = ()
+    measured: _Names = ()
+    static: _Names = ()
+    label: _Text | None = None
     test_rows: _Count | None = None
     test_fraction: Annotated[float, Rule(lambda part: 0 < part < 1, "a number between 0 and 1")] | None = None
 
 
-@dataclass(frozen=True)
-class _ScalingTable:
-    method: Literal["standard", "none"] | None = None
-    mean: Annotated[tuple[float, ...], FILLED] | None = None
-    std: Annotated[tuple[Annotated[float, above(0)], ...], FILLED] | None = None
+@dataclass(frozen=True, kw_only=True)
+class _ScalingTable(ScalesTable):
+    outputs: ScalesTable = field(default_factory=ScalesTable)
 
 
 @dataclass(frozen=True)
@@ -123,20 +137,39 @@ class _File:
 class Project:
     """edge-tqs.toml, checked. Paths are resolved against its directory.
 
-    scaling: "standard" (mean and deviation of the training part), "none" (the CSV is in the model's units already), or
-    given. budget_bytes: None takes the default. activations: None takes the board's. custom_objects: module:name of
-    each class or function of the user's own in the model.
+    scaling, output_scaling: a method (scales.Method) or given, of the inputs and of the outputs; None where nothing is
+    said: outputs that are inputs then have the scaling of these. budget_bytes: None takes the default. activations:
+    None takes the board's. custom_objects: module:name of each class or function of the user's own in the model.
     """
 
     path: Path
     model: Path
     forecast: ForecastSettings
     data: DataSettings | None
-    scaling: Scaling | Literal["standard", "none"]
+    scaling: Scaling | Method | None
     budget_bytes: int | None
     validate: ValidateSettings
+    output_scaling: Scaling | Method | None = None
     activations: Literal["int8", "int16"] | None = None
     custom_objects: tuple[str, ...] = ()
+
+    @property
+    def roles(self) -> Roles:
+        """What it says of inputs and outputs."""
+        forecast, data = self.forecast, self.data or DataSettings(csv=())
+        return Roles(
+            inputs=data.columns,
+            outputs=data.outputs,
+            known_ahead=data.known_ahead,
+            measured=data.measured,
+            static=data.static,
+            label=data.label,
+            kind=forecast.kind,
+            lead=forecast.lead,
+            steps=forecast.steps,
+            predicted=forecast.outputs,
+            classes=forecast.classes,
+        )
 
 
 def load_project(path: Path) -> Project:
@@ -156,7 +189,8 @@ def load_project(path: Path) -> Project:
         model=path.parent / file.model.path,
         forecast=file.forecast,
         data=None if file.data is None else _data(path, file.data),
-        scaling=_scaling(path, file.scaling),
+        scaling=file.scaling.said(f"{path}: [scaling]"),
+        output_scaling=file.scaling.outputs.said(f"{path}: [scaling] outputs"),
         budget_bytes=None if file.plan.budget is None else parse_budget(str(file.plan.budget)),
         validate=file.validate,
         activations=file.plan.activations,
@@ -167,48 +201,79 @@ def load_project(path: Path) -> Project:
 def _data(path: Path, given: _DataTable) -> DataSettings:
     if given.test_rows is not None and given.test_fraction is not None:
         raise UsageError(f"{path}: [data] has both test_rows and test_fraction", hint="Keep one of the two.")
-    inputs, outputs = given.inputs, given.inputs if given.outputs is None else given.outputs
-    if (not outputs and inputs) or outputs != tuple(name for name in inputs if name in outputs):
-        raise UsageError(
-            f"{path}: [data] outputs {list(outputs)} are not among the inputs {list(inputs)}, in their order",
-            hint="What is predicted is fed back: name the same columns, less those that are known ahead.",
-        )
     return DataSettings(
         csv=tuple(path.parent / name for name in ((given.csv,) if isinstance(given.csv, str) else given.csv)),
-        columns=inputs,
-        exogenous=tuple(name for name in inputs if name not in outputs),
+        columns=given.inputs,
+        outputs=given.outputs,
+        known_ahead=given.known_ahead,
+        measured=given.measured,
+        static=given.static,
+        label=given.label,
         test_rows=given.test_rows,
         test_fraction=TEST_FRACTION if given.test_fraction is None else given.test_fraction,
         series_format=given.series_format(),
     )
 
 
-def read_data(project: Project, csv: Path | None = None) -> ProjectData | None:
+def read_data(project: Project, csv: Path | None = None, roles: Roles | None = None) -> ProjectData | None:
     """The project's series, or that of ``csv``, read and split as the project says; None when there is neither.
+
+    roles: in place of the project's. Its columns are the inputs, then those that are predicted and no inputs. Where no
+    inputs are named they are all columns of numbers that are not predicted.
 
     Raises UsageError as read_series does, and when a given scaling has another number of columns.
     """
-    settings = project.data
+    settings, roles = project.data, roles or project.roles
     source = (csv,) if csv else settings.csv if settings else None
     if source is None:
         return None
-    columns, series_format = (settings.columns, settings.series_format) if settings else ((), AS_FOUND)
-    series = read_series(files_of(source), columns, series_format)
+    series_format = settings.series_format if settings else AS_FOUND
+    inputs, targets = roles.inputs, roles.predicted_columns
+    series = read_series(files_of(source), tuple(dict.fromkeys([*inputs, *targets])) if inputs else (), series_format)
+    if not inputs:
+        if missing := [name for name in targets if name not in series.columns]:
+            raise UsageError(
+                f"{series.path} has no column of numbers {missing[0]!r}",
+                hint=f"Its columns are {', '.join(series.columns)}.",
+            )
+        inputs = tuple(name for name in series.columns if name not in targets)
+        roles = replace(roles, inputs=inputs)
+        if not inputs:
+            raise UsageError(
+                f"{series.path}: all its columns are predicted, and no inputs are named",
+                hint="Name inputs under [data]: outputs may be among them.",
+            )
     rows = train_rows(
         series,
         test_rows=settings.test_rows if settings else None,
         test_fraction=settings.test_fraction if settings else TEST_FRACTION,
     )
-    if isinstance(project.scaling, Scaling):
-        if len(project.scaling.mean) != len(series.columns):
+    scaling = _scaling_of_inputs(project, series, rows, inputs)
+    direct = roles.kind == "direct" or roles.lead not in (None, 1)
+    return ProjectData(
+        series,
+        rows,
+        scaling,
+        inputs,
+        scaling_of_outputs(
+            roles, project.output_scaling, series, rows, scaling, () if direct else roles.predicted_columns
+        ),
+    )
+
+
+def _scaling_of_inputs(project: Project, series: Series, rows: int, inputs: tuple[str, ...]) -> Scaling | None:
+    said = "standard" if project.scaling is None else project.scaling
+    if isinstance(said, Scaling):
+        if len(said.mean) != len(inputs):
             raise UsageError(
-                f"{project.path}: [scaling] is for {len(project.scaling.mean)} columns, "
-                f"{series.path} has {len(series.columns)} ({', '.join(series.columns)})",
-                hint="Give one mean and one std a column, in the order of inputs.",
+                f"{project.path}: [scaling] is for {len(said.mean)} columns, "
+                f"{series.path} has {len(inputs)} inputs ({', '.join(inputs)})",
+                hint="Give one mean and one std, or min and max, a column, in the order of inputs.",
             )
-        return ProjectData(series, rows, project.scaling, series.columns)
-    scaling = standard_scaling(series, rows) if project.scaling == "standard" else None
-    return ProjectData(series, rows, scaling, series.columns)
+        return said
+    if said == "none":
+        return None
+    return scaling_by(said, series.values[:rows, [series.columns.index(name) for name in inputs]])
 
 
 def init_project(
@@ -318,15 +383,3 @@ def _template(directory: Path, model: Path, data: Path | None, series: Series | 
 def _text(value: str) -> str:
     """A TOML basic string: JSON's escapes are TOML's."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _scaling(path: Path, given: _ScalingTable) -> Scaling | Literal["standard", "none"]:
-    mean, std = given.mean, given.std
-    if mean is None and std is None:
-        return given.method or "standard"
-    if mean is None or std is None or given.method is not None or len(mean) != len(std):
-        raise UsageError(
-            f"{path}: [scaling] needs mean and std of one length, and no method beside them",
-            hint='Write mean = [...] and std = [...], or method = "standard".',
-        )
-    return Scaling(mean, std)

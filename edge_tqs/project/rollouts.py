@@ -74,7 +74,7 @@ def _truth(data: ProjectData, forecast: Forecast, rows: Array, seeds: Array, hor
         if name not in columns:
             raise UsageError(
                 f"{data.series.path}: output {output} ({name or 'unnamed'}) is no column of it",
-                hint="Name the columns that the model predicts: outputs = [...] under [data], or --target COLUMN.",
+                hint="Name what the model predicts: outputs = [...] under [data], or --target-column COLUMN.",
             )
         first = newest + forecast.leads[output]
         truth[:, :, output] = rows[:, first : first + horizon, columns.index(name)]

@@ -30,7 +30,7 @@ class Said:
     samples that the output holds. lead: samples from the newest input to the first that is predicted: 1 is the next
     one, 0 the newest itself. columns: names of the inputs. targets: names of the values in a predicted sample, or
     of the classes. predicted: what each value of a predicted sample is, in place of ``targets``. last_only: of a
-    sequence as long as the window, the last sample is the forecast.
+    sequence as long as the window, the last sample is the forecast. static: those of ``held`` that never change.
     """
 
     kind: Kind | None = None
@@ -43,6 +43,7 @@ class Said:
     targets: tuple[str, ...] = ()
     predicted: tuple[Output, ...] = ()
     last_only: bool = False
+    static: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _direct(shape: tuple[int, ...], channels: int, said: Said) -> Reading:
             f"it predicts {count} values, and nothing says of what: they may be samples of one column, or one sample "
             f"of {count}",
             hint=f'Say it {IN_FILE}: [data] outputs = ["COLUMN"] for {count} samples of one column, the oldest first, '
-            f"or {count} names for one sample of {count} columns; or --steps and --target.",
+            f"or {count} names for one sample of {count} columns; or --steps and --target-column.",
         )
     if not sample:
         sample = tuple(Output(f"output {number}" if values > 1 else "output") for number in range(values))
@@ -226,12 +227,12 @@ def _with_predicted_feedback(channels: int, said: Said) -> Said:
     chosen: dict[int, int] = {}
     for number, output in enumerate(said.predicted):
         expected = output.statistic in ("value", "mean") or (output.statistic == "quantile" and output.level == 0.5)
-        if output.channel is not None and expected:
+        if output.channel is not None and expected and output.lead == 1:
             chosen.setdefault(output.channel, number)
     feedback = tuple(chosen.get(channel) for channel in range(channels))
     if not chosen:
         raise UsageError(
-            "none of the outputs can be fed back: there is no value, mean or median of an input among them",
+            "none of the outputs can be fed back: there is no next value, mean or median of an input among them",
             hint=f'Say kind = "direct" under [forecast] {IN_FILE}, or give one output of an input without quantile.',
         )
     return replace(said, kind="closed loop", feedback=feedback)
@@ -335,7 +336,9 @@ def _unsaid(what: str, values: int, channels: int) -> ModelError:
             'several statistics of a sample: outputs = [{name = "COLUMN", quantile = 0.1}, ...] under [forecast]'
         )
     direct = "a value that is not fed back" if values == 1 else "values that are not fed back"
-    lines.append(f'{direct}: kind = "direct" with outputs = [...] under [data], or --kind direct --target COLUMN')
+    lines.append(
+        f'{direct}: kind = "direct" with outputs = [...] under [data], or --kind direct --target-column COLUMN'
+    )
     if values > 1:
         lines.append('evidence for classes: kind = "classes"')
     return ModelError(
