@@ -217,3 +217,91 @@ def test_of_equal_damage_the_fewer_bytes_come_first_then_the_earlier_choices() -
 def test_nothing_fits() -> None:
     search, sizes = random_search(np.random.default_rng(0), 3, 1)
     assert search.best(sizes, 0) == []
+
+
+def test_nothing_fits_a_local_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gram_search, "ENUMERATED", 1)
+    search, sizes = random_search(np.random.default_rng(0), 3, 1)
+    assert search.best(sizes, 0) == []
+
+
+def test_a_start_may_take_the_whole_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gram_search, "ENUMERATED", 1)
+    assert Search(((0,), (1,)), (8, 8), np.eye(2)).best([5, 3], 8) == [(0, 1)]
+
+
+# --- which way the local search goes --------------------------------------------------------------------
+
+
+def walked(search: Search, sizes: list[int], budget: int, taken: tuple[int, ...], beside: int) -> set[tuple[int, ...]]:
+    """What a descent meets: each place, and the ``beside`` best flips from it. A flip goes before a swap, then the
+    choices that come first."""
+    met, owner = {taken}, {choice: weight for weight, options in enumerate(search.choices) for choice in options}
+    steps = [(c,) for c in owner] + [(c, d) for c, d in itertools.combinations(owner, 2) if owner[c] != owner[d]]
+    while True:
+        moves = [(len(choices), choices, with_choices(search, taken, *choices)) for choices in steps]
+        fitting = [(search.damage(m[2]), *m) for m in moves if sum(sizes[c] for c in m[2]) <= budget]
+        met |= {after for *_, after in sorted(move for move in fitting if move[1] == 1)[:beside]}
+        damage, _, _, after = min(fitting)
+        if damage >= search.damage(taken):
+            return met
+        taken = after
+        met.add(taken)
+
+
+@pytest.mark.parametrize("beside", [1, 3, 14])
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("scale", [1.0, 2.0**-80])
+def test_a_descent_meets_what_lies_on_its_way(
+    seed: int, beside: int, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, sizes, rng = whole_search(seed, weights=4)
+    search = Search(search.choices, search.widths, search.gram * scale)
+    start = drawn(search, rng)
+    budget = sum(sizes[c] for c in start) + 40
+    monkeypatch.setattr(gram_search, "ENUMERATED", beside)
+    met: set[tuple[int, ...]] = set()
+    search._descend(np.array(start), np.asarray(sizes), budget, met)
+    assert met == walked(search, sizes, budget, start, beside)
+
+
+def test_a_descent_of_one_weight_has_no_swaps() -> None:
+    search = Search(((0, 1, 2),), (8, 4, 4), np.diag([5.0, 3.0, 1.0]))
+    met: set[tuple[int, ...]] = set()
+    search._descend(np.array([0]), np.array([1, 1, 1]), 1, met)
+    assert met == {(0,), (1,), (2,)}
+
+
+def test_of_a_flip_and_a_swap_that_gain_the_same_the_flip_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """(0, 3), (1, 2) and (0, 2) are all one better than (1, 3)."""
+    gram = np.diag([1.0, 2.0, 1.0, 2.0])
+    gram[0, 2] = gram[2, 0] = 0.5
+    monkeypatch.setattr(gram_search, "ENUMERATED", 1)
+    met: set[tuple[int, ...]] = set()
+    Search(((0, 1), (2, 3)), (8, 4, 8, 4), gram)._descend(np.array([1, 3]), np.ones(4, np.int64), 2, met)
+    assert met == {(1, 3), (0, 3)}
+
+
+def test_of_neighbours_that_gain_the_same_the_first_are_kept() -> None:
+    search = Search(tuple((2 * i, 2 * i + 1) for i in range(20)), (8, 4) * 20, np.diag([1.0, 0.0] * 20))
+    taken, reach = tuple(range(0, 40, 2)), np.array([1.0, 0.0] * 20)
+    assert search.neighbours(taken, reach, [1] * 40, 20, 3) == [with_choices(search, taken, 1, d) for d in (3, 5, 7)]
+    alone = Search((tuple(range(40)),), (8,) * 40, np.diag([1.0] + [0.0] * 39))
+    assert alone.neighbours((0,), np.array([1.0] + [0.0] * 39), [1] * 40, 1, 3) == [(1,), (2,), (3,)]
+
+
+# --- clip ratios that are descended to ------------------------------------------------------------------
+
+
+def test_a_descent_of_clip_ratios_begins_with_the_best_of_each_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gram_search, "EXACT", 0)
+    monkeypatch.setattr(gram_search, "ROUNDS", 0)
+    search = Search(((0, 1, 2), (3, 4, 5)), (4, 4, 4, 4, 4, 4), np.diag([3.0, 1.0, 2.0, 2.0, 2.0, 1.0]))
+    assert search.best([1] * 6, 2) == [(1, 5)]
+
+
+@pytest.mark.parametrize("damage", [0.0, 1.0, 3.0])
+def test_a_clip_ratio_that_gains_nothing_is_not_taken(damage: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gram_search, "EXACT", 0)
+    search = Search(((0, 1), (2, 3)), (4, 4, 4, 4), np.kron(np.eye(2), np.full((2, 2), damage)))
+    assert search.best([1] * 4, 2) == [(0, 2)]

@@ -207,6 +207,7 @@ def test_dense_layers_equal_tflite_micro(dtype, activation, rows):
         y = quant(float(x.scale[0] * scale.max() * limit * math.sqrt(columns)), int(rng.integers(-128, 0)))
         graph = dense_graph(weight, scale, None if columns == 7 else bias, x, y, dtype=dtype, activation=activation)
         params = integer.fully_connected_params(graph, graph.ops[0])
+        assert params.multiplier.dtype == params.shift.dtype == np.int32
         codes = rng.integers(-128, 128, (50, columns)).astype(np.int8)
         expected = tflm_step(tflite_model.write(graph, METADATA))(codes, ())[0]
         got = integer.fully_connected(params, codes, weight, None if columns == 7 else bias)
@@ -312,6 +313,9 @@ def test_packing_int4_is_undone_by_unpacking(codes):
 
 def test_the_first_code_is_in_the_low_nibble():
     assert integer.pack_int4(np.array([1, -2, 7], np.int8)).tolist() == [0xE1, 0x07]
+    assert integer.pack_int4(np.array([[1, -2, 7], [3, 4, 5]], np.int8)).tolist() == [0xE1, 0x37, 0x54]
+    unpacked = integer.unpack_int4(np.array([0xE1, 0x07], np.uint8), 3)
+    assert (unpacked.dtype, unpacked.tolist()) == (np.int8, [1, -2, 7])
 
 
 @settings(deadline=None)
@@ -332,6 +336,23 @@ def test_a_row_of_zeros_takes_the_scale_of_the_others():
     assert scale[0] == scale[1] == np.float32(2 / 127)
     _, scale = integer.quantize_weight(np.zeros((2, 2), np.float32), 4)
     assert (scale == np.float32(1 / 7)).all()
+
+
+def test_weights_of_several_taps_keep_their_shape():
+    codes, scale = integer.quantize_weight(np.arange(-6, 6, dtype=np.float32).reshape(2, 3, 2), 8)
+    assert (codes.dtype, codes.shape, scale.tolist()) == (
+        np.int8,
+        (2, 3, 2),
+        [np.float32(6 / 127), np.float32(5 / 127)],
+    )
+    assert codes.reshape(-1).tolist() == [-127, -106, -85, -64, -42, -21, 0, 25, 51, 76, 102, 127]
+
+
+def test_a_scale_counts_as_none_below_the_least_normal_number_and_not_at_it():
+    tiny, zeros = np.finfo(np.float32).tiny, np.zeros((2, 2), np.float32)
+    assert integer.quantize_weight(zeros, 8, np.array([tiny, 1.0]))[1].tolist() == [tiny, 1.0]
+    assert integer.quantize_weight(zeros, 8, np.array([tiny, 0.0]))[1].tolist() == [tiny, tiny]
+    assert integer.quantize_weight(zeros, 8, np.array([tiny / 2, 0.0]))[1].tolist() == [np.float32(1 / 127)] * 2
 
 
 @settings(deadline=None)
@@ -372,7 +393,7 @@ def test_what_a_clip_cuts_off_takes_the_largest_code(width: int) -> None:
 def test_the_least_scale_is_where_the_bias_just_fits() -> None:
     biases = np.array([1.0, -3.0, 0.0])
     least = integer.least_weight_scale(biases, 0.25)
-    np.testing.assert_allclose(least, np.abs(biases) / 0.25 / ((1 << 30) - 1), rtol=2e-6)
+    np.testing.assert_allclose(least, np.abs(biases) / 0.25 / ((1 << 30) - 1) * 1.000001, rtol=1e-14)
     codes = integer.quantize_bias(biases, (0.25 * least + np.array([0, 0, 1])).astype(np.float32))
     assert np.abs(codes).max() < 1 << 30
     assert np.abs(codes)[:2].min() > (1 << 30) - 2000

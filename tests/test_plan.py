@@ -304,6 +304,26 @@ def test_broken_fields_of_the_refinement_are_refused(change, message):
     assert caught.value.hint
 
 
+def test_an_edited_plan_keeps_its_budget():
+    assert recost(planned(), {name: {8: 100, 4: 50} for name in "ab"}).budget_bytes == 150
+
+
+def test_the_default_budget_is_of_4_and_8_bits_whatever_else_there_is():
+    assert default_budget({"a": {3: 1, 4: 50, 5: 60, 7: 90, 8: 100, 9: 110}}) == 75
+
+
+def test_a_budget_below_the_smallest_plan_says_that_a_width_is_not_possible():
+    with pytest.raises(UsageError) as caught:
+        plan({"a": 1.0, "b": 1.0}, {"a": {8: 1000, 4: 600}, "b": {8: 30}}, 1)
+    assert caught.value.message.endswith("takes 630 bytes (all-int4 not possible, all-int8 1,030).")
+
+
+def test_a_pin_of_a_name_like_no_other_is_told_all_names():
+    with pytest.raises(UsageError) as caught:
+        plan({"a": 1.0, "b": 1.0}, {name: {8: 100, 4: 50} for name in "ab"}, 200, pins={"something": 4})
+    assert caught.value.hint == "The weights are a, b."
+
+
 def test_pins_count_in_the_default_budget():
     assert default_budget(COSTS, {"a": 8}) == 175
     assert default_budget(COSTS, {"a": 4, "b": 4}) == 100

@@ -405,7 +405,7 @@ def test_a_model_that_predicts_a_part_of_its_inputs() -> None:
     x = made.value("x", (1, 4, 2))
     y = made.dense(made.reshape(x, "flat", (1, 8)), "head", by_hand.normal(1, 8), by_hand.normal(1))
     content = made.file([x], [y])
-    graph = load_tflite(content, tflite_system(content, "m"), "m.tflite").graph
+    graph = load_tflite(content, tflite_system(content, "m", Said(known_ahead=(1,))), "m.tflite").graph
     assert graph.forecast.outputs == 1
     assert graph.forecast.exogenous == (1,)
 

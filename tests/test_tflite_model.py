@@ -16,7 +16,7 @@ from graphs import KINDS, METADATA, Builder, quantized, quantized16, random_grap
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import Forecast, Graph, Scaling
+from edge_tqs.graph.graph import Forecast, Graph, Output, Scaling
 from edge_tqs.quantization import runtimes, simulate
 from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.quantize import quantize
@@ -184,7 +184,16 @@ def test_the_metadata_is_what_the_document_says():
     described = json.loads(text)
     rows = re.findall(r"^\| (\w+) \|", FORMAT.read_text(encoding="utf-8").split("## Metadata")[1], re.MULTILINE)
     assert entry.name == b"edge_tqs"
-    assert sorted(set(rows) - {"key"}) == list(described)
+    kinds = {"held", "output_scaling", "predicted", "task"}
+    assert sorted(set(rows) - {"key"} - kinds) == list(described)
+    assert described["format_version"] == 2
+    named = tuple(Output(f"y{i}", channel=i) for i in range(graph.forecast.outputs))
+    units = Scaling((0.0,) * len(named), (1.0,) * len(named))
+    said = replace(graph.forecast, held=(0,), predicted=named, output_scaling=units)
+    parsed = parse(tflite_model.write(replace(graph, forecast=said), METADATA))
+    full = json.loads(bytes(parsed.buffers[parsed.metadata[0].buffer].data))
+    assert sorted(set(rows) - {"key"}) == list(full)
+    assert full["format_version"] == 3
     assert text == json.dumps(described, sort_keys=True, separators=(",", ":")).encode()
     assert text.startswith(b'{"channels":')
     assert model.count(b'{"channels":') == 1
@@ -194,7 +203,7 @@ def test_the_metadata_is_what_the_document_says():
 
 def test_the_document_names_every_operator():
     text = FORMAT.read_text(encoding="utf-8")
-    listed = re.search(r"^Operators: ([A-Z0-9_,\s]*)\.$", text, re.MULTILINE)
+    listed = re.search(r"^### Operators\n\n([A-Z0-9_,\s]*)\.$", text, re.MULTILINE)
     named = listed.group(1).replace("\n", " ").split(", ")
     assert sorted(named) == sorted(known.builtin for known in tflite_lower.BUILTINS.values())
 
@@ -283,8 +292,8 @@ def test_an_operator_that_we_never_write_is_refused():
 
 
 def test_a_newer_format_is_refused():
-    model = tflite_model.write(drawn(0), METADATA).replace(b'"format_version":2', b'"format_version":3')
-    with pytest.raises(ModelError, match="format version 3") as error:
+    model = tflite_model.write(drawn(0), METADATA).replace(b'"format_version":2', b'"format_version":4')
+    with pytest.raises(ModelError, match="format version 4; this edge-tqs reads 1 to 3") as error:
         tflite_model.read(rehash(model))
     assert "build it again" in error.value.hint
 

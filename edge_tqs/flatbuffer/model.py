@@ -154,7 +154,7 @@ def _metadata(parsed: Any) -> dict[str, Any]:
             metadata: dict[str, Any] = json.loads(bytes(parsed.buffers[entry.buffer].data).decode())
             if metadata["format_version"] not in READABLE:
                 raise ModelError(
-                    f"The model has format version {metadata['format_version']}; this edge-tqs reads {FORMAT_VERSION}",
+                    f"The model has format version {metadata['format_version']}; this edge-tqs reads 1 to {READABLE[-1]}",
                     hint="Use the edge-tqs that built it, or build it again.",
                 )
             return metadata

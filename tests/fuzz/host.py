@@ -129,8 +129,8 @@ def read_tflite(data: bytes) -> None:
     tflite_weights.find_weights(chosen)
     tflite_weights.find_output_bias(chosen)
     forecast = chosen.graphs[0].tensors[chosen.graphs[0].outputs[0]]
-    growing, last = tflite_import._grow(chosen, math.prod(forecast.shape))
-    growing.needed_operators(last)
+    imported, last = tflite_import._import_graph(chosen, math.prod(forecast.shape))
+    imported.needed_operators(last)
 
 
 def good_frames() -> tuple[bytes, ...]:
