@@ -152,9 +152,10 @@ def _metadata(parsed: Any) -> dict[str, Any]:
     for entry in parsed.metadata or ():
         if bytes(entry.name) == tflite_lower.METADATA_NAME.encode():
             metadata: dict[str, Any] = json.loads(bytes(parsed.buffers[entry.buffer].data).decode())
-            if metadata["format_version"] not in READABLE:
+            version = metadata["format_version"]
+            if version not in READABLE:
                 raise ModelError(
-                    f"The model has format version {metadata['format_version']}; this edge-tqs reads 1 to {READABLE[-1]}",
+                    f"The model has format version {version}; this edge-tqs reads 1 to {READABLE[-1]}",
                     hint="Use the edge-tqs that built it, or build it again.",
                 )
             return metadata
