@@ -141,6 +141,25 @@ def test_gates_are_activated_inside_their_split() -> None:
     assert plan.arena_size == 8
 
 
+def test_a_dense_layer_does_not_write_over_what_it_reads() -> None:
+    ops = [Op("fully_connected", (a, "w"), (b,)) for a, b in ("xa", "ab", "by")]
+    plan = plan_memory(graph(ops, {"x": 2, "w": 4, "a": 2, "b": 2, "y": 2}))
+    assert {plan.places["a"].offset, plan.places["b"].offset} == {0, 2}
+    assert plan.arena_size == plan.arena_bound == 4
+
+
+def test_pieces_of_a_piece_lie_where_it_begins() -> None:
+    ops = [
+        Op("fully_connected", ("x", "w"), ("a",)),
+        Op("slice", ("a",), ("b",), {"axis": 1, "begin": 2, "size": 6}),
+        Op("split", ("b",), ("c", "d", "e"), {"parts": 3}),
+        Op("add", ("c", "d"), ("f",)),
+        Op("mul", ("f", "e"), ("y",)),
+    ]
+    places = plan_memory(graph(ops, {"x": 2, "w": 16, "a": 8, "b": 6, "c": 2, "d": 2, "e": 2, "f": 2, "y": 2})).places
+    assert [places[name].offset - places["a"].offset for name in "bcde"] == [2, 2, 4, 6]
+
+
 def test_overlapping_slices_are_not_overwritten() -> None:
     ops = [
         Op("fully_connected", ("x", "w"), ("a",)),

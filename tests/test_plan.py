@@ -15,6 +15,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.planning.plan import (
     Evidence,
     Plan,
+    assigned,
     default_budget,
     frontier,
     plan,
@@ -302,6 +303,16 @@ def test_broken_fields_of_the_refinement_are_refused(change, message):
     with pytest.raises(UsageError, match=message) as caught:
         edited(change)
     assert caught.value.hint
+
+
+def test_a_weight_without_a_clip_is_not_clipped():
+    costs = {name: {8: 100, 4: 50} for name in "ab"}
+    assert assigned({}, costs, {"a": 8, "b": 4}, 150, {}, {"b": 0.5}).clips() == {"a": 1.0, "b": 0.5}
+
+
+def test_a_plan_says_its_budget_and_a_frontier_has_none():
+    assert planned().budget_bytes == 150
+    assert {found.budget_bytes for found in frontier({"a": 1.0}, {"a": {8: 100, 4: 50}})} == {None}
 
 
 def test_an_edited_plan_keeps_its_budget():

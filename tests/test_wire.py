@@ -133,6 +133,14 @@ def test_a_reader_takes_every_payload_that_can_be_said() -> None:
     assert reader.feed(wire.encode_frame(frame)) == [frame]
 
 
+def test_each_frame_that_is_dropped_counts() -> None:
+    reader = FrameReader(4)
+    good = wire.encode_frame(Frame(1, 2, b"abcd"))
+    longer = wire.encode_frame(Frame(1, 2, b"abcde"))
+    assert reader.feed(longer + bytes([1] * 40) + b"\0" + good + good[:3] + b"\0") == [Frame(1, 2, b"abcd")]
+    assert reader.dropped == 3
+
+
 def test_empty_frames_are_no_frames() -> None:
     reader = FrameReader()
     assert reader.feed(bytes(50)) == []
@@ -154,7 +162,9 @@ def test_a_length_that_disagrees_with_its_payload_is_refused() -> None:
         wire.decode_frame(cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")))
 
 
-@pytest.mark.parametrize("frame", [Frame(256, 0, b""), Frame(1, -1, b""), Frame(1, 1, bytes(65536))])
+@pytest.mark.parametrize(
+    "frame", [Frame(256, 0, b""), Frame(-1, 0, b""), Frame(1, 256, b""), Frame(1, -1, b""), Frame(1, 1, bytes(65536))]
+)
 def test_a_field_out_of_range_is_a_fault_of_the_caller(frame: Frame) -> None:
     with pytest.raises(ValueError, match="do not fit"):
         wire.encode_frame(frame)
