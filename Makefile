@@ -52,6 +52,7 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
 docs:
@@ -79,7 +80,7 @@ sanitize: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python tests/sanitize.py
 
 mutants: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[mutants]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	$(BIN)/python tests/mutants.py
 
 setup:

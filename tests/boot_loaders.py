@@ -136,7 +136,8 @@ class EspRom(Rom):
             packet += byte
         packet = packet.replace(b"\xdb\xdc", b"\xc0").replace(b"\xdb\xdd", b"\xdb")
         if len(packet) >= 8 and packet[0] == 0:
-            self._answer(*struct.unpack_from("<xBHI", packet), packet[8:])
+            kind, size, checksum = struct.unpack_from("<xBHI", packet)
+            self._answer(kind, size, checksum, packet[8:])
 
     def _reply(self, command: int, value: int = 0, data: bytes = b"", status: bytes = bytes(4)) -> None:
         body = struct.pack("<BBHI", 1, command, len(data + status), value) + data + status

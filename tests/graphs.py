@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ class Builder:
     def width(self, name: str) -> int:
         return self.tensors[name].shape[-1]
 
-    def op(self, kind: str, inputs: tuple[str, ...], name: str, width: int | None = None, **attrs: object) -> str:
+    def op(self, kind: str, inputs: tuple[str, ...], name: str, width: int | None = None, **attrs: Any) -> str:
         out = self.tensor(name, (1, width or self.width(inputs[0])))
         self.ops.append(Op(kind, inputs, (out,), attrs))
         return out
@@ -55,7 +56,7 @@ class Builder:
         return self.op("fully_connected", inputs, out, self.tensors[weight].shape[0], activation=activation)
 
     def unary(self, kind: str, x: str, out: str) -> str:
-        attrs = {"alpha": float(self.rng.uniform(0.01, 0.4))} if kind == "leaky_relu" else {}
+        attrs: dict[str, Any] = {"alpha": float(self.rng.uniform(0.01, 0.4))} if kind == "leaky_relu" else {}
         return self.op(kind, (x,), out, **attrs)
 
     def split(self, x: str, parts: int, prefix: str) -> tuple[str, ...]:
@@ -143,7 +144,7 @@ def conv(b: Builder, x: str, name: str, rows: int, activation: str = "none", *, 
     return out
 
 
-def shaped(b: Builder, kind: str, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], **attrs: object) -> str:
+def shaped(b: Builder, kind: str, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], **attrs: Any) -> str:
     out = b.tensor(name, shape)
     b.ops.append(Op(kind, inputs, (out,), attrs))
     return out
@@ -271,11 +272,11 @@ def quant(scale: float, zero_point: int) -> Quant:
 
 
 def single_op(
-    kind: str, inputs: tuple[Quant, ...], output: Quant, size: int = 256, dtype: DType = "int8", **attrs: object
+    kind: str, inputs: tuple[Quant, ...], output: Quant, size: int = 256, dtype: DType = "int8", **attrs: Any
 ) -> Graph:
     """An integer graph of one element-wise operator; a second input is the state "b", which goes round unchanged."""
     tensors = {"x": Tensor("x", (1, size), dtype, None, inputs[0]), "y": Tensor("y", (1, size), dtype, None, output)}
-    states = ()
+    states: tuple[State, ...] = ()
     if len(inputs) == 2:
         tensors["b_in"] = Tensor("b_in", (1, size), dtype, None, inputs[1])
         tensors["b_out"] = Tensor("b_out", (1, size), dtype, None, inputs[1])

@@ -91,7 +91,7 @@ def test_the_agent_refuses_what_tflite_runtime_would_compute_wrongly(tmp_path: P
     graph = quantized16(rng, random_graph(rng, "tcn"), (width,))
     metadata = {"generator": "test", "plan": dict.fromkeys(graph.weights(), width), "source_hash": "00" * 32}
     write_bundle(tmp_path / "bundle", tflite_model.write(graph, metadata), None, BOARD)
-    module = library(tmp_path / "bundle")
+    module: Any = library(tmp_path / "bundle")
     load = module.load_interpreter
     module.load_interpreter = lambda content: ("tflite", load(content)[1])
     if refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,7 +271,7 @@ def test_mean(kernels: ctypes.CDLL) -> None:
 
 
 def one_operator(
-    kind: str, shapes: tuple[tuple[int, ...], ...], quants: tuple[Quant, ...], **attrs: object
+    kind: str, shapes: tuple[tuple[int, ...], ...], quants: tuple[Quant, ...], **attrs: Any
 ) -> tuple[Graph, Op]:
     """An operator on sequences that is not checked as a whole forecaster: shapes of the inputs, then of the output."""
     names = ("x", "b", "y") if len(shapes) == 3 else ("x", "y")

@@ -15,6 +15,7 @@ from graphs import quant, single_op
 
 from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, pack_rows
 from edge_tqs.emit_c.packing import pad_rows
+from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, add, dense, mul
 from edge_tqs.operators.arithmetic import int8 as integer
@@ -178,7 +179,7 @@ def test_a_bias_beyond_32_bits_has_no_kernel() -> None:
     }
     op = Op("fully_connected", ("x", "w", "b"), ("y",), {"activation": "none"})
     graph = Graph("g", tensors, (op,), "x", "y", (), Forecast(1, 1, "stateful", (0,)))
-    with pytest.raises(integer16.ModelError, match="larger than the C kernels take"):
+    with pytest.raises(ModelError, match="larger than the C kernels take"):
         dense.layer(graph, op)
 
 

@@ -57,7 +57,7 @@ def test_a_rollout_on_a_quiet_line() -> None:
         assert (info.board, info.window, info.channels) == ("fake", 4, 3)
         expect_rollout(device, fake)
         expect_rollout(device, fake, seed=SEED[::-1])  # reset in between: nothing of the first seed is left
-        assert device.status() == wire.StatusReply(*[wire.UNKNOWN_SIZE] * 3, 0, 12345)
+        assert device.status() == wire.StatusReply(wire.UNKNOWN_SIZE, wire.UNKNOWN_SIZE, wire.UNKNOWN_SIZE, 0, 12345)
     sequences = [frame.sequence for frame in fake.requests]
     assert sequences == list(range(1, len(sequences) + 1))
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from boot_loaders import EspRom, Stm32Rom
@@ -28,7 +29,7 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "firmware.elf"
 
 
-def board(method: str, origin: int = 0, **upload: object) -> Board:
+def board(method: str, origin: int = 0, **upload: Any) -> Board:
     memory = Memory(origin, 1 << 20)
     base = load_board("netduinoplus2")
     return dataclasses.replace(base, name="a-board", flash=memory, upload=Upload(method, **upload), emulator=None)
@@ -183,7 +184,7 @@ def test_uf2_finds_the_one_drive(image: Path, tmp_path: Path, monkeypatch: pytes
         ("teensy-loader-cli", {"target": "TEENSY41"}, "teensy_loader_cli did not write .*Unable to open device"),
     ],
 )
-def test_no_device_is_one_message(image: Path, method: str, upload: dict[str, object], said: str) -> None:
+def test_no_device_is_one_message(image: Path, method: str, upload: dict[str, Any], said: str) -> None:
     with pytest.raises(DeviceError, match=said) as caught:
         flash(board(method, 0x08000000, **upload), image)
     assert caught.value.hint

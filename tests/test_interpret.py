@@ -26,14 +26,14 @@ RECURRENT = {
 }
 
 
-def unary(kind: str, out: tuple[int, ...] = (1, 4), shape: tuple[int, ...] = (1, 4), **attrs: object) -> Graph:
+def unary(kind: str, out: tuple[int, ...] = (1, 4), shape: tuple[int, ...] = (1, 4), **attrs: Any) -> Graph:
     """One operator, x to y."""
     tensors = {"x": Tensor("x", shape, "float32"), "y": Tensor("y", out, "float32")}
     forecast = Forecast(1, 4, "stateful", (0, 1, 2, 3))
     return Graph("unary", tensors, (Op(kind, ("x",), ("y",), attrs),), "x", "y", (), forecast).check()
 
 
-def layer(kind: str, config: dict[str, object], **weights: np.ndarray) -> KerasLayer:
+def layer(kind: str, config: dict[str, Any], **weights: np.ndarray) -> KerasLayer:
     named = {name: Weight(f"cell/{name}", data.astype(np.float32)) for name, data in weights.items()}
     return KerasLayer("cell", kind, config, named, last_recurrent=True)
 
@@ -53,7 +53,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
         ("reshape", {}, lambda x: x.reshape(-1, 2, 2)),
     ],
 )
-def test_unary_operators(kind: str, attrs: dict[str, object], expected: object) -> None:
+def test_unary_operators(kind: str, attrs: dict[str, Any], expected: object) -> None:
     out = {"slice": (1, 2), "reshape": (1, 2, 2)}.get(kind, (1, 4))
     x = RNG.normal(0, 3, (5, 4)).astype(np.float32)
     y, states = float_step(unary(kind, out, **attrs))(x, ())

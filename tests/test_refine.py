@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def costs_of(graph: Graph) -> dict[str, dict[int, int]]:
     return {name: {8: size + 4 * rows[name], 4: -(-size // 2) + 4 * rows[name]} for name, size in sizes.items()}
 
 
-def prepared(graph: Graph, settings: RefineSettings | None = None, **options: object):
+def prepared(graph: Graph, settings: RefineSettings | None = None, **options: Any):
     """(refiner, scores, costs)."""
     scores = {t.name: t.tqs for t in score(graph, horizon=HORIZON, draws=2).tensors}
     costs = costs_of(graph)

@@ -68,7 +68,7 @@ def recurrent(kind: str, recurrence: Recurrence, *, window: int, reset_after: bo
     builder = GraphBuilder(kind, window=window, channels=3, recurrence=recurrence)
     gates = {"LSTM": 4, "GRU": 3}[kind]
 
-    def add(name: str, layer: str, config: dict[str, object], **shapes: tuple[int, ...]) -> None:
+    def add(name: str, layer: str, config: dict[str, Any], **shapes: tuple[int, ...]) -> None:
         weights = {key: kernel(f"{name}/{key}", rng.normal(0, 0.4, shape)) for key, shape in shapes.items()}
         READERS[layer](KerasLayer(name, layer, config, weights, last_recurrent=name == "two"), builder)
 

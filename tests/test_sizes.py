@@ -8,7 +8,8 @@ from graphs import KINDS, Builder, random_graph, shaped
 
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph
-from edge_tqs.quantization.quantize import Ranges, quantize
+from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.quantize import quantize
 from edge_tqs.quantization.sizes import weight_bytes
 
 

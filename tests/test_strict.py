@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -37,7 +37,7 @@ class Whole:
 LEAST = {"ratio": 0.5, "port": None}
 
 
-def read(complete: bool = False, **changes: object) -> Whole:
+def read(complete: bool = False, **changes: Any) -> Whole:
     return strict.read(Whole, {**LEAST, **changes}, "file", "Do this.", complete=complete)
 
 
@@ -86,7 +86,7 @@ def test_what_is_dumped_is_read_without_what_is_not_finite() -> None:
         ({"ratio": "x" * 100}, "'ratio' must be a number, not '" + "x" * 56 + "..."),
     ],
 )
-def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> None:
+def test_what_is_wrong_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(**changes)
     assert caught.value.message.startswith("file: " + message)
@@ -102,7 +102,7 @@ def test_a_complete_file_has_every_key_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("value", [{}, {"format": 2}, {"format": "1"}, {"format": True}])
-def test_another_format_is_refused_before_its_keys(value: dict[str, object]) -> None:
+def test_another_format_is_refused_before_its_keys(value: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="this version of edge-tqs reads 1"):
         strict.require_format(value, 1, "file", "Do this.")
     strict.require_format({"format": 1}, 1, "file", "Do this.")

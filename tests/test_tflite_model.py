@@ -8,6 +8,7 @@ import re
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,7 +219,7 @@ def test_the_example_of_the_document_runs(number, tmp_path, monkeypatch, capsys)
     (tmp_path / "model.tflite").write_bytes(model)
     np.save(tmp_path / "seed.npy", seed[0])
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {}
+    scope: dict[str, Any] = {}
     exec(compile(code, "format.md", "exec"), scope)
     rollout = runtimes.rollout_in("litert", model, graph, simulate.encode(graph, seed), 96)
     np.testing.assert_array_equal(np.array(scope["forecast"]), rollout.outputs[0])

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer.litert import interpreter
+from edge_tqs.flatbuffer.tables import parse
 from edge_tqs.planning.divergence import add_rounding_noise
 from edge_tqs.planning.score import score
 from edge_tqs.read.keras.system import keras_system
@@ -122,7 +123,7 @@ def test_kinds_of_weights_are_all_seen() -> None:
     """Each kind in the tests above, so that none is believed untested; what LiteRT's float kernels share is listed."""
     alike = {"LSTM", "RNN", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_LSTM", "SVDF", "CONV_3D"}
     files = [*(make() for make in BY_HAND.values()), converted("depthwise")]
-    kinds = {op.kind for file in files for op in module.parse(file).graphs[0].operators}
+    kinds = {op.kind for file in files for op in parse(file).graphs[0].operators}
     assert set(OPERANDS) - kinds == alike
 
 

@@ -12,8 +12,11 @@ import serial
 from serial.rfc2217 import PortManager
 
 
-class RecordingSerial(serial.Serial):  # type: ignore[misc]
+class RecordingSerial(serial.Serial):
     """A port that notes what its lines are set to: a PTY has none."""
+
+    _dtr_state: bool
+    _rts_state: bool
 
     def __init__(self, path: str) -> None:
         self.levels: list[tuple[str, bool]] = []
@@ -34,6 +37,9 @@ class Rfc2217Server:
 
     levels: what the client set DTR and RTS to, in order.
     """
+
+    _dtr_state: bool
+    _rts_state: bool
 
     def __init__(self, path: str) -> None:
         self._path = path
