@@ -59,7 +59,8 @@ def of_build(folder: Path, out: Path) -> Predict:
     def predict(windows: Array) -> Array:
         codes = np.clip(np.rint(windows / scale) + zero, -128, 127).astype(np.int8)
         outputs = np.stack([call(x=window.reshape(x["shape"]))["y"] for window in codes])
-        return (outputs.reshape(len(windows), -1).astype(np.float32) - out_zero) * out_scale
+        found: Array = (outputs.reshape(len(windows), -1).astype(np.float32) - out_zero) * out_scale
+        return found
 
     return predict
 
