@@ -9,14 +9,16 @@ class TqsError(Exception):
     Args:
         message: What happened, where (file, layer, port) and why, in one or two sentences.
         hint: What to try next; printed on a line of its own.
+        figures: A table of what was measured, printed before the message.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", figures: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.figures = figures
 
 
 class UsageError(TqsError):
@@ -54,7 +56,8 @@ class GoneError(DeviceError):
 
 
 class CheckError(TqsError):
-    """A check that edge-tqs itself makes (float against Keras, C against the integer reference) failed."""
+    """A check that edge-tqs itself makes (float against Keras, C against the integer reference, a quantised
+    model that no longer forecasts what the float one does) failed."""
 
 
 class StorageError(TqsError):

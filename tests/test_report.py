@@ -56,6 +56,7 @@ def build_report(**changes) -> BuildReport:
             tflm_bit_exact=True,
             litert_rmse=0.0123,
             mse_vs_truth=report.VariantsAndFloat(0.81, 0.82, 1.4, 0.83),
+            sanity=report.Sanity((report.OutputDistance("temperature", 0.06, 0.9),), 0.0, 0.001),
             curves=report.Curves(
                 report.DivergenceCurves(ramp(0.002), ramp(0.02), ramp(0.0025)),
                 report.TruthCurves(ramp(0.05), ramp(0.051), ramp(0.09), ramp(0.052)),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from edge_tqs.building.choose import PlanRequest
-from edge_tqs.building.prepare import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, ModelRequest, Windows
+from edge_tqs.building.naive import naive_forecasts
+from edge_tqs.building.prepare import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, LEAST_WINDOWS, ModelRequest, Windows
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array, Centre, Forecast, Scaling, Target
@@ -27,7 +28,7 @@ from edge_tqs.project.file import (
     read_data,
 )
 from edge_tqs.project.roles import Roles, said_of
-from edge_tqs.project.rollouts import ProjectData, cut, room
+from edge_tqs.project.rollouts import ProjectData, cut, evaluation_origins, room
 from edge_tqs.project.scales import Method
 from edge_tqs.project.series import AS_FOUND
 from edge_tqs.project.series_format import SeriesFormat
@@ -283,7 +284,10 @@ def _windows(data: ProjectData) -> Callable[[Forecast, int], Windows]:
         length, series = forecast.seed_length(horizon), data.series
         (possible, lost), (possible_after, lost_after) = (room(data, forecast, horizon, part) for part in PARTS)
         calibration, _ = cut(data, forecast, horizon, min(CALIBRATION_WINDOWS, max(1, possible)), "train")
-        evaluation, truth = cut(data, forecast, horizon, EVALUATION_WINDOWS, "test")
+        count = min(EVALUATION_WINDOWS, max(LEAST_WINDOWS, possible_after))
+        evaluation, truth = cut(data, forecast, horizon, count, "test")
+        begun = evaluation_origins(data, forecast, horizon, count, "test")
+        naive = naive_forecasts(data, forecast, begun, horizon)
         warnings = series.warnings
         if lost or lost_after:
             warnings += (
@@ -291,6 +295,6 @@ def _windows(data: ProjectData) -> Callable[[Forecast, int], Windows]:
                 f"{forecast.window} rows with {horizon} rows of truth are left out: they would cross a hole of "
                 f"{series.path.name}.",
             )
-        return Windows(calibration[:, :length], evaluation[:, :length], truth, series.facts, warnings)
+        return Windows(calibration[:, :length], evaluation[:, :length], truth, naive, series.facts, warnings)
 
     return cut_parts

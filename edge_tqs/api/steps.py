@@ -253,6 +253,7 @@ def build(
     out: StrPath | None = None,
     plan: Plan | StrPath | None = None,
     probe: bool = False,
+    force: bool = False,
     progress: Progress = silent,
     **planning: Unpack[PlanSettings],
 ) -> BuildDir:
@@ -264,20 +265,23 @@ def build(
         out: The directory to write; build/BOARD unless said otherwise.
         plan: As in `quantize`.
         probe: Firmware that also tells what each operator computes, for `validate`.
+        force: Build even where the quantised model is no longer the float one: its error beyond the deviation of the
+            float forecast, or more than a few percent of its codes saturated. `validate` does not pass such a build.
         planning: As in `quantize`; "flash" as budget is what ``board`` has room for.
 
-    Raises ToolError where a compiler is missing, CheckError where the flatbuffer computes something else in
-    tflite-micro, UsageError where the image does not fit; else as `quantize`.
+    Raises ToolError where a compiler is missing; CheckError where the flatbuffer computes something else in
+    tflite-micro and, without ``force``, where the quantised model is no longer the float one; UsageError where the
+    image does not fit; else as `quantize`.
     """
     target = _board(board)
     directory = Path("build") / target.name if out is None else Path(out)
     if isinstance(source, QuantizedModel):
         if plan is not None or planning:
             raise UsageError("the model is quantised, its plan settled", hint="Leave the plan out, or quantise anew.")
-        build_quantized(source, target, directory, progress, probe=probe)
+        build_quantized(source, target, directory, progress, probe=probe, force=force)
     else:
         begun, request = _planned(source, plan, planning)
-        build_from_source(begun, request, target, directory, progress, probe=probe)
+        build_from_source(begun, request, target, directory, progress, probe=probe, force=force)
     return load(directory)
 
 

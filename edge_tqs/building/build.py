@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.building import directory as build_dir
-from edge_tqs.building import evaluate
+from edge_tqs.building import evaluate, sanity
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.prepare import QuantizedModel, Source, quantize_model
 from edge_tqs.emit_c.emit import emit
@@ -30,27 +30,40 @@ def build(
     progress: Progress,
     *,
     probe: bool = False,
+    force: bool = False,
 ) -> report.BuildReport:
     """Run the whole pipeline into ``out`` (made if need be) and return its report; ``probe`` as in assemble.
 
     Raises:
         UsageError, ModelError: the input is wrong. ToolError: a compiler is missing (checked first).
-        CheckError: the emitted model does not compute what tflite-micro computes.
+        CheckError: the emitted model does not compute what tflite-micro computes; without ``force`` also where it is
+            no longer the float model (`sanity`). Nothing is written then.
     """
-    return build_quantized(quantize_model(source, plan_request, progress, board), board, out, progress, probe=probe)
+    quantized = quantize_model(source, plan_request, progress, board)
+    return build_quantized(quantized, board, out, progress, probe=probe, force=force)
 
 
 def build_quantized(
-    quantized: QuantizedModel, board: Board, out: Path, progress: Progress, *, probe: bool = False
+    quantized: QuantizedModel,
+    board: Board,
+    out: Path,
+    progress: Progress,
+    *,
+    probe: bool = False,
+    force: bool = False,
 ) -> report.BuildReport:
     """The part of `build` from a quantised model on. Raises ToolError and CheckError as `build`."""
     check_toolchain(board)
     graph, windows, model = quantized.graph, quantized.windows, quantized.flatbuffer
     horizon = quantized.request.horizon
 
-    progress("evaluating the closed loop", 0, 1)
+    progress("evaluating the rollouts", 0, 1)
     held_out, truth = windows.evaluation, windows.truth
-    evaluation = evaluate.evaluate(graph, quantized.variants, held_out, truth, horizon)
+    evaluation = evaluate.evaluate(graph, quantized.variants, held_out, truth, horizon, quantized.warnings)
+    sane = sanity.examine(quantized.integer, held_out, evaluation.outputs["float"], evaluation.mixed.outputs)
+    if sane.failures and not force:
+        raise sanity.insane(quantized.integer, sane, evaluation)
+    quantized.warnings.extend(f"Built by force: {failure}" for failure in sane.failures)
     agreement = evaluate.in_runtimes(model, quantized.integer, evaluation, quantized.warnings, progress)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -59,14 +72,14 @@ def build_quantized(
         board=board,
         model=model,
         float_graph=graph,
-        seeds=held_out,
-        truth=truth,
+        seeds=held_out[windows.saved],
+        truth=None if truth is None else truth[windows.saved],
         score=quantized.scored.sensitivity.to_json(),
         plan=quantized.plan.to_json(),
     )
     progress("compiling", 0, 1)
     image = _compile(quantized.integer, quantized.model_hash, board, out, model, probe)
-    result = _build_report(quantized, board, evaluation, image, agreement)
+    result = _build_report(quantized, board, evaluation, image, agreement, sane)
     (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
     (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
     write_report(out)
@@ -91,6 +104,7 @@ def _build_report(
     evaluation: evaluate.Evaluation,
     image: Image,
     agreement: tuple[bool | None, float | None],
+    sane: report.Sanity,
 ) -> report.BuildReport:
     loaded, graph, plan, costs = quantized.loaded, quantized.graph, quantized.plan, quantized.scored.costs
     request = quantized.request
@@ -135,6 +149,7 @@ def _build_report(
             litert_rmse=agreement[1],
             mse_vs_truth=evaluate.mse_vs_truth(evaluation),
             curves=evaluate.curves(evaluation, graph),
+            sanity=sane,
             causes=evaluate.causes(evaluation),
         ),
         image=_image_report(image),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_tqs.errors import CheckError, ToolError
+from edge_tqs.errors import CheckError, ModelError, ToolError
 from edge_tqs.graph.graph import Array, Graph, Scaling
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.passes.interpret import float_rollout
@@ -26,7 +26,7 @@ class Evaluation:
     """Closed-loop outputs in the model's units, each (N, T, outputs).
 
     seeds: (N, W, F), or (N, W + T, F) with inputs known ahead. truth: (N, T, outputs), or None where no data was
-    given. outputs: by "float", "int8", "int4", "mixed".
+    given. outputs: by "float", "mixed", and "int8" and "int4" where those can be made.
     mixed: the integer rollout of the planned model, in codes. rounded: by variant, the outputs with its weights and
     float activations.
     """
@@ -39,20 +39,38 @@ class Evaluation:
 
 
 def evaluate(
-    graph: Graph, variants: Mapping[str, Graph], seeds: Array, truth: Array | None, horizon: int
+    graph: Graph,
+    variants: Mapping[str, Graph],
+    seeds: Array,
+    truth: Array | None,
+    horizon: int,
+    warnings: list[str],
 ) -> Evaluation:
-    """Roll the float graph and each integer variant ("int8", "int4", "mixed") from ``seeds``."""
+    """Roll the float graph and each integer variant ("mixed", and of "int8" and "int4" those that there are) from
+    ``seeds``. ``warnings`` is told of a variant that is only shown and cannot be run."""
     outputs = {"float": float_rollout(graph, seeds, horizon).outputs}
     rollouts: dict[int, Rollout] = {}  # variants may be one and the same graph: roll it once
     rounded: dict[int, Array] = {}
-    for name in VARIANTS:
+    by_weights: dict[str, Array] = {}
+    for name in ("mixed", *(name for name in VARIANTS if name in variants and name != "mixed")):
         integer = variants[name]
         if id(integer) not in rollouts:
-            rollouts[id(integer)] = integer_rollout(integer, encode(integer, seeds), horizon)
-            rounded[id(integer)] = float_rollout(with_rounded_weights(graph, integer), seeds, horizon).outputs
+            try:
+                rollouts[id(integer)] = integer_rollout(integer, encode(integer, seeds), horizon)
+                rounded[id(integer)] = float_rollout(with_rounded_weights(graph, integer), seeds, horizon).outputs
+            except ModelError as error:
+                if name == "mixed":
+                    raise
+                warnings.append(not_compared(name, error))
+                continue
         outputs[name] = decode(integer, rollouts[id(integer)].outputs)
-    by_weights = {name: rounded[id(variants[name])] for name in VARIANTS}
+        by_weights[name] = rounded[id(integer)]
     return Evaluation(seeds, truth, outputs, rollouts[id(variants["mixed"])], by_weights)
+
+
+def not_compared(name: str, error: ModelError) -> str:
+    """The line of a variant that is only shown, and cannot be made."""
+    return f"Not compared with all-{name}: {error.message.rstrip('.')}."
 
 
 def rmse(a: Array, b: Array) -> float:
@@ -85,15 +103,19 @@ def physical(values: Array, scaling: Scaling, channel: int) -> tuple[float, ...]
 def divergence(evaluation: Evaluation) -> report.Variants:
     """RMSE of each integer variant against the float rollout."""
     truth = evaluation.outputs["float"]
-    return report.Variants(**{name: rmse(evaluation.outputs[name], truth) for name in VARIANTS})
+    return _of_variants(lambda name: rmse(evaluation.outputs[name], truth), evaluation)
+
+
+def _of_variants(figure: Callable[[str], float], evaluation: Evaluation) -> report.Variants:
+    return report.Variants(**{name: figure(name) if name in evaluation.outputs else None for name in VARIANTS})
 
 
 def causes(evaluation: Evaluation) -> report.Causes:
     """What rounding the weights does, and what rounding the activations does on top of it."""
     exact, rounded, outputs = evaluation.outputs["float"], evaluation.rounded, evaluation.outputs
     return report.Causes(
-        weights=report.Variants(**{name: rmse(rounded[name], exact) for name in VARIANTS}),
-        activations=report.Variants(**{name: rmse(outputs[name], rounded[name]) for name in VARIANTS}),
+        weights=_of_variants(lambda name: rmse(rounded[name], exact), evaluation),
+        activations=_of_variants(lambda name: rmse(outputs[name], rounded[name]), evaluation),
     )
 
 
@@ -102,7 +124,8 @@ def mse_vs_truth(evaluation: Evaluation) -> report.VariantsAndFloat | None:
     if evaluation.truth is None:
         return None
     truth = evaluation.truth
-    return report.VariantsAndFloat(**{name: mse(values, truth) for name, values in evaluation.outputs.items()})
+    measured = {name: mse(values, truth) for name, values in evaluation.outputs.items()}
+    return report.VariantsAndFloat(**dict.fromkeys(VARIANTS) | measured)
 
 
 def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
@@ -112,14 +135,15 @@ def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
     channel = forecast.output_channels[0]
     seed = () if channel is None else evaluation.seeds[0, : forecast.window, channel]
     of_inputs = forecast.scaling or Scaling((0.0,) * forecast.channels, (1.0,) * forecast.channels)
-    example = {name: physical(values[0, :, 0], units, 0) for name, values in outputs.items()}
+    missing: dict[str, report.Series] = dict.fromkeys(VARIANTS, ())
+    example = missing | {name: physical(values[0, :, 0], units, 0) for name, values in outputs.items()}
     return report.Curves(
         divergence=report.DivergenceCurves(
-            **{name: rmse_by_step(outputs[name], outputs["float"]) for name in VARIANTS}
+            **{name: rmse_by_step(outputs[name], outputs["float"]) if name in outputs else () for name in VARIANTS}
         ),
         mse_vs_truth=None
         if truth is None
-        else report.TruthCurves(**{name: mse_by_step(values, truth) for name, values in outputs.items()}),
+        else report.TruthCurves(**missing | {name: mse_by_step(values, truth) for name, values in outputs.items()}),
         example=report.ExampleRollout(
             column=forecast.output_names[0],
             unit="normalised" if forecast.scaling is None else "physical",

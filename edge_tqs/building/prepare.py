@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from edge_tqs import __version__
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import check_toolchain
 from edge_tqs.building.choose import Choice, Chooser, PlanRequest
+from edge_tqs.building.evaluate import not_compared
 from edge_tqs.building.flash_room import code_room
+from edge_tqs.building.naive import Naive
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Centre, Forecast, Graph, Scaling, Target
@@ -32,9 +36,9 @@ from edge_tqs.system.seeds import zero_data_seeds
 from edge_tqs.system.system import System
 
 #: Windows of the training part that activation ranges come from, at most; and windows that are saved for validation and
-#: that the host's figures come from.
+#: that the host's figures come from, at least and where the data allow.
 CALIBRATION_WINDOWS = 256
-EVALUATION_WINDOWS = 16
+LEAST_WINDOWS, EVALUATION_WINDOWS = 16, 64
 #: Windows for activation ranges where there is no data.
 ZERO_DATA_WINDOWS = 16
 #: Where neither the user nor a board says otherwise.
@@ -45,15 +49,23 @@ DEFAULT_ACTIVATIONS: Activations = "int8"
 class Windows:
     """Seeds in the model's units, as rollouts take them: calibration and evaluation, (N, W, F), or (N, W + T, F).
 
-    truth: (N, T, outputs), what really followed the evaluation seeds; None without data. facts: how the data was read;
-    warnings: what the reader should know of it, in sentences.
+    truth: (N, T, outputs), what really followed the evaluation seeds, and naive forecasts of it; None without data.
+    facts: how the data was read; warnings: what the reader should know of it, in sentences.
     """
 
     calibration: Array
     evaluation: Array
     truth: Array | None = None
+    naive: Naive | None = None
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def saved(self) -> Array:
+        """The numbers of the evaluation windows that are saved for validation: LEAST_WINDOWS, evenly spread."""
+        count = len(self.evaluation)
+        chosen: Array = np.linspace(0, count - 1, min(count, LEAST_WINDOWS)).round().astype(int)
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -351,8 +363,8 @@ def plan_model(source: Source, request: PlanRequest, progress: Progress, board: 
 class QuantizedModel:
     """A model that is planned, quantised and written: all that the C is made from.
 
-    loaded: what was read. graph: float. variants: the integer graphs by name, "int8", "int4" and "mixed", which is that
-    of the plan. flatbuffer: model.tflite. warnings: what the reader should know.
+    loaded: what was read. graph: float. variants: the integer graphs by name: "mixed" is that of the plan, "int8" and
+    "int4" are there where they can be made. flatbuffer: model.tflite. warnings: what the reader should know.
     """
 
     loaded: LoadedModel
@@ -419,7 +431,7 @@ def quantize_model(
             f"{ranges.left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
             f"the float model itself runs away within {horizon} steps."
         )
-    variants = _variants(graph, plan, scored.costs, ranges, activations)
+    variants = _variants(graph, plan, scored.costs, ranges, activations, warnings)
     mixed = variants["mixed"]
     support.check_graph(mixed, support.RUNTIMES if activations == "int8" else support.RUNTIMES_16X4)
     warnings += support.limits(mixed)
@@ -447,22 +459,36 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
     )
     system = graph_system(graph)
     calibration = zero_data_seeds(system, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
-    held_out = zero_data_seeds(system, EVALUATION_WINDOWS, request.horizon, request.seed + 2)
+    held_out = zero_data_seeds(system, LEAST_WINDOWS, request.horizon, request.seed + 2)
     return Windows(calibration, held_out)
 
 
 def _variants(
-    graph: Graph, plan: Plan, costs: Mapping[str, Mapping[int, int]], ranges: Ranges, activations: Activations
+    graph: Graph,
+    plan: Plan,
+    costs: Mapping[str, Mapping[int, int]],
+    ranges: Ranges,
+    activations: Activations,
+    warnings: list[str],
 ) -> dict[str, Graph]:
-    """The integer graphs by name; a plan that is uniform, and no more than that, shares its graph with that variant."""
-    variants = {
-        f"int{width}": quantize(graph, dict.fromkeys(costs, width), ranges, activations=activations) for width in (8, 4)
-    }
+    """The integer graphs by name; a plan that is uniform, and no more than that, shares its graph with that variant.
+
+    A uniform one that cannot be made, and is not the plan, is left out: it is only shown.
+    """
     plain = not plan.bias_correction and all(clip == 1 for clip in plan.clips().values())
     same = [f"int{width}" for width in (8, 4) if plain and set(plan.widths().values()) == {width}]
     corrected = shift_output(graph, plan.bias_correction)
-    mixed = variants[same[0]] if same else quantize(corrected, plan.widths(), ranges, plan.clips(), activations)
-    return variants | {"mixed": mixed}
+    mixed = quantize(corrected, plan.widths(), ranges, plan.clips(), activations)
+    variants = {"mixed": mixed}
+    for width in (8, 4):
+        name = f"int{width}"
+        try:
+            variants[name] = (
+                mixed if name in same else quantize(graph, dict.fromkeys(costs, width), ranges, activations=activations)
+            )
+        except ModelError as error:
+            warnings.append(not_compared(name, error))
+    return variants
 
 
 def _metadata(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:

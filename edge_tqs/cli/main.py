@@ -43,6 +43,8 @@ def main() -> None:
         click.echo("interrupted; what was written so far is kept", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except TqsError as error:
+        if error.figures:
+            click.echo(error.figures, err=True)
         click.echo(f"error: {error.message}", err=True)
         if error.hint:
             click.echo(f"  try: {error.hint}", err=True)
@@ -145,6 +147,7 @@ def plan(
 @click.option("--board", required=True, help="A name from `edge-tqs boards`, or a board file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
 @click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
+@click.option("--force", is_flag=True, help="Build even where the quantised model is no longer the float one.")
 @click.option("--dry-run", is_flag=True, help="Only say what flash, RAM and stack it takes; write nothing.")
 @as_json
 def build(
@@ -152,13 +155,15 @@ def build(
     board: str,
     out: Path | None,
     probe: bool,
+    force: bool,
     dry_run: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """Quantise MODEL and build it for a board: flatbuffer, C, firmware, report.
 
-    Exit code 2: wrong use, or the model does not fit the board, which --dry-run tells before anything is built.
+    Exit code 1: a check failed; among others, the quantised model is further from the float one than that one's
+    forecast moves. 2: wrong use, or the model does not fit the board, which --dry-run tells before anything is built.
     """
     from edge_tqs.api import steps
 
@@ -177,7 +182,7 @@ def build(
     from edge_tqs.cli.text import build_summary
 
     with show() as progress:
-        built = steps.build(request, board=board, out=out, probe=probe, progress=progress, **planning)
+        built = steps.build(request, board=board, out=out, probe=probe, force=force, progress=progress, **planning)
     text = build_summary(built.report, built.path, emulated=built.board.emulator is not None)
     _print(as_json, json.loads(built.report.to_json()), text)
 

@@ -158,7 +158,7 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
     lines = [
         f"{'passed' if result.passed else 'FAILED'}      {result.board} at {result.port}: {verdict}",
         *_cause(result),
-        *(f"check       {check.name} FAILED: {check.detail}" for check in result.checks if not check.passed),
+        *(f"failed      {failure}" for failure in result.failures),
         f"rollouts    {result.rollouts} of {result.horizon} steps, {result.mode}, model {result.model_hash[:12]}, "
         f"engine {result.engine}",
         f"line        {result.line.sentence()}",
@@ -203,7 +203,7 @@ def boards_summary(runs: BoardRuns, build: Path) -> str:
             ]
         )
         if not found.passed:
-            wrong += [verdict, *(line for line in lines if line.startswith(("operator ", "likely ", "check ")))]
+            wrong += [verdict, *(line for line in lines if line.startswith(("operator ", "likely ", "failed ")))]
     head = ["", "port", "board", "steps", "RMSE from float", "a step", "line"]
     return "\n".join([table(head, rows), *wrong, f"report      {build / 'report.html'}"])
 

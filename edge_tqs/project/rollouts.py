@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Forecast, Scaling
-from edge_tqs.project.series import Part, Series, normalise, origins, windows
+from edge_tqs.project.series import Part, Series, normalise, origins, spread_origins, windows
 
 Array = npt.NDArray[Any]
 
@@ -64,11 +64,19 @@ def _truth(data: ProjectData, forecast: Forecast, rows: Array, seeds: Array, hor
     if forecast.task == "reconstruction":
         spans = [seeds[:, t : t + forecast.window] for t in range(horizon)]
         return np.stack(spans, axis=1).reshape(len(seeds), horizon, -1)
-    columns, scaling = data.series.columns, forecast.scaling_of_outputs()
+    scaling = forecast.scaling_of_outputs()
     if forecast.task == "classes":
         return _labels(data, forecast, rows[:, newest : newest + horizon])
     truth = np.empty((len(rows), horizon, forecast.outputs))
-    named = forecast.predicted
+    for output, column in enumerate(target_columns(data, forecast)):
+        first = newest + forecast.leads[output]
+        truth[:, :, output] = rows[:, first : first + horizon, column]
+    return normalise(truth.astype(np.float32), scaling)
+
+
+def target_columns(data: ProjectData, forecast: Forecast) -> list[int]:
+    """For each output the column of the series that it speaks of. Raises UsageError where there is none."""
+    columns, named, found = data.series.columns, forecast.predicted, []
     for output, channel in enumerate(forecast.output_channels):
         name = named[output].name if named else data.inputs[channel] if channel is not None else ""
         if name not in columns:
@@ -76,26 +84,38 @@ def _truth(data: ProjectData, forecast: Forecast, rows: Array, seeds: Array, hor
                 f"{data.series.path}: output {output} ({name or 'unnamed'}) is no column of it",
                 hint="Name what the model predicts: outputs = [...] under [data], or --target-column COLUMN.",
             )
-        first = newest + forecast.leads[output]
-        truth[:, :, output] = rows[:, first : first + horizon, columns.index(name)]
-    return normalise(truth.astype(np.float32), scaling)
+        found.append(columns.index(name))
+    return found
+
+
+def evaluation_origins(data: ProjectData, forecast: Forecast, horizon: int, count: int, part: Part) -> Array:
+    """The rows (N,) at which the rollouts that `cut` gives begin: of each the first that is predicted."""
+    length = horizon + _late(forecast)
+    return spread_origins(data.series, forecast.window, length, count, part=part, rows=data.train_rows)
 
 
 def _labels(data: ProjectData, forecast: Forecast, rows: Array) -> Array:
     """(N, T, classes): 1 at the class whose number the label column holds."""
+    column = label_column(data)
+    numbers = rows[:, :, column]
+    classes = np.arange(forecast.outputs)
+    if not np.isin(numbers, classes).all():
+        odd = numbers[~np.isin(numbers, classes)].flat[0]
+        raise UsageError(
+            f"{data.series.path}, column {data.series.columns[column]}: {odd:g} is no number of one of "
+            f"{forecast.outputs} classes",
+            hint="Number the classes from 0 in the order of the model's outputs.",
+        )
+    found: Array = (numbers[:, :, None] == classes).astype(np.float32)
+    return found
+
+
+def label_column(data: ProjectData) -> int:
+    """The column of the series that holds the number of each sample's class. Raises UsageError without one."""
     labels = [name for name in data.series.columns if name not in data.inputs]
     if len(labels) != 1:
         raise UsageError(
             f"{data.series.path}: {len(labels)} columns could hold the label of a class",
             hint='Name it: label = "COLUMN" under [data]. It holds 0 for the first class, 1 for the second, ...',
         )
-    numbers = rows[:, :, data.series.columns.index(labels[0])]
-    classes = np.arange(forecast.outputs)
-    if not np.isin(numbers, classes).all():
-        odd = numbers[~np.isin(numbers, classes)].flat[0]
-        raise UsageError(
-            f"{data.series.path}, column {labels[0]}: {odd:g} is no number of one of {forecast.outputs} classes",
-            hint="Number the classes from 0 in the order of the model's outputs.",
-        )
-    found: Array = (numbers[:, :, None] == classes).astype(np.float32)
-    return found
+    return data.series.columns.index(labels[0])

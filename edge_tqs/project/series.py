@@ -319,6 +319,26 @@ def origins(series: Series, window: int, horizon: int, *, part: Part = "test", r
     return whole, max(0, last - first + 1) - len(whole)
 
 
+def spread_origins(series: Series, window: int, horizon: int, count: int, *, part: Part = "test", rows: int) -> Array:
+    """``count`` evenly spaced rows (N,) that forecasts of a part begin at, as `windows` has them.
+
+    Raises UsageError when the part holds fewer.
+    """
+    possible, lost = origins(series, window, horizon, part=part, rows=rows)
+    if len(possible) < count:
+        holes = f" ({lost:,} more would cross a hole)" if lost else ""
+        hint = "Give more rows, a shorter horizon, fewer rollouts or another split."
+        if lost:
+            hint += " [data] fill closes short holes; time = false takes rows as they come, where holes do not matter."
+        raise UsageError(
+            f"{series.path}: the {part} part has room for {len(possible)} windows of {window} rows "
+            f"with {horizon} rows of truth{holes}, {count} are needed",
+            hint=hint,
+        )
+    chosen: Array = possible[np.floor(np.linspace(0, len(possible) - 1, count) + 0.5).astype(np.int64)]
+    return chosen
+
+
 def windows(
     series: Series,
     window: int,
@@ -336,18 +356,7 @@ def windows(
 
     Raises UsageError when the part holds fewer than ``count`` windows.
     """
-    possible, lost = origins(series, window, horizon, part=part, rows=rows)
-    if len(possible) < count:
-        holes = f" ({lost:,} more would cross a hole)" if lost else ""
-        hint = "Give more rows, a shorter horizon, fewer rollouts or another split."
-        if lost:
-            hint += " [data] fill closes short holes; time = false takes rows as they come, where holes do not matter."
-        raise UsageError(
-            f"{series.path}: the {part} part has room for {len(possible)} windows of {window} rows "
-            f"with {horizon} rows of truth{holes}, {count} are needed",
-            hint=hint,
-        )
-    chosen = possible[np.floor(np.linspace(0, len(possible) - 1, count) + 0.5).astype(np.int64)]
+    chosen = spread_origins(series, window, horizon, count, part=part, rows=rows)
     values = normalise(series.values, scaling)
     seeds = np.stack([values[origin - window : origin] for origin in chosen])
     truth = np.stack([values[origin : origin + horizon] for origin in chosen])

@@ -85,10 +85,12 @@ def _head(build: BuildReport, validation: ValidationReport | None, runs: BoardRu
         loop += f"; target {model.target}, centre {model.centre}"
     if validation is None:
         state, words = "open", "Not validated on the board yet: run edge-tqs validate"
-    elif validation.bit_exact:
+    elif validation.bit_exact and validation.passed:
         state, words = "good", f"✓ Bit-exact on {validation.board}: all {count(validation.steps)} steps agree"
     elif validation.passed:
         state, words = "good", f"✓ {validation.board} is within the tolerance of its runtime ({validation.engine})"
+    elif validation.bit_exact:
+        state, words = "bad", f"✗ Bit-exact on {validation.board}, and failed: {' '.join(validation.failures)}"
     else:
         state, words = "bad", f"✗ {validation.board} differs from the host's integer rollout"
     if validation is not None and (failed := [check.name for check in validation.checks if not check.passed]):
@@ -210,6 +212,7 @@ def _divergence(build: BuildReport, validation: ValidationReport | None) -> str:
     if validation is not None:
         lines.append(_board_line(build, validation, validation.curves.rmse_vs_float))
     figures = build.host.divergence
+    lines = [line for line in lines if line.values]
     svg = line_plot(
         lines,
         ident="divergence",
@@ -268,6 +271,7 @@ def _truth(build: BuildReport, validation: ValidationReport | None) -> str:
     ]
     if validation is not None and validation.curves.mse_vs_truth is not None:
         lines.append(_board_line(build, validation, validation.curves.mse_vs_truth))
+    lines = [line for line in lines if line.values]
     svg = line_plot(
         lines,
         ident="truth",
@@ -298,6 +302,7 @@ def _example(build: BuildReport, validation: ValidationReport | None) -> str:
         forced = "" if validation.mode == "free-running" else f", {validation.mode}"
         lines.append(Line(f"on the board{forced}", "device", validation.curves.example, 1, marks=8))
     unit = "" if example.unit == "physical" else " (normalised)"
+    lines = [line for line in lines if line.values]
     svg = line_plot(
         lines,
         ident="example",

@@ -7,6 +7,7 @@ an unknown or missing key is refused, so that a report of another version is nev
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import inf, isfinite
 from typing import Literal, TypeVar
 
 from edge_tqs import strict
@@ -14,7 +15,7 @@ from edge_tqs.graph.graph import Centre, Target
 from edge_tqs.report.drift import Drift
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 6
+FORMAT = 7
 #: Values in a curve of a validation: more would show nothing, and make files that no browser opens.
 MOST_POINTS = 1000
 
@@ -84,7 +85,7 @@ class ByteReport:
 
 @dataclass(frozen=True)
 class Variants:
-    """One figure for each integer model; None where it is not finite."""
+    """One figure for each integer model; None where it is not finite, or that model cannot be made."""
 
     int8: Figure
     int4: Figure
@@ -159,6 +160,37 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class OutputDistance:
+    """How far an output of the board's model is from float, and how much the float forecast moves: RMSE and standard
+    deviation over rollouts and steps, model's units (building/sanity.py)."""
+
+    name: str
+    rmse_vs_float: Figure
+    spread: Figure
+
+    @property
+    def ratio(self) -> float:
+        """RMSE over deviation; infinite where either is not finite."""
+        if self.rmse_vs_float is None or self.spread is None or not isfinite(self.rmse_vs_float + self.spread):
+            return inf
+        return self.rmse_vs_float / self.spread if self.spread else (inf if self.rmse_vs_float else 0.0)
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """Whether the board's model is still the float one.
+
+    ``saturated_x``, ``saturated_y``: the part of the codes, 0 to 1, that are at an end of their range without reason.
+    ``failures``: why it is not, in sentences; such a build was forced.
+    """
+
+    outputs: tuple[OutputDistance, ...]
+    saturated_x: Figure
+    saturated_y: Figure
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HostReport:
     """What was measured on the host, over ``rollouts`` closed-loop rollouts of ``horizon`` steps.
 
@@ -175,6 +207,7 @@ class HostReport:
     litert_rmse: Figure
     mse_vs_truth: VariantsAndFloat | None
     curves: Curves
+    sanity: Sanity
     causes: Causes | None = None
 
 
@@ -363,8 +396,9 @@ class ValidationReport:
     """validation.json. ``steps`` is rollouts times horizon; ``bit_exact`` says that every one of them agreed.
 
     ``engine``: what computes on the board: "c" (the generated C) or the name of a runtime. ``passed``: bit-exact, or,
-    for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too; and every
-    one of ``checks`` holds. ``diagnosis``: what is likely wrong. ``operators``: of a probe build; else None.
+    for a runtime with another arithmetic than tflite-micro's, within the error that it has on the host too; every
+    one of ``checks`` holds; and what the board computes is still near float's. ``failures``: why it did not pass, in
+    sentences. ``diagnosis``: what is likely wrong. ``operators``: of a probe build; else None.
     ``mode``: in a teacher-forced run all errors are those of one step ahead of true samples, against a float rollout
     that is forced alike, and ``closed_loop`` has those of the loop; it is None in a free-running one. ``drift``: None
     of a short run.
@@ -392,6 +426,7 @@ class ValidationReport:
     closed_loop: ClosedLoop | None = None
     checks: tuple[Check, ...] = ()
     drift: Drift | None = None
+    failures: tuple[str, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> str:

@@ -38,7 +38,7 @@ def _suite(run: ValidationReport, max_rmse_vs_float: float | None) -> ElementTre
     promise of its protocol; the error from float is within
     its limit, where there is one."""
     cases: list[tuple[str, str | None]] = [
-        ("passed", None if run.passed else f"{run.board} did not pass: see validation.json"),
+        ("passed", None if run.passed else f"{run.board} did not pass: {'; '.join(run.failures)}"),
     ]
     if run.engine == "c":
         cases.append(("bit-exact", None if run.bit_exact else _divergence(run)))

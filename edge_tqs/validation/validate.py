@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from edge_tqs.boards.board import Board
 from edge_tqs.building import directory as build_dir
-from edge_tqs.building import evaluate
+from edge_tqs.building import evaluate, sanity
 from edge_tqs.building.directory import BuildDir
 from edge_tqs.device.baud import raise_baud
 from edge_tqs.device.device import Device, Times
@@ -306,12 +306,15 @@ def _validation_report(
     count, horizon = measured.outputs.shape[:2]
     diverged = findings.diverged
     error = evaluate.rmse(outputs, expected.floats)
-    passed = diverged is None
-    if engine != "c" and not passed:
-        passed = error <= OTHER_ENGINE_TOLERANCE * evaluate.rmse(host, expected.floats) + _output_scale(graph)
-    if request.max_rmse_vs_float is not None:
-        passed = passed and error <= request.max_rmse_vs_float
-    passed = passed and all(check.passed for check in run.checks)
+    allowed = OTHER_ENGINE_TOLERANCE * evaluate.rmse(host, expected.floats) + _output_scale(graph)
+    failures = [f"{check.name}: {check.detail}" for check in run.checks if not check.passed]
+    if diverged is not None and engine == "c":
+        failures.append("it computes something else than the host")
+    elif diverged is not None and not error <= allowed:
+        failures.append(f"RMSE {error:.4g} from float; {engine} on the host has {allowed:.4g} at most")
+    if request.max_rmse_vs_float is not None and not error <= request.max_rmse_vs_float:
+        failures.append(f"RMSE {error:.4g} from float; the project allows {request.max_rmse_vs_float:g}")
+    failures += _beyond_float(built, outputs, expected.floats)
     units = graph.forecast.scaling_of_outputs()
     shown = built.report.host.curves.example
     every = -(-horizon // report.MOST_POINTS)
@@ -319,7 +322,7 @@ def _validation_report(
         board=hello.board,
         port=port,
         engine=engine,
-        passed=passed,
+        passed=not failures,
         model_hash=built.model_hash,
         rollouts=count,
         horizon=horizon,
@@ -345,7 +348,19 @@ def _validation_report(
         closed_loop=expected.closed_loop,
         checks=run.checks,
         drift=measure_drift(outputs, expected.floats, host, measured.ticks),
+        failures=tuple(failures),
     )
+
+
+def _beyond_float(built: BuildDir, outputs: Array, floats: Array) -> list[str]:
+    """Why ``outputs`` are no longer what the float model says: sentences, none where they are.
+
+    Beside the deviation of the float forecast in these rollouts, or in the build's where that is larger: few steps tell
+    little of it.
+    """
+    of_build = {item.name: item.spread or 0.0 for item in built.report.host.sanity.outputs}
+    measured = sanity.distances(built.graph.forecast, outputs, floats)
+    return sanity.too_far([replace(item, spread=max(item.spread or 0.0, of_build[item.name])) for item in measured])
 
 
 def _output_scale(graph: Graph) -> float:

@@ -1,0 +1,102 @@
+"""The forecasts that need no model, and that a model has to beat: the last value again, and that of a season ago.
+
+Both see of a target what was measured up to the newest sample of each forecast, no more: of a soft sensor, which says
+the value of now, the one before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_tqs.graph.graph import Array, Forecast
+from edge_tqs.project.rollouts import ProjectData, label_column, target_columns
+from edge_tqs.project.series import Series, normalise
+
+#: Nanoseconds of the seasons that a clock gives.
+SEASONS = (24 * 3600 * 10**9, 7 * 24 * 3600 * 10**9)
+#: Rows that a season is looked for in, at most, the latest of the training part; and how often it comes at least.
+MOST_ROWS, LEAST_SEASONS = 50_000, 3
+#: Correlation of a value with that of a season ago, at least.
+LEAST_CORRELATION = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Naive:
+    """Naive forecasts of the same values as a rollout's truth, in the model's units; None where there is nothing to
+    repeat.
+
+    persistence, seasonal: (N, T, outputs); NaN where what they repeat is not there or lies beyond a hole. season: in
+    samples. step: (outputs,), the mean absolute difference of successive values in the training part, which MASE is in
+    terms of. majority: the class that most samples of the training part have.
+    """
+
+    persistence: Array | None = None
+    seasonal: Array | None = None
+    season: int | None = None
+    step: Array | None = None
+    majority: int | None = None
+
+
+def naive_forecasts(data: ProjectData, forecast: Forecast, origins: Array, horizon: int) -> Naive:
+    """The naive forecasts of rollouts that begin at rows ``origins`` (N,), the first that is predicted.
+
+    Raises UsageError where an output speaks of no column of the series.
+    """
+    if forecast.task == "classes":
+        labels = data.series.values[: data.train_rows, label_column(data)]
+        return Naive(majority=int(np.bincount(labels.astype(np.int64)).argmax()))
+    if forecast.task == "reconstruction":
+        return Naive()
+    columns, leads = target_columns(data, forecast), np.asarray(forecast.leads)
+    series, scaling = data.series, forecast.scaling_of_outputs()
+    steps = np.arange(horizon)
+    start = origins[:, None, None] - 1
+    newest = start + (steps[:, None] if forecast.driven else 0) + np.minimum(0, leads - 1)
+    meant = start + steps[:, None] + leads
+    season = season_of(series, data.train_rows, sorted(set(columns)))
+    at = np.arange(len(leads))
+
+    def repeated(rows: Array) -> Array:
+        values = series.values[np.clip(rows, 0, None), np.asarray(columns)[at]]
+        known = (rows >= 0) & (_span(series, rows) == _span(series, np.broadcast_to(start, rows.shape)))
+        found: Array = np.where(known, normalise(values, scaling), np.nan)
+        return found
+
+    newest = np.broadcast_to(newest, meant.shape)
+    seasonal = None
+    if season is not None:
+        seasonal = repeated(meant - season * np.maximum(1, -((newest - meant) // season)))
+    difference = np.abs(np.diff(series.values[: data.train_rows].astype(np.float64), axis=0))
+    whole = np.diff(_span(series, np.arange(data.train_rows))) == 0
+    step = difference[whole].mean(axis=0)[columns] / np.asarray(scaling.std)
+    return Naive(repeated(newest), seasonal, season, step)
+
+
+def season_of(series: Series, rows: int, columns: list[int]) -> int | None:
+    """Samples after which ``columns`` come again most nearly, in the first ``rows`` rows; None where they do not.
+
+    A day and a week are tried where the period is known, and the lag at which the columns correlate most with
+    themselves, beyond the first at which they no longer fall.
+    """
+    values = series.values[max(0, rows - MOST_ROWS) : rows, columns].astype(np.float64)
+    values = values[:, values.std(axis=0) > 0]
+    longest = len(values) // LEAST_SEASONS
+    if longest < 2 or not values.shape[1]:
+        return None
+    centred = (values - values.mean(axis=0)) / values.std(axis=0)
+    power = np.abs(np.fft.rfft(centred, 2 * len(centred), axis=0)) ** 2
+    overlap = len(centred) - np.arange(longest + 1)
+    correlation = (np.fft.irfft(power, axis=0)[: longest + 1] / overlap[:, None]).mean(axis=1)
+    rising = np.flatnonzero(np.diff(correlation) > 0)
+    candidates = [] if not len(rising) else [int(rising[0]) + int(np.argmax(correlation[rising[0] :]))]
+    if series.period:
+        candidates += [round(season / series.period) for season in SEASONS if season % series.period == 0]
+    fitting = [lag for lag in candidates if 2 <= lag <= longest and correlation[lag] >= LEAST_CORRELATION]
+    return max(fitting, key=lambda lag: (round(float(correlation[lag]), 3), -lag), default=None)
+
+
+def _span(series: Series, rows: Array) -> Array:
+    """The number of the stretch without holes that each row is in."""
+    return np.searchsorted([end for _, end in series.spans], rows, side="right")
