@@ -189,7 +189,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "must be a table"),
-        (changed(lambda b: b.update(format=7)), "its format is 7"),
+        (changed(lambda b: b.update(format=8)), "its format is 8"),
         (changed(lambda b: b.update(extra=1)), "unknown key 'extra'"),
         (changed(lambda b: b["host"].pop("horizon")), "the key 'host.horizon' is missing"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "'bytes.mixed' must be an integer, not '7'"),
@@ -341,6 +341,7 @@ def test_a_report_with_nothing_to_draw_is_drawn():
             litert_rmse=None,
             mse_vs_truth=None,
             curves=report.Curves(report.DivergenceCurves(nothing, nothing, nothing), None, None),
+            sanity=report.Sanity((), None, None),
         ),
     )
     seen = outline(page(made, None))

@@ -55,7 +55,7 @@ def folder(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras.utils.set_random_seed(6)
     keras.Sequential([keras.Input((5, 2)), keras.layers.GRU(6), keras.layers.Dense(2)]).save(place / "model.keras")
     time = np.arange(400)
-    table = np.stack([np.sin(time / 7), np.cos(time / 5) + time / 400], axis=1)
+    table = np.stack([np.sin(time / 7), np.cos(time / 5) + np.sin(time / 31)], axis=1)
     (place / "data.csv").write_text("a,b\n" + "".join(f"{a:.6f},{b:.6f}\n" for a, b in table))
     for recurrence in ("windowed", "stateful"):
         command = [sys.executable, "-m", "edge_tqs", "build", place / "model.keras", "--board", "host"]

@@ -11,12 +11,12 @@ from pathlib import Path
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import Image, assemble, check_toolchain, compile_firmware
 from edge_tqs.building import directory as build_dir
-from edge_tqs.building import evaluate, sanity
+from edge_tqs.building import evaluate, figures, sanity
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.prepare import QuantizedModel, Source, quantize_model
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import Graph
+from edge_tqs.graph.graph import Forecast, Graph
 from edge_tqs.progress import Progress
 from edge_tqs.report import schema as report
 from edge_tqs.report.files import write_report
@@ -60,7 +60,8 @@ def build_quantized(
     progress("evaluating the rollouts", 0, 1)
     held_out, truth = windows.evaluation, windows.truth
     evaluation = evaluate.evaluate(graph, quantized.variants, held_out, truth, horizon, quantized.warnings)
-    sane = sanity.examine(quantized.integer, held_out, evaluation.outputs["float"], evaluation.mixed.outputs)
+    floats, codes = evaluation.outputs["float"], evaluation.mixed.outputs
+    sane = sanity.examine(quantized.integer, held_out, floats, codes, real=truth is not None)
     if sane.failures and not force:
         raise sanity.insane(quantized.integer, sane, evaluation)
     quantized.warnings.extend(f"Built by force: {failure}" for failure in sane.failures)
@@ -122,10 +123,12 @@ def _build_report(
             activations=quantized.activations,
             outputs=forecast.outputs,
             steps=forecast.steps,
-            exogenous=forecast.exogenous,
+            exogenous=() if forecast.driven else forecast.exogenous,
             target=request.target,
             centre=request.centre,
             streamed=any(state.delays for state in graph.states),
+            kind=_kind(forecast),
+            held=forecast.held,
         ),
         board=board.name,
         tensors=tuple(
@@ -147,15 +150,30 @@ def _build_report(
             divergence=evaluate.divergence(evaluation),
             tflm_bit_exact=agreement[0],
             litert_rmse=agreement[1],
-            mse_vs_truth=evaluate.mse_vs_truth(evaluation),
+            mse_vs_truth=evaluate.mse_vs_truth(evaluation, forecast),
             curves=evaluate.curves(evaluation, graph),
             sanity=sane,
+            figures=_figures(quantized, evaluation),
             causes=evaluate.causes(evaluation),
         ),
         image=_image_report(image),
         warnings=tuple(quantized.warnings),
         data=quantized.windows.facts,
     )
+
+
+def _kind(forecast: Forecast) -> report.Kind:
+    if forecast.task != "forecast":
+        return forecast.task
+    return "direct" if forecast.driven else "closed loop"
+
+
+def _figures(quantized: QuantizedModel, evaluation: evaluate.Evaluation) -> report.Figures | None:
+    """What the forecast is worth; None without data."""
+    naive = quantized.windows.naive
+    if evaluation.truth is None or naive is None:
+        return None
+    return figures.measure(evaluation, quantized.graph.forecast, naive)
 
 
 def _image_report(image: Image) -> report.ImageReport:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_tqs.errors import CheckError, ModelError, ToolError
-from edge_tqs.graph.graph import Array, Graph, Scaling
+from edge_tqs.graph.graph import Array, Forecast, Graph, Scaling
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.quantization import support
@@ -100,6 +100,16 @@ def physical(values: Array, scaling: Scaling, channel: int) -> tuple[float, ...]
     return tuple(float(v) for v in values.astype(np.float64) * scaling.std[channel] + scaling.mean[channel])
 
 
+def point_outputs(forecast: Forecast) -> list[int]:
+    """The outputs that say what is expected: not deviations, nor quantiles beside the median; all where none does."""
+    points = [
+        output
+        for output, said in enumerate(forecast.predicted)
+        if said.statistic in ("value", "mean", "class") or (said.statistic == "quantile" and said.level == 0.5)
+    ]
+    return points or list(range(forecast.outputs))
+
+
 def divergence(evaluation: Evaluation) -> report.Variants:
     """RMSE of each integer variant against the float rollout."""
     truth = evaluation.outputs["float"]
@@ -119,18 +129,20 @@ def causes(evaluation: Evaluation) -> report.Causes:
     )
 
 
-def mse_vs_truth(evaluation: Evaluation) -> report.VariantsAndFloat | None:
-    """MSE of each variant against what really followed; None without data."""
+def mse_vs_truth(evaluation: Evaluation, forecast: Forecast) -> report.VariantsAndFloat | None:
+    """MSE of each variant against what really followed, over the `point_outputs`; None without data."""
     if evaluation.truth is None:
         return None
-    truth = evaluation.truth
-    measured = {name: mse(values, truth) for name, values in evaluation.outputs.items()}
+    truth, points = evaluation.truth, point_outputs(forecast)
+    measured = {name: mse(values[..., points], truth[..., points]) for name, values in evaluation.outputs.items()}
     return report.VariantsAndFloat(**dict.fromkeys(VARIANTS) | measured)
 
 
 def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
     """The step-by-step figures and one example rollout (rollout 0, output 0) that the report draws."""
     outputs, truth = evaluation.outputs, evaluation.truth
+    points = point_outputs(graph.forecast)
+    said = {name: values[..., points] for name, values in outputs.items()}
     forecast, units = graph.forecast, graph.forecast.scaling_of_outputs()
     channel = forecast.output_channels[0]
     seed = () if channel is None else evaluation.seeds[0, : forecast.window, channel]
@@ -143,7 +155,7 @@ def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
         ),
         mse_vs_truth=None
         if truth is None
-        else report.TruthCurves(**missing | {name: mse_by_step(values, truth) for name, values in outputs.items()}),
+        else report.TruthCurves(**missing | {name: mse_by_step(said[name], truth[..., points]) for name in said}),
         example=report.ExampleRollout(
             column=forecast.output_names[0],
             unit="normalised" if forecast.scaling is None else "physical",

@@ -27,15 +27,17 @@ NAMED = 4
 MOST_ROWS = 24
 
 
-def examine(graph: Graph, seeds: Array, floats: Array, codes: Array) -> Sanity:
+def examine(graph: Graph, seeds: Array, floats: Array, codes: Array, *, real: bool) -> Sanity:
     """How an integer ``graph`` does in rollouts of ``seeds``.
 
     seeds: (N, W, F) or (N, W + T, F), model's units. floats: the float graph's outputs (N, T, outputs), model's units.
-    codes: those of ``graph``, likewise.
+    codes: those of ``graph``, likewise. real: whether the seeds were measured; what is made up may lie anywhere, and
+    codes of x that are saturated say nothing then.
     """
     measured = distances(graph.forecast, decode(graph, codes), floats)
-    saturated_x, saturated_y = saturated_inputs(graph, seeds), saturated_outputs(graph, codes, floats)
-    failures = [*too_far(measured), *_saturated("x", saturated_x), *_saturated("y", saturated_y)]
+    saturated_x = saturated_inputs(graph, seeds) if real else None
+    saturated_y = saturated_outputs(graph, codes, floats)
+    failures = [*too_far(measured), *_saturated("x", saturated_x or 0.0), *_saturated("y", saturated_y)]
     return Sanity(measured, saturated_x, saturated_y, tuple(failures))
 
 
@@ -135,11 +137,13 @@ def insane(graph: Graph, found: Sanity, evaluation: Evaluation) -> CheckError:
     ]
     head = ["output", "deviation of float", *(f"RMSE of {name}" for name in shown)]
     wider = "" if graph.activations == "int16" else "--activations int16, "
+    more = f"\n... {len(rows) - MOST_ROWS} more" if len(rows) > MOST_ROWS else ""
+    data = "a training part that holds all values that come"
+    data = data if found.saturated > MOST_SATURATED else "real windows (--data CSV)"
     return CheckError(
         f"{graph.name}: quantised, it is no longer the float model. {' '.join(found.failures)}",
-        hint=f"Try {wider}more bits (--bits 8), real windows (--data CSV) or a shorter --horizon; --force builds it.",
-        figures=table(head, rows[:MOST_ROWS])
-        + (f"\n... {len(rows) - MOST_ROWS} more" if len(rows) > MOST_ROWS else ""),
+        hint=f"Try {wider}more bits (--bits 8), {data} or a shorter --horizon; --force builds it.",
+        figures=table(head, rows[:MOST_ROWS]) + more,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_tqs.report.figure_table import figure_cells
+from edge_tqs.report.verdict import verdict
 from edge_tqs.text_table import table
 
 if TYPE_CHECKING:
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     from edge_tqs.planning.plan import Plan
     from edge_tqs.planning.score import Sensitivity
     from edge_tqs.report.board_runs import BoardRuns
-    from edge_tqs.report.schema import BuildReport, ModelInfo, ValidationReport
+    from edge_tqs.report.schema import BuildReport, Figures, ModelInfo, ValidationReport
 
 #: Operators of a probe build that a validation's summary names.
 SLOWEST = 6
+#: Rows of the figures that a build's summary shows.
+MOST_FIGURES = 12
 
 Costs = Mapping[str, Mapping[int, int]]
 
@@ -45,7 +49,7 @@ def score_table(sensitivity: Sensitivity, costs: Costs) -> str:
     return "\n".join(
         [
             table(["weight", "shape", "TQS", "90 % interval", "bytes at 8", "bytes at 4"], rows),
-            f"over {sensitivity.horizon} closed-loop steps, {sensitivity.draws} draws, "
+            f"over {sensitivity.horizon} steps, {sensitivity.draws} draws, "
             f"{sensitivity.seeds_count} seeds; Lyapunov exponent {sensitivity.lyapunov:+.4f} a step, "
             f"predictable for {within} steps",
         ]
@@ -89,7 +93,9 @@ def _rolled(model: ModelInfo) -> list[str]:
     said = [
         ("streamed" if model.streamed else ""),
         (f"{model.steps} samples an evaluation" if model.steps > 1 else ""),
+        ("" if model.kind == "closed loop" else f"{model.kind}: {model.outputs} outputs, nothing is fed back"),
         (f"{model.outputs} outputs, {len(model.exogenous)} inputs known ahead" if model.exogenous else ""),
+        (f"{len(model.held)} inputs held" if model.held else ""),
         (f"target {model.target}" if model.target != "level" else ""),
         (f"centre {model.centre}" if model.centre != "none" else ""),
     ]
@@ -97,25 +103,30 @@ def _rolled(model: ModelInfo) -> list[str]:
 
 
 def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
-    """Ten lines: what was built, its size, what quantisation does to the closed loop, where the report is."""
+    """Whether it may be deployed, what it is worth, then what was built, its size, and where the report is."""
     model, size, host = result.model, result.bytes, result.host
     wide = sum(tensor.width == 8 for tensor in result.tensors)
     budget = "" if size.budget is None else f" of {size.budget:,}"
+    answer = verdict(result)
     lines = [
+        f"deploy?     {answer.words}",
+        *_figures(host.figures),
         f"model       {model.name} ({model.recurrence}), window {model.window}, {model.channels} channels, "
         f"{model.parameters:,} parameters, {model.activations} activations, hash {model.hash[:12]}",
         *_rolled(model),
         f"float       differs from the model file by at most {_number(host.float_vs_keras_max_abs)}",
         f"plan        {wide} weights int8, {len(result.tensors) - wide} int4: {size.mixed:,}{budget} bytes "
         f"(int4 {size.int4:,}, int8 {size.int8:,}, float32 {size.float32:,})",
-        f"divergence  RMSE from float over {host.horizon} steps, {host.rollouts} rollouts: "
+        f"divergence  RMSE from float over {host.horizon} steps, {host.rollouts} rollouts, model's units: "
         + _variants(asdict(host.divergence)),
     ]
     if host.causes is not None:
         lines.append("  weights   alone, activations float: " + _variants(asdict(host.causes.weights)))
         lines.append(f"  {model.activations:9} activations add: " + _variants(asdict(host.causes.activations)))
     if host.mse_vs_truth is not None:
-        lines.append("accuracy    MSE against the truth: " + _variants(asdict(host.mse_vs_truth)))
+        lines.append(
+            "accuracy    MSE against the truth, model's units squared: " + _variants(asdict(host.mse_vs_truth))
+        )
     exact = {True: "bit for bit as the integer reference", False: "DIFFERS", None: "not compared"}
     lines.append(f"runtimes    tflite-micro {exact[host.tflm_bit_exact]}; LiteRT RMSE {_number(host.litert_rmse)}")
     if result.image is not None:
@@ -132,6 +143,23 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     ported = "" if emulated else f" --port PORT, after edge-tqs flash {out}"
     lines.append(f"next        edge-tqs validate {out}{ported}")
     return "\n".join(lines)
+
+
+def _figures(figures: Figures | None) -> list[str]:
+    """The figures as a table; of many outputs those over all leads."""
+    if figures is None:
+        return []
+    rows = [row for row in figures.rows if row.measure not in ("mae", "mase")]
+    shown = rows if len(rows) <= MOST_FIGURES else [row for row in rows if row.lead is None] or rows
+    cells = figure_cells(figures, shown[:MOST_FIGURES])
+    season = "" if figures.season is None else f"; seasonal: {figures.season} samples before"
+    left = f"; {len(rows) - len(cells[1])} more in report.html" if len(rows) > len(cells[1]) else ""
+    lines = table(*cells).splitlines()
+    windows = f"{figures.windows} windows that nothing was fitted to"
+    return [
+        f"figures     {windows}, {figures.steps} steps of each{season}{left}",
+        *(f"  {line}" for line in lines),
+    ]
 
 
 def validation_summary(result: ValidationReport, build: Path) -> str:
@@ -162,8 +190,8 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"rollouts    {result.rollouts} of {result.horizon} steps, {result.mode}, model {result.model_hash[:12]}, "
         f"engine {result.engine}",
         f"line        {result.line.sentence()}",
-        f"error       RMSE {_number(result.rmse_vs_float)} from float"
-        + ("" if result.mse_vs_truth is None else f", MSE {_number(result.mse_vs_truth)} against the truth"),
+        f"error       RMSE {_number(result.rmse_vs_float)} from float, model's units"
+        + ("" if result.mse_vs_truth is None else f"; MSE {_number(result.mse_vs_truth)} against the truth"),
         *_amplification(result),
         *_drift(result),
         f"latency     {_number(latency.p50)} {latency.unit} a step (mean {_number(latency.mean)}, "

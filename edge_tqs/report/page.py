@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from html import escape
 
 from edge_tqs.report.board_runs import BoardRuns
+from edge_tqs.report.figure_table import figure_cells
 from edge_tqs.report.html import TIMES, count, figure, section, share, table
 from edge_tqs.report.page_board import board_section, boards_section
 from edge_tqs.report.plot import STYLE, Bar, Line, bar_plot, line_plot
 from edge_tqs.report.schema import BuildReport, Series, ValidationReport
+from edge_tqs.report.verdict import verdict
 
 _CSS = """
 *{box-sizing:border-box}
@@ -50,6 +52,7 @@ def page(build: BuildReport, validation: ValidationReport | None, runs: BoardRun
         _head(build, validation, runs),
         _warnings(build.warnings),
         _cards(build, validation),
+        _figures(build),
         "" if runs is None else boards_section(runs),
         _widths(build),
         _divergence(build, validation),
@@ -78,11 +81,12 @@ def _head(build: BuildReport, validation: ValidationReport | None, runs: BoardRu
         loop = f"streamed: {loop}"
     if model.steps > 1:
         loop += f"; an evaluation predicts {model.steps} samples"
-    if model.exogenous:
-        names = [model.columns[channel] if model.columns else str(channel) for channel in model.exogenous]
-        loop += f"; known ahead: {', '.join(names)}"
+    for what, channels in (("known ahead", model.exogenous), ("held at the last value", model.held)):
+        names = [model.columns[channel] if model.columns else str(channel) for channel in channels]
+        loop += f"; {what}: {', '.join(names)}" if names else ""
     if (model.target, model.centre) != ("level", "none"):
         loop += f"; target {model.target}, centre {model.centre}"
+    answer = verdict(build)
     if validation is None:
         state, words = "open", "Not validated on the board yet: run edge-tqs validate"
     elif validation.bit_exact and validation.passed:
@@ -105,10 +109,36 @@ def _head(build: BuildReport, validation: ValidationReport | None, runs: BoardRu
         f'<p class="soft">{count(model.parameters)} parameters, {model.channels} '
         f"channel{'s' if model.channels != 1 else ''}"
         f"{' (' + escape(', '.join(model.columns)) + ')' if model.columns else ''}; {escape(loop)}. "
-        f"Closed loop over {build.host.horizon} steps, {build.host.rollouts} rollouts on the host.</p>\n"
+        f"{escape(_rolled(build))}, {build.host.rollouts} rollouts on the host.</p>\n"
         f'<p class="soft">Model <span class="hash">{escape(model.hash)}</span></p>\n'
+        f'<p class="verdict {answer.state}">May I deploy this? {escape(answer.words)}</p>\n'
         f'<p class="verdict {state}">{escape(words)}</p>\n{_first_divergence(validation)}</header>'
     )
+
+
+def _rolled(build: BuildReport) -> str:
+    horizon = build.host.horizon
+    if build.model.kind == "closed loop":
+        return f"Closed loop over {horizon} steps"
+    return f"{build.model.kind.capitalize()}: nothing is fed back; rolling origin of {horizon} measured samples"
+
+
+def _figures(build: BuildReport) -> str:
+    """What the forecast is worth, by output and lead; RMSE first, all else folded away."""
+    figures = build.host.figures
+    if figures is None:
+        return ""
+    first = [row for row in figures.rows if row.measure not in ("mae", "mase")]
+    season = "" if figures.season is None else f" Seasonal: the value {figures.season} samples before."
+    note = (
+        f"{figures.windows} windows that nothing was fitted to, {figures.steps} steps of each. Persistence: the last "
+        f"value again.{season} 90 %: where mixed would lie with other windows. MASE: MAE over the mean step from one "
+        "value to the next in the training part."
+    )
+    shown = table(*figure_cells(figures, first))
+    rest = [row for row in figures.rows if row.measure in ("mae", "mase")]
+    more = f"<details><summary>MAE and MASE</summary>{table(*figure_cells(figures, rest))}</details>" if rest else ""
+    return section("What the forecast is worth", f'<p class="soft">{escape(note)}</p>\n{shown}{more}')
 
 
 def _first_divergence(validation: ValidationReport | None) -> str:
@@ -151,13 +181,17 @@ def _cards(build: BuildReport, validation: ValidationReport | None) -> str:
         (
             "RMSE against float",
             figure(divergence.mixed),
-            f"all-int8 {figure(divergence.int8)}, all-int4 {figure(divergence.int4)}",
+            f"model's units; all-int8 {figure(divergence.int8)}, all-int4 {figure(divergence.int4)}",
         ),
     ]
     if build.host.mse_vs_truth is not None:
         truth = build.host.mse_vs_truth
         cards.append(
-            ("MSE against truth", figure(truth.mixed), f"float {figure(truth.float)}, all-int4 {figure(truth.int4)}")
+            (
+                "MSE against truth",
+                figure(truth.mixed),
+                f"model's units²; float {figure(truth.float)}, all-int4 {figure(truth.int4)}",
+            )
         )
     if validation is not None and validation.latency.p50 is not None:
         latency = validation.latency
@@ -198,7 +232,7 @@ def _widths(build: BuildReport) -> str:
         ("", "float32", "int8", "int4", "mixed", "budget"),
         [("bytes of all weights", *(count(v) for v in (size.float32, size.int8, size.int4, size.mixed, size.budget)))],
     )
-    caption = "The longer the bar, the more noise in this weight moves the closed loop."
+    caption = "The longer the bar, the more noise in this weight moves the rollout."
     return section("Weights", _plot(svg, caption, weights, is_open=True) + sizes)
 
 
@@ -216,15 +250,19 @@ def _divergence(build: BuildReport, validation: ValidationReport | None) -> str:
     svg = line_plot(
         lines,
         ident="divergence",
-        title="How far the closed loop drifts from the float model",
+        title="How far the rollout is from the float model's",
         description=f"RMSE at each of {build.host.horizon} steps; over all steps int8 {figure(figures.int8)}, "
         f"int4 {figure(figures.int4)}, mixed {figure(figures.mixed)}.",
-        x_label="step of the rollout",
-        y_label="RMSE against float",
+        x_label=_x_label(build),
+        y_label="RMSE against float, model's units",
         from_zero=True,
     )
     caption = f"Model's units, over channels and {build.host.rollouts} rollouts on the host."
     return section("Rollout error", _plot(svg, caption, _step_table(lines)) + _causes(build))
+
+
+def _x_label(build: BuildReport) -> str:
+    return "step of the rollout" if build.model.kind == "closed loop" else "sample of the rolling origin"
 
 
 def _causes(build: BuildReport) -> str:
@@ -237,7 +275,9 @@ def _causes(build: BuildReport) -> str:
         ("both: from float", divergence),
     ]
     shown = [(what, *(figure(v) for v in (figures.int8, figures.int4, figures.mixed))) for what, figures in rows]
-    note = "<p>RMSE over all steps. The parts do not add up: the loop amplifies each along with the other.</p>\n"
+    loop = build.model.kind == "closed loop"
+    why = "the loop amplifies each along with the other" if loop else "errors of the two may cancel"
+    note = f"<p>RMSE over all steps, model's units. The parts do not add up: {why}.</p>\n"
     return table(("what is rounded", "int8", "int4", "mixed"), shown) + note
 
 
@@ -247,7 +287,7 @@ def _board_label(build: BuildReport, validation: ValidationReport) -> str:
     words = ["on the board"]
     if validation.rollouts != build.host.rollouts:
         words.append(f"{validation.rollouts} rollouts")
-    if validation.mode != "free-running":
+    if validation.mode == "teacher-forced":
         words.append(validation.mode)
     if validation.curves.every > 1:
         words.append(f"over {validation.curves.every} steps each")
@@ -278,8 +318,8 @@ def _truth(build: BuildReport, validation: ValidationReport | None) -> str:
         title="Error against what really followed",
         description=f"MSE at each of {build.host.horizon} steps; over all steps float {figure(figures.float)}, "
         f"int8 {figure(figures.int8)}, int4 {figure(figures.int4)}, mixed {figure(figures.mixed)}.",
-        x_label="step of the rollout",
-        y_label="MSE against truth",
+        x_label=_x_label(build),
+        y_label="MSE against truth, model's units squared",
         from_zero=True,
     )
     caption = f"Model's units squared, over channels and {build.host.rollouts} rollouts on the host."
@@ -299,15 +339,16 @@ def _example(build: BuildReport, validation: ValidationReport | None) -> str:
         Line("mixed", "mixed", example.mixed, 1),
     ]
     if validation is not None and validation.curves.example is not None:
-        forced = "" if validation.mode == "free-running" else f", {validation.mode}"
+        forced = f", {validation.mode}" if validation.mode == "teacher-forced" else ""
         lines.append(Line(f"on the board{forced}", "device", validation.curves.example, 1, marks=8))
     unit = "" if example.unit == "physical" else " (normalised)"
+    fed = "their own predictions" if build.model.kind == "closed loop" else "what was measured"
     lines = [line for line in lines if line.values]
     svg = line_plot(
         lines,
         ident="example",
         title=f"One rollout: {example.column}",
-        description=f"The seed window, then {len(example.float)} steps fed with their own predictions.",
+        description=f"The seed window, then {len(example.float)} steps fed with {fed}.",
         x_label="step; up to 0 the seed window",
         y_label=f"{example.column}{unit}",
     )

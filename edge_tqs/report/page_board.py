@@ -51,8 +51,8 @@ def board_section(build: BuildReport, validation: ValidationReport | None) -> st
         (f"rollouts {TIMES} steps", f"{validation.rollouts} {TIMES} {validation.horizon}, {validation.mode}"),
         ("line", validation.line.sentence()),
         ("computed by", "the generated C" if validation.engine == "c" else validation.engine),
-        ("RMSE against float", figure(validation.rmse_vs_float)),
-        ("MSE against truth", figure(validation.mse_vs_truth)),
+        ("RMSE against float, model's units", figure(validation.rmse_vs_float)),
+        ("MSE against truth, model's units squared", figure(validation.mse_vs_truth)),
     ]
     if validation.closed_loop is not None:
         loop = validation.closed_loop
@@ -73,7 +73,7 @@ def _drift(validation: ValidationReport) -> str:
         return ""
     head = (
         "tenth of the steps",
-        "RMSE from float",
+        "RMSE from float, model's units",
         "bias",
         "RMSE from the host",
         f"one step, {validation.latency.unit}",

@@ -28,8 +28,9 @@ REPORT_HTML = "report.html"
 #: A measured figure; None (JSON null) where it is not finite or was not measured.
 Figure = float | None
 Series = tuple[Figure, ...]
-#: What a rollout is fed: its own predictions, or what really followed.
-Mode = Literal["free-running", "teacher-forced"]
+#: What a rollout is fed: its own predictions, or what really followed; of a model that feeds nothing back always that.
+Mode = Literal["free-running", "teacher-forced", "rolling origin"]
+Kind = Literal["closed loop", "direct", "reconstruction", "classes"]
 T = TypeVar("T")
 
 
@@ -38,9 +39,10 @@ class ModelInfo:
     """The forecaster. ``hash`` is the model hash in hexadecimal (docs/format.md); ``parameters`` counts all of them;
     ``activations`` is the type of its codes.
 
+    ``kind``: how it is rolled out; of all but a closed loop each step evaluates the model on measured samples.
     ``outputs``: values in a predicted sample, ``steps`` samples an evaluation. ``exogenous``: input channels, from 0,
-    that are known ahead. ``target``, ``centre``: as in passes/level.py. ``streamed``: built as one step with
-    delay lines.
+    that are known ahead. ``held``: those that keep their value. ``target``, ``centre``: as in passes/level.py.
+    ``streamed``: built as one step with delay lines.
     """
 
     name: str
@@ -57,6 +59,8 @@ class ModelInfo:
     target: Target = "level"
     centre: Centre = "none"
     streamed: bool = False
+    kind: Kind = "closed loop"
+    held: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,70 @@ class Sanity:
     saturated_y: Figure
     failures: tuple[str, ...] = ()
 
+    @property
+    def saturated(self) -> float:
+        """The larger of the two parts."""
+        return max(self.saturated_x or 0.0, self.saturated_y or 0.0)
+
+
+Measure = Literal["rmse", "mae", "mase", "pinball", "coverage", "accuracy", "agreement", "score"]
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """One figure of each forecast, over all windows and, where nothing is fed back, all steps of the rolling origin.
+
+    ``name``: of the column, or of what is measured. ``lead``: samples ahead; None over all of them. ``level``: of a
+    quantile, or the coverage that is promised, 0 to 1. ``measure``: docs/report.md says each. ``unit``: that of the
+    data, of the model (normalised), or none. ``low``, ``high``: the 90 % interval of ``mixed``. None: not to be had.
+    """
+
+    name: str
+    lead: int | None
+    level: float | None
+    measure: Measure
+    unit: Literal["data", "model", "none"]
+    float: Figure
+    int8: Figure
+    int4: Figure
+    mixed: Figure
+    low: Figure = None
+    high: Figure = None
+    persistence: Figure = None
+    seasonal: Figure = None
+
+
+@dataclass(frozen=True)
+class Skill:
+    """How much better than a naive forecast: 1 is perfect, 0 is no better, below 0 is worse.
+
+    ``against``: "persistence" and "seasonal": 1 less RMSE over theirs, outputs in terms of the variance of their truth;
+    "majority": 1 less the wrong classes over those of always saying the commonest. ``low``, ``high``: the 90 % interval
+    of ``mixed``.
+    """
+
+    against: Literal["persistence", "seasonal", "majority"]
+    float: Figure
+    mixed: Figure
+    low: Figure
+    high: Figure
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the forecast is worth on data that nothing was fitted to.
+
+    ``windows``: rollouts, ``steps`` of each. ``season``: samples of the seasonal naive forecast. ``cost``: RMSE of the
+    board's model over float's, less 1.
+    """
+
+    windows: int
+    steps: int
+    season: int | None
+    rows: tuple[FigureRow, ...]
+    skill: tuple[Skill, ...]
+    cost: Figure
+
 
 @dataclass(frozen=True)
 class HostReport:
@@ -208,6 +276,7 @@ class HostReport:
     mse_vs_truth: VariantsAndFloat | None
     curves: Curves
     sanity: Sanity
+    figures: Figures | None = None
     causes: Causes | None = None
 
 

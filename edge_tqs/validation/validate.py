@@ -120,6 +120,11 @@ def open_build(request: ValidateRequest) -> tuple[BuildDir, Expect]:
     horizon = request.horizon or built.report.host.horizon
     if request.rollouts < 1 or horizon < 1:
         raise UsageError("--rollouts and --horizon must be at least 1")
+    if request.mode == "teacher-forced" and built.graph.forecast.driven:
+        raise UsageError(
+            f"{built.path}: nothing of this model is fed back, each step sees measured samples in any case",
+            hint="Leave --teacher-forced out: the run is the same.",
+        )
     seeds, truth = _seeds(built, request, horizon)
     expect = _expect if request.mode == "free-running" else _expect_forced
     return built, lambda engine: expect(built, engine, seeds, truth, horizon)
@@ -273,8 +278,9 @@ def _expect(built: BuildDir, engine: str, seeds: Array, truth: Array | None, hor
 def _expect_forced(built: BuildDir, engine: str, seeds: Array, truth: Array | None, horizon: int) -> Expected:
     assert truth is not None  # _seeds
     graph, free = built.graph, _expect(built, engine, seeds, truth, horizon)
-    outputs = decode(graph, free.rollout.outputs)
-    loop = report.ClosedLoop(evaluate.rmse(outputs, free.floats), evaluate.mse(outputs, truth))
+    outputs, points = decode(graph, free.rollout.outputs), evaluate.point_outputs(graph.forecast)
+    off = evaluate.mse(outputs[..., points], truth[..., points])
+    loop = report.ClosedLoop(evaluate.rmse(outputs, free.floats), off)
     true_codes = encode(graph, truth)
     rollout = _host_rollout(built, engine, free.codes, horizon, true_codes)
     floats = float_rollout(built.float_graph, seeds, horizon, truth).outputs
@@ -315,7 +321,7 @@ def _validation_report(
     if request.max_rmse_vs_float is not None and not error <= request.max_rmse_vs_float:
         failures.append(f"RMSE {error:.4g} from float; the project allows {request.max_rmse_vs_float:g}")
     failures += _beyond_float(built, outputs, expected.floats)
-    units = graph.forecast.scaling_of_outputs()
+    units, points, truth = graph.forecast.scaling_of_outputs(), evaluate.point_outputs(graph.forecast), expected.truth
     shown = built.report.host.curves.example
     every = -(-horizon // report.MOST_POINTS)
     return report.ValidationReport(
@@ -330,13 +336,15 @@ def _validation_report(
         bit_exact=diverged is None,
         first_divergence=diverged,
         rmse_vs_float=error,
-        mse_vs_truth=None if expected.truth is None else evaluate.mse(outputs, expected.truth),
+        mse_vs_truth=None if truth is None else evaluate.mse(outputs[..., points], truth[..., points]),
         latency=board_figures.latency(built.board, hello, measured, graph.forecast, emulated=request.port is None),
         memory=board_figures.memory(built, hello, engine, run.status),
         line=run.line,
         curves=report.DeviceCurves(
             rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats, every),
-            mse_vs_truth=None if expected.truth is None else evaluate.mse_by_step(outputs, expected.truth, every),
+            mse_vs_truth=None
+            if truth is None
+            else evaluate.mse_by_step(outputs[..., points], truth[..., points], every),
             example=None
             if shown is None or request.data
             else evaluate.physical(outputs[0, : len(shown.mixed), 0], units, 0),
@@ -344,7 +352,7 @@ def _validation_report(
         ),
         diagnosis=findings.diagnosis,
         operators=board_figures.operators(built.board, hello, findings, emulated=request.port is None),
-        mode=request.mode,
+        mode="rolling origin" if graph.forecast.driven else request.mode,
         closed_loop=expected.closed_loop,
         checks=run.checks,
         drift=measure_drift(outputs, expected.floats, host, measured.ticks),
