@@ -84,6 +84,14 @@ def test_what_a_build_costs_and_its_skill() -> None:
     assert found.season == 24
 
 
+def test_a_soft_sensor_has_the_mean_to_beat_and_not_what_it_takes_the_place_of() -> None:
+    forecast = driven(1, predicted=(Output("t", 0),))
+    truth = np.array([1.0, -1.0, 1.0, -1.0])[:, None, None]
+    naive = Naive(truth + 0.01, truth + 0.01, 24, mean=np.array([0.0]))
+    (skill,) = figures.measure(evaluation(forecast, truth, mixed=truth + 0.5), forecast, naive).skill
+    assert (skill.against, skill.mixed) == ("mean", 0.5)
+
+
 def test_quantiles_have_pinball_loss_and_coverage() -> None:
     said = (Output("t", level=0.1, statistic="quantile"), Output("t", level=0.9, statistic="quantile"))
     forecast = driven(2, predicted=said, output_scaling=Scaling((0.0, 0.0), (1.0, 1.0)))
@@ -136,6 +144,7 @@ def test_a_reconstruction_has_its_anomaly_scores() -> None:
     assert row(found, "score", level=0.5).float == pytest.approx((2 + 4.5) / 2)
     assert row(found, "score", level=1.0).float == 8
     assert row(found, "score", level=1.0).mixed == 1
+    assert row(found, "agreement").mixed == 0.75  # float's last is beyond its 0.9 quantile, none of mixed is
     assert row(found, "rmse").mixed == pytest.approx(np.sqrt(np.mean(np.square([0.5, -1, -3.5, -7]))))
     assert found.rows[0].unit == "model"
 

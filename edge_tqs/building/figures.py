@@ -22,6 +22,8 @@ from edge_tqs.report.schema import Figure, FigureRow, Figures, Measure, Skill
 GAUSSIAN_90 = 1.6448536269514722
 #: Levels of the distribution of an anomaly score that are shown.
 SCORE_LEVELS = (0.5, 0.9, 0.99, 1.0)
+#: Quantile of float's anomaly scores beyond which alarms are compared.
+ALARM = 0.9
 NAIVE = ("persistence", "seasonal")
 #: A figure of a window is a mean over its steps; (mean over windows) -> what is shown.
 Shown = Callable[[Any], Any]
@@ -55,7 +57,7 @@ def measure(evaluation: Evaluation, forecast: Forecast, naive: Naive, seed: int 
     elif forecast.task == "reconstruction":
         rows, skills = _anomaly(said, truth, blocks), []
     else:
-        rows, skills = _values(said, truth, forecast, naive, blocks), _skills(said, truth, forecast, blocks)
+        rows, skills = _values(said, truth, forecast, naive, blocks), _skills(said, truth, forecast, naive, blocks)
     return Figures(len(truth), truth.shape[1], naive.season, tuple(rows), tuple(skills), _cost(said, truth, forecast))
 
 
@@ -203,6 +205,9 @@ def _anomaly(said: Mapping[str, Array], truth: Array, blocks: Array) -> list[Fig
     for level in SCORE_LEVELS:
         figures = {name: float(np.quantile(score, level)) for name, score in scores.items()}
         rows.append(_made("anomaly score", None, level, "score", "model", figures))
+    alarm = float(np.quantile(scores["float"], ALARM))
+    alike = {name: ((score > alarm) == (scores["float"] > alarm)).astype(float) for name, score in scores.items()}
+    rows.append(_row("alarms at float's quantile", None, ALARM, "agreement", "none", alike, blocks))
     off = {name: np.square(score - scores["float"]) for name, score in scores.items() if name != "float"}
     return [*rows, _row("anomaly score, from float's", None, None, "rmse", "model", off, blocks, np.sqrt)]
 
@@ -217,9 +222,13 @@ def _scaled(values: Array, truth: Array, outputs: list[int]) -> Array:
     return part
 
 
-def _skills(said: Mapping[str, Array], truth: Array, forecast: Forecast, blocks: Array) -> list[Skill]:
+def _skills(said: Mapping[str, Array], truth: Array, forecast: Forecast, naive: Naive, blocks: Array) -> list[Skill]:
+    """Against what can be had where the model runs: a soft sensor takes the place of what would be repeated."""
     outputs = point_outputs(forecast)
     of_float, of_mixed = (_scaled(said[name], truth, outputs) for name in ("float", "mixed"))
+    if naive.mean is not None and all(forecast.leads[at] < 1 for at in outputs):
+        of_mean = _scaled(np.broadcast_to(naive.mean, truth.shape), truth, outputs)
+        return [_skill("mean", of_float, of_mixed, of_mean, blocks, np.sqrt)]
     return [
         _skill(name, of_float, of_mixed, _scaled(said[name], truth, outputs), blocks, np.sqrt)
         for name in NAIVE

@@ -29,13 +29,14 @@ class Naive:
 
     persistence, seasonal: (N, T, outputs); NaN where what they repeat is not there or lies beyond a hole. season: in
     samples. step: (outputs,), the mean absolute difference of successive values in the training part, which MASE is in
-    terms of. majority: the class that most samples of the training part have.
+    terms of. mean: (outputs,), of the training part. majority: the class that most samples of the training part have.
     """
 
     persistence: Array | None = None
     seasonal: Array | None = None
     season: int | None = None
     step: Array | None = None
+    mean: Array | None = None
     majority: int | None = None
 
 
@@ -71,7 +72,8 @@ def naive_forecasts(data: ProjectData, forecast: Forecast, origins: Array, horiz
     difference = np.abs(np.diff(series.values[: data.train_rows].astype(np.float64), axis=0))
     whole = np.diff(_span(series, np.arange(data.train_rows))) == 0
     step = difference[whole].mean(axis=0)[columns] / np.asarray(scaling.std)
-    return Naive(repeated(newest), seasonal, season, step)
+    mean = normalise(series.values[: data.train_rows].mean(axis=0, dtype=np.float64)[columns], scaling)
+    return Naive(repeated(newest), seasonal, season, step, mean)
 
 
 def season_of(series: Series, rows: int, columns: list[int]) -> int | None:

@@ -16,7 +16,7 @@ MEASURES = {
     "coverage": "coverage",
     "accuracy": "accuracy",
     "agreement": "agreement with float",
-    "score": "mean squared error of the window",
+    "score": "score",
 }
 UNITS = {"data": "data's unit", "model": "model's units", "none": "-"}
 

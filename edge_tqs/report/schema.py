@@ -230,12 +230,13 @@ class FigureRow:
 class Skill:
     """How much better than a naive forecast: 1 is perfect, 0 is no better, below 0 is worse.
 
-    ``against``: "persistence" and "seasonal": 1 less RMSE over theirs, outputs in terms of the variance of their truth;
+    ``against``: "persistence" and "seasonal", or of a soft sensor, whose quantity is not measured where it runs,
+    "mean", that of the training part: 1 less RMSE over theirs, outputs in terms of the variance of their truth;
     "majority": 1 less the wrong classes over those of always saying the commonest. ``low``, ``high``: the 90 % interval
     of ``mixed``.
     """
 
-    against: Literal["persistence", "seasonal", "majority"]
+    against: Literal["persistence", "seasonal", "mean", "majority"]
     float: Figure
     mixed: Figure
     low: Figure

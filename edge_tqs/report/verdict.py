@@ -26,7 +26,7 @@ def verdict(build: BuildReport) -> Verdict:
     if figures is None:
         return Verdict("open", "Not known: there was no data to compare its forecasts with. Give it with --data.")
     if build.model.kind == "reconstruction":
-        words = f"Its anomaly scores are float's{_scores(figures)}; what they find, no figure here says."
+        words = f"Its anomaly scores raise float's alarms{_alarms(figures)}; what they find, no figure here says."
         return Verdict("open", words)
     skills = [skill for skill in figures.skill if skill.mixed is not None]
     if not skills:
@@ -47,6 +47,7 @@ def verdict(build: BuildReport) -> Verdict:
 NAMES = {
     "persistence": "repeating the last value",
     "seasonal": "repeating the last season",
+    "mean": "always saying the mean of the training part",
     "majority": "always saying the commonest class",
 }
 
@@ -73,11 +74,12 @@ def _against(skills: list[Skill], figures: Figures) -> str:
 
 
 def _cost(figures: Figures) -> str:
-    return "" if figures.cost is None else f"; quantisation makes it {figures.cost:+.1%}"
+    return "" if figures.cost is None else f"; quantisation changes it by {figures.cost:+.1%}"
 
 
-def _scores(figures: Figures) -> str:
-    """How far the anomaly scores are from float's, beside the median of those."""
-    off = next((row.mixed for row in figures.rows if row.measure == "rmse"), None)
-    median = next((row.float for row in figures.rows if row.measure == "score" and row.level == 0.5), None)
-    return "" if off is None or not median else f" within {off / median:.1%} of their median (RMSE)"
+def _alarms(figures: Figures) -> str:
+    """In how many of the samples, beyond which quantile of float's scores."""
+    alike = next((row for row in figures.rows if row.measure == "agreement"), None)
+    if alike is None or alike.mixed is None or alike.level is None:
+        return ""
+    return f" in {alike.mixed:.1%} of the samples, those beyond the {alike.level:.0%} quantile of float's scores"
