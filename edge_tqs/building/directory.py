@@ -20,7 +20,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
 from edge_tqs.graph.graph import Array, Forecast, Graph
-from edge_tqs.project.rollouts import ProjectData, cut
+from edge_tqs.project.rollouts import ProjectData, cut, seeds_of
 from edge_tqs.project.series import read_columns, read_series, train_rows
 from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.report import schema as report
@@ -112,16 +112,25 @@ def image_of(path: Path) -> tuple[Board, Path]:
 
 def windows_of(
     csv: Path, forecast: Forecast, count: int, horizon: int, series_format: SeriesFormat
-) -> tuple[Array, Array]:
-    """(seeds, as BuildDir has them, truth (N, T, outputs)) of the last part of ``csv``, scaled as the build was."""
+) -> tuple[Array, Array | None]:
+    """(seeds, as BuildDir has them, truth (N, T, outputs)) of the last part of ``csv``, scaled as the build was.
+
+    Of classes truth is None unless the file has one column beside the inputs: the label.
+    """
     inputs = forecast.columns or read_columns(csv, series_format)
     targets = [output.name for output in forecast.predicted if output.statistic != "class"]
+    if forecast.task == "classes":
+        targets = [name for name in read_columns(csv, series_format) if name not in inputs]
+        if len(targets) != 1:
+            targets = []
     series = read_series(csv, tuple(dict.fromkeys([*inputs, *targets])), series_format)
     if len(inputs) != forecast.channels:
         raise UsageError(
             f"{csv} has {len(inputs)} columns of numbers, the model takes {forecast.channels}",
             hint="Leave the other columns out, or build with the project file that names them.",
         )
-    rows = train_rows(series)
-    seeds, truth = cut(ProjectData(series, rows, forecast.scaling, inputs), forecast, horizon, count, "test")
+    data = ProjectData(series, train_rows(series), forecast.scaling, inputs)
+    if forecast.task == "classes" and not targets:
+        return seeds_of(data, forecast, horizon, count, "test")[:, : forecast.seed_length(horizon)], None
+    seeds, truth = cut(data, forecast, horizon, count, "test")
     return seeds[:, : forecast.seed_length(horizon)], truth

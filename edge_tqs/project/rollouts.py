@@ -46,12 +46,26 @@ def cut(data: ProjectData, forecast: Forecast, horizon: int, count: int, part: P
 
     Raises UsageError where the part is too short, or an output speaks of no column of the series.
     """
+    rows = _rows(data, forecast, horizon, count, part)
+    seeds = _seeds(data, forecast, horizon, rows)
+    return seeds, _truth(data, forecast, rows, seeds, horizon)
+
+
+def seeds_of(data: ProjectData, forecast: Forecast, horizon: int, count: int, part: Part) -> Array:
+    """The seeds that `cut` gives, without what followed. Raises UsageError where the part is too short."""
+    return _seeds(data, forecast, horizon, _rows(data, forecast, horizon, count, part))
+
+
+def _rows(data: ProjectData, forecast: Forecast, horizon: int, count: int, part: Part) -> Array:
+    """All rows of each rollout (N, W + T and later, columns), as they were measured."""
     length = horizon + _late(forecast)
     window, following = windows(data.series, forecast.window, length, count, part=part, rows=data.train_rows)
-    rows = np.concatenate([window, following], axis=1)
+    return np.concatenate([window, following], axis=1)
+
+
+def _seeds(data: ProjectData, forecast: Forecast, horizon: int, rows: Array) -> Array:
     inputs = [data.series.columns.index(name) for name in data.inputs]
-    seeds = normalise(rows[:, : forecast.window + horizon, inputs], forecast.scaling)
-    return seeds, _truth(data, forecast, rows, seeds, horizon)
+    return normalise(rows[:, : forecast.window + horizon, inputs], forecast.scaling)
 
 
 def _late(forecast: Forecast) -> int:
