@@ -305,3 +305,17 @@ def test_a_clip_ratio_that_gains_nothing_is_not_taken(damage: float, monkeypatch
     monkeypatch.setattr(gram_search, "EXACT", 0)
     search = Search(((0, 1), (2, 3)), (4, 4, 4, 4), np.kron(np.eye(2), np.full((2, 2), damage)))
     assert search.best([1] * 4, 2) == [(0, 2)]
+
+
+def test_as_many_assignments_as_exact_are_all_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each second choice is worse alone, and both cancel."""
+    gram = np.diag([1.0, 2.0, 1.0, 2.0])
+    gram[1, 3] = gram[3, 1] = -2.0
+    monkeypatch.setattr(gram_search, "EXACT", 4)
+    monkeypatch.setattr(gram_search, "ROUNDS", 0)
+    assert Search(((0, 1), (2, 3)), (4, 4, 4, 4), gram).best([1] * 4, 2) == [(1, 3)]
+
+
+def test_one_assignment_is_given_where_no_number_is_said() -> None:
+    search, sizes = random_search(np.random.default_rng(0), 3, 1)
+    assert len(search.best(sizes, sum(sizes))) == 1

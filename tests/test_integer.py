@@ -17,6 +17,7 @@ from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.operators import add, mul
+from edge_tqs.operators.arithmetic import fixed_point
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.quantization.quantize import SCHEMES
 from edge_tqs.quantization.runtimes import tflm_step
@@ -423,3 +424,8 @@ def test_values_out_of_range_saturate():
     codes = integer.quantize_activations(np.array([1e9, -1e9]), quant(0.1, 5))
     assert codes.dtype == np.int8
     assert codes.tolist() == [127, -128]
+
+
+def test_a_product_with_a_power_saturates_at_both_ends():
+    found = fixed_point._multiply_by_power(np.array([-(1 << 30) - 1, -(1 << 30), 1 << 30, (1 << 30) - 1]), 1)
+    assert found.tolist() == [-(1 << 31), -(1 << 31), (1 << 31) - 1, (1 << 31) - 2]

@@ -160,6 +160,23 @@ def test_pieces_of_a_piece_lie_where_it_begins() -> None:
     assert [places[name].offset - places["a"].offset for name in "bcde"] == [2, 2, 4, 6]
 
 
+def test_what_lies_in_the_input_takes_nothing_of_the_arena_and_hides_nothing_that_does() -> None:
+    ops = [
+        Op("slice", ("x",), ("s",), {"axis": 1, "begin": 0, "size": 2}),
+        Op("fully_connected", ("x", "w"), ("a",)),
+        Op("concat", ("s", "a"), ("y",), {"axis": 1}),
+    ]
+    plan = plan_memory(graph(ops, {"x": 4, "w": 16, "s": 2, "a": 4, "y": 6}))
+    assert plan.places["s"] == Place("x", 0, 2)
+    assert plan.arena_bound == plan.arena_size == 4
+
+
+def test_a_graph_without_operators_needs_no_arena() -> None:
+    plan = plan_memory(graph([], {"x": 2}, output="x"))
+    assert (plan.arena_bound, plan.arena_size) == (0, 0)
+    assert [(copy.source, copy.target) for copy in plan.copies] == [(Place("x", 0, 2), Place("y", 0, 2))]
+
+
 def test_overlapping_slices_are_not_overwritten() -> None:
     ops = [
         Op("fully_connected", ("x", "w"), ("a",)),
