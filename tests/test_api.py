@@ -184,7 +184,7 @@ def test_data_and_scaling_are_keywords(model: Path, tmp_path: Path):
     csv.write_text("\n".join(lines) + "\n")
     raw = edge_tqs.open_model(str(model), data=csv, columns=names, scaling="none")
     assert (raw.request.columns, raw.request.scaling) == (tuple(names), None)
-    scaled = edge_tqs.open_model(model, data=str(csv), columns=names)
+    scaled = edge_tqs.open_model(model, data=str(csv), columns=names, scaling="standard")
     assert scaled.request.scaling is not None
     np.testing.assert_allclose(scaled.request.scaling.mean, rows[:160].mean(axis=0), rtol=1e-5)
     given = edge_tqs.Scaling((1.0,) * channels, (2.0,) * channels)

@@ -264,7 +264,11 @@ def test_a_project_is_enough(run: Run, models: Path, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     code, out, err = run("init", models / "good.keras", "--data", "series.csv", "--json")
     assert code == 0, err
-    even, hole = json.loads(out)["found"]
+    even, hole, unknown, lines = json.loads(out)["found"]
+    assert "Not found out: nothing says how series.csv becomes the model's units" in unknown
+    assert "under [scaling]" in lines
+    text = (tmp_path / "edge-tqs.toml").read_text()
+    (tmp_path / "edge-tqs.toml").write_text(text.replace('# method = "standard"', 'method = "standard"'))
     assert "300 rows 1h apart by column 'when'" in even
     assert "1 hole" in hole
     assert 'period = "1h"' in (tmp_path / "edge-tqs.toml").read_text()

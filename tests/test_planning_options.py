@@ -306,7 +306,7 @@ def test_a_model_that_cannot_be_built_is_scored_and_planned(
     data = tmp_path / "data.csv"
     rows = [f"{i % 7},{i % 5},{i % 3}" for i in range(200)]
     data.write_text("a,b,known\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    arguments = (path, *QUICK, "--data", data, "--exogenous", "known")
+    arguments = (path, *QUICK, "--data", data, "--scaling", "standard", "--exogenous", "known")
     for seeds in ("zero-data", "data"):
         code, out, err = run("score", *arguments, "--seeds", seeds, "--json")
         assert code == 0, err

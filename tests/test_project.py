@@ -289,7 +289,7 @@ def test_the_model_alone_is_enough(tmp_path):
     data = read_data(loaded, write(tmp_path, SERIES))
     assert data is not None
     assert data.train_rows == 16
-    assert data.scaling == standard_scaling(data.series, 16)
+    assert data.scaling is None
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_init_fills_in_what_the_files_say_and_can_be_loaded(tmp_path):
     assert loaded.model == tmp_path / "m.keras"
     assert loaded.data is not None
     assert loaded.data.columns == ("temperature", "load")
-    assert loaded.scaling == "standard"
+    assert loaded.scaling is None
     assert all(line.count("#") <= 1 for line in path.read_text().splitlines() if not line.startswith("#"))
 
 

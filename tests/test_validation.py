@@ -59,7 +59,8 @@ def folder(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "data.csv").write_text("a,b\n" + "".join(f"{a:.6f},{b:.6f}\n" for a, b in table))
     for recurrence in ("windowed", "stateful"):
         command = [sys.executable, "-m", "edge_tqs", "build", place / "model.keras", "--board", "host"]
-        command += ["--data", place / "data.csv", "--horizon", HORIZON, "--draws", 2, "--bits", 8]
+        command += ["--data", place / "data.csv", "--scaling", "standard"]
+        command += ["--horizon", HORIZON, "--draws", 2, "--bits", 8]
         command += ["--recurrence", recurrence, "--out", place / recurrence]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -9,7 +9,14 @@ from typing import Literal, TypedDict
 
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.naive import naive_forecasts
-from edge_tqs.building.prepare import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, LEAST_WINDOWS, ModelRequest, Windows
+from edge_tqs.building.prepare import (
+    CALIBRATION_WINDOWS,
+    EVALUATION_WINDOWS,
+    LEAST_WINDOWS,
+    ModelRequest,
+    SeriesRequest,
+    Windows,
+)
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array, Centre, Forecast, Scaling, Target
@@ -103,10 +110,9 @@ def model_request(
         project = replace(
             project, data=DataSettings(csv=settings.csv, columns=tuple(columns), series_format=settings.series_format)
         )
-    roles = _roles(project, kind, lead, steps, targets, known_ahead, measured, static)
-    series = read_data(project, data, roles)
-    if series is not None:
-        roles = replace(roles, inputs=series.inputs)
+    named = _roles(project, kind, lead, steps, targets, known_ahead, measured, static)
+    series = read_data(project, data, named)
+    roles = named if series is None else replace(named, inputs=series.inputs)
     return ModelRequest(
         model=project.model,
         horizon=horizon or project.forecast.horizon,
@@ -122,6 +128,8 @@ def model_request(
         draws=draws,
         seed=seed,
         said=said_of(roles),
+        roles=named,
+        series=SeriesRequest(series, project.scaling, project.output_scaling, _functions) if series else None,
         training=_training(series) if series else None,
         real_seeds=seeds == "data",
         workers=workers,
@@ -237,7 +245,7 @@ def _bare_project(model: Path, data: Path | None) -> Project:
         model=model,
         forecast=ForecastSettings(),
         data=DataSettings(csv=(data,)) if data else None,
-        scaling="standard",
+        scaling=None,
         budget_bytes=None,
         validate=ValidateSettings(),
     )
@@ -273,6 +281,12 @@ def _roles(
         lead=said.lead if lead is None else lead,
         steps=steps or said.steps,
     )
+
+
+def _functions(
+    data: ProjectData,
+) -> tuple[Callable[[Forecast, int], Windows], Callable[[Forecast, int, int], Array]]:
+    return _windows(data), _training(data)
 
 
 def _training(data: ProjectData) -> Callable[[Forecast, int, int], Array]:

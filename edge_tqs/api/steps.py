@@ -7,7 +7,7 @@ Each takes what the step before it returned, or anything earlier: what was left 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -27,17 +27,18 @@ from edge_tqs.building.prepare import (
     PlannedModel,
     QuantizedModel,
     ScoredModel,
+    open_requested,
     opened_model,
     plan_model,
     quantize_model,
     score_model,
 )
-from edge_tqs.errors import UsageError
+from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
-from edge_tqs.project.file import FILE, load_project
+from edge_tqs.project.file import FILE, Start, init_project, load_project
 from edge_tqs.project.scales import Method
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.system.reading import Kind
@@ -83,8 +84,8 @@ def open_model(
             What is given here counts over what the project says.
         data: CSV that activation ranges, evaluation and validation take real windows from.
         columns: Those of ``data`` that the model takes, in its order; all numeric ones when none is named.
-        scaling: From ``data`` to the model's units: "standard" (mean and deviation of the training part, the default),
-            "minmax" (its least value is 0, its greatest 1), "none", or the scaling that the model was trained with.
+        scaling: From ``data`` to the model's units: "standard" (mean and deviation of the training part),
+            "minmax" (its least value is 0, its greatest 1), "none", or the scaling that the model was trained with; found out from the data where it is not said.
         output_scaling: Likewise of ``targets`` that are no inputs; others have the scaling of their input.
         horizon: Closed-loop steps that count, 1 to 65535; 96 unless said otherwise.
         window: Samples that the model looks at, where the model leaves it open.
@@ -298,6 +299,48 @@ def dry_run(
     target = _board(board)
     begun, request = _planned(source, plan, planning)
     return predict(begun, request, target, progress)
+
+
+@single_threaded
+def init(
+    directory: StrPath = ".",
+    *,
+    model: StrPath | None = None,
+    data: StrPath | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Write a commented edge-tqs.toml, with what model and data tell: columns, outputs, scaling. Returns its path.
+
+    Args:
+        directory: Where it is written; its only model and CSV are taken where none is named.
+        model: The model file.
+        data: The CSV that it was trained on.
+        say: Is told what was found, in sentences.
+
+    Raises UsageError where there is one already, or where it is not clear which model is meant.
+    """
+    files = [None if path is None else Path(path) for path in (model, data)]
+    return init_project(Path(directory), *files, say, _found)
+
+
+def _found(model: Path, data: Path) -> Start:
+    """What the data tell of the model; where they do not, the reason."""
+    try:
+        request, _ = open_requested(model_request(model, None, data=data), silent)
+    except TqsError as error:
+        return Start(
+            texts=tuple(filter(None, (f"Not found out: {error.message}".replace(f"{model}: ", ""), error.hint)))
+        )
+    series = request.series
+    if series is None or isinstance(series.scaling, Scaling) or isinstance(series.output_scaling, Scaling):
+        return Start()
+    return Start(
+        replace(request.roles, inputs=request.columns),
+        series.scaling,
+        series.output_scaling,
+        request.said.last_only,
+        request.findings,
+    )
 
 
 def _read_request(path: StrPath, **settings: Any) -> ModelRequest:

@@ -137,7 +137,7 @@ def inspect_model(request: ModelRequest, progress: Progress) -> Inspection:
     """
     kind: Format = "TensorFlow Lite" if request.model.suffix == TFLITE_SUFFIX else "Keras"
     try:
-        opened = open_requested(request, progress)
+        request, opened = open_requested(request, progress)
     except (ModelError, CheckError) as error:
         if not request.model.exists():
             raise

@@ -65,11 +65,14 @@ def cli() -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="CSV or Parquet file that the model was trained on.")
 @as_json
 def init(model: Path | None, data: Path | None, as_json: bool) -> None:
-    """Write edge-tqs.toml in this folder, with what the CSV's header says filled in."""
-    from edge_tqs.project.file import init_project
+    """Write edge-tqs.toml in this folder, with what the model and the data tell filled in.
+
+    What the outputs are and how the data are scaled is tried out on the data with the model, and said.
+    """
+    from edge_tqs.api.steps import init as run
 
     found: list[str] = []
-    path = init_project(Path.cwd(), model, data, found.append)
+    path = run(Path.cwd(), model=model, data=data, say=found.append)
     wrote = f"wrote {path}: look it over, then run `edge-tqs build --board BOARD`"
     _print(as_json, {"project": str(path), "found": found}, "\n".join([*found, wrote]))
 

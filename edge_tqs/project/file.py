@@ -15,7 +15,7 @@ from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.roles import NamedOutput, Roles
 from edge_tqs.project.rollouts import ProjectData
-from edge_tqs.project.scales import Method, ScalesTable, scaling_by, scaling_of_outputs
+from edge_tqs.project.scales import Method, ScalesTable, scaling_of_inputs, scaling_of_outputs
 from edge_tqs.project.series import AS_FOUND, TEST_FRACTION, Series, read_series, train_rows
 from edge_tqs.project.series_format import SeriesFormat, SeriesFormatTable, files_of, period_text
 from edge_tqs.strict import DISTINCT, FILLED, Rule, above, at_least
@@ -219,7 +219,7 @@ def read_data(project: Project, csv: Path | None = None, roles: Roles | None = N
     """The project's series, or that of ``csv``, read and split as the project says; None when there is neither.
 
     roles: in place of the project's. Its columns are the inputs, then those that are predicted and no inputs. Where no
-    inputs are named they are all columns of numbers that are not predicted.
+    inputs are named they are all columns of numbers that are not predicted. Without a word on scaling there is none.
 
     Raises UsageError as read_series does, and when a given scaling has another number of columns.
     """
@@ -248,7 +248,7 @@ def read_data(project: Project, csv: Path | None = None, roles: Roles | None = N
         test_rows=settings.test_rows if settings else None,
         test_fraction=settings.test_fraction if settings else TEST_FRACTION,
     )
-    scaling = _scaling_of_inputs(project, series, rows, inputs)
+    scaling = None if project.scaling is None else scaling_of_inputs(project.scaling, series, rows, inputs)
     direct = roles.kind == "direct" or roles.lead not in (None, 1)
     return ProjectData(
         series,
@@ -261,29 +261,34 @@ def read_data(project: Project, csv: Path | None = None, roles: Roles | None = N
     )
 
 
-def _scaling_of_inputs(project: Project, series: Series, rows: int, inputs: tuple[str, ...]) -> Scaling | None:
-    said = "standard" if project.scaling is None else project.scaling
-    if isinstance(said, Scaling):
-        if len(said.mean) != len(inputs):
-            raise UsageError(
-                f"{project.path}: [scaling] is for {len(said.mean)} columns, "
-                f"{series.path} has {len(inputs)} inputs ({', '.join(inputs)})",
-                hint="Give one mean and one std, or min and max, a column, in the order of inputs.",
-            )
-        return said
-    if said == "none":
-        return None
-    return scaling_by(said, series.values[:rows, [series.columns.index(name) for name in inputs]])
+@dataclass(frozen=True)
+class Start:
+    """What was found out of a model and its data, for `init_project`: empty and None where it was not.
+
+    scaling, output_scaling: of the inputs, and of outputs that are no inputs. last_only: the last of a sequence is the
+    forecast. texts: what was seen, in sentences.
+    """
+
+    roles: Roles = field(default_factory=Roles)
+    scaling: Method | None = None
+    output_scaling: Method | None = None
+    last_only: bool = False
+    texts: tuple[str, ...] = ()
 
 
 def init_project(
-    directory: Path, model: Path | None = None, data: Path | None = None, say: Callable[[str], None] = lambda text: None
+    directory: Path,
+    model: Path | None = None,
+    data: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    find: Callable[[Path, Path], Start] = lambda model, data: Start(),
 ) -> Path:
     """Write a commented edge-tqs.toml into ``directory`` and return its path; ``say`` is told what the data holds.
 
     Without ``model`` or ``data``, the only model (of MODELS, the first kind of which there is exactly one) or .csv file
     in the directory is taken; what was found in it is filled in. Data that cannot be read without a line of the
-    project's own is said to need one. Raises UsageError when the file exists already, or no model is given and none or
+    project's own is said to need one. ``find`` tells what outputs and scaling are; lines that it leaves open are comments
+    then. Raises UsageError when the file exists already, or no model is given and none or
     several are there.
     """
     path = directory / FILE
@@ -300,7 +305,7 @@ def init_project(
             f"{directory} does not hold exactly one model: a .keras, .h5 or .tflite file or a SavedModel folder",
             hint="Name the model: edge-tqs init PATH.",
         )
-    series, said = None, list[str]()
+    series, said, start = None, list[str](), Start()
     if data is not None:
         if not data.exists():
             raise UsageError(f"{data} does not exist", hint="Check the path of the CSV file.")
@@ -309,7 +314,10 @@ def init_project(
             said = [*series.facts, *series.warnings]
         except UsageError as error:
             said = [f"{data.name} is not read yet: {error.message}".replace(str(data), data.name), error.hint]
-    path.write_text(_template(directory, model, data, series, said), encoding="utf-8", newline="\n")
+        else:
+            start = find(model, data)
+            said += start.texts
+    path.write_text(_template(directory, model, data, series, said, start), encoding="utf-8", newline="\n")
     for text in said:
         say(text)
     return path
@@ -320,14 +328,23 @@ def _only(directory: Path, pattern: str) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _template(directory: Path, model: Path, data: Path | None, series: Series | None, said: Sequence[str]) -> str:
+def _template(
+    directory: Path, model: Path, data: Path | None, series: Series | None, said: Sequence[str], start: Start
+) -> str:
     def relative(path: Path) -> str:
         path, base = path.resolve(), directory.resolve()
         return _text(path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix())
 
-    columns = series.columns if series else ("temperature",)
-    listed = "[" + ", ".join(_text(name) for name in columns) + "]"
+    def names(columns: Sequence[str]) -> str:
+        return "[" + ", ".join(_text(name) for name in columns) + "]"
+
+    roles = start.roles
+    columns = roles.inputs or (series.columns if series else ("temperature",))
+    outputs = roles.outputs or columns
     unread = "" if series else "# "
+    known_outputs = "" if series and (roles.outputs or start.scaling or len(columns) == 1) else "# "
+    method = start.scaling or (None if data else "none")
+    own = f'outputs = {{method = "{start.output_scaling}"}}' if start.output_scaling else ""
     period = "10min" if series is None or series.period is None else period_text(series.period)
     known = "" if series and series.period and series.times is not None else "# "
     lines = [
@@ -340,7 +357,12 @@ def _template(directory: Path, model: Path, data: Path | None, series: Series | 
         f"horizon = {HORIZON}               # steps that the model is rolled out in closed loop",
         '# recurrence = "stateful"    # LSTM, GRU: carry the states on ("windowed", as Keras does, is the default)',
         "# window = 24                # only for a model whose input shape leaves it open",
-        "# steps = 4                  # only for a flat output that holds several samples, the oldest first",
+        f"{'' if roles.steps else '# '}steps = {roles.steps or 4}                  # only for a flat output that holds several samples, the oldest first",
+        f'{"" if roles.kind else "# "}kind = "{roles.kind or "direct"}"            # nothing is fed back; left out where '
+        "the outputs are inputs, or none of them is",
+        f"{'# ' if roles.lead is None else ''}lead = {12 if roles.lead is None else roles.lead}                  "
+        "# samples from the newest input to the first that is predicted; 1 is the next one",
+        *(['labels = "wide"'] if start.last_only else []),
         '# output = "head"           # only for a Keras model of several outputs: the layer that gives the forecast',
         '# target = "delta"          # the model predicts the difference to the last sample, in its own units',
         '# centre = "mean"           # its window comes without its mean over time ("last": its last sample)',
@@ -350,8 +372,9 @@ def _template(directory: Path, model: Path, data: Path | None, series: Series | 
     lines += [
         f"{off}[data]                       # real windows for ranges and validation",
         f"{off}csv = {relative(data) if data else _text('measurements.csv')}",
-        f"{unread}inputs = {listed}",
-        f"{unread}outputs = {listed}   # what the model predicts: the inputs",
+        f"{unread}inputs = {names(columns)}",
+        f"{known_outputs}outputs = {names(outputs)}   # what the model predicts, in its order; inputs or not",
+        '# known_ahead = ["hour"]     # inputs that are not predicted; or measured = [...]: held at the last value',
         f"{off}test_fraction = {TEST_FRACTION}          # of the rows, at the end; or test_rows = 1500",
         *(f"## {line}" for text in said for line in textwrap.wrap(text, 110, break_on_hyphens=False)),
         f"{known}period = {_text(period)}            # from one row to the next: checked against the times",
@@ -362,8 +385,9 @@ def _template(directory: Path, model: Path, data: Path | None, series: Series | 
         '# long = {sensor = "name", value = "value"}   # one sensor a row',
         "",
         "[scaling]",
-        f"method = {_text('standard' if data else 'none')}          "
-        "# standard: by the training part of the data; none: the model takes physical units",
+        f'{"# " if method is None else ""}method = "{method or "standard"}"          '
+        "# standard, minmax (by the training part of the data), or none: physical units",
+        own or '# outputs = {method = "none"}   # the same of outputs that are no inputs',
         "# mean = [85.7]              # or what the model was trained with, instead of a method",
         "# std = [11.9]",
         "",

@@ -59,6 +59,21 @@ def scaling_by(method: Method, values: Values) -> Scaling:
     return Scaling(tuple(float(v) for v in low), tuple(float(v) if v > 0 else 1.0 for v in width))
 
 
+def scaling_of_inputs(said: Scaling | Method, series: Series, rows: int, inputs: Sequence[str]) -> Scaling | None:
+    """The scaling of the columns ``inputs``: given, or by the first ``rows`` rows. Raises UsageError."""
+    if isinstance(said, Scaling):
+        if len(said.mean) != len(inputs):
+            raise UsageError(
+                f"[scaling] is for {len(said.mean)} columns, {series.path} has {len(inputs)} inputs "
+                f"({', '.join(inputs)})",
+                hint="Give one mean and one std, or min and max, a column, in the order of inputs.",
+            )
+        return said
+    if said == "none":
+        return None
+    return scaling_by(said, series.values[:rows, [series.columns.index(name) for name in inputs]])
+
+
 def scaling_of_outputs(
     roles: Roles,
     said: Scaling | Method | Mapping[str, Method] | None,

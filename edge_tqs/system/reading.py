@@ -19,6 +19,10 @@ KINDS: tuple[Kind, ...] = ("closed loop", "direct", "reconstruction", "classes")
 IN_FILE = "in edge-tqs.toml"
 
 
+class UnsaidError(ModelError):
+    """An output that can be read in several ways, of which none was said."""
+
+
 @dataclass(frozen=True)
 class Said:
     """What was said of a model's inputs and outputs; None and () where nothing was.
@@ -173,7 +177,7 @@ def _direct(shape: tuple[int, ...], channels: int, said: Said) -> Reading:
     elif count == 1:
         steps, values = 1, 1
     else:
-        raise ModelError(
+        raise UnsaidError(
             f"it predicts {count} values, and nothing says of what: they may be samples of one column, or one sample "
             f"of {count}",
             hint=f'Say it {IN_FILE}: [data] outputs = ["COLUMN"] for {count} samples of one column, the oldest first, '
@@ -297,7 +301,7 @@ def _block(shape: tuple[int, ...], window: int, channels: int, said: Said) -> tu
             return 1, count
         if count % named:
             raise _unsaid(f"it predicts {count} values, of which {named} are named", count, channels)
-        raise ModelError(
+        raise UnsaidError(
             f"it predicts {count} values, and {named} {'is' if named == 1 else 'are'} named: they may be "
             f"{count // named} samples of {named}, or one sample of {count}",
             hint=f"Say steps = {count // named} under [forecast] {IN_FILE}, or --steps, for a block of samples, the "
@@ -311,20 +315,20 @@ def _block(shape: tuple[int, ...], window: int, channels: int, said: Said) -> tu
     )
 
 
-def _sequence(window: int, values: int, channels: int) -> ModelError:
+def _sequence(window: int, values: int, channels: int) -> UnsaidError:
     lines = [
         f'labels = "wide" under [forecast] {IN_FILE}, if its last sample is the forecast (a label for each input step)',
         f"steps = {window} there, or --steps {window}, if these samples follow the window",
     ]
     if values == channels:
         lines.append('kind = "reconstruction" there, or --kind reconstruction, if it gives its window again')
-    return ModelError(
+    return UnsaidError(
         f"it predicts {window} samples, as many as its window holds, and nothing says which they are",
         hint=f"Say {'; '.join(lines)}.",
     )
 
 
-def _unsaid(what: str, values: int, channels: int) -> ModelError:
+def _unsaid(what: str, values: int, channels: int) -> UnsaidError:
     """The readings that are possible, and the line for each."""
     lines = []
     if values < channels:
@@ -341,7 +345,7 @@ def _unsaid(what: str, values: int, channels: int) -> ModelError:
     )
     if values > 1:
         lines.append('evidence for classes: kind = "classes"')
-    return ModelError(
+    return UnsaidError(
         f"{what}, and nothing says what they are" if values > 1 else f"{what}, and nothing says what it is",
         hint=f"Say it {IN_FILE}. {'; or '.join(lines)}.",
     )

@@ -1,0 +1,150 @@
+"""What data tell of a model: scaling, column and lead are found where they are beyond doubt, else refused by figures.
+
+The models are computed, not trained: each is what its column really is, in the units that it is said to be in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_tqs.api.request import model_request
+from edge_tqs.building.prepare import ModelRequest, open_requested
+from edge_tqs.errors import ModelError, TqsError, UsageError
+from edge_tqs.graph.graph import Array
+
+WINDOW, ROWS, TRAIN = 6, 800, 640
+
+
+def plant() -> dict[str, Array]:
+    """Two sensors that oscillate about levels of their own, and a price that follows them at once."""
+    rng = np.random.default_rng(3)
+    t = np.arange(ROWS)
+    flow = 50 + 8 * np.sin(t / 3) + 0.3 * rng.normal(size=ROWS)
+    load = 400 + 90 * np.cos(t / 5) + 3 * rng.normal(size=ROWS)
+    return {"flow": flow, "load": load, "price": 120 + 2 * flow - 0.3 * load + 0.5 * rng.normal(size=ROWS)}
+
+
+def scaled(values: Array, method: str) -> Array:
+    train = values[:TRAIN]
+    if method == "none":
+        return values
+    return (values - train.mean()) / train.std() if method == "standard" else (values - train.min()) / np.ptp(train)
+
+
+def fitted(keras: Any, inputs: list[Array], outputs: list[Array], leads: list[int]) -> Any:
+    """A model of one layer that is the best of its kind: least squares, of ``leads`` after the newest sample."""
+    x = np.stack(inputs, axis=1)
+    starts = np.arange(TRAIN - WINDOW - max(leads))
+    windows = np.stack([x[start : start + WINDOW].ravel() for start in starts])
+    newest = starts + WINDOW - 1
+    target = np.stack([values[newest + lead] for values, lead in zip(outputs, leads, strict=True)], axis=1)
+    solved = np.linalg.lstsq(np.c_[windows, np.ones(len(windows))], target, rcond=None)[0]
+    source = keras.Input((WINDOW, len(inputs)))
+    made = keras.layers.Dense(len(outputs))
+    model = keras.Model(source, made(keras.layers.Flatten()(source)))
+    made.set_weights([solved[:-1], solved[-1]])
+    return model
+
+
+Make = Callable[..., ModelRequest]
+
+
+@pytest.fixture
+def asked(keras: Any, tmp_path: Path) -> Make:
+    """(names of inputs, [(column, lead, its method)], method) -> what is asked for of the fitted model."""
+
+    def make(inputs: str, outputs: list[tuple[str, int, str]], method: str, **said: Any) -> ModelRequest:
+        series = plant()
+        names = said.pop("columns_of_file", "flow load price").split()
+        rows = np.stack([series[name] for name in names], axis=1)
+        np.savetxt(tmp_path / "d.csv", rows, "%.6f", ",", header=",".join(names), comments="")
+        taken = [scaled(series[name], method) for name in inputs.split()]
+        given = [scaled(series[name], own) for name, _, own in outputs]
+        fitted(keras, taken, given, [lead for _, lead, _ in outputs]).save(tmp_path / "m.keras")
+        return model_request(tmp_path / "m.keras", None, data=tmp_path / "d.csv", **said)
+
+    return make
+
+
+def opened(request: ModelRequest) -> ModelRequest:
+    return open_requested(request, lambda *_: None)[0]
+
+
+@pytest.mark.parametrize("method", ["none", "standard", "minmax"])
+def test_the_scaling_is_found(asked: Make, method: str) -> None:
+    outputs = [("flow", 1, method), ("load", 1, method)]
+    found = opened(asked("flow load", outputs, method, columns_of_file="flow load"))
+    (text,) = found.findings
+    assert "standard deviation" in text
+    assert "the last sample repeated" in text
+    if method == "none":
+        assert found.scaling is None
+        return
+    train = np.stack([plant()["flow"], plant()["load"]])[:, :TRAIN]
+    low, width = (train.mean(1), train.std(1)) if method == "standard" else (train.min(1), np.ptp(train, axis=1))
+    assert found.scaling is not None
+    np.testing.assert_allclose((found.scaling.mean, found.scaling.std), (low, width), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("lead", "own"), [(0, "none"), (3, "minmax")])
+def test_a_target_that_is_no_input_is_found_with_its_lead_and_its_scaling(asked: Make, lead: int, own: str) -> None:
+    found = opened(asked("flow load", [("price", lead, own)], "standard"))
+    assert (found.columns, found.said.kind, found.said.targets) == (("flow", "load"), "direct", ("price",))
+    assert (1 if found.said.lead is None else found.said.lead) == lead
+    assert found.output_scaling is not None
+    assert found.output_scaling.mean[0] == pytest.approx(
+        0 if own == "none" else plant()["price"][:TRAIN].min(), rel=1e-4
+    )
+    assert f"price at lead {lead}" in found.findings[0]
+
+
+def test_a_column_among_the_inputs_is_found(asked: Make) -> None:
+    found = opened(asked("flow load price", [("load", 2, "standard")], "standard"))
+    assert (found.said.kind, found.said.targets, found.said.lead) == ("direct", ("load",), 2)
+    assert found.output_scaling is None
+
+
+def test_what_is_said_is_taken_and_only_the_rest_is_found(asked: Make) -> None:
+    said: dict[str, Any] = {"targets": ["price"], "lead": 0, "scaling": "standard"}
+    found = opened(asked("flow load", [("price", 0, "none")], "standard", **said))
+    assert found.said.targets == ("price",)
+    assert "outputs as it is" in found.findings[0]
+    said["output_scaling"] = "none"
+    assert opened(asked("flow load", [("price", 0, "none")], "standard", **said)).findings == ()
+    # an input that is predicted, without a list of inputs: all columns are inputs
+    said = {"targets": ["load"], "kind": "direct", "lead": 2, "scaling": "standard"}
+    found = opened(asked("flow load price", [("load", 2, "standard")], "standard", **said))
+    assert (found.columns, found.said.columns) == (("flow", "load", "price"),) * 2
+
+
+def test_a_model_that_knows_nothing_is_refused_with_figures_and_lines(keras: Any, asked: Make, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    request = asked("flow load price", [("load", 2, "standard")], "standard")
+    layers = keras.layers
+    keras.Sequential([keras.Input((WINDOW, 3)), layers.Flatten(), layers.Dense(1)]).save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match="data do not tell") as refused:
+        opened(request)
+    assert refused.value.message.count("naive") >= 3
+    assert 'outputs = ["' in refused.value.hint
+    keras.Sequential([keras.Input((WINDOW, 3)), layers.Flatten(), layers.Dense(3)]).save(tmp_path / "m.keras")
+    with pytest.raises(UsageError, match="the float model's one-step error is") as unsaid:
+        opened(request)
+    assert "last sample repeated" in unsaid.value.message
+    assert "--scaling standard" in unsaid.value.hint
+
+
+def test_quantiles_are_not_taken_for_samples(keras: Any, tmp_path: Path) -> None:
+    """Three values about the next sample: the data cannot tell which statistics they are."""
+    series = plant()["flow"]
+    np.savetxt(tmp_path / "d.csv", series, "%.6f", header="flow", comments="")
+    one = scaled(series, "standard")
+    model = fitted(keras, [one], [one - 0.1, one, one + 0.1], [1, 1, 1])
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(TqsError, match="3 statistics of flow at lead 1") as refused:
+        opened(model_request(tmp_path / "m.keras", None, data=tmp_path / "d.csv", scaling="standard"))
+    assert "quantile = 0.1" in refused.value.hint
