@@ -67,7 +67,7 @@ def page(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory: pytest.TempPathFactory, keras: Any) -> Path:
-    """A folder with what pages take for granted: a model of a window of 16 samples of a sensor that is fitted to a CSV."""
+    """A folder with what pages take for granted: a model of a window of 16 samples of a sensor, fitted to a CSV."""
     folder = tmp_path_factory.mktemp("quick")
     time = np.arange(800)
     series = 40 + 5 * np.sin(time / 2) + 0.3 * np.random.default_rng(0).normal(size=800)

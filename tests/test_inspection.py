@@ -196,7 +196,8 @@ def test_the_command_reads_the_project(
     (tmp_path / "data.csv").write_text("\n".join(lines))
     (tmp_path / "edge-tqs.toml").write_text(
         '[model]\npath = "known_ahead.keras"\n[data]\ncsv = "data.csv"\n'
-        'inputs = ["temperature", "load", "humidity"]\noutputs = ["temperature", "humidity"]\n[scaling]\nmethod = "standard"\n'
+        'inputs = ["temperature", "load", "humidity"]\noutputs = ["temperature", "humidity"]\n'
+        '[scaling]\nmethod = "standard"\n'
     )
     monkeypatch.chdir(tmp_path)
     code, out, _ = call(monkeypatch, capsys, "inspect")

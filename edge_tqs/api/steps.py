@@ -85,7 +85,8 @@ def open_model(
         data: CSV that activation ranges, evaluation and validation take real windows from.
         columns: Those of ``data`` that the model takes, in its order; all numeric ones when none is named.
         scaling: From ``data`` to the model's units: "standard" (mean and deviation of the training part),
-            "minmax" (its least value is 0, its greatest 1), "none", or the scaling that the model was trained with; found out from the data where it is not said.
+            "minmax" (its least value is 0, its greatest 1), "none", or the scaling that the model was trained with;
+            found out from the data where it is not said.
         output_scaling: Likewise of ``targets`` that are no inputs; others have the scaling of their input.
         horizon: Closed-loop steps that count, 1 to 65535; 96 unless said otherwise.
         window: Samples that the model looks at, where the model leaves it open.
@@ -319,8 +320,8 @@ def init(
 
     Raises UsageError where there is one already, or where it is not clear which model is meant.
     """
-    files = [None if path is None else Path(path) for path in (model, data)]
-    return init_project(Path(directory), *files, say, _found)
+    model_file, csv = (None if path is None else Path(path) for path in (model, data))
+    return init_project(Path(directory), model_file, csv, say, _found)
 
 
 def _found(model: Path, data: Path) -> Start:
@@ -328,9 +329,8 @@ def _found(model: Path, data: Path) -> Start:
     try:
         request, _ = open_requested(model_request(model, None, data=data), silent)
     except TqsError as error:
-        return Start(
-            texts=tuple(filter(None, (f"Not found out: {error.message}".replace(f"{model}: ", ""), error.hint)))
-        )
+        why = error.message.replace(f"{model}: ", "")
+        return Start(texts=(f"Not found out: {why}", *([error.hint] if error.hint else [])))
     series = request.series
     if series is None or isinstance(series.scaling, Scaling) or isinstance(series.output_scaling, Scaling):
         return Start()

@@ -25,7 +25,7 @@ from edge_tqs.system.reading import IN_FILE
 from edge_tqs.system.system import System
 
 #: Windows that candidates are compared on, at most, and at least.
-WINDOWS, FEWEST = 256, 16
+WINDOWS, FEWEST = 1024, 16
 #: The next best's error over the best's, from which on it is beyond doubt.
 CLEAR = 2.0
 #: Likewise where only the best is better than the naive forecast.

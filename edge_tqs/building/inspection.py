@@ -74,7 +74,7 @@ class Behaviour:
     inputs: channels of each of the model's inputs, which lie side by side in the window. graph_input, graph_output:
     shapes of what is run; empty for a model that cannot be built. recurrence: None likewise. streaming: of a graph of
     the whole window without recurrent layers; None elsewhere. scaling: given, or None. target, centre: see
-    passes/level.py.
+    passes/level.py. findings: what the data told of it, in sentences.
     """
 
     window: int
@@ -90,6 +90,7 @@ class Behaviour:
     scaling: Scaling | None
     target: Target
     centre: Centre
+    findings: tuple[str, ...] = ()
 
     @property
     def exogenous(self) -> tuple[Channel, ...]:
@@ -179,6 +180,7 @@ def _behaviour(opened: Opened, request: ModelRequest, kind: Format) -> Behaviour
         reason=_reason(loaded, request, kind, system.window),
         streaming=_streaming(loaded, kind, request.centre) if loaded else None,
         scaling=request.scaling,
+        findings=request.findings,
         target=request.target,
         centre=request.centre,
     )
@@ -287,6 +289,7 @@ def _behaviour_text(behaviour: Behaviour) -> list[str]:
     if behaviour.target != "level" or behaviour.centre != "none":
         said.append(("target", _target_text(behaviour)))
     said.append(("scaling", _scaling_text(behaviour)))
+    said += [("found", text) for text in behaviour.findings]
     width = max(len(what) for what, _ in said)
     rows = [[str(c.number), c.name or "-", _source_text(c, behaviour)] for c in behaviour.channels]
     fed = "\n".join(f"  {line}" for line in table(["input", "column", "its next value"], rows).splitlines())

@@ -93,13 +93,13 @@ class ModelRequest:
     read; None when there is no data. training: called with (forecast, horizon, count), seeds of the training part,
     (count, W + T, F). scaling, output_scaling: physical units of inputs, and of the values of a predicted sample;
     None: those of the inputs that they speak of. real_seeds: score from these instead of zero-data seeds. workers:
-    processes that score. cache: folder where scores are kept; None keeps nothing.
-    activations: None takes the board's, and DEFAULT_ACTIVATIONS where there is no board. custom_objects: module:name of
-    each class or function of the user's own in the model. output: which of the model's outputs is the forecast, where
+    processes that score. cache: folder where scores are kept; None keeps nothing. activations: None takes the board's,
+    and DEFAULT_ACTIVATIONS where there is no board. custom_objects: module:name of each class or function of the user's
+    own in the model. output: which of the model's outputs is the forecast, where
     it has several. target, centre: what the model predicts, and what is taken off its window (passes/level.py).
     budget_bytes: of all weights, where a plan is asked for that says nothing of its own; None takes the default.
-    roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and what was said of its scaling. findings: what was found out
-    from it, in sentences.
+    roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and
+    what was said of its scaling. findings: what was found out from it, in sentences.
     """
 
     model: Path

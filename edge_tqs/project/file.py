@@ -287,8 +287,8 @@ def init_project(
 
     Without ``model`` or ``data``, the only model (of MODELS, the first kind of which there is exactly one) or .csv file
     in the directory is taken; what was found in it is filled in. Data that cannot be read without a line of the
-    project's own is said to need one. ``find`` tells what outputs and scaling are; lines that it leaves open are comments
-    then. Raises UsageError when the file exists already, or no model is given and none or
+    project's own is said to need one. ``find`` tells what outputs and scaling are; lines that it leaves open become
+    comments. Raises UsageError when the file exists already, or no model is given and none or
     several are there.
     """
     path = directory / FILE
@@ -342,6 +342,7 @@ def _template(
     columns = roles.inputs or (series.columns if series else ("temperature",))
     outputs = roles.outputs or columns
     unread = "" if series else "# "
+    unread = "# " if start.texts and start.scaling is None and len(columns) > 1 else unread  # inputs may be fewer
     known_outputs = "" if series and (roles.outputs or start.scaling or len(columns) == 1) else "# "
     method = start.scaling or (None if data else "none")
     own = f'outputs = {{method = "{start.output_scaling}"}}' if start.output_scaling else ""
@@ -357,9 +358,10 @@ def _template(
         f"horizon = {HORIZON}               # steps that the model is rolled out in closed loop",
         '# recurrence = "stateful"    # LSTM, GRU: carry the states on ("windowed", as Keras does, is the default)',
         "# window = 24                # only for a model whose input shape leaves it open",
-        f"{'' if roles.steps else '# '}steps = {roles.steps or 4}                  # only for a flat output that holds several samples, the oldest first",
-        f'{"" if roles.kind else "# "}kind = "{roles.kind or "direct"}"            # nothing is fed back; left out where '
-        "the outputs are inputs, or none of them is",
+        f"{'' if roles.steps else '# '}steps = {roles.steps or 4}                  "
+        "# only for a flat output that holds several samples, the oldest first",
+        f'{"" if roles.kind else "# "}kind = "{roles.kind or "direct"}"            # direct: '
+        "nothing is fed back; only where it can be read in several ways",
         f"{'# ' if roles.lead is None else ''}lead = {12 if roles.lead is None else roles.lead}                  "
         "# samples from the newest input to the first that is predicted; 1 is the next one",
         *(['labels = "wide"'] if start.last_only else []),
