@@ -13,7 +13,7 @@
 # make fuzz    feed 10 million hostile inputs each to two firmwares, 1 million to the host's parser, and damaged files
 # make soak    a million steps on an emulated board, each compared with the host
 # make sanitize  run each portable kernel 100,000 times and more under ASan and UBSan
-# make mutants change the int16 arithmetic a line at a time; fails where no test notices and docs/testing.md does not say why
+# make mutants change the arithmetic, memory, frames and plans a line at a time; fails where no test notices and docs/testing.md does not say why
 # make clean   remove what was built; the environments stay
 
 BIN := .venv/bin

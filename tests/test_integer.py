@@ -429,3 +429,10 @@ def test_values_out_of_range_saturate():
 def test_a_product_with_a_power_saturates_at_both_ends():
     found = fixed_point._multiply_by_power(np.array([-(1 << 30) - 1, -(1 << 30), 1 << 30, (1 << 30) - 1]), 1)
     assert found.tolist() == [-(1 << 31), -(1 << 31), (1 << 31) - 1, (1 << 31) - 2]
+
+
+def test_without_a_bias_the_accumulator_may_reach_255_of_256_parts():
+    weight = np.array([[1]], np.int8)
+    graph = dense_graph(weight, np.array([0.75]), None, quant(1.0, 0), quant(2.0**-23, 0))
+    params = integer.fully_connected_params(graph, graph.ops[0])
+    assert params.shift.tolist() == [23]
