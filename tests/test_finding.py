@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge_tqs.api.request import model_request
+from edge_tqs.building.inspection import describe, inspect_model
 from edge_tqs.building.prepare import ModelRequest, open_requested
 from edge_tqs.errors import ModelError, TqsError, UsageError
 from edge_tqs.graph.graph import Array
@@ -148,3 +149,10 @@ def test_quantiles_are_not_taken_for_samples(keras: Any, tmp_path: Path) -> None
     with pytest.raises(TqsError, match="3 statistics of flow at lead 1") as refused:
         opened(model_request(tmp_path / "m.keras", None, data=tmp_path / "d.csv", scaling="standard"))
     assert "quantile = 0.1" in refused.value.hint
+
+
+def test_what_was_found_is_shown(asked: Make) -> None:
+    text = describe(inspect_model(asked("flow load", [("price", 0, "none")], "standard"), lambda *_: None))
+    assert "not fed back: price +0" in text
+    assert "found       Outputs are price at lead 0" in text
+    assert "measured: pushed with each step" in text

@@ -74,7 +74,8 @@ class Behaviour:
     inputs: channels of each of the model's inputs, which lie side by side in the window. graph_input, graph_output:
     shapes of what is run; empty for a model that cannot be built. recurrence: None likewise. streaming: of a graph of
     the whole window without recurrent layers; None elsewhere. scaling: given, or None. target, centre: see
-    passes/level.py. findings: what the data told of it, in sentences.
+    passes/level.py. findings: what the data told of it, in sentences. held: inputs that
+    are measured, or static. driven: nothing is fed back. predicted: labels of the outputs, where they are said.
     """
 
     window: int
@@ -91,10 +92,13 @@ class Behaviour:
     target: Target
     centre: Centre
     findings: tuple[str, ...] = ()
+    held: tuple[int, ...] = ()
+    driven: bool = False
+    predicted: tuple[str, ...] = ()
 
     @property
     def exogenous(self) -> tuple[Channel, ...]:
-        return tuple(channel for channel in self.channels if channel.source is None)
+        return tuple(c for c in self.channels if c.source is None and not self.driven and c.number not in self.held)
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,9 @@ def _behaviour(opened: Opened, request: ModelRequest, kind: Format) -> Behaviour
         streaming=_streaming(loaded, kind, request.centre) if loaded else None,
         scaling=request.scaling,
         findings=request.findings,
+        held=system.reading.held,
+        driven=system.driven,
+        predicted=tuple(output.label for output in system.reading.predicted),
         target=request.target,
         centre=request.centre,
     )
@@ -311,6 +318,9 @@ def _input_text(behaviour: Behaviour) -> str:
 
 def _output_text(behaviour: Behaviour) -> str:
     values = _count(behaviour.outputs, "value")
+    if behaviour.driven:
+        names = f": {', '.join(behaviour.predicted)}" if behaviour.predicted else ""
+        return f"({behaviour.outputs},): {values} an evaluation, not fed back{names}"
     if behaviour.steps == 1:
         return f"({behaviour.outputs},): the next sample, {values}"
     shape = (behaviour.steps, behaviour.outputs)
@@ -319,6 +329,8 @@ def _output_text(behaviour: Behaviour) -> str:
 
 def _evaluation_text(behaviour: Behaviour) -> str:
     steps = behaviour.steps
+    if behaviour.driven:
+        return "driven: each step pushes the sample that was measured, and the model is evaluated once"
     if steps == 1:
         return "H = 1: one sample each; it becomes the newest input sample, and the model is evaluated again"
     if behaviour.recurrence == "stateful":
@@ -366,6 +378,10 @@ def _scaling_text(behaviour: Behaviour) -> str:
 
 
 def _source_text(channel: Channel, behaviour: Behaviour) -> str:
+    if behaviour.driven:
+        return "measured: pushed with each step"
+    if channel.number in behaviour.held:
+        return "measured or static: held at its last value"
     if channel.source is None:
         return "exogenous: known ahead, given with each forecast, not predicted"
     block = "" if behaviour.steps == 1 else f" of each of the {behaviour.steps} samples of a block"
