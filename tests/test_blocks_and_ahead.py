@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import DeviceError, ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
-from edge_tqs.graph.graph import Array, Forecast, Graph, Scaling
+from edge_tqs.graph.graph import Array, Forecast, Graph, Output, Scaling
 from edge_tqs.graph.rollout import Rollout, true_samples
 from edge_tqs.passes.interpret import float_rollout, float_step, zero_states
 from edge_tqs.quantization import simulate
@@ -196,8 +197,19 @@ def test_tflite_micro_computes_the_integer_reference(
     np.testing.assert_array_equal(rollout_in("tflm", model, graph, codes, HORIZON).outputs, expected.outputs)
 
 
-def test_a_graph_file_keeps_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"held": (1,)},
+        {"predicted": (Output("a", channel=0), Output("b", 3, "quantile", 0.9))},
+        {"output_scaling": Scaling((1.0, 2.0), (3.0, 4.0))},
+        {"feedback": (None, None, None), "steps": 1, "outputs": 8, "task": "classes"},
+    ],
+)
+def test_a_graph_file_keeps_it(more: dict[str, Any], tmp_path: Path) -> None:
     graph = drawn("none", 4, 2, (0, None, 1))
+    graph = replace(graph, forecast=replace(graph.forecast, **more))
     save_graph(graph, tmp_path / "float.graph")
     assert load_graph(tmp_path / "float.graph").forecast == graph.forecast
 

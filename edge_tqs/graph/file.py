@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Scaling, State, Tensor
+from edge_tqs.graph.graph import Forecast, Graph, Op, Output, Quant, Scaling, State, Tensor
 
 FORMAT_VERSION = 3
 #: Version 2 had neither steps nor outputs: one sample of all channels.
@@ -80,8 +80,6 @@ def _describe(tensor: Tensor) -> dict[str, Any]:
 
 
 def _graph(header: dict[str, Any], constants: dict[str, Any]) -> Graph:
-    forecast = header["forecast"]
-    scaling = forecast["scaling"]
     return Graph(
         name=header["name"],
         tensors={
@@ -100,14 +98,28 @@ def _graph(header: dict[str, Any], constants: dict[str, Any]) -> Graph:
         input=header["input"],
         output=header["output"],
         states=tuple(State(**state) for state in header["states"]),
-        forecast=Forecast(
-            forecast["window"],
-            forecast["channels"],
-            forecast["recurrence"],
-            tuple(forecast["feedback"]),
-            tuple(forecast["columns"]),
-            None if scaling is None else Scaling(tuple(scaling["mean"]), tuple(scaling["std"])),
-            forecast.get("steps", 1),
-            forecast.get("outputs", forecast["channels"]),
-        ),
+        forecast=_forecast(header["forecast"]),
     )
+
+
+def _forecast(given: dict[str, Any]) -> Forecast:
+    """Files of an earlier version hold the first fields alone."""
+    outputs = (Output(**output) for output in given.get("predicted", ()))
+    return Forecast(
+        given["window"],
+        given["channels"],
+        given["recurrence"],
+        tuple(given["feedback"]),
+        tuple(given["columns"]),
+        _scaling(given["scaling"]),
+        given.get("steps", 1),
+        given.get("outputs", given["channels"]),
+        tuple(given.get("held", ())),
+        tuple(outputs),
+        _scaling(given.get("output_scaling")),
+        given.get("task", "forecast"),
+    )
+
+
+def _scaling(given: dict[str, Any] | None) -> Scaling | None:
+    return None if given is None else Scaling(tuple(given["mean"]), tuple(given["std"]))

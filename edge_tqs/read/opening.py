@@ -91,7 +91,7 @@ def open_model(
     else:
         return _with_level(found, path, target, centre)
     try:
-        opener = partial(_keras_file_system, path, said, custom, output)
+        opener = partial(_keras_file_system, path, said, custom, output, window)
         system = opener()
     except ModelError as error:
         raise (error if custom else refusal) from error
@@ -127,8 +127,10 @@ def _with_level(opened: Opened, path: Path, target: Target, centre: Centre) -> O
     return opened_graph(replace(opened.loaded, graph=graph))
 
 
-def _keras_file_system(path: Path, said: Said | None, custom: tuple[str, ...], output: str | None) -> System:
-    return keras_system(load_keras(path, custom), said, output)
+def _keras_file_system(
+    path: Path, said: Said | None, custom: tuple[str, ...], output: str | None, window: int | None
+) -> System:
+    return keras_system(load_keras(path, custom), said, output, window)
 
 
 def _open_tflite(

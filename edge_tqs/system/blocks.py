@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge_tqs.graph.graph import Graph, Op
-from edge_tqs.system.reading import Said, read_output
+from edge_tqs.system.reading import Said, as_classes, read_output
 
 
-def rolled_out(graph: Graph, said: Said) -> Graph:
-    """``graph``, whose output is as the last layer left it, with what its values are and what becomes of them."""
+def rolled_out(graph: Graph, said: Said) -> tuple[Graph, tuple[str, ...]]:
+    """``graph``, whose output is as the last layer left it, with what its values are and what becomes of them.
+
+    A step graph gives one sample, the last of a sequence where ``said.last_only``. Returns also what was read out of
+    the graph without being said, in sentences.
+    """
+    notes: tuple[str, ...] = ()
     forecast = graph.forecast
+    if forecast.recurrence != "none":
+        said = replace(said, last_only=False)
+    if _ends_in_softmax(graph) and (classes := as_classes(said)) != said:
+        said, notes = classes, ("It ends in a softmax: its outputs are read as evidence for classes.",)
     found = read_output(graph.tensors[graph.output].shape[1:], forecast.window, forecast.channels, said)
     if found.last_only:
         graph = _last_sample(graph)
@@ -24,7 +33,15 @@ def rolled_out(graph: Graph, said: Said) -> Graph:
         task=found.task,
     )
     forecast.check(graph.name, graph.tensors[graph.output].size)
-    return replace(_flat_output(graph), forecast=forecast).check()
+    return replace(_flat_output(graph), forecast=forecast).check(), notes
+
+
+def _ends_in_softmax(graph: Graph) -> bool:
+    makers = {name: op for op in graph.ops for name in op.outputs}
+    op = makers.get(graph.output)
+    while op is not None and op.kind == "reshape":
+        op = makers.get(op.inputs[0])
+    return op is not None and op.kind == "softmax"
 
 
 def _last_sample(graph: Graph) -> Graph:

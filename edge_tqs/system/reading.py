@@ -85,6 +85,31 @@ def reading_of(forecast: Forecast) -> Reading:
     )
 
 
+def as_classes(said: Said) -> Said:
+    """``said`` of a model that ends in a softmax: evidence for classes, where nothing else was said of its outputs.
+
+    The values of a softmax are shares that add up to one, which no sensor gives.
+    """
+    other = said.kind or said.feedback or said.held or said.known_ahead or said.predicted or said.steps
+    return said if other else replace(said, kind="classes")
+
+
+def with_static(said: Said, static: tuple[int, ...]) -> Said:
+    """``said`` of a model whose inputs ``static`` never change: held in a closed loop, unless they are known ahead.
+
+    Raises UsageError where one of them was said to be predicted.
+    """
+    if not static or said.kind not in (None, "closed loop"):
+        return said
+    fed = {channel for channel, source in enumerate(said.feedback or ()) if source is not None}
+    if wrong := sorted(fed & set(static)):
+        raise UsageError(
+            f"input {wrong[0]} is static in the model, which reads it once, and was said to be predicted",
+            hint=f"Take it out of outputs under [data] {IN_FILE}.",
+        )
+    return replace(said, held=tuple(sorted({*said.held, *static} - set(said.known_ahead))))
+
+
 def read_output(shape: tuple[int, ...], window: int, channels: int, said: Said | None = None) -> Reading:
     """The reading of an output of ``shape``, without the batch, of a model of (``window``, ``channels``).
 
@@ -114,6 +139,11 @@ def read_output(shape: tuple[int, ...], window: int, channels: int, said: Said |
     _check_loop(channels, said)
     if said.feedback is None and said.predicted:
         said = _with_predicted_feedback(channels, said)
+    left = channels - len(said.held)
+    if said.feedback is None and said.held and not (said.known_ahead or said.steps) and shape[-1] != left:
+        held = f"{len(said.held)} that {'is' if len(said.held) == 1 else 'are'} held"
+        what = f"it predicts {_values(shape)} from {left} channel{'s' * (left != 1)} beside {held}"
+        raise _unsaid(what, shape[-1], left, window)
     if said.feedback is None and (said.known_ahead or said.held):
         said = replace(said, feedback=_others_in_order(channels, {*said.known_ahead, *said.held}))
     _check_sources(said.feedback, channels, shape[-1])
@@ -311,7 +341,7 @@ def _block(shape: tuple[int, ...], window: int, channels: int, said: Said) -> tu
     if count == channels:
         return 1, count
     raise _unsaid(
-        f"it predicts {count} value{'s' * (count > 1)} from {channels} channel{'s' * (channels > 1)}", count, channels
+        f"it predicts {_values(shape)} from {channels} channel{'s' * (channels > 1)}", count, channels, window
     )
 
 
@@ -328,12 +358,22 @@ def _sequence(window: int, values: int, channels: int) -> UnsaidError:
     )
 
 
-def _unsaid(what: str, values: int, channels: int) -> UnsaidError:
-    """The readings that are possible, and the line for each."""
+def _values(shape: tuple[int, ...]) -> str:
+    values = f"{shape[-1]} value{'s' * (shape[-1] > 1)}"
+    return values if len(shape) == 1 else f"{shape[0]} samples of {values}"
+
+
+def _unsaid(what: str, values: int, channels: int, window: int = 0) -> UnsaidError:
+    """The readings that are possible, and the line for each. window: of a model that may give it again, else 0."""
     lines = []
     if values < channels:
         some = "one of its inputs" if values == 1 else f"{values} of its inputs"
         lines.append(f"{some}, fed back: outputs = [...] under [data], the other inputs are then known ahead")
+    if values > channels and window and values == window * channels:
+        lines.append('the window again: kind = "reconstruction", or --kind reconstruction')
+    if values > channels > 1 and values % channels == 0:
+        block = values // channels
+        lines.append(f"{block} samples of all its inputs, the oldest first: steps = {block}, or --steps {block}")
     if values > channels:
         lines.append(f"a block of samples, the oldest first: steps = {values} under [forecast], or --steps {values}")
         lines.append(

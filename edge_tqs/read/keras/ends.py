@@ -1,46 +1,101 @@
 """The inputs and outputs of a live Keras model as a forecaster's: one window in, one of the outputs out.
 
 Several inputs (W, F1), (W, F2), ... are one window (W, F1 + F2 + ...): their channels side by side in the model's
-order, which for a dict is that of its sorted keys. Never imports TensorFlow.
+order, which for a dict is that of its sorted keys. An input (S,) or (1, S) beside a window is S channels more, behind
+all others: the model reads them off the newest sample. A flat window (W * F,) holds W samples of F, the oldest first,
+and one with an axis of size 1, (W, F, 1), (W, 1, F) or (1, W, F), the same values in that shape. Reading ends
+needs no TensorFlow.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edge_tqs.errors import ModelError
+from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.outputs import chosen_output
+from edge_tqs.system.tensorflow import import_tensorflow
 
+CALENDAR_HINT = (
+    "Give the hour or the day as numbers instead: its sine and cosine as two channels of the window, known ahead; or a "
+    "channel for each value, 0 or 1 (keras.ops.one_hot), which a Dense layer without bias looks up as Embedding does."
+)
 _INPUT_HINT = "A forecaster's inputs are sequences (W, C) of one length: start the model with Input((W, F))."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One input of a model. shape: as the model takes it, without the batch. begin, channels: its place among the
+    channels of a sample. static: it takes the newest sample's alone."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    begin: int
+    channels: int
+    static: bool = False
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is a window in one row."""
+        return len(self.shape) == 1 and not self.static
 
 
 @dataclass(frozen=True, eq=False)
 class Ends:
     """What a model is called with, and what is read of what it gives.
 
-    batch, window: None where the model leaves them open. channels: of each input. output: index of the one that is the
-    forecast. shape: its, with the batch. tensor: its symbolic tensor; None for a model that is not Functional.
+    batch, window: None where the model leaves them open. entries: its inputs, in its order. output: index of the one
+    that is the forecast. shape: its, with the batch. tensor: its symbolic tensor; None for a model that is not
+    Functional.
     """
 
     batch: int | None
     window: int | None
-    channels: tuple[int, ...]
+    entries: tuple[Entry, ...]
     output: int
     shape: tuple[int | None, ...]
     tensor: Any
     _structure: Any
 
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of each input, in the order in which they lie side by side."""
+        return tuple(entry.channels for entry in sorted(self.entries, key=lambda entry: entry.begin))
+
+    @property
+    def static(self) -> tuple[int, ...]:
+        """The channels that are read off the newest sample alone."""
+        return tuple(
+            channel
+            for entry in self.entries
+            if entry.static
+            for channel in range(entry.begin, entry.begin + entry.channels)
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was made of inputs that are no windows as they stand, in sentences."""
+        said = []
+        for entry in self.entries:
+            first, last = entry.begin, entry.begin + entry.channels - 1
+            if entry.flat:
+                values = math.prod(size or 1 for size in entry.shape)
+                said.append(
+                    f"Its flat window of {values} values is read as {self.window} samples of {entry.channels}, the "
+                    "oldest sample first, its channels side by side."
+                )
+            elif entry.static:
+                where = f"channel {first} is" if first == last else f"channels {first} to {last} are"
+                said.append(f"{where.capitalize()} its input {entry.name}: static, read off the newest sample.")
+        return tuple(said)
+
     def given(self, window: Any) -> Any:
         """A window (N, W, F) as the model takes it."""
         if not isinstance(self._structure, dict | list | tuple):
-            return window
-        begin, parts = 0, []
-        for size in self.channels:
-            parts.append(window[..., begin : begin + size])
-            begin += size
-        return _packed(self._structure, iter(parts))
+            return _part(self.entries[0], window)
+        return _packed(self._structure, iter([_part(entry, window) for entry in self.entries]))
 
     def forecast_of(self, outputs: Any) -> Any:
         """The forecast among what the model gives."""
@@ -63,20 +118,24 @@ class Ends:
         return found
 
 
-def read_ends(model: Any, output: str | None = None) -> Ends:
-    """The ends of a model. output: the name of the output layer, or the key in a dict of outputs.
+def read_ends(model: Any, output: str | None = None, window: int | None = None) -> Ends:
+    """The ends of a model. output: the name of the output layer, or the key in a dict of outputs. window: W of a flat
+    window; not read otherwise.
 
-    Raises ModelError, naming them, for inputs that are no sequences of one length, and for several outputs of which
-    none is chosen; UsageError for an ``output`` that there is not.
+    Raises ModelError, naming them, for inputs that make no window, for a flat one whose length is not said, and for
+    several outputs of which none is chosen; UsageError for a ``window`` or an ``output`` that there is not.
     """
     if getattr(model, "_inputs_struct", None) is None:  # Sequential, or a class of the user's own
         shapes = [("", getattr(model, "input_shape", None))]
         outputs, structure = [("", getattr(model, "output_shape", None), None)], None
+        types = [getattr(tensor, "dtype", "float32") for tensor in getattr(model, "inputs", None) or [None]][:1]
     else:
         structure = model.input
         shapes = [(key or _name(tensor), tuple(tensor.shape)) for key, tensor in _leaves(structure)]
         outputs = [(key or _name(tensor), tuple(tensor.shape), tensor) for key, tensor in _leaves(model.output)]
-    batch, window, channels = _window(shapes)
+        types = [tensor.dtype for _, tensor in _leaves(structure)]
+    _check_types([name for name, _ in shapes], types)
+    batch, length, entries = _window(shapes, window)
     index = chosen_output([(name, "" if tensor is None else _name(tensor)) for name, _, tensor in outputs], output)
     shape = outputs[index][1]
     if not isinstance(shape, tuple) or not shape or not isinstance(shape[0], int | None):
@@ -84,27 +143,106 @@ def read_ends(model: Any, output: str | None = None) -> Ends:
             f"its output is {shape or 'not built'}, not one value or sequence",
             hint="Build it as a Functional or Sequential model that predicts a sample or a block of samples.",
         )
-    return Ends(batch, window, channels, index, shape, outputs[index][2], structure)
+    return Ends(batch, length, entries, index, shape, outputs[index][2], structure)
 
 
-def _window(shapes: list[tuple[str, Any]]) -> tuple[int | None, int | None, tuple[int, ...]]:
-    """(batch, W, channels of each input)."""
-    for name, shape in shapes:
-        if not isinstance(shape, tuple) or len(shape) != 3 or shape[2] is None or isinstance(shape[2], tuple):
-            which = f"its input {name}" if len(shapes) > 1 else "its input"
+def _check_types(names: list[str], types: list[Any]) -> None:
+    """Raise ModelError for an input of whole numbers: something is looked up by it."""
+    for name, dtype in zip(names, types, strict=True):
+        if "int" in str(dtype) or str(dtype) == "bool":
             raise ModelError(
-                f"{which} is {shape or 'not built'}, not (batch, W, F): W samples of F channels", hint=_INPUT_HINT
+                f"{_called(name, len(names))} takes {dtype}: values that something is looked up by, and a sample holds "
+                "measured ones",
+                hint=CALENDAR_HINT,
             )
-    batch, window, _ = shapes[0][1]
-    for name, shape in shapes[1:]:
-        if shape[:2] != (batch, window):
+
+
+def _called(name: str, count: int) -> str:
+    return f"its input {name}" if count > 1 else "its input"
+
+
+def _window(shapes: list[tuple[str, Any]], given: int | None) -> tuple[int | None, int | None, tuple[Entry, ...]]:
+    """(batch, W, the inputs)."""
+    count = len(shapes)
+    for name, shape in shapes:
+        if not isinstance(shape, tuple) or any(isinstance(size, tuple) for size in shape):
+            raise ModelError(f"{_called(name, count)} is {shape or 'not built'}, no window", hint=_INPUT_HINT)
+        known = len(shape) in (2, 3, 4) and None not in shape[2 if len(shape) == 3 else 1 :]
+        if not known or (len(shape) == 4 and 1 not in shape[1:]) or (count > 1 and len(shape) == 4):
             raise ModelError(
-                f"its inputs {shapes[0][0]} {shapes[0][1]} and {name} {shape} differ in their batch or their length W: "
+                f"{_called(name, count)} is {shape}, not (batch, W, F): W samples of F channels", hint=_INPUT_HINT
+            )
+    if count == 1:
+        name, shape = shapes[0]
+        length, channels = _sizes(shape, given)
+        return shape[0], length, (Entry(name, shape[1:], 0, channels),)
+    sequences = [(name, shape) for name, shape in shapes if len(shape) == 3 and shape[1] != 1]
+    sequences = sequences or [(name, shape) for name, shape in shapes if len(shape) == 3]
+    if not sequences:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes)
+        raise ModelError(
+            f"none of its inputs is a sequence (W, F): {listed}",
+            hint=f"{_INPUT_HINT} Inputs (S,) beside it are static. A flat window is read where it is the only input.",
+        )
+    first, (batch, window, _) = sequences[0]
+    begin, places = 0, dict[str, tuple[int, bool]]()
+    for static in (False, True):
+        for name, shape in shapes:
+            if ((name, shape) not in sequences) == static:
+                places[name], begin = (begin, static), begin + int(shape[-1])
+    for name, shape in shapes:
+        if shape[0] != batch or ((name, shape) in sequences and shape[1] != window):
+            raise ModelError(
+                f"its inputs {first} {sequences[0][1]} and {name} {shape} differ in their batch or their length W: "
                 "they are no window whose channels lie side by side",
                 hint=f"{_INPUT_HINT} What is known ahead goes in as channels of that window, named with --exogenous: "
                 "its values are then given with each forecast, one a step.",
             )
-    return batch, window, tuple(shape[2] for _, shape in shapes)
+        if len(shape) == 2 and shape[1] == window and shape[1] != 1:
+            raise ModelError(
+                f"its input {name} {shape} may be one channel over the {window} samples of the window, or {window} "
+                "values that are static",
+                hint=f"Put an input ({window}, 1), for a channel, or (1, {window}), for static values, and Flatten in "
+                f"front of {name}: keras.Model([..., x], model([..., keras.layers.Flatten()(x)])).",
+            )
+    entries = tuple(Entry(name, shape[1:], places[name][0], int(shape[-1]), places[name][1]) for name, shape in shapes)
+    return batch, window, entries
+
+
+def _sizes(shape: tuple[Any, ...], given: int | None) -> tuple[int | None, int]:
+    """(W, F) of the only input. Raises ModelError or UsageError where a flat window does not say, or not fit, them."""
+    if len(shape) == 3:
+        return shape[1], int(shape[2])
+    if len(shape) == 4:
+        sizes = [int(size) for size in shape[1:]]
+        if sizes[0] == 1:
+            return sizes[1], sizes[2]
+        return sizes[0], sizes[1] * sizes[2]
+    values = int(shape[1])
+    lengths = [length for length in range(1, values + 1) if values % length == 0]
+    listed = ", ".join(map(str, lengths))
+    if given is None:
+        raise ModelError(
+            f"its input is a flat window of {values} values, and nothing says how many samples they are",
+            hint=f"Say it with window = SAMPLES under [forecast] in edge-tqs.toml, or --window SAMPLES: {listed} "
+            f"{'divides' if len(lengths) == 1 else 'divide'} {values}. Samples follow each other, the oldest first.",
+        )
+    if given not in lengths:
+        raise UsageError(
+            f"--window {given}: the flat window of {values} values is no {given} samples of as many channels each",
+            hint=f"It can be {listed} samples.",
+        )
+    return given, values // given
+
+
+def _part(entry: Entry, window: Any) -> Any:
+    """What one input takes of a window (N, W, F)."""
+    part = window[..., entry.begin : entry.begin + entry.channels]
+    if entry.static:
+        return part[:, -1] if len(entry.shape) == 1 else part[:, -1:]
+    if len(entry.shape) == 2:
+        return part
+    return import_tensorflow().reshape(part, (-1, *entry.shape))
 
 
 def _name(tensor: Any) -> str:

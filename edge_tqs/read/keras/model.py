@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph.graph import Graph, Recurrence
 from edge_tqs.passes.interpret import float_step, zero_states
 from edge_tqs.passes.streaming import settle
-from edge_tqs.read.keras.ends import Ends, read_ends
+from edge_tqs.read.keras.ends import Ends, Entry, read_ends
 from edge_tqs.read.keras.files import SAVE_HINT, KerasFile, file_hash, one_line, open_keras, read_config
 from edge_tqs.read.keras.layers import (
     MERGING,
@@ -35,7 +36,7 @@ from edge_tqs.read.keras.layers.recurrent import check_gates
 from edge_tqs.read.keras.nodes import Nodes, Source, behind_output, items_of, kind_of, read_nodes
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.system.blocks import rolled_out
-from edge_tqs.system.reading import Said
+from edge_tqs.system.reading import Said, with_static
 from edge_tqs.system.tensorflow import quiet
 
 #: Random windows that the float graph and Keras are compared on.
@@ -48,6 +49,9 @@ SUPPORTED = (
 )
 SUPPORTED_OPS = (
     f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
+)
+WIDE_LINE = (
+    'If its last sample is the forecast, say labels = "wide" under [forecast] in edge-tqs.toml, or --labels wide'
 )
 OWN_HINT = "If it is a class of your own, --custom-objects module:NAME lets it be scored and planned."
 
@@ -63,12 +67,13 @@ def load(
 ) -> LoadedModel:
     """Read a forecaster: Sequential or Functional, input (W, F), whose output is read as reading.read_output says.
 
-    Several inputs (W, F1), (W, F2), ... are one window, their channels side by side. output: names one of several.
+    Several inputs (W, F1), (W, F2), ... are one window, their channels side by side; ends.py says what else an input
+    may be. output: names one of several outputs.
 
     recurrence: "auto" is "stateful" if the Keras layers are, else "windowed"; a model without recurrent layers has
     recurrence "none", or is streamed (streaming.py) if "stateful" is asked for. window: W, needed when the model
-    leaves it open; for a stateful model, how many samples are pushed before the first forecast. said: what was said
-    of its inputs and outputs. custom: module:name of each class or function of the user's own.
+    leaves it open or flat; for a stateful model, how many samples are pushed before the first forecast. said: what was
+    said of its inputs and outputs. custom: module:name of each class or function of the user's own.
 
     Raises ModelError (what cannot be read or built), UsageError (window), ToolError (no TensorFlow), CheckError (the
     graph differs from Keras).
@@ -77,15 +82,16 @@ def load(
         file = _check_file(path, custom)
         with quiet():
             model = open_keras(file, custom)
-            ends = read_ends(model, output)
+            ends = read_ends(model, output, window)
             nodes = behind_output(read_nodes(model), ends.output)
             layers = _read_layers(nodes)
-            chosen = _choose_recurrence(layers, recurrence)
+            said = with_static(said or Said(), ends.static)
+            chosen = _choose_recurrence(layers, recurrence, said.last_only)
             streamed = chosen == "none" and recurrence == "stateful"
             size = _choose_window(ends.window, None if streamed and ends.window else window, chosen)
-            whole = rolled_out(_build(path.stem, nodes, layers, ends, size, chosen), said or Said())
+            whole, read = rolled_out(_build(path.stem, nodes, layers, ends, size, chosen), said)
             graph, notes = settle(whole, window, streamed)
-            largest = _compare(model, graph, ends)
+            largest = _compare(model, graph, ends, said.last_only)
     except (ModelError, CheckError) as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error.__cause__
     return LoadedModel(
@@ -94,7 +100,7 @@ def load(
         file_hash(path),
         sum({id(layer.weights): layer.parameters for layer in layers}.values()),
         tuple(_describe(layers)),
-        notes,
+        (*ends.notes, *read, *notes),
         whole if chosen == "none" else None,
         _unrolled_by(layers) if chosen == "none" else "",
         ends.channels,
@@ -199,6 +205,8 @@ def _extract(layer: Any) -> KerasLayer:
     own = getattr(layer, "weights", ())
     names = Counter(variable.name for variable in own)
     for variable in own:
+        if kind == "Normalization" and variable.name == "count":
+            continue  # how many values it was adapted to
         if str(variable.dtype) != "float32" or layer.compute_dtype != "float32":
             raise plain.refuse(
                 f"{variable.name} is {variable.dtype}, computed in {layer.compute_dtype}",
@@ -228,7 +236,7 @@ def _weights_of(layer: Any) -> dict[str, Weight]:
     return {variable.name: Weight(variable.path, np.array(variable.numpy())) for variable in layer.weights}
 
 
-def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
+def _choose_recurrence(layers: list[KerasLayer], wanted: str, last_only: bool) -> Recurrence:
     recurrent = [layer for layer in layers if layer.kind in RECURRENT]
     if not recurrent:
         return "none"
@@ -237,6 +245,13 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str) -> Recurrence:
         raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
     carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
     over_time = _over_time(layers)
+    if over_time is None and not last_only and recurrent[-1].config["return_sequences"]:
+        if not carried:
+            return "none"  # its output is a sequence
+        raise recurrent[-1].refuse(
+            "it gives a sequence, and a state that is carried on gives the sample that follows",
+            hint=f"{WIDE_LINE}, or set return_sequences=False.",
+        )
     if over_time is None:
         return "stateful" if carried else "windowed"
     if carried:
@@ -281,12 +296,10 @@ def _build(name: str, nodes: Nodes, layers: list[KerasLayer], ends: Ends, window
     builder.kept = {path for layer in layers if layer.shared for path in layer.paths()}
     last = max((index for index, layer in enumerate(layers) if layer.kind in RECURRENT), default=-1)
     readers = Counter(source for layer in layers for source in layer.inputs)
-    values, begin = {}, 0
-    for given, channels in zip(nodes.inputs, ends.channels, strict=True):
-        key, x = given.source.key, "x"
-        if len(nodes.inputs) > 1 and readers[key]:
-            x = builder.slice(f"x/{given.name}", "x", begin, channels)
-        values[key], begin = x, begin + channels
+    values = {}
+    for given, entry in zip(nodes.inputs, ends.entries, strict=True):
+        key = given.source.key
+        values[key] = _entered(builder, given.name, entry, alone=len(nodes.inputs) == 1) if readers[key] else "x"
     for index, layer in enumerate(layers):
         builder.inputs = tuple(values[source] for source in layer.inputs)
         builder.value, builder.outputs = builder.inputs[0], ()
@@ -309,7 +322,23 @@ def _build(name: str, nodes: Nodes, layers: list[KerasLayer], ends: Ends, window
     return graph
 
 
-def _compare(model: Any, graph: Graph, ends: Ends) -> float:
+def _entered(builder: GraphBuilder, name: str, entry: Entry, *, alone: bool) -> str:
+    """What the layers behind an input read of the window or the sample."""
+    x = "x"
+    if entry.static and builder.recurrence == "none":
+        x = builder.op("slice", f"x/{name}/newest", [x], (1, 1, builder.channels), attrs=_newest(builder.window))
+    if not alone:
+        x = builder.slice(f"x/{name}", x, entry.begin, entry.channels)
+    if len(entry.shape) == 1 and len(builder.shape(x)) == 3:
+        x = builder.op("reshape", f"x/{name}/flat" if name else "x/flat", [x], (1, math.prod(builder.shape(x))))
+    return x
+
+
+def _newest(window: int) -> dict[str, int]:
+    return {"axis": 1, "begin": window - 1, "size": 1}
+
+
+def _compare(model: Any, graph: Graph, ends: Ends, last_only: bool) -> float:
     """Largest difference of the graph's forecasts from Keras' own; CheckError beyond TOLERANCE.
 
     A Keras model that carries its states is fed one sequence piece by piece, any other one separate windows.
@@ -328,7 +357,8 @@ def _compare(model: Any, graph: Graph, ends: Ends) -> float:
         if not carried:
             _reset(model)
             states = zero_states(graph, batch)
-        expected.append(np.asarray(ends.forecast_of(model(ends.given(window), training=False))).reshape(batch, -1))
+        made = np.asarray(ends.forecast_of(model(ends.given(window), training=False)))
+        expected.append((made[:, -1] if last_only else made).reshape(batch, -1))
         if forecast.recurrence == "none":
             y, _ = step(window, ())
         else:

@@ -15,7 +15,7 @@ import numpy as np
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.read.keras.ends import Ends, read_ends
-from edge_tqs.system.reading import Reading, Said, exogenous, read_output
+from edge_tqs.system.reading import Reading, Said, as_classes, exogenous, read_output, with_static
 from edge_tqs.system.system import Part, Rollouts, System
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
 from edge_tqs.system.tensorflow_rollout import compiled, window_loop
@@ -24,11 +24,12 @@ from edge_tqs.system.tensorflow_rollout import compiled, window_loop
 KERNELS = frozenset({"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel"})
 
 
-def keras_system(model: Any, said: Said | None = None, output: str | None = None) -> System:
+def keras_system(model: Any, said: Said | None = None, output: str | None = None, window: int | None = None) -> System:
     """The system of a Keras 3 ``model``, (batch, W, F) -> (batch, outputs) or a block (batch, steps, outputs).
 
     Several inputs (batch, W, F1), (batch, W, F2), ... are one, their channels side by side. output: which of several
-    outputs is the forecast, as ``read_ends`` takes it; weights that it does not depend on are left out.
+    outputs is the forecast, and window: W of a flat window, as ``read_ends`` takes them; weights that the forecast does
+    not depend on are left out.
 
     said: what was said of its inputs and outputs.
 
@@ -36,9 +37,9 @@ def keras_system(model: Any, said: Said | None = None, output: str | None = None
     UsageError for what was said of another model; ToolError without TensorFlow.
     """
     try:
-        ends = read_ends(model, output)
+        ends = read_ends(model, output, window)
         window, channels, made = _shapes(ends)
-        reading = read_output(made, window, channels, said)
+        reading = read_output(made, window, channels, _said(model, ends, said or Said()))
     except (ModelError, UsageError) as error:
         raise type(error)(f"{model.name}: {error.message}", hint=error.hint) from error
     bias = _output_bias(model, ends)
@@ -79,6 +80,14 @@ def _shapes(ends: Ends) -> tuple[int, int, tuple[int, ...]]:
             hint="Start the model with Input((W, F)) and let it predict one sample.",
         )
     return ends.window, channels, made
+
+
+def _said(model: Any, ends: Ends, said: Said) -> Said:
+    """``said``, with what the model itself says."""
+    last = model.layers[-1] if ends.tensor is None else ends.tensor._keras_history.operation
+    function = getattr(last, "activation", None)
+    softmax = type(last).__name__ == "Softmax" or getattr(function, "__name__", "") == "softmax"
+    return with_static(as_classes(said) if softmax else said, ends.static)
 
 
 def _read(model: Any, ends: Ends) -> list[Any]:

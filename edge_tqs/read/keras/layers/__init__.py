@@ -134,15 +134,19 @@ RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"})
 UNBUILDABLE: dict[str, tuple[str, str]] = {
     "Masking": (
         "samples cannot be skipped: a forecaster's window is always full, and a recurrent layer runs over all of it",
-        "Train it without Masking, on windows of one length.",
+        "Train it without Masking, on windows of one length; the board waits until a window is full. A model that was "
+        "trained on windows padded in front can be saved without its Masking layer, and is then only fed full ones.",
     ),
     "ConvLSTM1D": (
         "its states are images, and no runtime has its convolutions of images over time",
         "Use Conv1D layers before an LSTM.",
     ),
     "Embedding": (
-        "it looks rows up by values of the data, which are no numbers that a forecast can be fed back as",
-        "For positions, add Embedding(W, C)(keras.ops.arange(W)) to the sequence.",
+        "it looks rows up by values of the data, and all channels of a sample share one scale, whose codes need not be "
+        "whole numbers",
+        "Give the hour or the day as its sine and cosine, two channels of the window, known ahead; or as a channel of "
+        "0 and 1 for each value, which a Dense layer without bias looks up alike. For positions, add "
+        "Embedding(W, C)(keras.ops.arange(W)) to the sequence.",
     ),
     "AdditiveAttention": (
         "it bends the sum of every query and every key, which is no sequence",

@@ -33,11 +33,6 @@ def recur(layer: KerasLayer, builder: GraphBuilder, states: tuple[str, ...], ste
     if builder.recurrence == "none":
         _unroll(layer, builder, states, step)
         return
-    if layer.config["return_sequences"] and layer.last_recurrent:
-        raise layer.refuse(
-            "return_sequences=True on the last recurrent layer is not supported: a forecaster predicts one sample",
-            hint="Set return_sequences=False on the last recurrent layer.",
-        )
     units = int(layer.config["units"])
     held = tuple(builder.state(f"{layer.name}/{state}", units) for state in states)
     following = step(layer.name, builder.value, held)

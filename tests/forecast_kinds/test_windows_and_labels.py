@@ -1,0 +1,221 @@
+"""Windows, inputs and labels as people have them, each from Keras to the board: flat windows, static values beside the
+window, a label for each sample of it, autoencoders, a softmax at the end, a Normalization that was adapted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from saving import save
+from whole_way import as_int8, check_on_board, codes_apart, series, written
+
+from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.read.opening import open_model
+from edge_tqs.system.reading import Said
+
+W, F = 6, 2
+EMULATED = ("qemu-mps2-an386",)
+
+
+@dataclass(frozen=True)
+class Form:
+    """make: the Keras model. said, window: what its user says. channels: of a sample. given: a window (N, W, F) as it
+    is called. picked: what is the forecast of what it gives. boards: where its C is run beside the host's. drawn:
+    whether its weights are drawn at random."""
+
+    make: Callable[[Any], Any]
+    said: Said
+    channels: int = F
+    window: int | None = None
+    given: Callable[[np.ndarray], Any] = lambda x: x
+    picked: Callable[[np.ndarray], np.ndarray] = lambda y: y
+    recurrence: str = "none"
+    boards: tuple[str, ...] = ()
+    drawn: bool = True
+
+
+def flat(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential([keras.Input((W * F,)), layers.Dense(8, "relu"), layers.Dense(2 * F)])
+
+
+def static(keras: Any) -> Any:
+    """The static input comes first in the model, and last among the channels."""
+    layers = keras.layers
+    site, past = keras.Input((3,), name="site"), keras.Input((W, F), name="past")
+    return keras.Model([site, past], layers.Dense(F)(layers.Concatenate()([layers.LSTM(4)(past), site])))
+
+
+def static_convolutional(keras: Any) -> Any:
+    layers = keras.layers
+    past, site = keras.Input((W, F), name="past"), keras.Input((1, 3), name="site")
+    seen = layers.Flatten()(layers.Conv1D(4, 3, activation="relu")(past))
+    return keras.Model([past, site], layers.Dense(1)(layers.Concatenate()([seen, layers.Flatten()(site)])))
+
+
+def wide(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential([keras.Input((W, F)), layers.LSTM(4, return_sequences=True), layers.Dense(F)])
+
+
+def residual(keras: Any) -> Any:
+    layers = keras.layers
+    x = keras.Input((W, F))
+    return keras.Model(x, x + layers.Dense(F)(layers.GRU(4, return_sequences=True)(x)))
+
+
+def wide_convolutional(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [keras.Input((W, F)), layers.Conv1D(4, 3, padding="causal", activation="relu"), layers.Dense(F)]
+    )
+
+
+def autoencoder(keras: Any) -> Any:
+    layers = keras.layers
+    again = [layers.RepeatVector(W), layers.LSTM(3, return_sequences=True), layers.TimeDistributed(layers.Dense(F))]
+    return keras.Sequential([keras.Input((W, F)), layers.LSTM(3), *again])
+
+
+def softmax(keras: Any) -> Any:
+    layers = keras.layers
+    taps = [layers.Conv1D(4, 3, activation="relu"), layers.GlobalAveragePooling1D()]
+    return keras.Sequential([keras.Input((W, F)), *taps, layers.Dense(3, "softmax")])
+
+
+def adapted(keras: Any) -> Any:
+    layers = keras.layers
+    norm = layers.Normalization()
+    norm.adapt(series(4, 50, F))
+    return keras.Sequential([keras.Input((W, F)), norm, layers.GRU(4), layers.Dense(F)])
+
+
+FORMS = {
+    "flat": Form(flat, Said(steps=2), window=W, given=lambda x: x.reshape(-1, W * F), boards=EMULATED),
+    "static": Form(
+        static,
+        Said(),
+        channels=F + 3,
+        given=lambda x: [x[:, -1, F:], x[..., :F]],
+        recurrence="windowed",
+        boards=EMULATED,
+    ),
+    "static convolutional": Form(
+        static_convolutional,
+        Said(kind="direct", targets=("price",)),
+        channels=F + 3,
+        given=lambda x: [x[..., :F], x[:, -1:, F:]],
+    ),
+    "wide": Form(wide, Said(last_only=True), picked=lambda y: y[:, -1], recurrence="windowed", boards=EMULATED),
+    "residual": Form(residual, Said(last_only=True), picked=lambda y: y[:, -1], recurrence="windowed"),
+    "wide convolutional": Form(wide_convolutional, Said(last_only=True), picked=lambda y: y[:, -1]),
+    "autoencoder": Form(autoencoder, Said(kind="reconstruction"), boards=EMULATED),
+    "softmax": Form(softmax, Said(), boards=EMULATED),
+    "adapted": Form(adapted, Said(), recurrence="windowed", drawn=False),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_from_keras_to_the_board(name: str, keras: Any, tmp_path: Path) -> None:
+    form = FORMS[name]
+    made = form.make(keras)
+    if form.drawn:
+        path = save(made, tmp_path / "m.keras")
+    else:
+        path = tmp_path / "m.keras"
+        made.save(path)
+    graph = open_model(path, window=form.window, said=form.said).need_graph()[1]
+    assert (graph.forecast.channels, graph.forecast.recurrence) == (form.channels, form.recurrence)
+    model = written(as_int8(graph), tmp_path)
+    windows = series(20, W, form.channels, seed=5)
+    keras_says = form.picked(np.asarray(made(form.given(windows))))
+    assert codes_apart(model, keras_says, windows) < 1
+    for board in ("host", *form.boards):
+        check_on_board(board, model)
+
+
+def test_what_is_read_without_being_said_is_told(keras: Any, tmp_path: Path) -> None:
+    told = {
+        "flat": "Its flat window of 12 values is read as 6 samples of 2, the oldest sample first",
+        "static": "Channels 2 to 4 are its input site: static, read off the newest sample.",
+        "softmax": "It ends in a softmax: its outputs are read as evidence for classes.",
+    }
+    for name, text in told.items():
+        form = FORMS[name]
+        path = save(form.make(keras), tmp_path / f"{name}.keras")
+        loaded, graph = open_model(path, window=form.window, said=form.said).need_graph()
+        assert any(text in note for note in loaded.notes)
+    assert graph.forecast.task == "classes"
+
+
+def test_static_values_are_held(keras: Any, tmp_path: Path) -> None:
+    path = save(static(keras), tmp_path / "m.keras")
+    forecast = open_model(path).need_graph()[1].forecast
+    assert (forecast.feedback, forecast.held) == ((0, 1, None, None, None), (2, 3, 4))
+    ahead = open_model(path, said=Said(known_ahead=(2, 3, 4))).need_graph()[1].forecast
+    assert (ahead.held, ahead.exogenous) == ((), (2, 3, 4))
+    with pytest.raises(UsageError, match="input 3 is static"):
+        open_model(path, said=Said(feedback=(0, None, None, 1, None)))
+
+
+@pytest.mark.parametrize(
+    ("make", "asked", "match", "line"),
+    [
+        (flat, {}, "a flat window of 12 values, and nothing says how many", "--window SAMPLES: 1, 2, 3, 4, 6, 12"),
+        (flat, {"window": 5}, "12 values is no 5 samples", "1, 2, 3, 4, 6, 12"),
+        (flat, {"window": 6}, "4 values from 2 channels, and nothing says", "steps = 2, or --steps 2"),
+        (static_convolutional, {}, "1 value from 2 channels beside 3 that are held", "--target COLUMN"),
+        (wide, {}, "6 samples, as many as its window holds", 'labels = "wide"'),
+        (autoencoder, {}, "6 samples, as many as its window holds", 'kind = "reconstruction"'),
+        (wide, {"recurrence": "stateful"}, "it gives a sequence", 'labels = "wide"'),
+    ],
+)
+def test_what_is_not_said_is_refused_with_the_line_that_says_it(
+    make: Callable[[Any], Any], asked: dict[str, Any], match: str, line: str, keras: Any, tmp_path: Path
+) -> None:
+    with pytest.raises((ModelError, UsageError), match=match) as refused:
+        open_model(save(make(keras), tmp_path / "m.keras"), **asked)
+    assert line in refused.value.hint
+
+
+def length_unlike(keras: Any) -> Any:
+    a, b = keras.Input((W, F), name="past"), keras.Input((3, 1), name="future")
+    flatten = keras.layers.Flatten()
+    return keras.Model([a, b], keras.layers.Dense(F)(keras.layers.Concatenate()([flatten(a), flatten(b)])))
+
+
+def as_long_as_the_window(keras: Any) -> Any:
+    a, b = keras.Input((W, F), name="past"), keras.Input((W,), name="hour")
+    return keras.Model([a, b], keras.layers.Dense(F)(keras.layers.Concatenate()([keras.layers.Flatten()(a), b])))
+
+
+def whole_numbers(keras: Any) -> Any:
+    a, hour = keras.Input((W, F), name="past"), keras.Input((W,), dtype="int32", name="hour")
+    both = keras.layers.Concatenate()([a, keras.layers.Embedding(24, 2)(hour)])
+    return keras.Model([a, hour], keras.layers.Dense(F)(keras.layers.LSTM(3)(both)))
+
+
+def two_flat_ones(keras: Any) -> Any:
+    a, b = keras.Input((W,), name="a"), keras.Input((3,), name="b")
+    return keras.Model([a, b], keras.layers.Dense(F)(keras.layers.Concatenate()([a, b])))
+
+
+@pytest.mark.parametrize(
+    ("make", "match", "line"),
+    [
+        (length_unlike, "past .* and future .* differ", "--exogenous"),
+        (as_long_as_the_window, "may be one channel over the 6 samples of the window, or 6 values", "(1, 6)"),
+        (whole_numbers, "looks rows up by values of the data", "sine and cosine"),
+        (two_flat_ones, "none of its inputs is a sequence", "static"),
+    ],
+)
+def test_inputs_that_make_no_window_are_refused(
+    make: Callable[[Any], Any], match: str, line: str, keras: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=match) as refused:
+        open_model(save(make(keras), tmp_path / "m.keras"))
+    assert line in refused.value.hint
