@@ -136,7 +136,8 @@ def test_an_input_that_is_not_predicted_is_known_ahead(keras: Any, tmp_path: Pat
     a, b = keras.Input((W, 2), name="a"), keras.Input((W, 1), name="known")
     y = layers.Dense(2)(layers.Flatten()(layers.Concatenate()([a, b])))
     path = save(keras.Model([a, b], y), tmp_path / "m.keras")
-    assert open_model(path).need_graph()[1].forecast.feedback == (0, 1, None)
+    graph = open_model(path, said=Said(known_ahead=(2,))).need_graph()[1]
+    assert graph.forecast.feedback == (0, 1, None)
 
 
 def test_one_of_several_outputs_must_be_named(keras: Any, tmp_path: Path) -> None:
@@ -166,15 +167,16 @@ def two_lengths(keras: Any) -> Any:
 
 def two_ranks(keras: Any) -> Any:
     layers = keras.layers
-    a, b = keras.Input((W, 2), name="a"), keras.Input((1,), name="place")
-    return keras.Model({"a": a, "place": b}, layers.Dense(F)(layers.Concatenate()([layers.Flatten()(a), b])))
+    a, b = keras.Input((W, 2), name="a"), keras.Input((W, 2, 1), name="image")
+    both = layers.Concatenate()([layers.Flatten()(a), layers.Flatten()(b)])
+    return keras.Model({"a": a, "image": b}, layers.Dense(F)(both))
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (two_lengths, r"its inputs a \(None, 6, 2\) and b \(None, 7, 1\) differ in their batch or their length"),
-        (two_ranks, r"its input place is \(None, 1\), not \(batch, W, F\)"),
+        (two_ranks, r"its input image is \(None, 6, 2, 1\), not \(batch, W, F\)"),
     ],
 )
 def test_inputs_that_are_no_window_are_refused_by_name(make: Make, says: str, keras: Any, tmp_path: Path) -> None:

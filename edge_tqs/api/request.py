@@ -82,6 +82,7 @@ def model_request(
     seeds: Literal["zero-data", "data"] = "zero-data",
     kind: Kind | None = None,
     lead: int | None = None,
+    labels: Literal["wide"] | None = None,
     targets: Sequence[str] = (),
     known_ahead: Sequence[str] = (),
     measured: Sequence[str] = (),
@@ -110,7 +111,7 @@ def model_request(
         project = replace(
             project, data=DataSettings(csv=settings.csv, columns=tuple(columns), series_format=settings.series_format)
         )
-    named = _roles(project, kind, lead, steps, targets, known_ahead, measured, static)
+    named = _roles(project, kind, lead, labels, steps, targets, known_ahead, measured, static)
     series = read_data(project, data, named)
     roles = named if series is None else replace(named, inputs=series.inputs)
     return ModelRequest(
@@ -259,6 +260,7 @@ def _roles(
     project: Project,
     kind: Kind | None,
     lead: int | None,
+    labels: Literal["wide"] | None,
     steps: int | None,
     targets: Sequence[str],
     known_ahead: Sequence[str],
@@ -279,6 +281,7 @@ def _roles(
         static=(*said.static, *static),
         kind=kind or said.kind,
         lead=said.lead if lead is None else lead,
+        labels=labels or said.labels,
         steps=steps or said.steps,
     )
 

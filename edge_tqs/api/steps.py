@@ -69,6 +69,7 @@ def open_model(
     centre: Centre | None = None,
     kind: Kind | None = None,
     lead: int | None = None,
+    labels: Literal["wide"] | None = None,
     targets: Sequence[str] = (),
     known_ahead: Sequence[str] = (),
     measured: Sequence[str] = (),
@@ -98,6 +99,7 @@ def open_model(
         kind: What the outputs are, where it can be read in several ways: "closed loop", "direct", "reconstruction" or
             "classes" (docs/kinds.md).
         lead: Samples from the newest input to the first that is predicted: 1 is the next one, 0 the newest itself.
+        labels: "wide" where the model gives a label for each sample of its window: the last one is the forecast.
         targets: Columns that the model predicts, in the order of its values; inputs of it or not.
         known_ahead: Inputs (names, or numbers as text) that are known ahead.
         measured: Inputs that are measured and not predicted: beyond the last sample they are held.
@@ -126,6 +128,7 @@ def open_model(
         centre=centre,
         kind=kind,
         lead=lead,
+        labels=labels,
         targets=targets,
         known_ahead=known_ahead,
         measured=measured,

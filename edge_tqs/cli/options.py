@@ -64,6 +64,11 @@ reading_options = options(
         help="Samples from the newest input to the first that is predicted: 1 is the next one, 0 the newest itself.",
     ),
     click.option(
+        "--labels",
+        type=click.Choice(["wide"]),
+        help="wide: the model gives a label for each sample of its window, and the last one is the forecast.",
+    ),
+    click.option(
         "--target-column",
         "targets",
         multiple=True,

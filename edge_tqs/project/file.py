@@ -45,7 +45,7 @@ class ForecastSettings:
     recurrence: "auto" is "windowed" for a recurrent model, as Keras computes it. steps: samples that one call of the
     model predicts; None reads it off the model. output: the layer whose output is the forecast, for a model of several.
     target, centre: what the model predicts, and what is taken off its window (passes/level.py). kind, lead, outputs,
-    classes: what its values mean (roles.Roles).
+    classes, labels: what its values mean (roles.Roles).
     """
 
     window: _Count | None = None
@@ -59,6 +59,7 @@ class ForecastSettings:
     lead: Annotated[int, at_least(0)] | None = None
     outputs: tuple[NamedOutput, ...] = ()
     classes: _Names = ()
+    labels: Literal["wide"] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ class Project:
             steps=forecast.steps,
             predicted=forecast.outputs,
             classes=forecast.classes,
+            labels=forecast.labels,
         )
 
 

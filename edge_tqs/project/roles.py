@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Output
@@ -37,7 +37,8 @@ class Roles:
     inputs: columns in the order of the model's channels. outputs: columns of a predicted sample, in the order of the
     model's values. known_ahead, measured, static: inputs that no output becomes; numbers as text stand for inputs
     without names. label: the column with the number of the class. predicted: the outputs one by one, in place of
-    ``outputs``. classes: names of the classes.
+    ``outputs``. classes: names of the classes. labels: "wide" where the model gives a label for each sample of its
+    window, of which the last is the forecast.
     """
 
     inputs: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class Roles:
     steps: int | None = None
     predicted: tuple[NamedOutput, ...] = ()
     classes: tuple[str, ...] = ()
+    labels: Literal["wide"] | None = None
 
     @property
     def predicted_columns(self) -> tuple[str, ...]:
@@ -78,6 +80,7 @@ def said_of(roles: Roles) -> Said:
     )
     held = tuple(sorted({*measured, *static}))
     common = Said(kind=kind, steps=roles.steps, lead=roles.lead, columns=roles.inputs, static=static)
+    common = replace(common, last_only=roles.labels == "wide")
     if kind == "classes":
         return replace(common, targets=roles.classes)
     if kind == "reconstruction":

@@ -168,7 +168,7 @@ def test_static_values_are_held(keras: Any, tmp_path: Path) -> None:
         (flat, {}, "a flat window of 12 values, and nothing says how many", "--window SAMPLES: 1, 2, 3, 4, 6, 12"),
         (flat, {"window": 5}, "12 values is no 5 samples", "1, 2, 3, 4, 6, 12"),
         (flat, {"window": 6}, "4 values from 2 channels, and nothing says", "steps = 2, or --steps 2"),
-        (static_convolutional, {}, "1 value from 2 channels beside 3 that are held", "--target COLUMN"),
+        (static_convolutional, {}, "1 value from 2 channels beside 3 that are held", "--target-column COLUMN"),
         (wide, {}, "6 samples, as many as its window holds", 'labels = "wide"'),
         (autoencoder, {}, "6 samples, as many as its window holds", 'kind = "reconstruction"'),
         (wide, {"recurrence": "stateful"}, "it gives a sequence", 'labels = "wide"'),
