@@ -745,7 +745,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
         "layer soft .*axis=1",
     ),
     "activation": (sequential(flatten, dense(F, "glu", name="head")), "layer head .*activation glu"),
-    "sequences": (sequential(recurrent("LSTM", return_sequences=True, name="r"), dense()), "return_sequences"),
+    "sequences": (
+        sequential(recurrent("LSTM", return_sequences=True), dense()),
+        "as many as its window holds, and noth",
+    ),
     "cell": (sequential(recurrent("LSTM", activation="softplus", name="r"), dense()), "layer r .*activation softplus"),
     "gates": (
         sequential(recurrent("LSTM", recurrent_activation="softplus", name="r"), dense()),
@@ -773,7 +776,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
         lambda keras: keras.Sequential([keras.Input((1, F)), keras.layers.Flatten()]),
         "no weights to quantise",
     ),
-    "rank": (lambda keras: keras.Sequential([keras.Input((F,)), keras.layers.Dense(F)]), r"not \(batch, W, F\)"),
+    "rank": (
+        lambda keras: keras.Sequential([keras.Input((F,)), keras.layers.Dense(F)]),
+        "flat window of 3 values, and nothing says",
+    ),
     "precision": (sequential(flatten, dense(F, dtype="float16", name="half")), "layer half .*float16"),
     "merged ranks": (merged_ranks, "layer sum .*joins a sequence and a single sample"),
     "merged shapes": (merged_shapes, r"layer sum .*its inputs are \(6, 3\) and \(6, 1\)"),

@@ -219,3 +219,22 @@ def test_inputs_that_make_no_window_are_refused(
     with pytest.raises(ModelError, match=match) as refused:
         open_model(save(make(keras), tmp_path / "m.keras"))
     assert line in refused.value.hint
+
+
+def test_a_window_as_an_image_is_read_where_nothing_looks_at_it_as_one(keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+
+    def of(name: str, *first: Any) -> Path:
+        parts = [keras.Input((W, F, 1)), *first, layers.Flatten(), layers.Dense(F)]
+        return save(keras.Sequential(parts), tmp_path / f"{name}.keras")
+
+    path = of("flat")
+    forecast = open_model(path).need_graph()[1].forecast
+    assert (forecast.window, forecast.channels) == (W, F)
+    taps = of("taps", layers.Conv2D(2, (3, F)))
+    with pytest.raises(ModelError, match="goes over an image") as refused:
+        open_model(taps).need_graph()
+    assert "Use Conv1D" in refused.value.hint
+    dense = of("dense", layers.Dense(2))
+    with pytest.raises(ModelError, match="applied to an image"):
+        open_model(dense).need_graph()

@@ -50,6 +50,8 @@ SUPPORTED = (
 SUPPORTED_OPS = (
     f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
 )
+#: Layers that do to the values of an image with an axis of size 1 what they do to a window.
+OF_IMAGES = frozenset({"Flatten", "Reshape", "Dropout", "GaussianNoise", "GaussianDropout", "Rescaling"})
 WIDE_LINE = (
     'If its last sample is the forecast, say labels = "wide" under [forecast] in edge-tqs.toml, or --labels wide'
 )
@@ -169,6 +171,11 @@ def _read_layers(nodes: Nodes) -> list[KerasLayer]:
             raise ModelError(
                 f"layer {node.name} ({node.kind}) is applied to {len(node.sources)} values, which is not supported",
                 hint=f"Layers of several inputs: {', '.join(sorted(k for k in MERGING if not k.startswith(OPS)))}.",
+            )
+        if any(len(shape) > 3 for shape in node.shapes) and node.kind not in OF_IMAGES:
+            raise ModelError(
+                f"layer {node.name} ({node.kind}) is applied to an image {node.shapes[0]}, which is not supported",
+                hint="Use the layer of one axis: Conv1D of K samples on (W, F) is Conv2D of (K, F) on (W, F, 1).",
             )
         count = times[id(node.operation)]
         if id(node.operation) not in extracted:

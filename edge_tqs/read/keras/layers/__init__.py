@@ -137,6 +137,11 @@ UNBUILDABLE: dict[str, tuple[str, str]] = {
         "Train it without Masking, on windows of one length; the board waits until a window is full. A model that was "
         "trained on windows padded in front can be saved without its Masking layer, and is then only fed full ones.",
     ),
+    "Conv2D": (
+        "it goes over an image, and a graph holds windows of samples",
+        "Use Conv1D: of K samples on (W, F) it is what Conv2D of (K, F) is on (W, F, 1), with the same weights, and of "
+        "K samples what Conv2D of (1, K) is on (1, W, F). Pooling likewise.",
+    ),
     "ConvLSTM1D": (
         "its states are images, and no runtime has its convolutions of images over time",
         "Use Conv1D layers before an LSTM.",
