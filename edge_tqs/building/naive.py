@@ -6,11 +6,11 @@ the value of now, the one before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_tqs.graph.graph import Array, Forecast
+from edge_tqs.graph.graph import Array, Forecast, Scaling
 from edge_tqs.project.rollouts import ProjectData, label_column, target_columns
 from edge_tqs.project.series import Series, normalise
 
@@ -38,6 +38,14 @@ class Naive:
     step: Array | None = None
     mean: Array | None = None
     majority: int | None = None
+
+    def scaled(self, y: Scaling) -> Naive:
+        """The same in other units of the outputs."""
+        persistence, seasonal, mean = (
+            None if values is None else y.scaled(values) for values in (self.persistence, self.seasonal, self.mean)
+        )
+        step = None if self.step is None else self.step / np.array(y.std)
+        return replace(self, persistence=persistence, seasonal=seasonal, step=step, mean=mean)
 
 
 def naive_forecasts(data: ProjectData, forecast: Forecast, origins: Array, horizon: int) -> Naive:

@@ -19,7 +19,8 @@ from edge_tqs.building.flash_room import code_room
 from edge_tqs.building.naive import Naive
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import Array, Centre, Forecast, Graph, Scaling, Target
+from edge_tqs.graph.graph import Array, Centre, Forecast, Graph, Scaling, Target, same_units
+from edge_tqs.passes.affine_ends import without_ends
 from edge_tqs.passes.output_bias import shift_output
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import SEEDS as REFINE_SEEDS
@@ -30,11 +31,13 @@ from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method, scaling_of_inputs, scaling_of_outputs
 from edge_tqs.quantization import support
 from edge_tqs.quantization.calibration import Ranges, calibrate
+from edge_tqs.quantization.channel_scales import LEAST_CODES, Folded, few_codes, may_fold_inputs, on_own_scales
 from edge_tqs.quantization.quantize import SCHEMES, Activations, quantize
 from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
 from edge_tqs.read.loaded import LoadedModel
-from edge_tqs.read.opening import Opened, open_model
+from edge_tqs.read.opening import Opened, open_model, opened_graph
 from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.other_units import in_model_units
 from edge_tqs.system.reading import Said, UnsaidError
 from edge_tqs.system.seeds import zero_data_seeds
 from edge_tqs.system.system import System
@@ -71,6 +74,13 @@ class Windows:
         chosen: Array = np.linspace(0, count - 1, min(count, LEAST_WINDOWS)).round().astype(int)
         return chosen
 
+    def scaled(self, x: Scaling, y: Scaling) -> Windows:
+        """The same in other units of inputs and outputs."""
+        truth = None if self.truth is None else y.scaled(self.truth)
+        naive = None if self.naive is None else self.naive.scaled(y)
+        calibration, evaluation = x.scaled(self.calibration), x.scaled(self.evaluation)
+        return replace(self, calibration=calibration, evaluation=evaluation, truth=truth, naive=naive)
+
 
 @dataclass(frozen=True, eq=False)
 class SeriesRequest:
@@ -100,6 +110,7 @@ class ModelRequest:
     budget_bytes: of all weights, where a plan is asked for that says nothing of its own; None takes the default.
     roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and
     what was said of its scaling. findings: what was found out from it, in sentences.
+    ends_taken: the model is without its affine ends, and both scalings say what they did (passes/affine_ends.py).
     """
 
     model: Path
@@ -126,6 +137,7 @@ class ModelRequest:
     roles: Roles = field(default_factory=Roles)
     series: SeriesRequest | None = None
     findings: tuple[str, ...] = ()
+    ends_taken: bool = False
 
     @property
     def variant(self) -> str:
@@ -147,6 +159,8 @@ class ModelRequest:
             chosen["target"] = self.target
         if self.centre != "none":
             chosen["centre"] = self.centre
+        if self.ends_taken:
+            chosen["ends"] = "taken"
         return ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)
 
 
@@ -228,8 +242,37 @@ Source = ModelRequest | Model | ScoredModel
 
 
 def opened_model(source: ModelRequest | Model, progress: Progress) -> Model:
-    """Open the model unless it is. Raises as `open_requested`."""
-    return source if isinstance(source, Model) else Model(*open_requested(source, progress))
+    """Open the model unless it is, without the affine ends that leave channels no codes. Raises as `open_requested`."""
+    return source if isinstance(source, Model) else _without_ends(*open_requested(source, progress))
+
+
+def _without_ends(request: ModelRequest, opened: Opened) -> Model:
+    """The model whose channels are scaled by the board where its own layers did it (passes/affine_ends.py).
+
+    Before it is scored: its weights are those that are built, and windows made without data are of channels that are
+    alike, as those are that a normalised model sees.
+    """
+    taken = without_ends(opened.loaded.graph) if opened.loaded else None
+    if taken is None or opened.loaded is None:
+        return Model(request, opened)
+    forecast = opened.loaded.graph.forecast
+    output_scaling = units_of_outputs(request.output_scaling, forecast.outputs)
+    forecast = replace(forecast, scaling=request.scaling, output_scaling=output_scaling).in_units(taken.x, taken.y)
+    names = request.columns or tuple(f"channel {channel}" for channel in range(forecast.channels))
+    note = (
+        f"{' and '.join(taken.sources) or 'Constant scales and offsets at its ends'} were taken out of the graph: the "
+        f"board scales each channel by itself, which is exact. The model's units are now {_shown(names, taken.x)}"
+        + ("." if forecast.output_scaling is None else f"; of its outputs {_shown(forecast.output_names, taken.y)}.")
+    )
+    loaded = replace(opened.loaded, graph=taken.graph, notes=(*opened.loaded.notes, note))
+    request = replace(request, scaling=forecast.scaling, output_scaling=forecast.output_scaling)
+    return Model(replace(request, ends_taken=True), opened_graph(loaded))
+
+
+def _shown(names: tuple[str, ...], units: Scaling) -> str:
+    """(name - mean) / std for each that is scaled at all."""
+    of = zip(names, units.mean, units.std, strict=True)
+    return ", ".join(f"({name} - {mean:.6g}) / {std:.6g}" for name, mean, std in of if (mean, std) != (0, 1))
 
 
 def scored_model(source: Source, progress: Progress) -> ScoredModel:
@@ -428,9 +471,17 @@ def units_of_outputs(of_sample: Scaling | None, outputs: int) -> Scaling | None:
     return Scaling(of_sample.mean * samples, of_sample.std * samples)
 
 
-def chooser(scored: ScoredModel, request: PlanRequest, progress: Progress | None = None) -> Chooser:
-    """What finds the plan that ``request`` asks for, and the frontier around it."""
-    return Chooser(scored.model.opened.system, scored.sensitivity, scored.costs, request, progress, scored.seeds)
+def chooser(
+    scored: ScoredModel, request: PlanRequest, progress: Progress | None = None, folded: Folded | None = None
+) -> Chooser:
+    """What finds the plan that ``request`` asks for, and the frontier around it.
+
+    folded: the graph with other columns of its weights, whose rounding is then measured; in the model's units still.
+    """
+    system = scored.model.opened.system
+    if folded is not None and folded.x != same_units(system.channels):
+        system = in_model_units(graph_system(folded.graph), folded.x, folded.y)
+    return Chooser(system, scored.sensitivity, scored.costs, request, progress, scored.seeds)
 
 
 def fitted(
@@ -482,8 +533,28 @@ def plan_model(source: Source, request: PlanRequest, progress: Progress, board: 
         scored = scored.with_activations(activations)
         if request.fit_flash:
             request = fitted(request, scored.model.opened.need_graph()[1], board, activations, progress)
-    found = chooser(scored, request, progress)
+    found = chooser(scored, request, progress, _folded_of_data(scored))
     return PlannedModel(scored, found.choose(), tuple(found.warnings))
+
+
+def _folded_of_data(scored: ScoredModel) -> Folded | None:
+    """How a build of this data will fold its channels' ranges; None where it leaves the columns of weights alone."""
+    request, loaded = scored.model.request, scored.model.opened.loaded
+    if loaded is None or request.windows is None:
+        return None
+    graph = _scaled_graph(scored.model)
+    windows = request.windows(graph.forecast, request.horizon).calibration
+    if not may_fold_inputs(graph, windows):
+        return None
+    return on_own_scales(graph, calibrate(graph, windows, request.horizon))[0]
+
+
+def _scaled_graph(model: Model) -> Graph:
+    """The float graph, with the names and physical units of its channels."""
+    request, (_, graph) = model.request, model.opened.need_graph()
+    output_scaling = units_of_outputs(request.output_scaling, graph.forecast.outputs)
+    forecast = replace(graph.forecast, columns=request.columns, scaling=request.scaling, output_scaling=output_scaling)
+    return replace(graph, forecast=forecast).check()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -536,30 +607,37 @@ def quantize_model(
     _model_of(source).opened.need_graph()
     scored = scored_model(source, progress).with_activations(activations)
     model_request = scored.model.request
-    loaded, graph = scored.model.opened.need_graph()
-    forecast = replace(
-        graph.forecast,
-        columns=model_request.columns,
-        scaling=model_request.scaling,
-        output_scaling=units_of_outputs(model_request.output_scaling, graph.forecast.outputs),
-    )
-    graph, horizon = replace(graph, forecast=forecast).check(), model_request.horizon
+    loaded, horizon = scored.model.opened.need_graph()[0], model_request.horizon
+    graph = _scaled_graph(scored.model)
     if board is not None:
         plan_request = fitted(plan_request, graph, board, activations, progress)
-    chosen = chooser(scored, plan_request, progress)
+    of_data: list[str] = []
+    windows = _windows(model_request, graph, of_data)
+    ranges = calibrate(graph, windows.calibration, horizon)
+    left_out = ranges.left_out
+    folded, stuck = on_own_scales(graph, ranges)
+    chosen = chooser(scored, plan_request, progress, folded)
     plan = chosen.plan()
-    warnings = [*chosen.warnings, *loaded.notes]
-    windows = _windows(model_request, graph, warnings)
+    warnings = [*chosen.warnings, *loaded.notes, *of_data]
+    bias_correction = plan.bias_correction
+    if folded is not None:
+        warnings.append(_fold_note(graph.forecast, folded))
+        graph = replace(folded.graph, forecast=graph.forecast.in_units(folded.x, folded.y)).check()
+        windows = windows.scaled(folded.x, folded.y)
+        assert ranges.kept is not None
+        ranges = calibrate(graph, folded.x.scaled(ranges.kept), horizon)
+        left_out += ranges.left_out
+        bias_correction = folded.shifted(bias_correction)
 
     progress("quantising", 0, 1)
-    ranges = calibrate(graph, windows.calibration, horizon)
-    if ranges.left_out:
+    if left_out:
         warnings.append(
-            f"{ranges.left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
+            f"{left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
             f"the float model itself runs away within {horizon} steps."
         )
-    variants = _variants(graph, plan, scored.costs, ranges, activations, warnings)
+    variants = _variants(graph, plan, bias_correction, scored.costs, ranges, activations, warnings)
     mixed = variants["mixed"]
+    warnings += _few_codes(mixed, ranges, stuck)
     support.check_graph(mixed, support.RUNTIMES if activations == "int8" else support.RUNTIMES_16X4)
     warnings += support.limits(mixed)
     flatbuffer = tflite_model.write(mixed, _metadata(loaded, plan))
@@ -590,9 +668,46 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
     return Windows(calibration, held_out)
 
 
+def _fold_note(forecast: Forecast, folded: Folded) -> str:
+    names = forecast.columns or tuple(f"channel {channel}" for channel in range(forecast.channels))
+    units = [_shown(names, folded.x)]
+    if forecast.in_units(folded.x, folded.y).output_scaling is not None:
+        units.append(f"of its outputs {_shown(forecast.output_names, folded.y)}")
+    return (
+        "The ranges of its channels differ more than the codes of one scale could hold: they were folded into the "
+        "first and the last weights, and the board scales each channel by itself, which is exact. Figures in the "
+        f"model's units are of {'; '.join(filter(None, units))}."
+    )
+
+
+def _few_codes(integer: Graph, ranges: Ranges, stuck: str) -> list[str]:
+    """The warning that names each channel whose deviation has few codes, and says what to write; or nothing."""
+    forecast, c = integer.forecast, ranges.channels
+    if c is None or integer.activations == "int16":
+        return []
+    names = forecast.columns or tuple(f"channel {channel}" for channel in range(forecast.channels))
+    found = few_codes(names, c.x_deviation, c.x_low, c.x_high, float(integer.quant(integer.input).scale[0]))
+    if forecast.driven and forecast.task == "forecast":
+        step = float(integer.quant(integer.output).scale[0])
+        found += few_codes(forecast.output_names, c.y_deviation, c.y_low, c.y_high, step)
+    if not found:
+        return []
+    why = (
+        f"They cannot be given scales of their own ({stuck}). Bring them to like ranges under [scaling], put a "
+        "Normalization layer first and its inverse, Rescaling, last"
+        if stuck
+        else "Its scale is what its extremes, or those of its forecasts, need. Clip the data, train on rollouts"
+    )
+    return [
+        f"Fewer than {LEAST_CODES:.0f} codes for a standard deviation of {', '.join(found)}. {why}, or build with "
+        "--activations int16."
+    ]
+
+
 def _variants(
     graph: Graph,
     plan: Plan,
+    bias_correction: tuple[float, ...],
     costs: Mapping[str, Mapping[int, int]],
     ranges: Ranges,
     activations: Activations,
@@ -604,7 +719,7 @@ def _variants(
     """
     plain = not plan.bias_correction and all(clip == 1 for clip in plan.clips().values())
     same = [f"int{width}" for width in (8, 4) if plain and set(plan.widths().values()) == {width}]
-    corrected = shift_output(graph, plan.bias_correction)
+    corrected = shift_output(graph, bias_correction)
     mixed = quantize(corrected, plan.widths(), ranges, plan.clips(), activations)
     variants = {"mixed": mixed}
     for width in (8, 4):

@@ -107,6 +107,24 @@ class Scaling:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def then(self, units: Scaling) -> Scaling:
+        """Physical units to those that the model's are scaled to in turn: (normalised - units.mean) / units.std."""
+        of = list(zip(self.mean, self.std, units.mean, units.std, strict=True))
+        return Scaling(
+            tuple(mean + std * offset for mean, std, offset, _ in of),
+            tuple(std * scale for _, std, _, scale in of),
+        )
+
+    def scaled(self, values: Array) -> Array:
+        """``values`` (..., channels) in the units that it scales to, float32."""
+        made: Array = ((values.astype(np.float64) - self.mean) / self.std).astype(np.float32)
+        return made
+
+
+def same_units(channels: int) -> Scaling:
+    """The scaling that changes nothing."""
+    return Scaling((0.0,) * channels, (1.0,) * channels)
+
 
 Statistic = Literal["value", "mean", "deviation", "quantile", "class"]
 Task = Literal["forecast", "reconstruction", "classes"]
@@ -227,11 +245,18 @@ class Forecast:
             return self.output_scaling
         of = self.output_channels
         if self.scaling is None:
-            return Scaling((0.0,) * self.outputs, (1.0,) * self.outputs)
+            return same_units(self.outputs)
         return Scaling(
             tuple(0.0 if channel is None else self.scaling.mean[channel] for channel in of),
             tuple(1.0 if channel is None else self.scaling.std[channel] for channel in of),
         )
+
+    def in_units(self, x: Scaling, y: Scaling) -> Forecast:
+        """The forecast of a graph whose inputs and outputs are scaled by ``x`` and ``y`` more than they were."""
+        scaling = (self.scaling or same_units(self.channels)).then(x)
+        outputs = self.scaling_of_outputs().then(y)
+        made = replace(self, scaling=scaling, output_scaling=None)
+        return made if made.scaling_of_outputs() == outputs else replace(made, output_scaling=outputs)
 
     def seed_length(self, horizon: int) -> int:
         """Samples of a seed for rollouts of ``horizon`` steps: those known ahead come with it."""

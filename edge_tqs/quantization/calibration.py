@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Array, Graph, State
+from edge_tqs.graph.graph import Array, Forecast, Graph, State
 from edge_tqs.graph.rollout import closed_loop
 from edge_tqs.passes import interpret
 
@@ -26,11 +26,32 @@ RUNAWAY = 5.0
 
 
 @dataclass(frozen=True, eq=False)
+class ChannelRanges:
+    """Least and greatest value of each channel of the input, (F,), with what is fed back to it; and of each output.
+
+    x_deviation, y_deviation: standard deviations, of the windows and of the forecasts.
+    """
+
+    x_low: Array
+    x_high: Array
+    y_low: Array
+    y_high: Array
+    x_deviation: Array
+    y_deviation: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Ranges:
-    """(least, greatest) value of every activation tensor, by tensor name; rollouts that were left out."""
+    """(least, greatest) value of every activation tensor, by tensor name; rollouts that were left out.
+
+    kept: the windows of the others, (N, W, F) or longer; channels: what each channel does in them. None where no
+    rollout was seen.
+    """
 
     bounds: Mapping[str, Range]
     left_out: int = 0
+    kept: Array | None = None
+    channels: ChannelRanges | None = None
 
 
 def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
@@ -69,7 +90,21 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
                 f"{graph.name}: tensor {name} leaves the finite numbers within {horizon} closed-loop steps",
                 hint="Fed its own forecasts, the float model diverges: try a shorter horizon, or train it on rollouts.",
             )
-    return Ranges(bounds, int((~kept).sum()))
+    channels = _by_channel(graph.forecast, seeds[kept], outputs.outputs[kept])
+    return Ranges(bounds, int((~kept).sum()), seeds[kept], channels)
+
+
+def _by_channel(forecast: Forecast, seeds: Array, outputs: Array) -> ChannelRanges:
+    """Of windows, or windows and what followed, (N, L, F), and outputs (N, T, outputs)."""
+    over = (0, 1)
+    x_low, x_high = (f(seeds, axis=over).astype(np.float64) for f in (np.min, np.max))
+    y_low, y_high = (f(outputs, axis=over).astype(np.float64) for f in (np.min, np.max))
+    for channel, output in enumerate(forecast.feedback):
+        if output is not None:
+            x_low[channel] = min(x_low[channel], y_low[output])
+            x_high[channel] = max(x_high[channel], y_high[output])
+    x_deviation, y_deviation = (values.astype(np.float64).std(axis=over) for values in (seeds, outputs))
+    return ChannelRanges(x_low, x_high, y_low, y_high, x_deviation, y_deviation)
 
 
 def _with_probes(graph: Graph, names: Iterable[str]) -> Graph:
