@@ -155,13 +155,12 @@ def test_a_variant_that_is_only_shown_does_not_end_a_build(
     """The all-int4 graph overflows in one row; that is a line."""
     from edge_tqs.building import prepare
     from edge_tqs.errors import ModelError
-
-    real = prepare.quantize
+    from edge_tqs.quantization.quantize import quantize
 
     def refuse(graph: Any, widths: Any, *rest: Any, **more: Any) -> Any:
         if set(widths.values()) == {4}:
             raise ModelError("dense: the 32-bit accumulator can overflow")
-        return real(graph, widths, *rest, **more)
+        return quantize(graph, widths, *rest, **more)
 
     monkeypatch.setattr(prepare, "quantize", refuse)
     keras.utils.set_random_seed(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from test_report import build_report, validation_report
@@ -13,7 +14,7 @@ from edge_tqs.report.page import page
 from edge_tqs.report.verdict import verdict
 
 
-def built(*skills: report.Skill, **changes: object) -> report.BuildReport:
+def built(*skills: report.Skill, **changes: Any) -> report.BuildReport:
     made = build_report()
     figures = report.Figures(64, 24, 48, (), skills, 0.012)
     return replace(made, host=replace(made.host, figures=figures, **changes))
