@@ -9,6 +9,7 @@ const float tqs_sample_mean[TQS_CHANNELS] = {0.0f, 1.0f, 2.0f};
 const float tqs_sample_step[TQS_CHANNELS] = {0.5f, 0.5f, 0.5f};
 const float tqs_output_mean[TQS_OUTPUTS] = {0.0f, 1.0f, 2.0f};
 const float tqs_output_step[TQS_OUTPUTS] = {0.5f, 0.5f, 0.5f};
+const float tqs_code_step = 0.5f;
 
 /* The int8 code of the low byte of a number, without a conversion that C leaves to the compiler. */
 static int8_t wrap(int32_t number) {

@@ -11,6 +11,12 @@
 #define TQS_OUTPUTS 3u
 #define TQS_STEPS 1u
 #define TQS_EXOGENOUS 0u
+#define TQS_HELD 0u
+#define TQS_DRIVEN 0
+#define TQS_TASK_FORECAST 0
+#define TQS_TASK_RECONSTRUCTION 1
+#define TQS_TASK_CLASSES 2
+#define TQS_TASK TQS_TASK_FORECAST
 
 typedef int8_t tqs_code_t;
 #define TQS_CODE_SIZE 1u
@@ -25,6 +31,7 @@ typedef int8_t tqs_code_t;
 #define TQS_ARENA_SIZE 1u
 
 #define TQS_ZERO_POINT (-2)
+#define TQS_OUTPUT_ZERO_POINT (-2)
 
 extern const uint8_t tqs_model_hash[32];
 
