@@ -93,12 +93,22 @@ def test_only_codes_that_should_not_be_at_an_end_are_saturated() -> None:
 
 @pytest.fixture(scope="module")
 def hopeless(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pascal, kelvin and percent on one scale: two of the three move by less than a code."""
+    """Pascal, kelvin and percent on one scale: two of the three move by less than a code.
+
+    A hundredth of the pressure comes from its square, so that channels cannot be given scales of their own.
+    """
     place = tmp_path_factory.mktemp("hopeless")
     keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.Input((4, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
-    again = np.concatenate([np.zeros((9, 3)), np.eye(3)]).astype(np.float32)
-    model.layers[-1].set_weights([again, np.zeros(3, np.float32)])
+    x = keras.Input((4, 3))
+    flat = keras.layers.Flatten()(x)
+    again, square = keras.layers.Dense(3), keras.layers.Dense(3)
+    squares = square(keras.layers.Multiply()([flat, flat]))
+    model = keras.Model(x, keras.layers.Add()([again(flat), squares]))
+    newest = np.concatenate([np.zeros((9, 3)), np.eye(3)]).astype(np.float32)
+    of_square = np.zeros((12, 3), np.float32)
+    newest[9, 0], of_square[9, 0] = 0.99, 0.01 / 101325
+    again.set_weights([newest, np.zeros(3, np.float32)])
+    square.set_weights([of_square, np.zeros(3, np.float32)])
     model.save(place / "model.keras")
     time = np.arange(600)
     table = [101325 + 900 * np.sin(time / 9), 288 + 6 * np.sin(time / 7), 0.5 + 0.2 * np.cos(time / 5)]
