@@ -31,6 +31,7 @@ from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.quantize import quantize
 from edge_tqs.quantization.runtimes import rollout_in
 from edge_tqs.read.opening import Opened, open_model
+from edge_tqs.system.reading import Said
 from edge_tqs.system.tensorflow import import_tensorflow
 
 HORIZON, SEEDS = 11, 3
@@ -59,7 +60,7 @@ class Case:
     tflite: bool = False
 
 
-KNOWN = {"feedback": (0, None, 1)}
+KNOWN = {"said": Said(feedback=(0, None, 1))}
 CASES = {
     "delta": Case(tflite_models.mlp, {}, "delta"),
     "delta-windowed": Case(windowed_lstm, {}, "delta"),
@@ -67,8 +68,8 @@ CASES = {
     "delta-streamed": Case(wide_tcn, {"recurrence": "stateful"}, "delta", window=32),
     "delta-blocks": Case(blocks, {}, "delta"),
     "delta-known-ahead": Case(known_ahead, KNOWN, "delta"),
-    "delta-one-of-three": Case(last_head, {"feedback": (None, None, 0)}, "delta"),
-    "delta-swapped": Case(tflite_models.mlp, {"feedback": (2, 0, 1)}, "delta"),
+    "delta-one-of-three": Case(last_head, {"said": Said(feedback=(None, None, 0))}, "delta"),
+    "delta-swapped": Case(tflite_models.mlp, {"said": Said(feedback=(2, 0, 1))}, "delta"),
     "delta-tflite": Case(tflite_models.mlp, {}, "delta", tflite=True),
     "last": Case(tflite_models.mlp, {}, centre="last"),
     "mean": Case(tflite_models.tcn, {}, centre="mean"),
