@@ -542,6 +542,14 @@ def test_a_spoilt_cell_is_named_by_its_line(tmp_path, data):
     assert repr(cells[column]) in error.message
 
 
+@pytest.mark.parametrize("cell", ["1 000.00", "1'000.00", "1\u202f000,5", "1.000,5"])
+def test_a_column_of_thousands_apart_is_one_of_numbers(tmp_path, cell):
+    """Also where every cell is of that kind, so that none is a number as it stands."""
+    lines = [f"2024-01-01 00:0{minute};{cell};{cell}" for minute in range(4)]
+    series = read_series(write(tmp_path, "\n".join(["time;a;b", *lines])))
+    np.testing.assert_array_equal(series.values, np.full((4, 2), 1000.5 if "5" in cell else 1000, np.float32))
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=120) | st.text("0123456789.,;:- \n\t\"'TtZ+eax/\r", max_size=160).map(str.encode))
 def test_any_bytes_are_read_or_refused(tmp_path, noise):

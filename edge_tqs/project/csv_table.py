@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.project.csv_text import Sheet, open_sheet
-from edge_tqs.project.numerals import Decimal, Evidence, is_missing, is_number, looks_comma, parse_block
+from edge_tqs.project.numerals import Decimal, Evidence, is_missing, is_number, looks_number, parse_block
 from edge_tqs.project.series_format import UNITS, Offences, SeriesFormat
 from edge_tqs.project.table import Table
 from edge_tqs.project.time_numbers import TimeNumbers, epoch_unit, unit_of_word, unknown_unit
@@ -131,7 +131,7 @@ def _refuse_labels(sheet: Sheet, labels: Sequence[int], numbers: Sequence[int]) 
 def _is_text(sheet: Sheet, index: int) -> bool:
     """Whether the first rows hold something in a column, and no number."""
     cells = [cell for cell in sheet.column(index) if not is_missing(cell)]
-    return bool(cells) and not any(is_number(cell) or looks_comma(cell) for cell in cells)
+    return bool(cells) and not any(looks_number(cell) for cell in cells)
 
 
 def _counts(sheet: Sheet) -> bool:

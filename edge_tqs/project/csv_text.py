@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tqs.errors import UsageError
-from edge_tqs.project.numerals import is_number, looks_comma
+from edge_tqs.project.numerals import is_number, looks_number
 from edge_tqs.project.series_format import Offences, SeriesFormat
 from edge_tqs.project.time_text import looks_like_time
 
@@ -185,7 +185,7 @@ def _trimmed(row: Row, header: Row) -> Row:
 
 
 def _readable(cell: str) -> bool:
-    return not cell.strip() or is_number(cell) or looks_comma(cell) or looks_like_time(cell.strip())
+    return not cell.strip() or looks_number(cell) or looks_like_time(cell.strip())
 
 
 def _empty(path: Path) -> UsageError:

@@ -57,6 +57,11 @@ def looks_comma(cell: str) -> bool:
     return _PATTERNS[","].fullmatch(_plain(cell)) is not None
 
 
+def looks_number(cell: str) -> bool:
+    """Whether ``cell`` is a number with either decimal mark, thousands apart or not."""
+    return is_number(cell) or any(pattern.fullmatch(_plain(cell)) for pattern in _PATTERNS.values())
+
+
 def is_missing(cell: str) -> bool:
     """Whether ``cell`` says that there is no value."""
     return cell.strip().lower() in MISSING
