@@ -21,7 +21,7 @@ from edge_tqs.api.request import Recurrence
 from edge_tqs.boards.board import load_board
 from edge_tqs.building.build import build
 from edge_tqs.building.choose import PlanRequest
-from edge_tqs.building.prepare import ModelRequest
+from edge_tqs.building.request import ModelRequest
 from edge_tqs.errors import ModelError
 from edge_tqs.read.keras.model import load
 from edge_tqs.system.tensorflow import import_tensorflow, quiet

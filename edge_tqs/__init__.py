@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from edge_tqs.boards.flash import FlashResult
     from edge_tqs.building.directory import BuildDir
     from edge_tqs.building.dry_run import Prediction
-    from edge_tqs.building.prepare import Model, PlannedModel, QuantizedModel, ScoredModel
+    from edge_tqs.building.opened import Model
+    from edge_tqs.building.planned import PlannedModel
+    from edge_tqs.building.quantized import QuantizedModel
+    from edge_tqs.building.scored import ScoredModel
     from edge_tqs.graph.graph import Scaling
     from edge_tqs.planning.plan import Plan
     from edge_tqs.planning.score import Sensitivity
@@ -84,7 +87,10 @@ _PLACES = {
     "boards.flash": ("FlashResult",),
     "building.directory": ("BuildDir",),
     "building.dry_run": ("Prediction",),
-    "building.prepare": ("Model", "PlannedModel", "QuantizedModel", "ScoredModel"),
+    "building.opened": ("Model",),
+    "building.planned": ("PlannedModel",),
+    "building.quantized": ("QuantizedModel",),
+    "building.scored": ("ScoredModel",),
     "graph.graph": ("Scaling",),
     "planning.plan": ("Plan",),
     "planning.score": ("Sensitivity",),

@@ -14,7 +14,10 @@ from graphs import attention_graph, random_graph, random_seeds
 
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.naive import Naive
-from edge_tqs.building.prepare import ModelRequest, QuantizedModel, Windows, opened_model, quantize_model
+from edge_tqs.building.opened import opened_model
+from edge_tqs.building.quantized import QuantizedModel, quantize_model
+from edge_tqs.building.request import ModelRequest
+from edge_tqs.building.windows import Windows
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Forecast, Graph, Output, Scaling
 from edge_tqs.passes.affine_ends import leading, trailing, without_ends

@@ -14,7 +14,8 @@ import pytest
 
 from edge_tqs.api.request import model_request
 from edge_tqs.building.inspection import describe, inspect_model
-from edge_tqs.building.prepare import ModelRequest, open_requested
+from edge_tqs.building.request import ModelRequest
+from edge_tqs.building.settle import open_requested
 from edge_tqs.errors import ModelError, TqsError, UsageError
 from edge_tqs.graph.graph import Array
 

@@ -18,7 +18,7 @@ import pytest
 import tflite_models
 
 from edge_tqs.building.inspection import Behaviour, Inspection, describe, inspect_model
-from edge_tqs.building.prepare import ModelRequest
+from edge_tqs.building.request import ModelRequest
 from edge_tqs.cli.main import main
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Scaling

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from graphs import METADATA, needs_tflm
 from saving import save
 
-from edge_tqs.building.prepare import ModelRequest
+from edge_tqs.building.request import ModelRequest
 from edge_tqs.cli.main import cli
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model

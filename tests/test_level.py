@@ -18,7 +18,7 @@ from test_inspection import blocks, call, known_ahead, wide_tcn, windowed_lstm
 from tflite_models import CHANNELS, WINDOW
 
 from edge_tqs.api.request import model_request
-from edge_tqs.building.prepare import ModelRequest
+from edge_tqs.building.request import ModelRequest
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Centre, Graph, Target

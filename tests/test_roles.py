@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_tqs.api.request import model_request
-from edge_tqs.building.prepare import units_of_outputs
+from edge_tqs.building.units import units_of_outputs
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.project.file import load_project, read_data

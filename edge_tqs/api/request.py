@@ -9,14 +9,8 @@ from typing import Literal, TypedDict
 
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.naive import naive_forecasts
-from edge_tqs.building.prepare import (
-    CALIBRATION_WINDOWS,
-    EVALUATION_WINDOWS,
-    LEAST_WINDOWS,
-    ModelRequest,
-    SeriesRequest,
-    Windows,
-)
+from edge_tqs.building.request import ModelRequest, SeriesRequest
+from edge_tqs.building.windows import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, LEAST_WINDOWS, Windows
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array, Centre, Forecast, Scaling, Target

@@ -21,18 +21,12 @@ from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.directory import BuildDir, load
 from edge_tqs.building.dry_run import Prediction
 from edge_tqs.building.dry_run import dry_run as predict
-from edge_tqs.building.prepare import (
-    Model,
-    ModelRequest,
-    PlannedModel,
-    QuantizedModel,
-    ScoredModel,
-    open_requested,
-    opened_model,
-    plan_model,
-    quantize_model,
-    score_model,
-)
+from edge_tqs.building.opened import Model, opened_model
+from edge_tqs.building.planned import PlannedModel, plan_model
+from edge_tqs.building.quantized import QuantizedModel, quantize_model
+from edge_tqs.building.request import ModelRequest
+from edge_tqs.building.scored import ScoredModel, score_model
+from edge_tqs.building.settle import open_requested
 from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.planning.divergence import default_root

@@ -13,7 +13,8 @@ from edge_tqs.boards.firmware import Image, assemble, check_toolchain, compile_f
 from edge_tqs.building import directory as build_dir
 from edge_tqs.building import evaluate, figures, sanity
 from edge_tqs.building.choose import PlanRequest
-from edge_tqs.building.prepare import QuantizedModel, Source, quantize_model
+from edge_tqs.building.quantized import QuantizedModel, quantize_model
+from edge_tqs.building.scored import Source
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph

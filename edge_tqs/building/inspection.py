@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from edge_tqs.building.prepare import ModelRequest, open_requested
+from edge_tqs.building.request import ModelRequest
+from edge_tqs.building.settle import open_requested
 from edge_tqs.errors import CheckError, ModelError, TqsError
 from edge_tqs.graph.graph import Centre, Graph, Recurrence, Scaling, Target
 from edge_tqs.passes.streaming import stream

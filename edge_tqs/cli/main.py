@@ -21,7 +21,8 @@ from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
 if TYPE_CHECKING:
-    from edge_tqs.building.prepare import Model, ModelRequest
+    from edge_tqs.building.opened import Model
+    from edge_tqs.building.request import ModelRequest
     from edge_tqs.report.board_runs import BoardRuns
     from edge_tqs.report.schema import ValidationReport
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_tqs.api.request import model_request
-from edge_tqs.building.prepare import ModelRequest
+from edge_tqs.building.request import ModelRequest
 from edge_tqs.errors import UsageError
 from edge_tqs.project.file import FILE, Project, ValidateSettings, load_project
 from edge_tqs.project.series import AS_FOUND

@@ -1,0 +1,97 @@
+"""The third step: a width for each weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edge_tqs.boards.board import Board
+from edge_tqs.building.choose import Choice, Chooser, PlanRequest
+from edge_tqs.building.flash_room import code_room
+from edge_tqs.building.opened import scaled_graph
+from edge_tqs.building.scored import ScoredModel, Source, scored_model
+from edge_tqs.graph.graph import Graph, same_units
+from edge_tqs.planning.plan import Plan
+from edge_tqs.progress import Progress
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.channel_scales import Folded, may_fold_inputs, on_own_scales
+from edge_tqs.quantization.quantize import Activations
+from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.other_units import in_model_units
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PlannedModel:
+    """A model with the width of each weight. warnings: what the reader should know."""
+
+    scored: ScoredModel
+    choice: Choice
+    warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        wide = sum(tensor.width == 8 for tensor in self.plan.tensors)
+        return f"<PlannedModel {self.scored.model.name}: {self.plan.total_bytes:,} bytes, {wide} weights int8>"
+
+    @property
+    def plan(self) -> Plan:
+        return self.choice.plan
+
+    @property
+    def frontier(self) -> tuple[Plan, ...]:
+        """Plans around the one that was chosen, from the smallest to the largest."""
+        return self.choice.frontier
+
+    @property
+    def uniform(self) -> tuple[Plan, ...]:
+        """All weights int4, and all int8, as far as they can be had."""
+        return self.choice.uniform
+
+
+def plan_model(source: Source, request: PlanRequest, progress: Progress, board: Board | None = None) -> PlannedModel:
+    """Read, score and plan, as far as that is not done yet, and look at the frontier around the plan.
+
+    board: whose activations and flash count. Raises UsageError, among others for a budget that cannot be had, and
+    ModelError; ToolError where the firmware has to be measured and a compiler is missing.
+    """
+    scored = scored_model(source, progress)
+    if board is not None:
+        activations = scored.model.request.activations or board.activations
+        scored = scored.with_activations(activations)
+        if request.fit_flash:
+            request = fitted(request, scored.model.opened.need_graph()[1], board, activations, progress)
+    found = chooser(scored, request, progress, _folded_of_data(scored))
+    return PlannedModel(scored, found.choose(), tuple(found.warnings))
+
+
+def _folded_of_data(scored: ScoredModel) -> Folded | None:
+    """How a build of this data will fold its channels' ranges; None where it leaves the columns of weights alone."""
+    request, loaded = scored.model.request, scored.model.opened.loaded
+    if loaded is None or request.windows is None:
+        return None
+    graph = scaled_graph(scored.model)
+    windows = request.windows(graph.forecast, request.horizon).calibration
+    if not may_fold_inputs(graph, windows):
+        return None
+    return on_own_scales(graph, calibrate(graph, windows, request.horizon))[0]
+
+
+def chooser(
+    scored: ScoredModel, request: PlanRequest, progress: Progress | None = None, folded: Folded | None = None
+) -> Chooser:
+    """What finds the plan that ``request`` asks for, and the frontier around it.
+
+    folded: the graph with other columns of its weights, whose rounding is then measured; in the model's units still.
+    """
+    system = scored.model.opened.system
+    if folded is not None and folded.x != same_units(system.channels):
+        system = in_model_units(graph_system(folded.graph), folded.x, folded.y)
+    return Chooser(system, scored.sensitivity, scored.costs, request, progress, scored.seeds)
+
+
+def fitted(
+    request: PlanRequest, graph: Graph, board: Board, activations: Activations, progress: Progress
+) -> PlanRequest:
+    """``request``, with what the board's flash leaves for the codes of the weights where that is asked for."""
+    if not request.fit_flash:
+        return request
+    progress("measuring the firmware", 0, 1)
+    return replace(request, code_bytes=code_room(graph, board, activations))

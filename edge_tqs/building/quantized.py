@@ -1,0 +1,219 @@
+"""The fourth step: integer graphs and the flatbuffer, all that the C is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edge_tqs import __version__
+from edge_tqs.boards.board import Board
+from edge_tqs.boards.firmware import check_toolchain
+from edge_tqs.building.choose import PlanRequest
+from edge_tqs.building.evaluate import not_compared
+from edge_tqs.building.opened import Model, opened_model, scaled_graph
+from edge_tqs.building.planned import chooser, fitted
+from edge_tqs.building.request import DEFAULT_ACTIVATIONS, ModelRequest
+from edge_tqs.building.scored import ScoredModel, Source, scored_model
+from edge_tqs.building.units import in_words
+from edge_tqs.building.windows import LEAST_WINDOWS, Windows
+from edge_tqs.errors import ModelError
+from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.graph.graph import Forecast, Graph
+from edge_tqs.passes.output_bias import shift_output
+from edge_tqs.planning.plan import Plan
+from edge_tqs.progress import Progress
+from edge_tqs.quantization import support
+from edge_tqs.quantization.calibration import Ranges, calibrate
+from edge_tqs.quantization.channel_scales import LEAST_CODES, Folded, few_codes, on_own_scales
+from edge_tqs.quantization.quantize import SCHEMES, Activations, quantize
+from edge_tqs.read.loaded import LoadedModel
+from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.seeds import zero_data_seeds
+
+#: Windows for activation ranges where there is no data.
+ZERO_DATA_WINDOWS = 16
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class QuantizedModel:
+    """A model that is planned, quantised and written: all that the C is made from.
+
+    loaded: what was read. graph: float. variants: the integer graphs by name: "mixed" is that of the plan, "int8" and
+    "int4" are there where they can be made. flatbuffer: model.tflite. warnings: what the reader should know.
+    """
+
+    loaded: LoadedModel
+    graph: Graph
+    scored: ScoredModel
+    plan: Plan
+    windows: Windows
+    variants: Mapping[str, Graph]
+    flatbuffer: bytes
+    activations: Activations
+    warnings: list[str]
+
+    def __repr__(self) -> str:
+        return f"<QuantizedModel {self.graph.name}: {len(self.flatbuffer):,} bytes, {self.activations} activations>"
+
+    @property
+    def request(self) -> ModelRequest:
+        return self.scored.model.request
+
+    @property
+    def integer(self) -> Graph:
+        return self.variants["mixed"]
+
+    @property
+    def model_hash(self) -> str:
+        return tflite_model.model_hash(self.flatbuffer)
+
+
+def quantize_model(
+    source: Source, plan_request: PlanRequest, progress: Progress, board: Board | None = None
+) -> QuantizedModel:
+    """Read, score, plan and quantise, as far as that is not done yet; for ``board`` where one is given.
+
+    Raises UsageError, ModelError (the input); ToolError (a compiler is missing, which is looked for first).
+    """
+    if board is not None:
+        check_toolchain(board)
+    request = source if isinstance(source, ModelRequest) else _model_of(source).request
+    activations = request.activations or (DEFAULT_ACTIVATIONS if board is None else board.activations)
+    if isinstance(source, ModelRequest):
+        source = opened_model(replace(source, activations=activations), progress)
+    _model_of(source).opened.need_graph()
+    scored = scored_model(source, progress).with_activations(activations)
+    model_request = scored.model.request
+    loaded, horizon = scored.model.opened.need_graph()[0], model_request.horizon
+    graph = scaled_graph(scored.model)
+    if board is not None:
+        plan_request = fitted(plan_request, graph, board, activations, progress)
+    of_data: list[str] = []
+    windows = _windows(model_request, graph, of_data)
+    ranges = calibrate(graph, windows.calibration, horizon)
+    left_out = ranges.left_out
+    folded, stuck = on_own_scales(graph, ranges)
+    chosen = chooser(scored, plan_request, progress, folded)
+    plan = chosen.plan()
+    warnings = [*chosen.warnings, *loaded.notes, *of_data]
+    bias_correction = plan.bias_correction
+    if folded is not None:
+        warnings.append(_fold_note(graph.forecast, folded))
+        graph = replace(folded.graph, forecast=graph.forecast.in_units(folded.x, folded.y)).check()
+        windows = windows.scaled(folded.x, folded.y)
+        assert ranges.kept is not None
+        ranges = calibrate(graph, folded.x.scaled(ranges.kept), horizon)
+        left_out += ranges.left_out
+        bias_correction = folded.shifted(bias_correction)
+
+    progress("quantising", 0, 1)
+    if left_out:
+        warnings.append(
+            f"{left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
+            f"the float model itself runs away within {horizon} steps."
+        )
+    variants = _variants(graph, plan, bias_correction, scored.costs, ranges, activations, warnings)
+    mixed = variants["mixed"]
+    warnings += _few_codes(mixed, ranges, stuck)
+    support.check_graph(mixed, support.RUNTIMES if activations == "int8" else support.RUNTIMES_16X4)
+    warnings += support.limits(mixed)
+    flatbuffer = tflite_model.write(mixed, _metadata(loaded, plan))
+    return QuantizedModel(loaded, graph, scored, plan, windows, variants, flatbuffer, activations, warnings)
+
+
+def _model_of(source: Model | ScoredModel) -> Model:
+    return source.model if isinstance(source, ScoredModel) else source
+
+
+def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
+    if request.windows is not None:
+        cut = request.windows(graph.forecast, request.horizon)
+        warnings += cut.warnings
+        return replace(cut, facts=(*cut.facts, *request.findings))
+    reach = SCHEMES[request.activations or DEFAULT_ACTIVATIONS].headroom
+    warnings.append(
+        "Activation ranges come from the model's own rollouts, not from data: on real inputs that leave them the "
+        "closed loop may saturate (measured on 25 models: typically 3.6 times, at worst 19 times the divergence of "
+        "real ranges). Give a CSV with --data."
+        if reach == 1
+        else "Activation ranges come from the model's own rollouts, not from data: the codes reach "
+        f"{reach:g} times as far, and real inputs beyond that saturate. Give a CSV with --data to be sure."
+    )
+    system = graph_system(graph)
+    calibration = zero_data_seeds(system, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
+    held_out = zero_data_seeds(system, LEAST_WINDOWS, request.horizon, request.seed + 2)
+    return Windows(calibration, held_out)
+
+
+def _fold_note(forecast: Forecast, folded: Folded) -> str:
+    names = forecast.columns or tuple(f"channel {channel}" for channel in range(forecast.channels))
+    units = [in_words(names, folded.x)]
+    if forecast.in_units(folded.x, folded.y).output_scaling is not None:
+        units.append(f"of its outputs {in_words(forecast.output_names, folded.y)}")
+    return (
+        "The ranges of its channels differ more than the codes of one scale could hold: they were folded into the "
+        "first and the last weights, and the board scales each channel by itself, which is exact. Figures in the "
+        f"model's units are of {'; '.join(filter(None, units))}."
+    )
+
+
+def _few_codes(integer: Graph, ranges: Ranges, stuck: str) -> list[str]:
+    """The warning that names each channel whose deviation has few codes, and says what to write; or nothing."""
+    forecast, c = integer.forecast, ranges.channels
+    if c is None or integer.activations == "int16":
+        return []
+    names = forecast.columns or tuple(f"channel {channel}" for channel in range(forecast.channels))
+    found = few_codes(names, c.x_deviation, c.x_low, c.x_high, float(integer.quant(integer.input).scale[0]))
+    if forecast.driven and forecast.task == "forecast":
+        step = float(integer.quant(integer.output).scale[0])
+        found += few_codes(forecast.output_names, c.y_deviation, c.y_low, c.y_high, step)
+    if not found:
+        return []
+    why = (
+        f"They cannot be given scales of their own ({stuck}). Bring them to like ranges under [scaling], put a "
+        "Normalization layer first and its inverse, Rescaling, last"
+        if stuck
+        else "Its scale is what its extremes, or those of its forecasts, need. Clip the data, train on rollouts"
+    )
+    return [
+        f"Fewer than {LEAST_CODES:.0f} codes for a standard deviation of {', '.join(found)}. {why}, or build with "
+        "--activations int16."
+    ]
+
+
+def _variants(
+    graph: Graph,
+    plan: Plan,
+    bias_correction: tuple[float, ...],
+    costs: Mapping[str, Mapping[int, int]],
+    ranges: Ranges,
+    activations: Activations,
+    warnings: list[str],
+) -> dict[str, Graph]:
+    """The integer graphs by name; a plan that is uniform, and no more than that, shares its graph with that variant.
+
+    A uniform one that cannot be made, and is not the plan, is left out: it is only shown.
+    """
+    plain = not plan.bias_correction and all(clip == 1 for clip in plan.clips().values())
+    same = [f"int{width}" for width in (8, 4) if plain and set(plan.widths().values()) == {width}]
+    corrected = shift_output(graph, bias_correction)
+    mixed = quantize(corrected, plan.widths(), ranges, plan.clips(), activations)
+    variants = {"mixed": mixed}
+    for width in (8, 4):
+        name = f"int{width}"
+        try:
+            variants[name] = (
+                mixed if name in same else quantize(graph, dict.fromkeys(costs, width), ranges, activations=activations)
+            )
+        except ModelError as error:
+            warnings.append(not_compared(name, error))
+    return variants
+
+
+def _metadata(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:
+    return {
+        "source_hash": loaded.source_hash,
+        "plan": plan.widths(),
+        "generator": f"edge-tqs {__version__}",
+    }

@@ -1,0 +1,146 @@
+"""Open a model as it was asked for. What the request leaves open is settled by the data: roles, inputs, scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edge_tqs.building.finding import find_reading, find_scaling
+from edge_tqs.building.request import ModelRequest
+from edge_tqs.building.units import forecast_of
+from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.graph.graph import Scaling
+from edge_tqs.progress import Progress
+from edge_tqs.project.roles import said_of
+from edge_tqs.project.scales import Method, scaling_of_inputs, scaling_of_outputs
+from edge_tqs.read.opening import Opened, open_model
+from edge_tqs.system.reading import Said, UnsaidError
+from edge_tqs.system.system import System
+
+
+def open_requested(request: ModelRequest, progress: Progress) -> tuple[ModelRequest, Opened]:
+    """Open the model and compare it with its graph; what was not said is found out from the data.
+
+    Returns the request with what was found. Raises ModelError, CheckError, UsageError.
+    """
+    progress("reading the model", 0, 1)
+    try:
+        opened = _open(request)
+    except UnsaidError:
+        if request.series is None or request.roles.kind or request.roles.predicted or request.target != "level":
+            raise
+        request = _with_reading(request)
+        opened = _open(request)
+    channels, series = opened.system.channels, request.series
+    if series and not request.roles.inputs and len(request.columns) < channels == len(series.data.series.columns):
+        request = _with_inputs(request, series.data.series.columns)  # what is predicted is among them
+        opened = _open(request)
+    for what, values in (("columns", request.columns), ("scaling", request.scaling and request.scaling.mean)):
+        if values and len(values) != channels:
+            raise UsageError(
+                f"{request.model} has {channels} channels, the project names {len(values)} {what}",
+                hint="Name one column for each input of the model, in its order, in edge-tqs.toml.",
+            )
+    return _with_scaling(request, opened.system), opened
+
+
+def _open(request: ModelRequest, said: Said | None = None) -> Opened:
+    return open_model(
+        request.model,
+        recurrence=request.recurrence,
+        window=request.window,
+        said=said or request.said,
+        custom=request.custom_objects,
+        output=request.output,
+        target="level" if said else request.target,
+        centre="none" if said else request.centre,
+    )
+
+
+def _with_reading(request: ModelRequest) -> ModelRequest:
+    """``request`` with what its model's outputs are, by the data. Raises ModelError where that does not tell."""
+    assert request.series is not None
+    try:
+        opened, flat = _open(request, Said(kind="direct", steps=1)), True
+    except ModelError:
+        opened, flat = _open(request, Said(kind="direct")), False
+    reading = opened.system.reading
+    leads = max(output.lead for output in reading.predicted)
+    shape = (reading.outputs,) if flat else (leads, reading.outputs // leads)
+    try:
+        found = find_reading(opened.system, shape, request.series.data, request.roles, request.series.scaling)
+    except ModelError as error:
+        raise ModelError(f"{request.model}: {error.message}", hint=error.hint) from error
+    said = replace(said_of(found.roles), last_only=found.last_only)
+    return _scaled(
+        replace(request, roles=found.roles, said=said, columns=found.roles.inputs),
+        found.inputs,
+        request.series.output_scaling or found.outputs or None,
+        f"Outputs are {found.text}.",
+    )
+
+
+def _with_inputs(request: ModelRequest, inputs: tuple[str, ...]) -> ModelRequest:
+    """``request`` of a model that takes all columns of the data, those too that it predicts."""
+    series = request.series
+    assert series is not None
+    roles = replace(request.roles, inputs=inputs)
+    series = replace(series, data=replace(series.data, inputs=inputs))
+    request = replace(request, roles=roles, said=said_of(roles), columns=inputs, series=series)
+    windows, training = series.functions(series.data)
+    request = replace(request, windows=windows, training=training)
+    if series.scaling is None:
+        return request
+    return replace(_scaled(request, series.scaling, series.output_scaling, ""), findings=request.findings)
+
+
+def _with_scaling(request: ModelRequest, system: System) -> ModelRequest:
+    """``request`` with the scaling that is not said, by the data. Raises UsageError where that does not tell."""
+    series = request.series
+    if series is None or request.findings:
+        return request
+    forecast = forecast_of(system, replace(request, scaling=None, output_scaling=None))
+    targets = any(channel is None for channel in forecast.output_channels) and forecast.task == "forecast"
+    if series.scaling is not None and (series.output_scaling is not None or not targets):
+        return request
+    found = find_scaling(system, forecast, series.data, series.scaling, series.output_scaling is None and targets)
+    outputs: Scaling | Method | Mapping[str, Method] | None = series.output_scaling
+    if outputs is None and found.outputs:
+        own = [name for name in request.roles.predicted_columns if name not in request.columns]
+        outputs = dict.fromkeys(own, found.outputs)
+    return _scaled(request, series.scaling or found.inputs, outputs, f"Data are taken {found.text}.")
+
+
+def _scaled(
+    request: ModelRequest,
+    inputs: Scaling | Method,
+    outputs: Scaling | Method | Mapping[str, Method] | None,
+    finding: str,
+) -> ModelRequest:
+    """``request`` with the scalings that were said or found, and the ``finding``."""
+    series = request.series
+    assert series is not None
+    values, rows = series.data.series, series.data.train_rows
+    scaling = scaling_of_inputs(inputs, values, rows, request.columns)
+    fed_back = request.roles.predicted_columns if request.said.kind in (None, "closed loop") else ()
+    roles = replace(request.roles, inputs=request.columns)
+    of_outputs = scaling_of_outputs(roles, outputs, values, rows, scaling, fed_back)
+    data = replace(series.data, inputs=request.columns, scaling=scaling, output_scaling=of_outputs)
+    windows, training = series.functions(data)
+    return replace(
+        request,
+        scaling=scaling,
+        output_scaling=of_outputs,
+        windows=windows,
+        training=training,
+        series=replace(series, data=data, scaling=inputs, output_scaling=_one_of(outputs)),
+        findings=(*request.findings, finding),
+    )
+
+
+def _one_of(said: Scaling | Method | Mapping[str, Method] | None) -> Scaling | Method | None:
+    """The method of all outputs, where each column has the same."""
+    if not isinstance(said, Mapping):
+        return said
+    methods = set(said.values())
+    return methods.pop() if len(methods) == 1 else None
