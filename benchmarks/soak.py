@@ -20,7 +20,7 @@ from edge_tqs.building.build import build
 from edge_tqs.device.messages import StepReply
 from edge_tqs.device.trace_file import TRACE, read_trace
 from edge_tqs.project.file import load_project
-from edge_tqs.report import schema as report
+from edge_tqs.report.format import REPORT_HTML, VALIDATION_JSON
 from edge_tqs.validation.validate import ValidateRequest, validate
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "machine-temperature"
@@ -61,7 +61,7 @@ def soak(folder: Path, rollouts: int, horizon: int) -> bool:
     whole = time.monotonic() - began
     codes = bytes(len(read_trace(folder / TRACE).steps[0].codes))
     frame = len(StepReply(0, 0, 0, codes).frame(1))
-    sizes = [os.stat(folder / name).st_size for name in (TRACE, report.VALIDATION_JSON, report.REPORT_HTML)]
+    sizes = [os.stat(folder / name).st_size for name in (TRACE, VALIDATION_JSON, REPORT_HTML)]
     print(
         f"| {result.board} | {result.rollouts} x {result.horizon:,} | {'yes' if result.bit_exact else 'NO'} "
         f"| {result.line.sentence()} | {clock.seconds:.0f} s | {result.steps / clock.seconds:,.0f} "

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from edge_tqs.planning.plan import Plan
     from edge_tqs.planning.score import Sensitivity
     from edge_tqs.report.board_runs import BoardRuns
-    from edge_tqs.report.schema import BuildReport, ValidationReport
+    from edge_tqs.report.build_report import BuildReport
+    from edge_tqs.report.validation_report import ValidationReport
     from edge_tqs.validation.compare import Comparison
 
 __version__ = "0.2.0"
@@ -95,7 +96,8 @@ _PLACES = {
     "planning.plan": ("Plan",),
     "planning.score": ("Sensitivity",),
     "report.board_runs": ("BoardRuns",),
-    "report.schema": ("BuildReport", "ValidationReport"),
+    "report.build_report": ("BuildReport",),
+    "report.validation_report": ("ValidationReport",),
     "validation.compare": ("Comparison",),
 }
 _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from test_inspection import call
 
-from edge_tqs.report.schema import REPORT_HTML, VALIDATION_JSON, ValidationReport
+from edge_tqs.report.format import REPORT_HTML, VALIDATION_JSON
+from edge_tqs.report.validation_report import ValidationReport
 
 
 @pytest.fixture

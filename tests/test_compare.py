@@ -10,7 +10,14 @@ import pytest
 
 from edge_tqs.errors import UsageError
 from edge_tqs.report.drift import Drift
-from edge_tqs.report.schema import DeviceCurves, FirstDivergence, Latency, LineReport, MemoryReport, ValidationReport
+from edge_tqs.report.validation_report import (
+    DeviceCurves,
+    FirstDivergence,
+    Latency,
+    LineReport,
+    MemoryReport,
+    ValidationReport,
+)
 from edge_tqs.validation.compare import compare, load_run, parse_limits, table
 from edge_tqs.validation.junit import junit
 

@@ -16,8 +16,8 @@ from edge_tqs.graph.graph import Forecast, Output, Scaling
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.project.rollouts import ProjectData, cut, evaluation_origins
 from edge_tqs.project.series import Series
-from edge_tqs.report import schema as report
 from edge_tqs.report.figure_table import figure_cells
+from edge_tqs.report.figures import FigureRow, Figures
 
 HOUR = 3600 * 10**9
 
@@ -38,7 +38,7 @@ def evaluation(forecast: Forecast, truth: Any, **outputs: Any) -> Evaluation:
     return Evaluation(made, np.asarray(truth, float), arrays, Rollout("integer", arrays["mixed"]), {})
 
 
-def row(found: report.Figures, measure: str, lead: int | None = None, level: float | None = None) -> report.FigureRow:
+def row(found: Figures, measure: str, lead: int | None = None, level: float | None = None) -> FigureRow:
     (one,) = [row for row in found.rows if (row.measure, row.lead) == (measure, lead) and level in (None, row.level)]
     return one
 

@@ -19,12 +19,33 @@ import pytest
 from edge_tqs.building import evaluate
 from edge_tqs.cli.text import validation_summary
 from edge_tqs.errors import UsageError
-from edge_tqs.report import schema as report
+from edge_tqs.report.build_report import BuildReport, ByteReport, ImageReport, ModelInfo, TensorReport
 from edge_tqs.report.drift import Drift, measure_drift
 from edge_tqs.report.files import write_report
+from edge_tqs.report.format import FORMAT
+from edge_tqs.report.host_report import (
+    Causes,
+    Curves,
+    DivergenceCurves,
+    ExampleRollout,
+    HostReport,
+    OutputDistance,
+    Sanity,
+    TruthCurves,
+    Variants,
+    VariantsAndFloat,
+)
 from edge_tqs.report.page import page
 from edge_tqs.report.plot import Bar, Line, bar_plot, line_plot
-from edge_tqs.report.schema import BuildReport, ValidationReport
+from edge_tqs.report.validation_report import (
+    DeviceCurves,
+    FirstDivergence,
+    Latency,
+    MemoryReport,
+    OperatorDivergence,
+    OperatorTime,
+    ValidationReport,
+)
 
 HORIZON = 24
 
@@ -39,33 +60,33 @@ def wave(size: float) -> tuple[float, ...]:
 
 def build_report(**changes) -> BuildReport:
     made = BuildReport(
-        model=report.ModelInfo("pump", "ab" * 32, 12, 1, ("temperature",), "windowed", 4321),
+        model=ModelInfo("pump", "ab" * 32, 12, 1, ("temperature",), "windowed", 4321),
         board="qemu-mps2-an386",
         tensors=(
-            report.TensorReport("lstm/kernel", (1, 96), 4, 2736, 3.1e-6),
-            report.TensorReport("lstm/recurrent_kernel", (24, 96), 8, 4992, 8.4e-4),
-            report.TensorReport("dense/kernel", (24, 1), 8, 52, 2.7e-2),
+            TensorReport("lstm/kernel", (1, 96), 4, 2736, 3.1e-6),
+            TensorReport("lstm/recurrent_kernel", (24, 96), 8, 4992, 8.4e-4),
+            TensorReport("dense/kernel", (24, 1), 8, 52, 2.7e-2),
         ),
-        bytes=report.ByteReport(9696, 7876, 6678, 7780, 8000, 11232),
-        host=report.HostReport(
+        bytes=ByteReport(9696, 7876, 6678, 7780, 8000, 11232),
+        host=HostReport(
             rollouts=8,
             horizon=HORIZON,
             float_vs_keras_max_abs=3.6e-7,
-            divergence=report.Variants(0.05, 0.61, 0.06),
-            causes=report.Causes(report.Variants(0.02, 0.6, 0.04), report.Variants(0.045, 0.1, 0.046)),
+            divergence=Variants(0.05, 0.61, 0.06),
+            causes=Causes(Variants(0.02, 0.6, 0.04), Variants(0.045, 0.1, 0.046)),
             tflm_bit_exact=True,
             litert_rmse=0.0123,
-            mse_vs_truth=report.VariantsAndFloat(0.81, 0.82, 1.4, 0.83),
-            sanity=report.Sanity((report.OutputDistance("temperature", 0.06, 0.9),), 0.0, 0.001),
-            curves=report.Curves(
-                report.DivergenceCurves(ramp(0.002), ramp(0.02), ramp(0.0025)),
-                report.TruthCurves(ramp(0.05), ramp(0.051), ramp(0.09), ramp(0.052)),
-                report.ExampleRollout(
+            mse_vs_truth=VariantsAndFloat(0.81, 0.82, 1.4, 0.83),
+            sanity=Sanity((OutputDistance("temperature", 0.06, 0.9),), 0.0, 0.001),
+            curves=Curves(
+                DivergenceCurves(ramp(0.002), ramp(0.02), ramp(0.0025)),
+                TruthCurves(ramp(0.05), ramp(0.051), ramp(0.09), ramp(0.052)),
+                ExampleRollout(
                     "temperature", "physical", wave(3)[:12], wave(4), wave(4.2), wave(8), wave(4.4), wave(5)
                 ),
             ),
         ),
-        image=report.ImageReport(9000, 11000, 16, 1800, 8192, 300, ("Reset_Handler", "main"), 104, "tqs_fc_s8_dsp"),
+        image=ImageReport(9000, 11000, 16, 1800, 8192, 300, ("Reset_Handler", "main"), 104, "tqs_fc_s8_dsp"),
     )
     return dataclasses.replace(made, **changes)
 
@@ -84,18 +105,18 @@ def validation_report(**changes) -> ValidationReport:
         first_divergence=None,
         rmse_vs_float=0.06,
         mse_vs_truth=0.83,
-        latency=report.Latency("systick", "ticks", 25_000_000, 81_234.0, 81_240.0, 81_260.0, 50_771.0),
-        memory=report.MemoryReport(20016, 1816, 912),
-        curves=report.DeviceCurves(ramp(0.0025), ramp(0.052), wave(4.4)),
+        latency=Latency("systick", "ticks", 25_000_000, 81_234.0, 81_240.0, 81_260.0, 50_771.0),
+        memory=MemoryReport(20016, 1816, 912),
+        curves=DeviceCurves(ramp(0.0025), ramp(0.052), wave(4.4)),
     )
     return dataclasses.replace(made, **changes)
 
 
 DRIFT = Drift(ramp(0.01)[:10], (0.0,) * 5 + (-0.25,) * 5, 1e-3, (0.0,) * 9 + (0.5,), (800.0,) * 9 + (850.0,))
-PROBED = report.FirstDivergence(2, 17, 0, -5, -6, report.OperatorDivergence(3, "mul", "gru<1>/kept", 15, -9, -8, 1, 16))
+PROBED = FirstDivergence(2, 17, 0, -5, -6, OperatorDivergence(3, "mul", "gru<1>/kept", 15, -9, -8, 1, 16))
 OPERATORS = (
-    report.OperatorTime("gru<1>/zx", "fully_connected", 3000, 1875),
-    report.OperatorTime("gru<1>/kept", "mul", 1000, 625),
+    OperatorTime("gru<1>/zx", "fully_connected", 3000, 1875),
+    OperatorTime("gru<1>/kept", "mul", 1000, 625),
 )
 
 
@@ -145,9 +166,9 @@ def test_report_json_round_trips(made):
     "made",
     [
         validation_report(),
-        validation_report(bit_exact=False, first_divergence=report.FirstDivergence(2, 17, None, 1, 2)),
+        validation_report(bit_exact=False, first_divergence=FirstDivergence(2, 17, None, 1, 2)),
         validation_report(drift=DRIFT),
-        validation_report(mse_vs_truth=None, curves=report.DeviceCurves(ramp(1.0))),
+        validation_report(mse_vs_truth=None, curves=DeviceCurves(ramp(1.0))),
         validation_report(bit_exact=False, first_divergence=PROBED, diagnosis="rounding", operators=OPERATORS),
     ],
 )
@@ -256,7 +277,7 @@ def test_every_plot_is_named_and_well_formed():
 
 
 def test_the_page_tells_a_failure():
-    first = report.FirstDivergence(2, 17, 0, -5, -6)
+    first = FirstDivergence(2, 17, 0, -5, -6)
     text = page(build_report(), validation_report(bit_exact=False, passed=False, first_divergence=first))
     assert "differs from the host" in text
     assert "rollout 2, step 17, channel 0: expected <code>-5</code>, got <code>-6</code>" in text
@@ -317,9 +338,9 @@ def test_a_board_that_ran_other_rollouts_than_the_host_says_so():
 
 def test_names_are_escaped():
     made = build_report(
-        model=report.ModelInfo("<b>&\"'", "0", 1, 1, ("<i>",), "none", 1),
+        model=ModelInfo("<b>&\"'", "0", 1, 1, ("<i>",), "none", 1),
         board="<script>",
-        tensors=(report.TensorReport("<x>", (1,), 8, 1, None),),
+        tensors=(TensorReport("<x>", (1,), 8, 1, None),),
         warnings=("<w>",),
         data=("<d>",),
     )
@@ -332,16 +353,16 @@ def test_a_report_with_nothing_to_draw_is_drawn():
     nothing = (None,) * HORIZON
     made = build_report(
         image=None,
-        host=report.HostReport(
+        host=HostReport(
             rollouts=1,
             horizon=HORIZON,
             float_vs_keras_max_abs=None,
-            divergence=report.Variants(None, None, None),
+            divergence=Variants(None, None, None),
             tflm_bit_exact=None,
             litert_rmse=None,
             mse_vs_truth=None,
-            curves=report.Curves(report.DivergenceCurves(nothing, nothing, nothing), None, None),
-            sanity=report.Sanity((), None, None),
+            curves=Curves(DivergenceCurves(nothing, nothing, nothing), None, None),
+            sanity=Sanity((), None, None),
         ),
     )
     seen = outline(page(made, None))
@@ -410,7 +431,7 @@ def test_every_key_is_documented(section, made):
     text = documented(section)
     words = set(re.findall(r"[a-z0-9_]+", " ".join(re.findall(r"`([^`]*)`", text))))
     assert names(json.loads(made.to_json())) <= words
-    assert f"format {report.FORMAT}" in text
+    assert f"format {FORMAT}" in text
 
 
 def test_the_readme_picture_is_drawn_from_a_report(tmp_path):
@@ -433,7 +454,7 @@ def test_a_long_run_is_drawn_over_blocks_of_steps():
     by_step = np.arange(24.0) ** 2
     assert blocks == pytest.approx((by_step[:10].mean(), by_step[10:20].mean(), by_step[20:].mean()))
     assert evaluate.rmse_by_step(a, b, 10) == pytest.approx(np.sqrt(blocks))
-    curves = report.DeviceCurves((0.111, 0.222, 0.333), None, None, 10)
+    curves = DeviceCurves((0.111, 0.222, 0.333), None, None, 10)
     text = page(build_report(), validation_report(curves=curves))
     assert "on the board, over 10 steps each" in text
     rows = dict(re.findall(r'<tr><th scope="row">(\d+)</th>(.*?)</tr>', text.split('id="divergence')[-1]))

@@ -16,7 +16,7 @@ from edge_tqs.building import sanity
 from edge_tqs.errors import CheckError
 from edge_tqs.graph.graph import Forecast, Output
 from edge_tqs.quantization.simulate import encode
-from edge_tqs.report import schema as report
+from edge_tqs.report.host_report import OutputDistance
 
 Run = Callable[..., tuple[int, str, str]]
 #: Cheap: the widths are given, and nothing is refined.
@@ -65,7 +65,7 @@ def test_what_is_not_finite_is_never_near(value: float) -> None:
     floats = np.array([[[1.0], [2.0]]])
     (item,) = sanity.distances(driven(1), np.full((1, 2, 1), value), floats)
     assert sanity.too_far([item])
-    read = report.OutputDistance("a", None, 1.0)  # as JSON holds it
+    read = OutputDistance("a", None, 1.0)  # as JSON holds it
     assert read.ratio == np.inf
     assert sanity.too_far([read]) == ["The error of a from float is not finite."]
 

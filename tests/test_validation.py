@@ -38,7 +38,8 @@ from edge_tqs.device.trace_file import read_trace
 from edge_tqs.graph.graph import Forecast
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
-from edge_tqs.report import schema as report
+from edge_tqs.report.format import REPORT_HTML, VALIDATION_JSON, VALIDATIONS_JSON
+from edge_tqs.report.validation_report import ValidationReport
 from edge_tqs.validation import checks
 from edge_tqs.validation.checks import check_protocol
 
@@ -149,7 +150,7 @@ def test_a_teacher_forced_run_is_resumed_as_what_it_was(run: Run, build: Path) -
     assert read_trace(trace).header.mode == "teacher-forced"
     lines = trace.read_text().splitlines(keepends=True)
     trace.write_text("".join(lines[: 1 + HORIZON + 4]))
-    (build / report.VALIDATION_JSON).unlink()
+    (build / VALIDATION_JSON).unlink()
     code, _, err = run(*asked[:2], "--rollouts", 3, "--resume")
     assert (code, "mode teacher-forced, now free-running" in err) == (2, True)
     code, out, err = run(*asked, "--resume", "--json")
@@ -164,7 +165,7 @@ def test_the_summary_and_the_page_say_how_much_the_loop_amplifies(run: Run, buil
     code, out, err = run("validate", build, "--teacher-forced", "--rollouts", 2)
     assert code == 0, err
     assert "against the truth; in closed loop, on the host, RMSE" in out
-    page = (build / report.REPORT_HTML).read_text()
+    page = (build / REPORT_HTML).read_text()
     assert "on the board, 2 rollouts, teacher-forced" in page
     assert "MSE against truth in closed loop, on the host" in page
     assert all(name in page for name in CHECKS)
@@ -261,7 +262,7 @@ def test_a_step_may_take_as_long_as_step_timeout_says(
         code, _, err = run("validate", build, "--port", line.path, "--rollouts", 2, *options)
     assert code == 0, err
     assert [fault.at for fault in line.happened] == [200]
-    body = json.loads((build / report.VALIDATION_JSON).read_text())
+    body = json.loads((build / VALIDATION_JSON).read_text())
     assert (body["bit_exact"], body["line"]["retries"]) == (True, retries)
 
 
@@ -291,10 +292,10 @@ def test_a_broken_promise_fails_a_run_that_is_bit_exact(run: Run, build: Path, t
     assert code == 1, err
     assert "FAILED" in out
     assert "failed      forecast in pieces: " in out
-    body = json.loads((build / report.VALIDATION_JSON).read_text())
+    body = json.loads((build / VALIDATION_JSON).read_text())
     assert (body["bit_exact"], body["passed"]) == (True, False)
     assert [check["passed"] for check in body["checks"]] == [True, True, False, True]
-    assert "does not keep its protocol: forecast in pieces" in (build / report.REPORT_HTML).read_text()
+    assert "does not keep its protocol: forecast in pieces" in (build / REPORT_HTML).read_text()
     assert '<testcase classname="edge-tqs.host" name="forecast in pieces">' in (tmp_path / "run.xml").read_text()
 
 
@@ -318,9 +319,9 @@ def test_the_rate_is_raised_used_and_said(run: Run, build: Path, most: int, used
             code, out, _ = run("validate", build, *options)
         assert code == 0
         assert f"\nline        {used} baud, undisturbed\n" in out
-        found = report.ValidationReport.from_json((build / report.VALIDATION_JSON).read_text())
+        found = ValidationReport.from_json((build / VALIDATION_JSON).read_text())
         assert (found.line.baud, found.line.slowdowns, found.bit_exact) == (used, 0, True)
-        assert f"{used} baud, undisturbed" in (build / report.REPORT_HTML).read_text()
+        assert f"{used} baud, undisturbed" in (build / REPORT_HTML).read_text()
         assert (used, used) in line.rates
         assert max(max(ends) for ends in line.rates) == used
     finally:
@@ -361,8 +362,8 @@ def test_several_boards_are_validated_side_by_side(run: Run, build: Path, tmp_pa
         # Its image is not what the agent runs.
         assert [each["report"]["memory"]["flash"] is None for each in body["boards"]] == [False, True]
         assert not (build / "trace.jsonl").exists()
-        assert json.loads((build / report.VALIDATIONS_JSON).read_text()) == body
-        page = (build / report.REPORT_HTML).read_text()
+        assert json.loads((build / VALIDATIONS_JSON).read_text()) == body
+        page = (build / REPORT_HTML).read_text()
         assert "All 2 boards passed" in page
         assert all(
             f'<th scope="row">{port}</th><td>{name}</td>' in page for port, name in zip(ports[1::2], names, strict=True)
@@ -373,8 +374,8 @@ def test_several_boards_are_validated_side_by_side(run: Run, build: Path, tmp_pa
         assert (code, "is finished" in err) == (2, True)
         code, _, err = run("validate", build, "--port", one, "--rollouts", 2)
         assert code == 0, err
-    assert not (build / report.VALIDATIONS_JSON).exists()
-    assert "Boards side by side" not in (build / report.REPORT_HTML).read_text()
+    assert not (build / VALIDATIONS_JSON).exists()
+    assert "Boards side by side" not in (build / REPORT_HTML).read_text()
 
 
 def test_a_board_that_fails_neither_stops_nor_hides_the_others(
@@ -392,7 +393,7 @@ def test_a_board_that_fails_neither_stops_nor_hides_the_others(
         assert re.search(rf"^{tmp_path}/none: .*no such port", out, re.M)
         suites = ElementTree.parse(tmp_path / "runs.xml").getroot()
         assert [suite.get("failures") for suite in suites] == ["0", "1", "1"]
-        page = (build / report.REPORT_HTML).read_text()
+        page = (build / REPORT_HTML).read_text()
         assert f"2 of 3 boards failed: {silent}, {tmp_path}/none" in page
         assert "no answer" in page
         finished = (build / "validation-1.json").read_bytes()
@@ -435,7 +436,7 @@ def test_the_documented_hardware_tests_pass_emulated_and_at_a_port(pytester: pyt
     with emulator.start_server(load_board("host"), build) as port:
         options = (f"--edge-tqs-port={port}", "--edge-tqs-baud=9600")
         pytester.runpytest_inprocess(*PLUGIN, *options).assert_outcomes(passed=2)
-        saved = json.loads((build / report.VALIDATION_JSON).read_text())
+        saved = json.loads((build / VALIDATION_JSON).read_text())
         assert (saved["port"], saved["rollouts"]) == (port, 4)
 
 

@@ -9,19 +9,21 @@ import pytest
 from test_report import build_report, validation_report
 
 from edge_tqs.cli.text import build_summary
-from edge_tqs.report import schema as report
+from edge_tqs.report.build_report import BuildReport, Kind
+from edge_tqs.report.figures import Figures, Skill
+from edge_tqs.report.host_report import Sanity
 from edge_tqs.report.page import page
 from edge_tqs.report.verdict import verdict
 
 
-def built(*skills: report.Skill, **changes: Any) -> report.BuildReport:
+def built(*skills: Skill, **changes: Any) -> BuildReport:
     made = build_report()
-    figures = report.Figures(64, 24, 48, (), skills, 0.012)
+    figures = Figures(64, 24, 48, (), skills, 0.012)
     return replace(made, host=replace(made.host, figures=figures, **changes))
 
 
-PERSISTENCE = report.Skill("persistence", 0.4, 0.34, 0.28, 0.4)
-SEASONAL = report.Skill("seasonal", 0.2, 0.12, 0.05, 0.2)
+PERSISTENCE = Skill("persistence", 0.4, 0.34, 0.28, 0.4)
+SEASONAL = Skill("seasonal", 0.2, 0.12, 0.05, 0.2)
 
 
 @pytest.mark.parametrize(
@@ -41,14 +43,14 @@ SEASONAL = report.Skill("seasonal", 0.2, 0.12, 0.05, 0.2)
         ((), "open", "no naive forecast"),
     ],
 )
-def test_the_worst_skill_decides(skills: tuple[report.Skill, ...], state: str, words: str) -> None:
+def test_the_worst_skill_decides(skills: tuple[Skill, ...], state: str, words: str) -> None:
     found = verdict(built(*skills))
     assert found.state == state
     assert words in found.words
 
 
 def test_a_broken_build_is_not_to_be_deployed_whatever_its_skill() -> None:
-    sanity = report.Sanity((), 0.0, 0.5, ("50 % of the codes of y are at an end.",))
+    sanity = Sanity((), 0.0, 0.5, ("50 % of the codes of y are at an end.",))
     found = verdict(built(PERSISTENCE, sanity=sanity))
     assert (found.state, "50 % of the codes" in found.words) == ("bad", True)
 
@@ -69,7 +71,7 @@ def test_the_page_and_the_summary_begin_with_it(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("kind", "says"), [("closed loop", "Closed loop over 24 steps"), ("direct", "Direct: nothing is fed back; rolling")]
 )
-def test_the_page_speaks_of_a_loop_where_there_is_one(kind: report.Kind, says: str) -> None:
+def test_the_page_speaks_of_a_loop_where_there_is_one(kind: Kind, says: str) -> None:
     made = build_report()
     shown = page(replace(made, model=replace(made.model, kind=kind)), None)
     assert says in shown

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from edge_tqs.report.build_report import BuildReport
+from edge_tqs.report.format import REPORT_JSON
 from edge_tqs.report.plot import Line, line_plot
-from edge_tqs.report.schema import REPORT_JSON, BuildReport
 
 
 def picture(report: BuildReport) -> str:

@@ -18,7 +18,7 @@ from edge_tqs.project.file import ROLLOUTS
 from edge_tqs.project.series import AS_FOUND
 from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.report.board_runs import BoardRuns
-from edge_tqs.report.schema import ValidationReport
+from edge_tqs.report.validation_report import ValidationReport
 from edge_tqs.validation.compare import Comparison, parse_limits
 from edge_tqs.validation.compare import compare as compare_runs
 from edge_tqs.validation.several import validate_boards

@@ -19,8 +19,11 @@ from edge_tqs.emit_c.emit import emit
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph
 from edge_tqs.progress import Progress
-from edge_tqs.report import schema as report
+from edge_tqs.report.build_report import BuildReport, ByteReport, ImageReport, Kind, ModelInfo, TensorReport
+from edge_tqs.report.figures import Figures
 from edge_tqs.report.files import write_report
+from edge_tqs.report.format import REPORT_JSON, VALIDATION_JSON
+from edge_tqs.report.host_report import HostReport, Sanity
 
 
 def build(
@@ -32,7 +35,7 @@ def build(
     *,
     probe: bool = False,
     force: bool = False,
-) -> report.BuildReport:
+) -> BuildReport:
     """Run the whole pipeline into ``out`` (made if need be) and return its report; ``probe`` as in assemble.
 
     Raises:
@@ -52,7 +55,7 @@ def build_quantized(
     *,
     probe: bool = False,
     force: bool = False,
-) -> report.BuildReport:
+) -> BuildReport:
     """The part of `build` from a quantised model on. Raises ToolError and CheckError as `build`."""
     check_toolchain(board)
     graph, windows, model = quantized.graph, quantized.windows, quantized.flatbuffer
@@ -82,8 +85,8 @@ def build_quantized(
     progress("compiling", 0, 1)
     image = _compile(quantized.integer, quantized.model_hash, board, out, model, probe)
     result = _build_report(quantized, board, evaluation, image, agreement, sane)
-    (out / report.REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
-    (out / report.VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
+    (out / REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
+    (out / VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
     write_report(out)
     return result
 
@@ -106,14 +109,14 @@ def _build_report(
     evaluation: evaluate.Evaluation,
     image: Image,
     agreement: tuple[bool | None, float | None],
-    sane: report.Sanity,
-) -> report.BuildReport:
+    sane: Sanity,
+) -> BuildReport:
     loaded, graph, plan, costs = quantized.loaded, quantized.graph, quantized.plan, quantized.scored.costs
     request = quantized.request
     forecast = graph.forecast
     weights = graph.weights().values()
-    return report.BuildReport(
-        model=report.ModelInfo(
+    return BuildReport(
+        model=ModelInfo(
             name=graph.name,
             hash=quantized.model_hash,
             window=forecast.window,
@@ -133,10 +136,9 @@ def _build_report(
         ),
         board=board.name,
         tensors=tuple(
-            report.TensorReport(tensor.name, tensor.shape, tensor.width, tensor.bytes, tensor.tqs)
-            for tensor in plan.tensors
+            TensorReport(tensor.name, tensor.shape, tensor.width, tensor.bytes, tensor.tqs) for tensor in plan.tensors
         ),
-        bytes=report.ByteReport(
+        bytes=ByteReport(
             float32=sum(4 * tensor.size for tensors in weights for tensor in tensors),
             int8=sum(options[8] for options in costs.values()),
             int4=sum(options[4] for options in costs.values()),
@@ -144,7 +146,7 @@ def _build_report(
             budget=plan.budget_bytes,
             tflite=len(quantized.flatbuffer),
         ),
-        host=report.HostReport(
+        host=HostReport(
             rollouts=evaluation.seeds.shape[0],
             horizon=evaluation.mixed.outputs.shape[1],
             float_vs_keras_max_abs=loaded.float_vs_keras_max_abs,
@@ -163,13 +165,13 @@ def _build_report(
     )
 
 
-def _kind(forecast: Forecast) -> report.Kind:
+def _kind(forecast: Forecast) -> Kind:
     if forecast.task != "forecast":
         return forecast.task
     return "direct" if forecast.driven else "closed loop"
 
 
-def _figures(quantized: QuantizedModel, evaluation: evaluate.Evaluation) -> report.Figures | None:
+def _figures(quantized: QuantizedModel, evaluation: evaluate.Evaluation) -> Figures | None:
     """What the forecast is worth; None without data."""
     naive = quantized.windows.naive
     if evaluation.truth is None or naive is None:
@@ -177,9 +179,9 @@ def _figures(quantized: QuantizedModel, evaluation: evaluate.Evaluation) -> repo
     return figures.measure(evaluation, quantized.graph.forecast, naive)
 
 
-def _image_report(image: Image) -> report.ImageReport:
+def _image_report(image: Image) -> ImageReport:
     deepest = image.deepest
-    return report.ImageReport(
+    return ImageReport(
         text=image.text,
         rodata=image.rodata,
         data=image.data,

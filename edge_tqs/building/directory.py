@@ -23,7 +23,8 @@ from edge_tqs.graph.graph import Array, Forecast, Graph
 from edge_tqs.project.rollouts import ProjectData, cut, seeds_of
 from edge_tqs.project.series import read_columns, read_series, train_rows
 from edge_tqs.project.series_format import SeriesFormat
-from edge_tqs.report import schema as report
+from edge_tqs.report.build_report import BuildReport
+from edge_tqs.report.format import REPORT_JSON
 
 MODEL, FLOAT, SEEDS, BOARD = "model.tflite", "float.graph", "seeds.npz", "board.toml"
 SCORE, PLAN = "score.json", "plan.json"
@@ -38,7 +39,7 @@ class BuildDir:
 
     path: Path
     board: Board
-    report: report.BuildReport
+    report: BuildReport
     model: bytes
     graph: Graph
     float_graph: Graph
@@ -84,16 +85,14 @@ def load(path: Path) -> BuildDir:
     again = "Run `edge-tqs build` again."
     if not path.is_dir():
         raise UsageError(f"{path} is not a directory", hint="Name the directory that `edge-tqs build` wrote.")
-    missing = [name for name in (report.REPORT_JSON, MODEL, FLOAT, SEEDS, BOARD) if not (path / name).is_file()]
+    missing = [name for name in (REPORT_JSON, MODEL, FLOAT, SEEDS, BOARD) if not (path / name).is_file()]
     if missing:
         raise UsageError(f"{path} is not a complete build: {', '.join(missing)} missing", hint=again)
-    described = report.BuildReport.from_json(
-        (path / report.REPORT_JSON).read_text(encoding="utf-8"), str(path / report.REPORT_JSON)
-    )
+    described = BuildReport.from_json((path / REPORT_JSON).read_text(encoding="utf-8"), str(path / REPORT_JSON))
     model = (path / MODEL).read_bytes()
     graph, _ = tflite_model.read(model)
     if tflite_model.model_hash(model) != described.model.hash:
-        raise UsageError(f"{path / MODEL} is not the model that {report.REPORT_JSON} describes", hint=again)
+        raise UsageError(f"{path / MODEL} is not the model that {REPORT_JSON} describes", hint=again)
     try:
         with np.load(path / SEEDS, allow_pickle=False) as arrays:
             seeds, truth = arrays["seeds"], arrays.get("truth")

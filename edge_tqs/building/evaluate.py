@@ -14,7 +14,16 @@ from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.quantization import support
 from edge_tqs.quantization.quantize import with_rounded_weights
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
-from edge_tqs.report import schema as report
+from edge_tqs.report.format import Series
+from edge_tqs.report.host_report import (
+    Causes,
+    Curves,
+    DivergenceCurves,
+    ExampleRollout,
+    TruthCurves,
+    Variants,
+    VariantsAndFloat,
+)
 
 VARIANTS = ("int8", "int4", "mixed")
 #: Rollouts that are also run in tflite-micro and LiteRT: enough to see a wrong bit, few enough to be quick.
@@ -110,35 +119,35 @@ def point_outputs(forecast: Forecast) -> list[int]:
     return points or list(range(forecast.outputs))
 
 
-def divergence(evaluation: Evaluation) -> report.Variants:
+def divergence(evaluation: Evaluation) -> Variants:
     """RMSE of each integer variant against the float rollout."""
     truth = evaluation.outputs["float"]
     return _of_variants(lambda name: rmse(evaluation.outputs[name], truth), evaluation)
 
 
-def _of_variants(figure: Callable[[str], float], evaluation: Evaluation) -> report.Variants:
-    return report.Variants(**{name: figure(name) if name in evaluation.outputs else None for name in VARIANTS})
+def _of_variants(figure: Callable[[str], float], evaluation: Evaluation) -> Variants:
+    return Variants(**{name: figure(name) if name in evaluation.outputs else None for name in VARIANTS})
 
 
-def causes(evaluation: Evaluation) -> report.Causes:
+def causes(evaluation: Evaluation) -> Causes:
     """What rounding the weights does, and what rounding the activations does on top of it."""
     exact, rounded, outputs = evaluation.outputs["float"], evaluation.rounded, evaluation.outputs
-    return report.Causes(
+    return Causes(
         weights=_of_variants(lambda name: rmse(rounded[name], exact), evaluation),
         activations=_of_variants(lambda name: rmse(outputs[name], rounded[name]), evaluation),
     )
 
 
-def mse_vs_truth(evaluation: Evaluation, forecast: Forecast) -> report.VariantsAndFloat | None:
+def mse_vs_truth(evaluation: Evaluation, forecast: Forecast) -> VariantsAndFloat | None:
     """MSE of each variant against what really followed, over the `point_outputs`; None without data."""
     if evaluation.truth is None:
         return None
     truth, points = evaluation.truth, point_outputs(forecast)
     measured = {name: mse(values[..., points], truth[..., points]) for name, values in evaluation.outputs.items()}
-    return report.VariantsAndFloat(**dict.fromkeys(VARIANTS) | measured)
+    return VariantsAndFloat(**dict.fromkeys(VARIANTS) | measured)
 
 
-def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
+def curves(evaluation: Evaluation, graph: Graph) -> Curves:
     """The step-by-step figures and one example rollout (rollout 0, output 0) that the report draws."""
     outputs, truth = evaluation.outputs, evaluation.truth
     points = point_outputs(graph.forecast)
@@ -147,16 +156,16 @@ def curves(evaluation: Evaluation, graph: Graph) -> report.Curves:
     channel = forecast.output_channels[0]
     seed = () if channel is None else evaluation.seeds[0, : forecast.window, channel]
     of_inputs = forecast.scaling or Scaling((0.0,) * forecast.channels, (1.0,) * forecast.channels)
-    missing: dict[str, report.Series] = dict.fromkeys(VARIANTS, ())
+    missing: dict[str, Series] = dict.fromkeys(VARIANTS, ())
     example = missing | {name: physical(values[0, :, 0], units, 0) for name, values in outputs.items()}
-    return report.Curves(
-        divergence=report.DivergenceCurves(
+    return Curves(
+        divergence=DivergenceCurves(
             **{name: rmse_by_step(outputs[name], outputs["float"]) if name in outputs else () for name in VARIANTS}
         ),
         mse_vs_truth=None
         if truth is None
-        else report.TruthCurves(**missing | {name: mse_by_step(said[name], truth[..., points]) for name in said}),
-        example=report.ExampleRollout(
+        else TruthCurves(**missing | {name: mse_by_step(said[name], truth[..., points]) for name in said}),
+        example=ExampleRollout(
             column=forecast.output_names[0],
             unit="normalised" if forecast.scaling is None else "physical",
             seed=() if channel is None else physical(np.asarray(seed), of_inputs, channel),

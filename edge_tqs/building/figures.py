@@ -16,7 +16,8 @@ from edge_tqs.building.evaluate import Evaluation, point_outputs
 from edge_tqs.building.intervals import interval, mean, resampled
 from edge_tqs.building.naive import Naive
 from edge_tqs.graph.graph import Array, Forecast, Output
-from edge_tqs.report.schema import Figure, FigureRow, Figures, Measure, Skill
+from edge_tqs.report.figures import FigureRow, Figures, Measure, Skill
+from edge_tqs.report.format import Figure
 
 #: Standard deviations within which a Gaussian has 90 % of its weight.
 GAUSSIAN_90 = 1.6448536269514722

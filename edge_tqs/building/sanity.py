@@ -14,7 +14,7 @@ from edge_tqs.building.evaluate import VARIANTS, Evaluation
 from edge_tqs.errors import CheckError
 from edge_tqs.graph.graph import Array, Forecast, Graph
 from edge_tqs.quantization.simulate import decode
-from edge_tqs.report.schema import OutputDistance, Sanity
+from edge_tqs.report.host_report import OutputDistance, Sanity
 from edge_tqs.text_table import table
 
 #: RMSE from float over the float forecast's standard deviation.

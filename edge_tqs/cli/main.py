@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_tqs.building.opened import Model
     from edge_tqs.building.request import ModelRequest
     from edge_tqs.report.board_runs import BoardRuns
-    from edge_tqs.report.schema import ValidationReport
+    from edge_tqs.report.validation_report import ValidationReport
 
 EXIT_INTERRUPTED = 130
 #: Rollouts are long loops of small products, which OpenBLAS slows down by handing each to its threads.

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from edge_tqs.planning.plan import Plan
     from edge_tqs.planning.score import Sensitivity
     from edge_tqs.report.board_runs import BoardRuns
-    from edge_tqs.report.schema import BuildReport, Figures, ModelInfo, ValidationReport
+    from edge_tqs.report.build_report import BuildReport, ModelInfo
+    from edge_tqs.report.figures import Figures
+    from edge_tqs.report.validation_report import ValidationReport
 
 #: Operators of a probe build that a validation's summary names.
 SLOWEST = 6

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tqs import strict
-from edge_tqs.report.schema import FORMAT, VALIDATIONS_JSON, ValidationReport, load
+from edge_tqs.report.format import FORMAT, VALIDATIONS_JSON, load
+from edge_tqs.report.validation_report import ValidationReport
 
 
 @dataclass(frozen=True)

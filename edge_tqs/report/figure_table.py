@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge_tqs.report.figures import FigureRow, Figures
+from edge_tqs.report.format import Figure
 from edge_tqs.report.html import figure
-from edge_tqs.report.schema import Figure, FigureRow, Figures
 
 #: What each measure is called.
 MEASURES = {

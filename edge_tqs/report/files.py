@@ -6,8 +6,10 @@ from pathlib import Path
 
 from edge_tqs.errors import UsageError
 from edge_tqs.report.board_runs import load_runs
+from edge_tqs.report.build_report import BuildReport
+from edge_tqs.report.format import REPORT_HTML, REPORT_JSON, VALIDATION_JSON
 from edge_tqs.report.page import page
-from edge_tqs.report.schema import REPORT_HTML, REPORT_JSON, VALIDATION_JSON, BuildReport, ValidationReport
+from edge_tqs.report.validation_report import ValidationReport
 
 
 def write_report(build_dir: Path) -> Path:

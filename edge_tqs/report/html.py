@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from edge_tqs.report.schema import Figure
+from edge_tqs.report.format import Figure
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from html import escape
 
 from edge_tqs.report.board_runs import BoardRuns
+from edge_tqs.report.build_report import BuildReport
 from edge_tqs.report.figure_table import figure_cells
+from edge_tqs.report.format import Series
 from edge_tqs.report.html import TIMES, count, figure, section, share, table
 from edge_tqs.report.page_board import board_section, boards_section
 from edge_tqs.report.plot import STYLE, Bar, Line, bar_plot, line_plot
-from edge_tqs.report.schema import BuildReport, Series, ValidationReport
+from edge_tqs.report.validation_report import ValidationReport
 from edge_tqs.report.verdict import verdict
 
 _CSS = """

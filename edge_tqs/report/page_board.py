@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 
 from edge_tqs.report.board_runs import BoardRun, BoardRuns
+from edge_tqs.report.build_report import BuildReport
 from edge_tqs.report.html import TIMES, count, figure, section, share, size, table
-from edge_tqs.report.schema import BuildReport, ValidationReport
+from edge_tqs.report.validation_report import ValidationReport
 
 
 def board_section(build: BuildReport, validation: ValidationReport | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_tqs.report.schema import BuildReport, Figures, Skill
+from edge_tqs.report.build_report import BuildReport
+from edge_tqs.report.figures import Figures, Skill
 
 
 @dataclass(frozen=True)

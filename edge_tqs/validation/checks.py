@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_tqs.device.device import Codes, Device, Steps
 from edge_tqs.graph.graph import Forecast
-from edge_tqs.report.schema import Check
+from edge_tqs.report.validation_report import Check
 
 #: Steps of each of the five forecasts, and the fewest of a slow board. That in pieces costs it 1 + 2 + ... of them: 68.
 STEPS, FEWEST_STEPS = 8, 2

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tqs.errors import UsageError
-from edge_tqs.report.schema import VALIDATION_JSON, ValidationReport
+from edge_tqs.report.format import VALIDATION_JSON
+from edge_tqs.report.validation_report import ValidationReport
 
 #: A figure of a run, None where it was not measured. Of all, less is better.
 FIGURES: dict[str, Callable[[ValidationReport], float | None]] = {

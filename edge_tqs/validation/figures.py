@@ -9,13 +9,11 @@ from edge_tqs.building.directory import BuildDir
 from edge_tqs.device.messages import UNKNOWN_SIZE, Counter, HelloReply, StatusReply
 from edge_tqs.graph.graph import Forecast
 from edge_tqs.graph.rollout import Rollout
-from edge_tqs.report import schema as report
+from edge_tqs.report.validation_report import Latency, MemoryReport, OperatorTime
 from edge_tqs.validation.findings import Findings
 
 
-def latency(
-    board: Board, hello: HelloReply, measured: Rollout, forecast: Forecast, *, emulated: bool
-) -> report.Latency:
+def latency(board: Board, hello: HelloReply, measured: Rollout, forecast: Forecast, *, emulated: bool) -> Latency:
     """Computing time a step; in guest instructions too where the emulator makes its clock count them."""
     assert measured.ticks is not None
     ticks = measured.ticks.reshape(-1).astype(np.float64)
@@ -31,7 +29,7 @@ def latency(
         Counter.CCOUNT: "cycles",
         Counter.NONE: "none",
     }
-    return report.Latency(
+    return Latency(
         counter="clock_monotonic" if hello.counter == Counter.MONOTONIC else hello.counter.name.lower(),
         unit=units[hello.counter],
         hz=hello.counter_hz,
@@ -59,23 +57,21 @@ def _instructions(board: Board, hello: HelloReply, ticks: float, *, emulated: bo
 
 def operators(
     board: Board, hello: HelloReply, findings: Findings, *, emulated: bool
-) -> tuple[report.OperatorTime, ...] | None:
+) -> tuple[OperatorTime, ...] | None:
     """What each operator of a probe build took; None of any other."""
     if findings.times is None:
         return None
     return tuple(
-        report.OperatorTime(
-            time.tensor, time.kind, time.ticks, _instructions(board, hello, time.ticks, emulated=emulated)
-        )
+        OperatorTime(time.tensor, time.kind, time.ticks, _instructions(board, hello, time.ticks, emulated=emulated))
         for time in findings.times
     )
 
 
-def memory(built: BuildDir, hello: HelloReply, engine: str, status: StatusReply) -> report.MemoryReport:
+def memory(built: BuildDir, hello: HelloReply, engine: str, status: StatusReply) -> MemoryReport:
     """Flash from the build's image, where it is the one that runs; RAM and stack from the board itself; None where it
     cannot know."""
     image = built.report.image if (hello.board, engine) == (built.board.name, "c") else None
-    return report.MemoryReport(
+    return MemoryReport(
         flash=image.text + image.rodata + image.data if image is not None else None,
         ram=None if status.ram_static == UNKNOWN_SIZE else status.ram_static,
         stack_peak=None if status.stack_peak == UNKNOWN_SIZE else status.stack_peak,

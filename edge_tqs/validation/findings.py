@@ -10,7 +10,7 @@ from edge_tqs.device.device import Device
 from edge_tqs.errors import DeviceError, UnknownRequestError
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.graph.rollout import Rollout
-from edge_tqs.report.schema import FirstDivergence, Mode, OperatorDivergence
+from edge_tqs.report.validation_report import FirstDivergence, Mode, OperatorDivergence
 from edge_tqs.validation.diagnosis import diagnose, wrong_codes
 from edge_tqs.validation.operator_probe import OperatorProbe, OperatorTicks, ProbedEvaluation
 

@@ -6,7 +6,7 @@ import dataclasses
 from xml.etree import ElementTree
 
 from edge_tqs.report.board_runs import BoardRuns
-from edge_tqs.report.schema import ValidationReport
+from edge_tqs.report.validation_report import ValidationReport
 
 
 def junit(run: ValidationReport, max_rmse_vs_float: float | None = None) -> str:

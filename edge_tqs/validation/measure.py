@@ -18,8 +18,9 @@ from edge_tqs.errors import DeviceError, StorageError, TqsError
 from edge_tqs.graph.graph import Array, Forecast
 from edge_tqs.graph.rollout import Rollout
 from edge_tqs.progress import Progress
-from edge_tqs.report import schema as report
 from edge_tqs.report.board_runs import numbered
+from edge_tqs.report.format import VALIDATION_JSON
+from edge_tqs.report.validation_report import Check, LineReport, Mode
 from edge_tqs.validation.checks import check_protocol
 
 T = TypeVar("T")
@@ -33,9 +34,9 @@ class MeasuredRun:
     and what was mended on the way."""
 
     rollout: Rollout
-    checks: tuple[report.Check, ...]
+    checks: tuple[Check, ...]
     status: StatusReply
-    line: report.LineReport
+    line: LineReport
 
 
 def measure(
@@ -45,7 +46,7 @@ def measure(
     codes: Array,
     horizon: int,
     *,
-    mode: report.Mode,
+    mode: Mode,
     number: int | None = None,
     resume: bool,
     progress: Progress,
@@ -74,7 +75,7 @@ def measure(
         mode=mode,
     )
     with TraceFile(path, header, resume=resume) as trace:
-        finished = build / numbered(report.VALIDATION_JSON, number)
+        finished = build / numbered(VALIDATION_JSON, number)
         finished.unlink(missing_ok=True)  # a run is finished when it is there
         device.on_event = trace.event
         received = [_steps_of(index, trace.earlier, code_type) for index in range(count)]
@@ -139,9 +140,9 @@ def _rollout(received: list[list[StepReply]], hello: HelloReply) -> Rollout:
     return Rollout(f"device:{hello.board}", outputs, ticks, hashes)
 
 
-def _line(device: Device, trace: TraceFile, status: StatusReply) -> report.LineReport:
+def _line(device: Device, trace: TraceFile, status: StatusReply) -> LineReport:
     events = trace.events
-    return report.LineReport(
+    return LineReport(
         baud=device.baud,
         slowdowns=events["slowdown"],
         resumes=events["resume"],

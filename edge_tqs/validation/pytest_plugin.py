@@ -15,7 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from edge_tqs.device.device import Device
-    from edge_tqs.report.schema import Mode, ValidationReport
+    from edge_tqs.report.validation_report import Mode, ValidationReport
     from edge_tqs.validation.validate import ValidateRequest
 
 PORT, BAUD = "--edge-tqs-port", "--edge-tqs-baud"

@@ -10,9 +10,10 @@ from pathlib import Path
 from edge_tqs.device.trace_file import TRACE
 from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.progress import Progress
-from edge_tqs.report import schema as report
 from edge_tqs.report.board_runs import BoardRun, BoardRuns, numbered
 from edge_tqs.report.files import write_report
+from edge_tqs.report.format import VALIDATION_JSON, VALIDATIONS_JSON
+from edge_tqs.report.validation_report import ValidationReport
 from edge_tqs.validation.measure import STAGE
 from edge_tqs.validation.validate import Expect, Expected, ValidateRequest, open_build, validate_on
 
@@ -35,7 +36,7 @@ def validate_boards(request: ValidateRequest, ports: Sequence[str], progress: Pr
         raise UsageError(f"--port {twice[0]} is given twice", hint="Name each board's port once.")
     build = request.build
     files = [
-        (build / numbered(TRACE, number), build / numbered(report.VALIDATION_JSON, number))
+        (build / numbered(TRACE, number), build / numbered(VALIDATION_JSON, number))
         for number in range(1, len(ports) + 1)
     ]
     if request.resume and all(finished.exists() for _, finished in files):
@@ -46,7 +47,7 @@ def validate_boards(request: ValidateRequest, ports: Sequence[str], progress: Pr
     if request.resume and not any(trace.exists() for trace, _ in files):
         raise UsageError(f"{build} holds no run of several boards", hint="Leave --resume out to begin one.")
     built, expect = open_build(request)
-    for earlier in (report.VALIDATIONS_JSON, *(() if request.resume else ("validation-*.json",))):
+    for earlier in (VALIDATIONS_JSON, *(() if request.resume else ("validation-*.json",))):
         for path in build.glob(earlier):  # a run is finished when they are there
             path.unlink()
     expect, progress = _once(expect), _together(progress, len(ports))
@@ -77,10 +78,10 @@ def validate_boards(request: ValidateRequest, ports: Sequence[str], progress: Pr
             raise outcome
     result = BoardRuns(tuple(outcome for outcome in runs if isinstance(outcome, BoardRun)))
     try:
-        (build / report.VALIDATIONS_JSON).write_text(result.to_json(), encoding="utf-8")
+        (build / VALIDATIONS_JSON).write_text(result.to_json(), encoding="utf-8")
         write_report(build)
     except OSError as error:
-        (build / report.VALIDATIONS_JSON).unlink(missing_ok=True)
+        (build / VALIDATIONS_JSON).unlink(missing_ok=True)
         raise StorageError(
             f"the report cannot be written to {build}: {error.strerror}. Each finished board has its own file.",
             hint="Make room on its disk, and run again.",
@@ -88,9 +89,9 @@ def validate_boards(request: ValidateRequest, ports: Sequence[str], progress: Pr
     return result
 
 
-def _finished(path: Path, port: str) -> report.ValidationReport:
+def _finished(path: Path, port: str) -> ValidationReport:
     """The report of a board that had finished when the others were interrupted. Raises UsageError for another port."""
-    loaded = report.ValidationReport.from_json(path.read_text(encoding="utf-8"), str(path))
+    loaded = ValidationReport.from_json(path.read_text(encoding="utf-8"), str(path))
     if loaded.port != port:
         raise UsageError(
             f"{path} is of the board at {loaded.port}, not of {port}",

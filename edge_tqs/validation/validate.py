@@ -26,10 +26,11 @@ from edge_tqs.progress import Progress
 from edge_tqs.project.series import AS_FOUND
 from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
-from edge_tqs.report import schema as report
 from edge_tqs.report.board_runs import numbered
 from edge_tqs.report.drift import measure_drift
 from edge_tqs.report.files import write_report
+from edge_tqs.report.format import VALIDATION_JSON, VALIDATIONS_JSON
+from edge_tqs.report.validation_report import MOST_POINTS, ClosedLoop, DeviceCurves, Mode, ValidationReport
 from edge_tqs.validation import figures as board_figures
 from edge_tqs.validation.findings import Findings, probe_findings
 from edge_tqs.validation.measure import MeasuredRun, measure
@@ -68,7 +69,7 @@ class ValidateRequest:
     resume: bool = False
     server: str = "program"
     max_rmse_vs_float: float | None = None
-    mode: report.Mode = "free-running"
+    mode: Mode = "free-running"
     number: int | None = None
 
 
@@ -81,14 +82,14 @@ class Expected:
     codes: Array
     rollout: Rollout
     floats: Array
-    closed_loop: report.ClosedLoop | None
+    closed_loop: ClosedLoop | None
 
 
 #: What the host expects, by the runtime behind the board.
 Expect = Callable[[str], Expected]
 
 
-def validate(request: ValidateRequest, progress: Progress) -> report.ValidationReport:
+def validate(request: ValidateRequest, progress: Progress) -> ValidationReport:
     """Run the rollouts and return the report; also writes validation.json, trace.jsonl and report.html.
 
     Raises:
@@ -97,14 +98,14 @@ def validate(request: ValidateRequest, progress: Progress) -> report.ValidationR
             received so far are in trace.jsonl.
     """
     built, expect = open_build(request)
-    if request.resume and (request.build / report.VALIDATION_JSON).exists():
+    if request.resume and (request.build / VALIDATION_JSON).exists():
         raise UsageError(
             f"the last run in {request.build} is finished: there is nothing to resume",
             hint="Leave --resume out to run again.",
         )
     result = validate_on(built, request, expect, progress)
     try:
-        (request.build / report.VALIDATIONS_JSON).unlink(missing_ok=True)  # the page shows the last run
+        (request.build / VALIDATIONS_JSON).unlink(missing_ok=True)  # the page shows the last run
         write_report(request.build)
     except OSError as error:
         raise _unwritten(error, request) from error
@@ -130,9 +131,7 @@ def open_build(request: ValidateRequest) -> tuple[BuildDir, Expect]:
     return built, lambda engine: expect(built, engine, seeds, truth, horizon)
 
 
-def validate_on(
-    built: BuildDir, request: ValidateRequest, expect: Expect, progress: Progress
-) -> report.ValidationReport:
+def validate_on(built: BuildDir, request: ValidateRequest, expect: Expect, progress: Progress) -> ValidationReport:
     """Run the rollouts on one board and write its trace and validation.json. Raises as `validate`."""
     with connect(built, request, progress) as device:
         port, hello = device.name, device.info
@@ -154,7 +153,7 @@ def validate_on(
             device, built.graph, expected.codes, expected.rollout, measured.rollout, engine, request.mode
         )
     result = _validation_report(built, request, port, hello, engine, expected, measured, findings)
-    path = request.build / numbered(report.VALIDATION_JSON, request.number)
+    path = request.build / numbered(VALIDATION_JSON, request.number)
     try:
         part = path.with_suffix(".part")
         part.write_text(result.to_json(), encoding="utf-8")
@@ -167,7 +166,7 @@ def validate_on(
 def _unwritten(error: OSError, request: ValidateRequest) -> StorageError:
     """The message. Without validation.json the run can be resumed."""
     build = request.build
-    path = build / numbered(report.VALIDATION_JSON, request.number)
+    path = build / numbered(VALIDATION_JSON, request.number)
     for file in (path.with_suffix(".part"), path):
         file.unlink(missing_ok=True)
     trace = build / numbered(TRACE, request.number)
@@ -280,7 +279,7 @@ def _expect_forced(built: BuildDir, engine: str, seeds: Array, truth: Array | No
     graph, free = built.graph, _expect(built, engine, seeds, truth, horizon)
     outputs, points = decode(graph, free.rollout.outputs), evaluate.point_outputs(graph.forecast)
     off = evaluate.mse(outputs[..., points], truth[..., points])
-    loop = report.ClosedLoop(evaluate.rmse(outputs, free.floats), off)
+    loop = ClosedLoop(evaluate.rmse(outputs, free.floats), off)
     true_codes = encode(graph, truth)
     rollout = _host_rollout(built, engine, free.codes, horizon, true_codes)
     floats = float_rollout(built.float_graph, seeds, horizon, truth).outputs
@@ -305,7 +304,7 @@ def _validation_report(
     expected: Expected,
     run: MeasuredRun,
     findings: Findings,
-) -> report.ValidationReport:
+) -> ValidationReport:
     graph, measured = built.graph, run.rollout
     outputs, host = decode(graph, measured.outputs), decode(graph, expected.rollout.outputs)
     assert measured.ticks is not None
@@ -323,8 +322,8 @@ def _validation_report(
     failures += _beyond_float(built, outputs, expected.floats)
     units, points, truth = graph.forecast.scaling_of_outputs(), evaluate.point_outputs(graph.forecast), expected.truth
     shown = built.report.host.curves.example
-    every = -(-horizon // report.MOST_POINTS)
-    return report.ValidationReport(
+    every = -(-horizon // MOST_POINTS)
+    return ValidationReport(
         board=hello.board,
         port=port,
         engine=engine,
@@ -340,7 +339,7 @@ def _validation_report(
         latency=board_figures.latency(built.board, hello, measured, graph.forecast, emulated=request.port is None),
         memory=board_figures.memory(built, hello, engine, run.status),
         line=run.line,
-        curves=report.DeviceCurves(
+        curves=DeviceCurves(
             rmse_vs_float=evaluate.rmse_by_step(outputs, expected.floats, every),
             mse_vs_truth=None
             if truth is None
