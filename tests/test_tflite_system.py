@@ -287,7 +287,7 @@ def test_two_inputs_and_two_outputs() -> None:
     refused(made.file([x], [y, both]), "has 2 outputs: ", "--output")
 
 
-@pytest.mark.parametrize("shape", [(8,), (4, 2), (2, 4, 2), (1, 1, 4, 2)])
+@pytest.mark.parametrize("shape", [(8,), (4, 2), (2, 4, 2), (1, 2, 4, 2)])
 def test_another_input(shape: tuple[int, ...]) -> None:
     made = by_hand.Maker()
     x = made.value("x", shape)

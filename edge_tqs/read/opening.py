@@ -140,7 +140,7 @@ def _open_tflite(
     said: Said | None,
     output: str | None,
 ) -> Opened:
-    opener = partial(_tflite_file_system, path, said, output)
+    opener = partial(_tflite_file_system, path, said, output, window)
     system = opener()
     if window not in (None, system.window):
         raise UsageError(
@@ -158,9 +158,9 @@ def _open_tflite(
     return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal)
 
 
-def _tflite_file_system(path: Path, said: Said | None, output: str | None) -> System:
+def _tflite_file_system(path: Path, said: Said | None, output: str | None, window: int | None) -> System:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}", hint="Check the path of the .tflite file.") from error
-    return replace(tflite_system(content, str(path), said, output), name=path.stem)
+    return replace(tflite_system(content, str(path), said, output, window), name=path.stem)

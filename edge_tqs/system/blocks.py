@@ -7,6 +7,8 @@ from dataclasses import replace
 from edge_tqs.graph.graph import Graph, Op
 from edge_tqs.system.reading import Said, as_classes, read_output
 
+SOFTMAX_NOTE = "It ends in a softmax: its outputs are read as evidence for classes."
+
 
 def rolled_out(graph: Graph, said: Said) -> tuple[Graph, tuple[str, ...]]:
     """``graph``, whose output is as the last layer left it, with what its values are and what becomes of them.
@@ -19,7 +21,7 @@ def rolled_out(graph: Graph, said: Said) -> tuple[Graph, tuple[str, ...]]:
     if forecast.recurrence != "none":
         said = replace(said, last_only=False)
     if _ends_in_softmax(graph) and (classes := as_classes(said)) != said:
-        said, notes = classes, ("It ends in a softmax: its outputs are read as evidence for classes.",)
+        said, notes = classes, (SOFTMAX_NOTE,)
     found = read_output(graph.tensors[graph.output].shape[1:], forecast.window, forecast.channels, said)
     if found.last_only:
         graph = _last_sample(graph)

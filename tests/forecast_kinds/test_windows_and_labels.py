@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tflite_by_hand as by_hand
 from saving import save
+from tflite_models import convert
 from whole_way import as_int8, check_on_board, codes_apart, series, written
 
 from edge_tqs.errors import ModelError, UsageError
@@ -238,3 +240,30 @@ def test_a_window_as_an_image_is_read_where_nothing_looks_at_it_as_one(keras: An
     dense = of("dense", layers.Dense(2))
     with pytest.raises(ModelError, match="applied to an image"):
         open_model(dense).need_graph()
+
+
+@pytest.mark.parametrize("name", ["flat", "softmax", "wide convolutional"])
+def test_a_tflite_file_is_of_the_same_kind_as_its_keras_model(name: str, keras: Any, tmp_path: Path) -> None:
+    form = FORMS[name]
+    made = form.make(keras)
+    of_keras = open_model(save(made, tmp_path / "m.keras"), window=form.window, said=form.said)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(convert(made))
+    loaded, graph = open_model(path, window=form.window, said=form.said).need_graph()
+    assert graph.forecast == of_keras.need_graph()[1].forecast
+    assert loaded.notes == of_keras.need_graph()[0].notes
+    windows = series(20, W, form.channels, seed=5)
+    keras_says = form.picked(np.asarray(made(form.given(windows))))
+    assert codes_apart(written(as_int8(graph), tmp_path), keras_says, windows) < 1
+
+
+def test_a_flat_tflite_file_without_its_window_is_refused(tmp_path: Path) -> None:
+    file = by_hand.Maker()
+    x = file.value("x", (1, W * F))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(file.file([x], [file.dense(x, "y", by_hand.normal(F, W * F), by_hand.normal(F))]))
+    with pytest.raises(ModelError, match="a flat window of 12 values, and nothing says how many") as refused:
+        open_model(path)
+    assert "--window SAMPLES: 1, 2, 3, 4, 6, 12" in refused.value.hint
+    with pytest.raises(UsageError, match="12 values is no 5 samples"):
+        open_model(path, window=5)

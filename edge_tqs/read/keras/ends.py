@@ -9,13 +9,13 @@ needs no TensorFlow.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.errors import ModelError
 from edge_tqs.graph.outputs import chosen_output
+from edge_tqs.read.windows import flat_note, window_of
 from edge_tqs.system.tensorflow import import_tensorflow
 
 CALENDAR_HINT = (
@@ -81,11 +81,7 @@ class Ends:
         for entry in self.entries:
             first, last = entry.begin, entry.begin + entry.channels - 1
             if entry.flat:
-                values = math.prod(size or 1 for size in entry.shape)
-                said.append(
-                    f"Its flat window of {values} values is read as {self.window} samples of {entry.channels}, the "
-                    "oldest sample first, its channels side by side."
-                )
+                said.append(flat_note(self.window, entry.channels))
             elif entry.static:
                 where = f"channel {first} is" if first == last else f"channels {first} to {last} are"
                 said.append(f"{where.capitalize()} its input {entry.name}: static, read off the newest sample.")
@@ -174,7 +170,7 @@ def _window(shapes: list[tuple[str, Any]], given: int | None) -> tuple[int | Non
             )
     if count == 1:
         name, shape = shapes[0]
-        length, channels = _sizes(shape, given)
+        length, channels = window_of(shape[1:], given)
         return shape[0], length, (Entry(name, shape[1:], 0, channels),)
     sequences = [(name, shape) for name, shape in shapes if len(shape) == 3 and shape[1] != 1]
     sequences = sequences or [(name, shape) for name, shape in shapes if len(shape) == 3]
@@ -207,32 +203,6 @@ def _window(shapes: list[tuple[str, Any]], given: int | None) -> tuple[int | Non
             )
     entries = tuple(Entry(name, shape[1:], places[name][0], int(shape[-1]), places[name][1]) for name, shape in shapes)
     return batch, window, entries
-
-
-def _sizes(shape: tuple[Any, ...], given: int | None) -> tuple[int | None, int]:
-    """(W, F) of the only input. Raises ModelError or UsageError where a flat window does not say, or not fit, them."""
-    if len(shape) == 3:
-        return shape[1], int(shape[2])
-    if len(shape) == 4:
-        sizes = [int(size) for size in shape[1:]]
-        if sizes[0] == 1:
-            return sizes[1], sizes[2]
-        return sizes[0], sizes[1] * sizes[2]
-    values = int(shape[1])
-    lengths = [length for length in range(1, values + 1) if values % length == 0]
-    listed = ", ".join(map(str, lengths))
-    if given is None:
-        raise ModelError(
-            f"its input is a flat window of {values} values, and nothing says how many samples they are",
-            hint=f"Say it with window = SAMPLES under [forecast] in edge-tqs.toml, or --window SAMPLES: {listed} "
-            f"{'divides' if len(lengths) == 1 else 'divide'} {values}. Samples follow each other, the oldest first.",
-        )
-    if given not in lengths:
-        raise UsageError(
-            f"--window {given}: the flat window of {values} values is no {given} samples of as many channels each",
-            hint=f"It can be {listed} samples.",
-        )
-    return given, values // given
 
 
 def _part(entry: Entry, window: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,8 +15,11 @@ from edge_tqs.passes.interpret import float_step
 from edge_tqs.passes.positions import only_needed
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.read.tflite.operators import SHAPE_TYPES, TABLE, import_operator
+from edge_tqs.read.tflite.system import ends_in_softmax
 from edge_tqs.read.tflite.views import ImportedGraph
 from edge_tqs.read.tflite.weights import find_weights
+from edge_tqs.read.windows import flat_note
+from edge_tqs.system.blocks import SOFTMAX_NOTE
 from edge_tqs.system.system import System
 
 #: Random windows that the graph and LiteRT are compared on.
@@ -41,22 +45,36 @@ def load_tflite(model: bytes, system: System, name: str, output: str | None = No
     except (ModelError, CheckError) as error:
         raise type(error)(f"{name}: {error.message}", hint=error.hint) from error.__cause__
     kinds = Counter(op.kind for op in graph.ops)
+    parsed = with_output(parse(model), output)
     return LoadedModel(
         graph,
         largest,
         hashlib.sha256(model).hexdigest(),
-        _parameters(parse(model).graphs[0]),
+        _parameters(parsed.graphs[0]),
         tuple(f"{kind}: {count}" for kind, count in kinds.items()),
+        tuple(_notes(parsed, system)),
     )
+
+
+def _notes(parsed: FileModel, system: System) -> Iterator[str]:
+    """What was read out of the file without being said, in sentences."""
+    graph = parsed.graphs[0]
+    if len(graph.tensors[graph.inputs[0]].shape) == 2:
+        yield flat_note(system.window, system.channels)
+    if ends_in_softmax(parsed) and system.reading.task == "classes":
+        yield SOFTMAX_NOTE
 
 
 def _import(model: bytes, system: System, output: str | None) -> Graph:
     parsed = with_output(parse(model), output)
-    imported, last = _import_graph(parsed, system.steps * system.outputs)
+    reading = system.reading
+    size = (system.window if reading.last_only else 1) * system.steps * system.outputs
+    imported, last = _import_graph(parsed, size, (1, system.window, system.channels))
+    if reading.last_only:
+        last = _last_sample(imported, last, system.window)
     ops = imported.needed_operators(last)
     used = {imported.input, last, *(name for op in ops for name in (*op.inputs, *op.outputs))}
     tensors = {name: tensor for name, tensor in imported.tensors.items() if name in used}
-    reading = system.reading
     forecast = Forecast(
         system.window,
         system.channels,
@@ -76,12 +94,22 @@ def _import(model: bytes, system: System, output: str | None) -> Graph:
     return graph
 
 
-def _import_graph(parsed: FileModel, size: int) -> tuple[ImportedGraph, str]:
-    """All operators of a file, and the tensor of the ``size`` values of its forecast. ModelError also for damage."""
+def _last_sample(imported: ImportedGraph, sequence: str, window: int) -> str:
+    """Of a flat sequence as long as the window, the last sample."""
+    size = imported.tensors[sequence].shape[1]
+    one = size // window
+    return imported.op("slice", f"{sequence}/last", [sequence], (1, one), axis=1, begin=size - one, size=one)
+
+
+def _import_graph(parsed: FileModel, size: int, window: tuple[int, ...] = ()) -> tuple[ImportedGraph, str]:
+    """All operators of a file, and the tensor of the ``size`` values of its forecast. ModelError also for damage.
+
+    window: (1, W, F), as the graph takes it; () for the shape that the file takes.
+    """
     file = parsed.graphs[0]
     _check_kinds(file)
     try:
-        imported = ImportedGraph(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()})
+        imported = ImportedGraph(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()}, window)
         for op in file.operators:
             import_operator(op, imported)
         return imported, imported.read(imported.views[file.outputs[0]], (1, size))

@@ -18,8 +18,9 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer.litert import interpreter
 from edge_tqs.flatbuffer.tables import CONVERT_HINT, FileModel, parse, with_output
 from edge_tqs.graph.graph import Array
-from edge_tqs.read.tflite.weights import OPERANDS, check_float, find_output_bias, find_weights
-from edge_tqs.system.reading import Reading, Said, read_output
+from edge_tqs.read.tflite.weights import OPERANDS, check_float, find_output_bias, find_weights, maker_of_output
+from edge_tqs.read.windows import window_of
+from edge_tqs.system.reading import Reading, Said, as_classes, read_output
 from edge_tqs.system.system import Part, Rollouts, System
 
 #: A window and a batch of windows (N, W, F) to forecasts (N, outputs).
@@ -35,26 +36,28 @@ def tflite_system(
     name: str,
     said: Said | None = None,
     output: str | None = None,
+    window: int | None = None,
 ) -> System:
     """The system of a float ``model``: one input (1, W, F), an output (1, outputs) or (1, steps, outputs), batch 1
     or open. output: which of several is the forecast, by the name of its tensor or its number.
 
-    said: what was said of its inputs and outputs.
+    The input may also be what ``window_of`` takes: flat, ``window`` being its W, or an image with an axis of size 1.
+    said: what was said of its inputs and outputs; those of a model that ends in a softmax are evidence for classes.
 
     Raises ModelError for a file that is no such model or that LiteRT refuses, or whose output can be read in
     several ways; UsageError for what was said of another model, or a wrong ``output``; ToolError without ai-edge-
     litert. Messages begin with ``name``.
     """
     try:
-        return _system(model, name, said, output)
+        return _system(model, name, said, output, window)
     except (ModelError, UsageError) as error:
         raise type(error)(f"{name} {error.message}", hint=error.hint) from error.__cause__
 
 
-def _system(model: bytes, name: str, said: Said | None, output: str | None) -> System:
+def _system(model: bytes, name: str, said: Said | None, output: str | None, given: int | None) -> System:
     parsed = with_output(parse(model), output)
     check_float(parsed)
-    window, channels = _input(parsed)
+    window, channels = _input(parsed, given)
     weights = find_weights(parsed)
     if not weights:
         raise ModelError(
@@ -62,6 +65,7 @@ def _system(model: bytes, name: str, said: Said | None, output: str | None) -> S
         )
     bias = find_output_bias(parsed)
     black_box = _BlackBox(model, parsed, [*weights.values(), *([bias] if bias else [])], window, channels)
+    said = as_classes(said or Said()) if ends_in_softmax(parsed) else said
     reading = read_output(black_box.output_shape, window, channels, said)
     rollouts = _Rollouts(black_box, window, reading)
     return System(
@@ -76,8 +80,16 @@ def _system(model: bytes, name: str, said: Said | None, output: str | None) -> S
     )
 
 
-def _input(model: FileModel) -> tuple[int, int]:
-    """(W, F). Raises ModelError for other inputs than one (1, W, F), or ends that are no floats."""
+def ends_in_softmax(model: FileModel) -> bool:
+    """Whether the forecast is what a softmax gives, in whatever shape."""
+    last = maker_of_output(model)
+    return last is not None and last.kind == "SOFTMAX"
+
+
+def _input(model: FileModel, given: int | None = None) -> tuple[int, int]:
+    """(W, F). Raises ModelError for other inputs than one window, or ends that are no floats; UsageError for ``given``
+    that is no length of its flat one.
+    """
     graph = model.graphs[0]
     for what, ends in (("inputs", graph.inputs), ("outputs", graph.outputs)):
         if len(ends) != 1:
@@ -86,11 +98,14 @@ def _input(model: FileModel) -> tuple[int, int]:
         if tensor.dtype != "FLOAT32":
             raise ModelError(f"its {what[:-1]} {tensor.name} is {tensor.dtype}", hint=CONVERT_HINT)
     tensor = graph.tensors[graph.inputs[0]]
-    if len(tensor.shape) != 3 or tensor.shape[0] != 1 or 0 in tensor.shape:
+    batch, *shape = tensor.shape or (0,)
+    if batch != 1 or 0 in shape or len(shape) not in (1, 2, 3) or (len(shape) == 3 and 1 not in shape):
         raise ModelError(f"its input is {tensor.shape}, not (1, W, F)", hint=SHAPE_HINT)
     if set(tensor.open_axes) - {0}:
         raise ModelError("leaves the length of its window open", hint="Convert it with a fixed shape (1, W, F).")
-    return tensor.shape[1], tensor.shape[2]
+    window, channels = window_of(shape, given)
+    assert window is not None  # which no axis of a file leaves open
+    return window, channels
 
 
 class _BlackBox:
@@ -102,6 +117,7 @@ class _BlackBox:
         self._content = bytearray(model)
         self._original = model
         self._output = parsed.graphs[0].outputs[0]
+        self._shape = parsed.graphs[0].tensors[parsed.graphs[0].inputs[0]].shape[1:]
         self._places = {part.name: parsed.places[buffer] for part, buffer in parts}
         self._variables = any(tensor.variable for graph in parsed.graphs for tensor in graph.tensors)
         windows = np.random.default_rng(0).standard_normal((2, window, channels)).astype(np.float32)
@@ -138,7 +154,7 @@ class _BlackBox:
         def forecast(windows: Array) -> Array:
             if self._variables:  # a fused LSTM would go on from the window before
                 ready.reset_all_variables()
-            ready.set_tensor(given, windows)
+            ready.set_tensor(given, windows.reshape(len(windows), *self._shape))
             ready.invoke()
             found: Array = ready.get_tensor(made)
             return found

@@ -43,7 +43,8 @@ class View:
 class ImportedGraph:
     """Tensors and operators so far. Tensors of the file are known by their index, those of the graph by name."""
 
-    def __init__(self, file: FileGraph, sources: Mapping[int, str]) -> None:
+    def __init__(self, file: FileGraph, sources: Mapping[int, str], window: Shape = ()) -> None:
+        """window: (1, W, F), the shape of the graph's input; () for that of the file's."""
         self.file, self.sources = file, sources
         self.tensors: dict[str, Tensor] = {}
         self.ops: list[Op] = []
@@ -55,8 +56,9 @@ class ImportedGraph:
         self._readers = self._count_readers()
         self._roots: dict[str, int] = {}  # by name: the file's tensor that it was made for
         given = file.inputs[0]
-        self.input = self._add(file.tensors[given].name or "x", file.tensors[given].shape)
-        self.views[given] = View(self.input, file.tensors[given].shape)
+        shape = window or file.tensors[given].shape
+        self.input = self._add(file.tensors[given].name or "x", shape)
+        self.views[given] = View(self.input, shape)
 
     def shape(self, index: int) -> Shape:
         return self.file.tensors[index].shape

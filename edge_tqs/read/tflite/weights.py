@@ -143,18 +143,25 @@ def _handed_on(model: FileModel) -> dict[tuple[int, int], FileTensor]:
     return found
 
 
-def find_output_bias(model: FileModel) -> tuple[Part, int] | None:
-    """What is added to the forecast itself, and its buffer; None where nothing is, or where others read it too."""
+def maker_of_output(model: FileModel) -> FileOperator | None:
+    """The operator that computes the forecast, behind those that only give it another shape."""
     graph = model.graphs[0]
     made_by = {output: op for op in graph.operators for output in op.outputs}
     last = graph.outputs[0]
     while last in made_by and made_by[last].kind in MOVING:
         last = made_by[last].inputs[0]
-    if last not in made_by:
+    return made_by.get(last)
+
+
+def find_output_bias(model: FileModel) -> tuple[Part, int] | None:
+    """What is added to the forecast itself, and its buffer; None where nothing is, or where others read it too."""
+    graph, op = model.graphs[0], maker_of_output(model)
+    if op is None:
         return None
-    for index in _added(made_by[last]):
+    made = graph.tensors[op.outputs[0]]
+    for index in _added(op):
         tensor = graph.tensors[index]
-        size = graph.tensors[last].shape[-1] if graph.tensors[last].shape else 0
+        size = made.shape[-1] if made.shape else 0
         if tensor.data is not None and tensor.shape == (size,) and _readers(model, tensor.buffer) == 1:
             return Part(tensor.name, tensor.data, (0,)), tensor.buffer
     return None
