@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import functools
 import json
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,6 +100,20 @@ def count(kernel: Callable[..., None], size: int) -> None:
     _ran[kernel.__name__] += size if ELEMENTWISE.match(kernel.__name__) else 1
 
 
+@functools.cache
+def _objects() -> Path:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
+
+
+@functools.cache
+def kernel_object(source: Path, flags: tuple[str, ...]) -> Path:
+    """The object of a kernel, which knows nothing of a model: compiled once a process."""
+    output = _objects() / f"{len(list(_objects().iterdir()))}.o"
+    return compile_c([source], output, ["-c", "-fPIC", *flags, *include_flags()])
+
+
 def model_sources(graph: Graph, folder: Path, name: str = "test model") -> list[Path]:
     """Emit model.c and model.h into ``folder``; all C files of the model."""
     generated = emit(graph, HASH, name)
@@ -118,8 +135,12 @@ class Forecaster:
             '#include "tqs_model.h"\nuint32_t model_size(void);\nuint32_t model_size(void)\n'
             "{\n    return (uint32_t)sizeof(tqs_model_t);\n}\n"
         )
-        sources = [*model_sources(graph, folder), folder / "size.c"]
-        self.path = compile_c(sources, folder / "model.so", ["-shared", "-fPIC", *flags, *include_flags(folder)])
+        kernels = template_root() / "kernels"
+        parts = [
+            kernel_object(source, tuple(flags)) if kernels in source.parents else source
+            for source in (*model_sources(graph, folder), folder / "size.c")
+        ]
+        self.path = compile_c(parts, folder / "model.so", ["-shared", "-fPIC", *flags, *include_flags(folder)])
         self.library = ctypes.CDLL(str(self.path))
         self.library.tqs_encode.argtypes = [ctypes.c_float, ctypes.c_uint32]
         self.code_type = simulate.code_type(graph)

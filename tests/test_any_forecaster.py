@@ -286,6 +286,7 @@ def check_integer(integer: Graph, windows: np.ndarray, folder: Path) -> None:
 
 @pytest.mark.slow
 @needs_tflm
+@pytest.mark.usefixtures("keras")
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Keras': a softmax of one channel is likely not what was meant
 @pytest.mark.parametrize("part", range(PARTS))
 def test_drawn_forecasters(part: int) -> None:
