@@ -253,7 +253,7 @@ def test_codes_may_have_two_bytes() -> None:
     assert reply.sample_size == 6
     assert wire.HelloReply.parse(reply.pack()) == reply
     assert wire.Push.parse(b"\x02" + bytes(12), 6) == wire.Push(2, bytes(12))
-    with pytest.raises(WireError, match="12 bytes of outputs, not 6"):
+    with pytest.raises(WireError, match="12 bytes of codes, not 6"):
         wire.StepReply.parse(wire.StepReply(0, 0, 0, bytes(12)).pack(), 6)
     with pytest.raises(WireError, match="3 channels of 3 bytes"):
         wire.HelloReply.parse(reply.pack().replace(b"\x11\x02", b"\x11\x03"))

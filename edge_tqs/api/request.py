@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
+from edge_tqs.api.arguments import StrPath
 from edge_tqs.building.choose import PlanRequest
-from edge_tqs.building.naive import naive_forecasts
 from edge_tqs.building.request import ModelRequest, SeriesRequest
-from edge_tqs.building.windows import CALIBRATION_WINDOWS, EVALUATION_WINDOWS, LEAST_WINDOWS, Windows
-from edge_tqs.device.device import Times
+from edge_tqs.building.windows import training_of, windows_of
 from edge_tqs.errors import UsageError
-from edge_tqs.graph.graph import Array, Centre, Forecast, Scaling, Target
+from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import RefineSettings
@@ -21,7 +20,6 @@ from edge_tqs.planning.score import DRAWS
 from edge_tqs.project.budget import parse_budget
 from edge_tqs.project.file import (
     FILE,
-    ROLLOUTS,
     DataSettings,
     ForecastSettings,
     Project,
@@ -29,16 +27,10 @@ from edge_tqs.project.file import (
     read_data,
 )
 from edge_tqs.project.roles import Roles, said_of
-from edge_tqs.project.rollouts import ProjectData, cut, evaluation_origins, room
 from edge_tqs.project.scales import Method
-from edge_tqs.project.series import AS_FOUND
-from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.system.reading import Kind
-from edge_tqs.validation.validate import ValidateRequest
 
-#: The parts of a series.
-PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 Recurrence = Literal["auto", "windowed", "stateful"]
 #: Parts of the refinement that `without` leaves out.
 REFINEMENTS = ("gram", "clip", "verify", "bias-correction")
@@ -60,7 +52,7 @@ def model_request(
     model: Path | None,
     project: Project | None,
     *,
-    data: Path | None = None,
+    data: StrPath | None = None,
     columns: Sequence[str] = (),
     scaling: Scaling | Method | None = None,
     output_scaling: Scaling | Method | None = None,
@@ -87,6 +79,7 @@ def model_request(
     custom_objects: Sequence[str] = (),
 ) -> ModelRequest:
     """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
+    data = None if data is None else Path(data)
     if project is None:
         if model is None:
             raise UsageError(
@@ -105,7 +98,8 @@ def model_request(
         project = replace(
             project, data=DataSettings(csv=settings.csv, columns=tuple(columns), series_format=settings.series_format)
         )
-    named = _roles(project, kind, lead, labels, steps, targets, known_ahead, measured, static)
+    single = {"kind": kind, "lead": lead, "labels": labels, "steps": steps or None}
+    named = _roles(project.roles, targets, known_ahead, measured, static, single)
     series = read_data(project, data, named)
     roles = named if series is None else replace(named, inputs=series.inputs)
     return ModelRequest(
@@ -119,13 +113,13 @@ def model_request(
         columns=roles.inputs,
         scaling=series.scaling if series else _given_scaling(project),
         output_scaling=series.output_scaling if series else None,
-        windows=_windows(series) if series else None,
+        windows=windows_of(series) if series else None,
         draws=draws,
         seed=seed,
         said=said_of(roles),
         roles=named,
-        series=SeriesRequest(series, project.scaling, project.output_scaling, _functions) if series else None,
-        training=_training(series) if series else None,
+        series=SeriesRequest(series, project.scaling, project.output_scaling) if series else None,
+        training=training_of(series) if series else None,
         real_seeds=seeds == "data",
         workers=workers,
         cache=default_root() if cache else None,
@@ -197,42 +191,6 @@ def plan_request(
     )
 
 
-def validate_request(
-    build: Path,
-    *,
-    port: str | None = None,
-    baud: int | None = None,
-    max_baud: int | None = None,
-    reset: bool = False,
-    step_timeout: float | None = None,
-    rollouts: int = ROLLOUTS,
-    horizon: int | None = None,
-    data: Path | None = None,
-    series_format: SeriesFormat = AS_FOUND,
-    resume: bool = False,
-    server: Literal["program", "agent"] = "program",
-    teacher_forced: bool = False,
-    max_rmse_vs_float: float | None = None,
-) -> ValidateRequest:
-    """What to run on the board."""
-    return ValidateRequest(
-        build=build,
-        port=port,
-        baud=baud,
-        max_baud=max_baud,
-        reset=reset,
-        times=Times() if step_timeout is None else Times.slow(step_timeout),
-        rollouts=rollouts,
-        horizon=horizon,
-        data=data,
-        resume=resume,
-        server=server,
-        max_rmse_vs_float=max_rmse_vs_float,
-        series_format=series_format,
-        mode="teacher-forced" if teacher_forced else "free-running",
-    )
-
-
 def _bare_project(model: Path, data: Path | None) -> Project:
     """A project that says nothing but its model and, where given, its data."""
     return Project(
@@ -251,18 +209,14 @@ def _given_scaling(project: Project) -> Scaling | None:
 
 
 def _roles(
-    project: Project,
-    kind: Kind | None,
-    lead: int | None,
-    labels: Literal["wide"] | None,
-    steps: int | None,
+    said: Roles,
     targets: Sequence[str],
     known_ahead: Sequence[str],
     measured: Sequence[str],
     static: Sequence[str],
+    single: dict[str, Any],
 ) -> Roles:
-    """What the project says of inputs and outputs, and what is asked for over it."""
-    said = project.roles
+    """What the project ``said`` of inputs and outputs, and what is asked for over it; None asks for nothing."""
     if targets:
         said = replace(said, outputs=tuple(targets), predicted=(), label=None)
     # an input that is given another role is predicted no more
@@ -273,39 +227,5 @@ def _roles(
         known_ahead=(*said.known_ahead, *known_ahead),
         measured=(*said.measured, *measured),
         static=(*said.static, *static),
-        kind=kind or said.kind,
-        lead=said.lead if lead is None else lead,
-        labels=labels or said.labels,
-        steps=steps or said.steps,
+        **{name: value for name, value in single.items() if value is not None},
     )
-
-
-def _functions(
-    data: ProjectData,
-) -> tuple[Callable[[Forecast, int], Windows], Callable[[Forecast, int, int], Array]]:
-    return _windows(data), _training(data)
-
-
-def _training(data: ProjectData) -> Callable[[Forecast, int, int], Array]:
-    return lambda forecast, horizon, count: cut(data, forecast, horizon, count, "train")[0]
-
-
-def _windows(data: ProjectData) -> Callable[[Forecast, int], Windows]:
-    def cut_parts(forecast: Forecast, horizon: int) -> Windows:
-        length, series = forecast.seed_length(horizon), data.series
-        (possible, lost), (possible_after, lost_after) = (room(data, forecast, horizon, part) for part in PARTS)
-        calibration, _ = cut(data, forecast, horizon, min(CALIBRATION_WINDOWS, max(1, possible)), "train")
-        count = min(EVALUATION_WINDOWS, max(LEAST_WINDOWS, possible_after))
-        evaluation, truth = cut(data, forecast, horizon, count, "test")
-        begun = evaluation_origins(data, forecast, horizon, count, "test")
-        naive = naive_forecasts(data, forecast, begun, horizon)
-        warnings = series.warnings
-        if lost or lost_after:
-            warnings += (
-                f"{lost + lost_after:,} of {lost + lost_after + possible + possible_after:,} windows of "
-                f"{forecast.window} rows with {horizon} rows of truth are left out: they would cross a hole of "
-                f"{series.path.name}.",
-            )
-        return Windows(calibration[:, :length], evaluation[:, :length], truth, naive, series.facts, warnings)
-
-    return cut_parts

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, TypedDict, Unpack, overload
 
-from edge_tqs.api.request import validate_request
-from edge_tqs.api.steps import StrPath, silent
+from edge_tqs.api.arguments import StrPath, silent
 from edge_tqs.api.threads import single_threaded
 from edge_tqs.boards.flash import FlashResult
 from edge_tqs.boards.flash import flash as write_image
 from edge_tqs.building.directory import BuildDir, image_of
+from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
 from edge_tqs.progress import Progress
 from edge_tqs.project.file import ROLLOUTS
@@ -22,6 +22,7 @@ from edge_tqs.report.validation_report import ValidationReport
 from edge_tqs.validation.compare import Comparison, parse_limits
 from edge_tqs.validation.compare import compare as compare_runs
 from edge_tqs.validation.several import validate_boards
+from edge_tqs.validation.validate import ValidateRequest
 from edge_tqs.validation.validate import validate as validate_board
 
 
@@ -39,45 +40,33 @@ def flash(build: StrPath | BuildDir, *, port: str | None = None, tool: str | Non
     return write_image(*image_of(_path(build)), port=port, method=tool)
 
 
+class ValidationKeywords(TypedDict, total=False):
+    """The keywords of `validate` but for its ports, which settle what it returns."""
+
+    baud: int | None
+    max_baud: int | None
+    reset: bool
+    step_timeout: float | None
+    rollouts: int
+    horizon: int | None
+    data: StrPath | None
+    series_format: SeriesFormat
+    teacher_forced: bool
+    server: Literal["program", "agent"]
+    resume: bool
+    max_rmse_vs_float: float | None
+    progress: Progress
+
+
 @overload
 def validate(
-    build: StrPath | BuildDir,
-    *,
-    port: str | None = None,
-    baud: int | None = None,
-    max_baud: int | None = None,
-    reset: bool = False,
-    step_timeout: float | None = None,
-    rollouts: int = ROLLOUTS,
-    horizon: int | None = None,
-    data: StrPath | None = None,
-    series_format: SeriesFormat = AS_FOUND,
-    teacher_forced: bool = False,
-    server: Literal["program", "agent"] = "program",
-    resume: bool = False,
-    max_rmse_vs_float: float | None = None,
-    progress: Progress = silent,
+    build: StrPath | BuildDir, *, port: str | None = None, **settings: Unpack[ValidationKeywords]
 ) -> ValidationReport: ...
 
 
 @overload
 def validate(
-    build: StrPath | BuildDir,
-    *,
-    port: list[str] | tuple[str, ...],
-    baud: int | None = None,
-    max_baud: int | None = None,
-    reset: bool = False,
-    step_timeout: float | None = None,
-    rollouts: int = ROLLOUTS,
-    horizon: int | None = None,
-    data: StrPath | None = None,
-    series_format: SeriesFormat = AS_FOUND,
-    teacher_forced: bool = False,
-    server: Literal["program", "agent"] = "program",
-    resume: bool = False,
-    max_rmse_vs_float: float | None = None,
-    progress: Progress = silent,
+    build: StrPath | BuildDir, *, port: list[str] | tuple[str, ...], **settings: Unpack[ValidationKeywords]
 ) -> BoardRuns: ...
 
 
@@ -122,21 +111,21 @@ def validate(
     Raises UsageError for no such build, port or data; DeviceError where a single board is silent, runs another model
     or fails; StorageError where the disk takes no more.
     """
-    request = validate_request(
+    request = ValidateRequest(
         _path(build),
         port=port if isinstance(port, str) else None,
         baud=baud,
         max_baud=max_baud,
         reset=reset,
-        step_timeout=step_timeout,
+        times=Times() if step_timeout is None else Times.slow(step_timeout),
         rollouts=rollouts,
         horizon=horizon,
         data=None if data is None else Path(data),
         series_format=series_format,
         resume=resume,
         server=server,
-        teacher_forced=teacher_forced,
         max_rmse_vs_float=max_rmse_vs_float,
+        mode="teacher-forced" if teacher_forced else "free-running",
     )
     if port is None or isinstance(port, str):
         return validate_board(request, progress)

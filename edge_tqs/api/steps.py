@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
+from edge_tqs.api.arguments import StrPath, all_but, silent
 from edge_tqs.api.request import PlanSettings, Recurrence, model_request, plan_request
 from edge_tqs.api.threads import single_threaded
 from edge_tqs.boards.board import Board, load_board
@@ -37,13 +38,8 @@ from edge_tqs.project.scales import Method
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.system.reading import Kind
 
-StrPath = str | os.PathLike[str]
 #: A model file or project, or what was made of one so far.
 Source = StrPath | ModelRequest | Model | ScoredModel
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """A progress that says nothing."""
 
 
 @single_threaded
@@ -107,29 +103,7 @@ def open_model(
         CheckError: The graph computes something else than the model.
         ToolError: TensorFlow (Keras files) or LiteRT (.tflite) is not installed.
     """
-    request = _read_request(
-        path,
-        data=None if data is None else Path(data),
-        columns=columns,
-        scaling=scaling,
-        output_scaling=output_scaling,
-        horizon=horizon,
-        window=window,
-        recurrence=recurrence,
-        steps=steps,
-        output=output,
-        target=target,
-        centre=centre,
-        kind=kind,
-        lead=lead,
-        labels=labels,
-        targets=targets,
-        known_ahead=known_ahead,
-        measured=measured,
-        static=static,
-        activations=activations,
-        custom_objects=custom_objects,
-    )
+    request = _read_request(path, **all_but(locals(), "path", "progress"))
     return opened_model(request, progress)
 
 
@@ -203,17 +177,9 @@ def plan(
 
     Raises UsageError for keywords that exclude each other and for what cannot be had; else as `score`.
     """
+    asked = all_but(locals(), "source", "board", "progress")
     begun = _begun(source)
-    request = plan_request(
-        _request_of(begun).budget_bytes,
-        budget=budget,
-        bits=bits,
-        mean_bits=mean_bits,
-        max_divergence=max_divergence,
-        pins=pins,
-        refine=refine,
-        without=without,
-    )
+    request = plan_request(_request_of(begun).budget_bytes, **asked)
     if request.fit_flash and board is None:
         raise UsageError("--budget flash needs a board", hint="Name it with --board; `edge-tqs boards` lists them.")
     return plan_model(begun, request, progress, None if board is None else _board(board))

@@ -18,15 +18,11 @@ from edge_tqs.system.reading import Said
 
 @dataclass(frozen=True, eq=False)
 class SeriesRequest:
-    """A series, and what was said of its scaling; None: it is to be found out.
-
-    functions: `ModelRequest.windows` and ``training`` of a series.
-    """
+    """A series, and what was said of its scaling; None: it is to be found out."""
 
     data: ProjectData
     scaling: Scaling | Method | None
     output_scaling: Scaling | Method | None
-    functions: Callable[[ProjectData], tuple[Callable[[Forecast, int], Windows], Callable[[Forecast, int, int], Array]]]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from edge_tqs.building.finding import find_reading, find_scaling
 from edge_tqs.building.request import ModelRequest
 from edge_tqs.building.units import forecast_of
+from edge_tqs.building.windows import training_of, windows_of
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.progress import Progress
@@ -87,8 +88,7 @@ def _with_inputs(request: ModelRequest, inputs: tuple[str, ...]) -> ModelRequest
     roles = replace(request.roles, inputs=inputs)
     series = replace(series, data=replace(series.data, inputs=inputs))
     request = replace(request, roles=roles, said=said_of(roles), columns=inputs, series=series)
-    windows, training = series.functions(series.data)
-    request = replace(request, windows=windows, training=training)
+    request = replace(request, windows=windows_of(series.data), training=training_of(series.data))
     if series.scaling is None:
         return request
     return replace(_scaled(request, series.scaling, series.output_scaling, ""), findings=request.findings)
@@ -126,13 +126,12 @@ def _scaled(
     roles = replace(request.roles, inputs=request.columns)
     of_outputs = scaling_of_outputs(roles, outputs, values, rows, scaling, fed_back)
     data = replace(series.data, inputs=request.columns, scaling=scaling, output_scaling=of_outputs)
-    windows, training = series.functions(data)
     return replace(
         request,
         scaling=scaling,
         output_scaling=of_outputs,
-        windows=windows,
-        training=training,
+        windows=windows_of(data),
+        training=training_of(data),
         series=replace(series, data=data, scaling=inputs, output_scaling=_one_of(outputs)),
         findings=(*request.findings, finding),
     )

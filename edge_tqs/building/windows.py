@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from edge_tqs.building.naive import Naive
-from edge_tqs.graph.graph import Array, Scaling
+from edge_tqs.building.naive import Naive, naive_forecasts
+from edge_tqs.graph.graph import Array, Forecast, Scaling
+from edge_tqs.project.rollouts import ProjectData, cut, evaluation_origins, room
 
 #: Windows of the training part that activation ranges come from, at most; and windows that are saved for validation and
 #: that the host's figures come from, at least and where the data allow.
 CALIBRATION_WINDOWS = 256
 LEAST_WINDOWS, EVALUATION_WINDOWS = 16, 64
+#: The parts of a series.
+PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,3 +48,31 @@ class Windows:
         naive = None if self.naive is None else self.naive.scaled(y)
         calibration, evaluation = x.scaled(self.calibration), x.scaled(self.evaluation)
         return replace(self, calibration=calibration, evaluation=evaluation, truth=truth, naive=naive)
+
+
+def training_of(data: ProjectData) -> Callable[[Forecast, int, int], Array]:
+    """What cuts ``count`` seeds of the training part: called with (forecast, horizon, count)."""
+    return lambda forecast, horizon, count: cut(data, forecast, horizon, count, "train")[0]
+
+
+def windows_of(data: ProjectData) -> Callable[[Forecast, int], Windows]:
+    """What cuts the windows of a series, and the truth after them: called with (forecast, horizon)."""
+
+    def cut_parts(forecast: Forecast, horizon: int) -> Windows:
+        length, series = forecast.seed_length(horizon), data.series
+        (possible, lost), (possible_after, lost_after) = (room(data, forecast, horizon, part) for part in PARTS)
+        calibration, _ = cut(data, forecast, horizon, min(CALIBRATION_WINDOWS, max(1, possible)), "train")
+        count = min(EVALUATION_WINDOWS, max(LEAST_WINDOWS, possible_after))
+        evaluation, truth = cut(data, forecast, horizon, count, "test")
+        begun = evaluation_origins(data, forecast, horizon, count, "test")
+        naive = naive_forecasts(data, forecast, begun, horizon)
+        warnings = series.warnings
+        if lost or lost_after:
+            warnings += (
+                f"{lost + lost_after:,} of {lost + lost_after + possible + possible_after:,} windows of "
+                f"{forecast.window} rows with {horizon} rows of truth are left out: they would cross a hole of "
+                f"{series.path.name}.",
+            )
+        return Windows(calibration[:, :length], evaluation[:, :length], truth, naive, series.facts, warnings)
+
+    return cut_parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
@@ -96,6 +97,26 @@ class _Numbers(Message):
         return cls(*_unpack(cls._LAYOUT, payload, cls.TYPE.name))
 
 
+class _NumbersThenCodes(Message):
+    """A message whose fields are the numbers of ``_LAYOUT``, in order, and then codes as bytes, little-endian."""
+
+    _LAYOUT: ClassVar[struct.Struct]
+
+    def pack(self) -> bytes:
+        *numbers, codes = vars(self).values()
+        return self._LAYOUT.pack(*numbers) + bytes(codes)
+
+    @classmethod
+    def _parse(cls, payload: bytes, size_of: Callable[..., int] | None = None) -> Self:
+        """``size_of`` takes the numbers, and returns how many bytes of codes are right; None where any are."""
+        head = cls._LAYOUT.size
+        numbers, codes = _unpack(cls._LAYOUT, payload[:head], f"{cls.TYPE.name}'s head"), payload[head:]
+        if size_of and len(codes) != size_of(*numbers):
+            raise WireError(f"{cls.TYPE.name} carries {len(codes)} bytes of codes, not {size_of(*numbers)}")
+        fields: tuple[int | bytes, ...] = (*numbers, codes)
+        return cls(*fields)
+
+
 @dataclass(frozen=True)
 class Hello(_Numbers):
     """Who are you? Ends what the device was doing and forgets the last sequence number."""
@@ -113,44 +134,35 @@ class Reset(_Numbers):
 
 
 @dataclass(frozen=True)
-class Push(Message):
-    """Append ``count`` samples; ``codes`` are count x channels codes, little-endian, oldest sample first."""
+class Push(_NumbersThenCodes):
+    """Append ``count`` samples; ``codes`` are count x channels codes, oldest sample first."""
 
     TYPE = MessageType.PUSH
+    _LAYOUT = struct.Struct("<B")
     count: int
     codes: bytes
 
-    def pack(self) -> bytes:
-        return struct.pack("<B", self.count) + self.codes
-
     @classmethod
     def parse(cls, payload: bytes, sample_size: int) -> Self:
-        if not payload or len(payload) != 1 + payload[0] * sample_size:
-            raise WireError(f"PUSH carries {len(payload)} bytes, not a count and that many samples of {sample_size}")
-        return cls(payload[0], payload[1:])
+        return cls._parse(payload, lambda count: count * sample_size)
 
 
 @dataclass(frozen=True)
-class ForecastRequest(Message):
+class ForecastRequest(_NumbersThenCodes):
     """Roll forward; send the steps ``first`` to ``first + steps - 1``.
 
-    ahead: where inputs are known ahead, their codes at the time of each of these steps, little-endian; else empty.
+    ahead: where inputs are known ahead, their codes at the time of each of these steps; else empty.
     """
 
     TYPE = MessageType.FORECAST
+    _LAYOUT = struct.Struct("<HH")
     first: int
     steps: int
     ahead: bytes = b""
 
-    def pack(self) -> bytes:
-        return struct.pack("<HH", self.first, self.steps) + self.ahead
-
     @classmethod
     def parse(cls, payload: bytes, ahead_size: int = 0) -> Self:
-        first, steps = _unpack(struct.Struct("<HH"), payload[:4], "FORECAST's head")
-        if len(payload) != 4 + steps * ahead_size:
-            raise WireError(f"FORECAST carries {len(payload)} bytes, not 4 and {steps} samples of {ahead_size}")
-        return cls(first, steps, payload[4:])
+        return cls._parse(payload, lambda first, steps: steps * ahead_size)
 
 
 @dataclass(frozen=True)
@@ -277,30 +289,23 @@ class Ack(_Numbers):
 
 
 @dataclass(frozen=True)
-class StepReply(Message):
+class StepReply(_NumbersThenCodes):
     """One step of a forecast.
 
     step: counted from 0. ticks: the counter over the step's computation, modulo 2^32. state_hash: CRC-32 of the states.
-    codes: the outputs, channels codes, little-endian.
+    codes: the outputs.
     """
 
     TYPE = MessageType.STEP
-    _LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HII")
+    _LAYOUT = struct.Struct("<HII")
     step: int
     ticks: int
     state_hash: int
     codes: bytes
 
-    def pack(self) -> bytes:
-        return self._LAYOUT.pack(self.step, self.ticks, self.state_hash) + self.codes
-
     @classmethod
-    def parse(cls, payload: bytes, sample_size: int) -> Self:
-        fixed = cls._LAYOUT.size
-        step, ticks, state_hash = _unpack(cls._LAYOUT, payload[:fixed], "STEP's head")
-        if len(payload) != fixed + sample_size:
-            raise WireError(f"STEP carries {len(payload) - fixed} bytes of outputs, not {sample_size}")
-        return cls(step, ticks, state_hash, payload[fixed:])
+    def parse(cls, payload: bytes, output_size: int) -> Self:
+        return cls._parse(payload, lambda *head: output_size)
 
 
 @dataclass(frozen=True)
@@ -342,21 +347,18 @@ class Point(_Numbers):
 
 
 @dataclass(frozen=True)
-class Values(Message):
-    """The codes of a point from byte ``offset`` on, little-endian."""
+class Values(_NumbersThenCodes):
+    """The codes of a point from byte ``offset`` on."""
 
     TYPE = MessageType.VALUES
+    _LAYOUT = struct.Struct("<HI")
     point: int
     offset: int
     codes: bytes
 
-    def pack(self) -> bytes:
-        return struct.pack("<HI", self.point, self.offset) + self.codes
-
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        point, offset = _unpack(struct.Struct("<HI"), payload[:6], "VALUES' head")
-        return cls(point, offset, payload[6:])
+        return cls._parse(payload)
 
 
 @dataclass(frozen=True)
