@@ -770,7 +770,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "width": (sequential(flatten, dense(F + 1)), "predicts 4 values from 3 channels"),
     "image": (
         sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F, 1), name="ahead")),
-        r"layer ahead .*\(2, 3, 1\)",
+        r"its output is the image \(2, 3, 1\)",
     ),
     "no weights": (
         lambda keras: keras.Sequential([keras.Input((1, F)), keras.layers.Flatten()]),

@@ -44,6 +44,11 @@ def merged(kind: str) -> Apply:
     return lambda keras, x: getattr(keras.layers, kind)()([x, keras.layers.Conv1D(F, 1)(x)])
 
 
+def of_image(kind: str, *args: Any, **config: Any) -> Apply:
+    """A layer of the window as an image (W, F, 1)."""
+    return lambda keras, x: getattr(keras.layers, kind)(*args, **config)(keras.layers.Reshape((W, F, 1))(x))
+
+
 def activation(name: str) -> Apply:
     """An activation by its name."""
     return lambda keras, x: keras.layers.Activation(name)(x)
@@ -82,6 +87,12 @@ LAYERS: dict[str, Apply] = {
     "MaxPooling1D": plain("MaxPooling1D", 2),
     "GlobalMaxPooling1D": plain("GlobalMaxPooling1D"),
     "UpSampling1D": plain("UpSampling1D", 2),
+    "Conv2D": of_image("Conv2D", 2, 3, padding="same"),
+    "DepthwiseConv2D": of_image("DepthwiseConv2D", (3, 1)),
+    "AveragePooling2D": of_image("AveragePooling2D", 2),
+    "MaxPooling2D": of_image("MaxPooling2D", (2, 1)),
+    "GlobalAveragePooling2D": of_image("GlobalAveragePooling2D"),
+    "GlobalMaxPooling2D": of_image("GlobalMaxPooling2D"),
     "BatchNormalization": lambda keras, x: keras.layers.BatchNormalization()(keras.layers.ReLU()(x)),
     "LayerNormalization": plain("LayerNormalization"),
     "Normalization": plain("Normalization", mean=0.5, variance=4.0),

@@ -3,6 +3,7 @@ window, a label for each sample of it, autoencoders, a softmax at the end, a Nor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,22 @@ def adapted(keras: Any) -> Any:
     return keras.Sequential([keras.Input((W, F)), norm, layers.GRU(4), layers.Dense(F)])
 
 
+def vibration(keras: Any) -> Any:
+    """A window as an image of one row: everything moves along it."""
+    layers = keras.layers
+    seen = [layers.Conv2D(4, (1, 3), activation="relu"), layers.BatchNormalization(), layers.MaxPooling2D((1, 2))]
+    again = [layers.DepthwiseConv2D((1, 2)), layers.GlobalAveragePooling2D(), layers.Dense(3, "softmax")]
+    return keras.Sequential([keras.Input((1, W, F)), *seen, *again])
+
+
+def image(keras: Any) -> Any:
+    """A window as an image of one channel: along time, along both axes, and over all sensors at once."""
+    layers = keras.layers
+    taps = [layers.Conv2D(3, (3, 1), padding="same", activation="relu"), layers.Conv2D(3, 2, padding="same")]
+    joined = [layers.AveragePooling2D((2, 1)), layers.Conv2D(4, (2, F), activation="relu")]
+    return keras.Sequential([keras.Input((W, F, 1)), *taps, *joined, layers.Flatten(), layers.Dense(F)])
+
+
 FORMS = {
     "flat": Form(flat, Said(steps=2), window=W, given=lambda x: x.reshape(-1, W * F), boards=EMULATED),
     "static": Form(
@@ -117,6 +134,8 @@ FORMS = {
     "wide convolutional": Form(wide_convolutional, Said(last_only=True), picked=lambda y: y[:, -1]),
     "autoencoder": Form(autoencoder, Said(kind="reconstruction"), boards=EMULATED),
     "softmax": Form(softmax, Said(), boards=EMULATED),
+    "vibration": Form(vibration, Said(), given=lambda x: x[:, None]),
+    "image": Form(image, Said(), given=lambda x: x[..., None]),
     "adapted": Form(adapted, Said(), recurrence="windowed", drawn=False),
 }
 
@@ -223,23 +242,22 @@ def test_inputs_that_make_no_window_are_refused(
     assert line in refused.value.hint
 
 
-def test_a_window_as_an_image_is_read_where_nothing_looks_at_it_as_one(keras: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layer", "match", "hint"),
+    [
+        (lambda layers: layers.DepthwiseConv2D(2), "its kernel is 2 x 2, .* it moves along two axes", r"\(K, 1\)"),
+        (lambda layers: layers.Permute((2, 1, 3)), "applied to an image", "Reshape"),
+        (lambda layers: layers.Conv2D(3, (2, 1), groups=3), "its groups are not supported", "groups=1"),
+    ],
+)
+def test_what_is_done_to_an_image_and_has_no_form_of_one_axis(
+    layer: Callable[[Any], Any], match: str, hint: str, keras: Any, tmp_path: Path
+) -> None:
     layers = keras.layers
-
-    def of(name: str, *first: Any) -> Path:
-        parts = [keras.Input((W, F, 1)), *first, layers.Flatten(), layers.Dense(F)]
-        return save(keras.Sequential(parts), tmp_path / f"{name}.keras")
-
-    path = of("flat")
-    forecast = open_model(path).need_graph()[1].forecast
-    assert (forecast.window, forecast.channels) == (W, F)
-    taps = of("taps", layers.Conv2D(2, (3, F)))
-    with pytest.raises(ModelError, match="goes over an image") as refused:
-        open_model(taps).need_graph()
-    assert "Use Conv1D" in refused.value.hint
-    dense = of("dense", layers.Dense(2))
-    with pytest.raises(ModelError, match="applied to an image"):
-        open_model(dense).need_graph()
+    parts = [keras.Input((W, F, 1)), layers.Conv2D(3, 1), layer(layers), layers.Flatten(), layers.Dense(F)]
+    with pytest.raises(ModelError, match=match) as refused:
+        open_model(save(keras.Sequential(parts), tmp_path / "m.keras")).need_graph()
+    assert re.search(hint, refused.value.hint)
 
 
 @pytest.mark.parametrize("name", ["flat", "softmax", "wide convolutional"])

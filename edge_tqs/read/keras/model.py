@@ -19,12 +19,14 @@ from edge_tqs.read.keras.ends import Ends, Entry, read_ends
 from edge_tqs.read.keras.files import SAVE_HINT, KerasFile, file_hash, one_line, open_keras, read_config
 from edge_tqs.read.keras.layers import (
     MERGING,
+    OF_IMAGES,
     READERS,
     RECURRENT,
     UNBUILDABLE,
     GraphBuilder,
     KerasLayer,
     Weight,
+    as_sequence,
     check_wrapper,
     is_over_time,
     is_stateful,
@@ -50,8 +52,6 @@ SUPPORTED = (
 SUPPORTED_OPS = (
     f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
 )
-#: Layers that do to the values of an image with an axis of size 1 what they do to a window.
-OF_IMAGES = frozenset({"Flatten", "Reshape", "Dropout", "GaussianNoise", "GaussianDropout", "Rescaling"})
 WIDE_LINE = (
     'If its last sample is the forecast, say labels = "wide" under [forecast] in edge-tqs.toml, or --labels wide'
 )
@@ -175,7 +175,7 @@ def _read_layers(nodes: Nodes) -> list[KerasLayer]:
         if any(len(shape) > 3 for shape in node.shapes) and node.kind not in OF_IMAGES:
             raise ModelError(
                 f"layer {node.name} ({node.kind}) is applied to an image {node.shapes[0]}, which is not supported",
-                hint="Use the layer of one axis: Conv1D of K samples on (W, F) is Conv2D of (K, F) on (W, F, 1).",
+                hint="Flatten or Reshape it to a sequence (W, C) first, or use the layer of one axis.",
             )
         count = times[id(node.operation)]
         if id(node.operation) not in extracted:
@@ -192,6 +192,7 @@ def _read_layers(nodes: Nodes) -> list[KerasLayer]:
                 plain,
                 name=node.name,
                 ranks=ranks,
+                shapes=tuple(shape[1:] for shape in node.shapes),
                 inputs=tuple(source.key for source in node.sources),
                 # A wrapper's parts are named <layer>/<inner>: by this application too.
                 parts=tuple(
@@ -308,7 +309,10 @@ def _build(name: str, nodes: Nodes, layers: list[KerasLayer], ends: Ends, window
         key = given.source.key
         values[key] = _entered(builder, given.name, entry, alone=len(nodes.inputs) == 1) if readers[key] else "x"
     for index, layer in enumerate(layers):
-        builder.inputs = tuple(values[source] for source in layer.inputs)
+        builder.inputs = tuple(
+            as_sequence(builder, values[source], shape) if len(shape) == 3 else values[source]
+            for source, shape in zip(layer.inputs, layer.shapes, strict=True)
+        )
         builder.value, builder.outputs = builder.inputs[0], ()
         READERS[layer.kind](replace(layer, last_recurrent=index == last), builder)
         for number, value in enumerate((builder.value, *builder.outputs[1:])):
@@ -321,6 +325,11 @@ def _build(name: str, nodes: Nodes, layers: list[KerasLayer], ends: Ends, window
         raise ModelError(
             f"its output is output {made.source.tensor} of layer {made.source.node}, a state",
             hint="Forecast from the layer's first output, or put a Dense layer behind the state.",
+        )
+    if len(ends.shape) == 4:
+        raise ModelError(
+            f"its output is the image {ends.shape[1:]}, not one sample or a block of samples",
+            hint="Put a Reshape to (steps, outputs) behind it, the oldest sample first.",
         )
     builder.value = values[made.source.key]
     graph = builder.finish()

@@ -21,6 +21,7 @@ from edge_tqs.read.keras.layers.builder import GraphBuilder, KerasLayer, Weight
 from edge_tqs.read.keras.layers.conv import read_conv_1d, read_depthwise_conv_1d, read_separable_conv_1d
 from edge_tqs.read.keras.layers.dense import read_dense
 from edge_tqs.read.keras.layers.gru import read_gru
+from edge_tqs.read.keras.layers.image import as_sequence, read_conv_2d, read_depthwise_conv_2d, read_pooling_2d
 from edge_tqs.read.keras.layers.lstm import read_lstm
 from edge_tqs.read.keras.layers.merge import read_concatenate, read_merge
 from edge_tqs.read.keras.layers.norm import (
@@ -45,6 +46,7 @@ from edge_tqs.read.keras.layers.wrappers import check_wrapper, read_bidirectiona
 
 __all__ = [
     "MERGING",
+    "OF_IMAGES",
     "READERS",
     "RECURRENT",
     "UNBUILDABLE",
@@ -52,6 +54,7 @@ __all__ = [
     "KerasLayer",
     "Reader",
     "Weight",
+    "as_sequence",
     "check_wrapper",
     "is_over_time",
     "is_stateful",
@@ -69,6 +72,8 @@ READERS: dict[str, Reader] = {
     "Conv1D": read_conv_1d,
     "DepthwiseConv1D": read_depthwise_conv_1d,
     "SeparableConv1D": read_separable_conv_1d,
+    "Conv2D": read_conv_2d,
+    "DepthwiseConv2D": read_depthwise_conv_2d,
     "LSTM": read_lstm,
     "GRU": read_gru,
     "Activation": read_activation,
@@ -91,6 +96,10 @@ READERS: dict[str, Reader] = {
     "MaxPooling1D": read_pooling_1d,
     "GlobalMaxPooling1D": read_global_max_pooling_1d,
     "UpSampling1D": read_up_sampling_1d,
+    "AveragePooling2D": read_pooling_2d,
+    "MaxPooling2D": read_pooling_2d,
+    "GlobalAveragePooling2D": read_global_average_pooling_1d,  # over H * W samples
+    "GlobalMaxPooling2D": read_global_max_pooling_1d,
     "BatchNormalization": read_batch_normalization,
     "LayerNormalization": read_layer_normalization,
     "Normalization": read_normalization,
@@ -100,6 +109,7 @@ READERS: dict[str, Reader] = {
     "Permute": read_permute,
     "Dropout": read_nothing,
     "SpatialDropout1D": read_nothing,
+    "SpatialDropout2D": read_nothing,
     "AlphaDropout": read_nothing,
     "GaussianDropout": read_nothing,
     "GaussianNoise": read_nothing,
@@ -127,6 +137,16 @@ MERGING = frozenset(
     }
 )
 
+#: Layers of images (H, W, C), which they read as sequences (1, H * W, C).
+OF_IMAGES = frozenset(
+    {
+        *("Conv2D", "DepthwiseConv2D", "AveragePooling2D", "MaxPooling2D"),
+        *("GlobalAveragePooling2D", "GlobalMaxPooling2D", "Dense", "BatchNormalization", "Rescaling"),
+        *("Flatten", "Reshape", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout"),
+        *("Activation", "ReLU", "LeakyReLU", "ELU", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"),
+    }
+)
+
 #: Layers with states: a model that has one becomes a step graph, unless it also has layers over time.
 RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"})
 
@@ -136,11 +156,6 @@ UNBUILDABLE: dict[str, tuple[str, str]] = {
         "samples cannot be skipped: a forecaster's window is always full, and a recurrent layer runs over all of it",
         "Train it without Masking, on windows of one length; the board waits until a window is full. A model that was "
         "trained on windows padded in front can be saved without its Masking layer, and is then only fed full ones.",
-    ),
-    "Conv2D": (
-        "it goes over an image, and a graph holds windows of samples",
-        "Use Conv1D: of K samples on (W, F) it is what Conv2D of (K, F) is on (W, F, 1), with the same weights, and of "
-        "K samples what Conv2D of (1, K) is on (1, W, F). Pooling likewise.",
     ),
     "ConvLSTM1D": (
         "its states are images, and no runtime has its convolutions of images over time",
@@ -173,6 +188,8 @@ def is_over_time(layer: KerasLayer) -> bool:
         return True
     if layer.kind in RECURRENT and layer.config["go_backwards"]:
         return True
+    if 4 in layer.ranks:
+        return True
     if 3 not in layer.ranks:
         return False
     return layer.kind in _OVER_TIME or (layer.kind == "Concatenate" and layer.config["axis"] in (1, -2))
@@ -180,7 +197,7 @@ def is_over_time(layer: KerasLayer) -> bool:
 
 def spreads(layer: KerasLayer) -> bool:
     """Whether a layer makes a sequence of a flat value: one that a step graph holds, but runs no other step over."""
-    to_sequence = layer.kind == "Reshape" and len(layer.config["target_shape"]) == 2
+    to_sequence = layer.kind == "Reshape" and len(layer.config["target_shape"]) > 1
     return layer.kind == "RepeatVector" or (to_sequence and 3 not in layer.ranks)
 
 

@@ -36,7 +36,8 @@ class KerasLayer:
     """A Keras layer as plain data.
 
     kind: its class name. config: its ``get_config()``. weights: by short name ("kernel", "recurrent_kernel", "bias").
-    last_recurrent: no recurrent layer follows (only meaningful for a recurrent layer). ranks: of its inputs in Keras.
+    last_recurrent: no recurrent layer follows (only meaningful for a recurrent layer). ranks: of its inputs in Keras;
+    shapes: theirs without the batch, None where a size is open.
     name: of this application; a layer that is applied again, ``shared``, has the same weights under another name.
     inputs: keys of the tensors that it reads, as keras_nodes.Source gives them, in the order of ``call``. parts: the
     layers inside a wrapper, which hold its weights. call: "args" and "kwargs" that a functional model's config holds;
@@ -49,6 +50,7 @@ class KerasLayer:
     weights: Mapping[str, Weight]
     last_recurrent: bool = False
     ranks: tuple[int, ...] = ()
+    shapes: tuple[tuple[int | None, ...], ...] = ()
     inputs: tuple[str, ...] = ("",)
     parts: tuple[KerasLayer, ...] = ()
     call: Mapping[str, Any] = field(default_factory=dict)
@@ -209,6 +211,20 @@ class GraphBuilder:
     def unpadded(self, name: str) -> tuple[str, int, int]:
         """What ``padded`` made ``name`` of: (x, left, right), for an operator that pads by itself."""
         return self._paddings.get(name, (name, 0, 0))
+
+    def viewed(self, x: str, shape: tuple[int, ...]) -> str:
+        """The values of ``x`` in another ``shape``: what ``x`` was reshaped of where that has it, else a reshape."""
+        made = {op.outputs[0]: op.inputs[0] for op in self._ops if op.kind == "reshape"}
+        found = x
+        while self.shape(found) != shape and found in made:
+            found = made[found]
+        if self.shape(found) != shape:
+            found = f"{x}/{'x'.join(map(str, shape[1:]))}"
+            if found not in self._tensors:
+                self.op("reshape", found, [x], shape)
+        if x in self.shared:
+            self.shared.add(found)
+        return found
 
     def op(
         self,

@@ -70,7 +70,7 @@ def _place(layer: KerasLayer, builder: GraphBuilder) -> tuple[str, dict[str, int
     x, before, after = builder.unpadded(builder.value)
     stride, dilation, taps = (_one(config[name]) for name in ("strides", "dilation_rate", "kernel_size"))
     padded = builder.shape(x)[1] + before + after
-    left, right = _padding(config["padding"], padded, stride, dilation * (taps - 1))
+    left, right = padding_of(config["padding"], padded, stride, dilation * (taps - 1))
     if padded + left + right <= dilation * (taps - 1):
         raise layer.refuse(
             f"its kernel reaches over {dilation * (taps - 1) + 1} samples, more than the {padded} there are"
@@ -83,7 +83,7 @@ def _one(value: Any) -> int:
     return int(value if isinstance(value, int) else value[0])
 
 
-def _padding(kind: str, length: int, stride: int, reach: int) -> tuple[int, int]:
+def padding_of(kind: str, length: int, stride: int, reach: int) -> tuple[int, int]:
     """Zeros before and after a sequence; "same" as TensorFlow splits them, the odd one at the end."""
     if kind == "causal":
         return reach, 0

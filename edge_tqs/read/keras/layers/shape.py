@@ -14,21 +14,26 @@ def read_nothing(layer: KerasLayer, builder: GraphBuilder) -> None:
 def read_flatten(layer: KerasLayer, builder: GraphBuilder) -> None:
     """Flatten: the window (1, W, F) becomes (1, W * F), oldest sample first; a flat value stays as it is."""
     shape = builder.shape(builder.value)
-    if len(shape) == 3:
+    if 3 in map(len, layer.shapes):
+        builder.value = builder.viewed(builder.value, (1, math.prod(shape)))
+    elif len(shape) == 3:
         builder.value = builder.op("reshape", f"{layer.name}/flat", [builder.value], (1, shape[1] * shape[2]))
 
 
 def read_reshape(layer: KerasLayer, builder: GraphBuilder) -> None:
-    """Reshape to a flat value (N,) or to a sequence (W, C); one target size may be -1."""
+    """Reshape to a flat value (N,), a sequence (W, C) or an image (H, W, C); one target size may be -1."""
     before, target = builder.shape(builder.value), [int(size) for size in layer.config["target_shape"]]
-    if len(target) not in (1, 2):
+    if len(target) not in (1, 2, 3):
         raise layer.refuse(
-            f"target shape {tuple(target)} is not supported, only (N,) and (W, C) are",
+            f"target shape {tuple(target)} is not supported, only (N,), (W, C) and (H, W, C) are",
             hint="Reshape to a sequence of samples: the C and the flatbuffer hold nothing of a higher rank.",
         )
     if -1 in target:
         target[target.index(-1)] = math.prod(before) // -math.prod(target)
-    if before != (1, *target):
+    if 3 in (len(target), *map(len, layer.shapes)):
+        rows, channels = target[:-1], target[-1]
+        builder.value = builder.viewed(builder.value, (1, math.prod(rows), channels) if rows else (1, channels))
+    elif before != (1, *target):
         builder.value = builder.op("reshape", f"{layer.name}/reshaped", [builder.value], (1, *target))
 
 
