@@ -18,7 +18,7 @@
 
 BIN := .venv/bin
 BOARD := qemu-mps2-an386
-EXAMPLE := examples/machine-temperature
+EXAMPLE := examples/greenhouse
 C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
 JOBS := 2
 # Programs that roll out are faster with one thread for their small products; the command says so itself.
@@ -29,7 +29,7 @@ export OPENBLAS_NUM_THREADS := 1
 demo:
 	@tools/setup demo
 	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs build --board $(BOARD)
-	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs validate build/$(BOARD) --rollouts 8 --horizon 96
+	cd $(EXAMPLE) && $(CURDIR)/$(BIN)/edge-tqs validate build/$(BOARD) --rollouts 8 --horizon 24
 	@echo "open        $(EXAMPLE)/build/$(BOARD)/report.html"
 
 test: setup

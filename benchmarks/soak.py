@@ -1,7 +1,7 @@
 """A million steps on one emulated board, each compared with the host: `make soak`.
 
-Builds examples/machine-temperature unless --build names a build, and validates it. The model carries its states on, so
-that each step depends on all before it: one that was lost or doubled would show to the end. Prints one line of
+Builds benchmarks/machine_temperature unless --build names a build, and validates it. The model carries its states on,
+so that each step depends on all before it: one that was lost or doubled would show to the end. Prints one line of
 Markdown; leaves with 1 unless every step is bit-exact.
 """
 
@@ -23,7 +23,7 @@ from edge_tqs.project.file import load_project
 from edge_tqs.report.format import REPORT_HTML, VALIDATION_JSON
 from edge_tqs.validation.validate import ValidateRequest, validate
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "machine-temperature"
+PROJECT = Path(__file__).parent / "machine_temperature"
 STAGE = "rollouts on the board"
 
 
@@ -46,8 +46,8 @@ class Clock:
         return self.last - self.first
 
 
-def example(folder: Path, board: str) -> Path:
-    project = load_project(EXAMPLE / "edge-tqs.toml")
+def recurrent(folder: Path, board: str) -> Path:
+    project = load_project(PROJECT / "edge-tqs.toml")
     settings = {"data": None, "horizon": None, "window": None, "recurrence": "stateful", "draws": 2, "seed": 0}
     asked = model_request(None, project, **settings)  # type: ignore[arg-type]
     build(asked, plan_request(refine=False), load_board(board), folder, lambda *_: None)
@@ -74,7 +74,7 @@ def soak(folder: Path, rollouts: int, horizon: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=Path, help="a directory of `edge-tqs build`; its files of a validation change")
-    parser.add_argument("--board", default="qemu-mps2-an386", help="what the example is built for")
+    parser.add_argument("--board", default="qemu-mps2-an386", help="what the model is built for")
     parser.add_argument("--rollouts", type=int, default=16)
     parser.add_argument("--horizon", type=int, default=62_500)
     args = parser.parse_args()
@@ -84,7 +84,7 @@ def main() -> None:
     )
     print("|---" * 9 + "|", flush=True)
     with tempfile.TemporaryDirectory(prefix="edge-tqs-soak-") as temporary:
-        folder = args.build or example(Path(temporary), args.board)
+        folder = args.build or recurrent(Path(temporary), args.board)
         exact = soak(folder, args.rollouts, args.horizon)
     sys.exit(0 if exact else 1)
 

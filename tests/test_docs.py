@@ -2,7 +2,8 @@
 
 A block of commands is a fence of `sh`. One that cannot run here has, on the line before, `<!-- not run: WHY -->`; its
 options are checked all the same. A fence with a title is a file, which later blocks of the page find. A fence of `text`
-after a block shows what it prints: each of its lines begins with the first word of a printed one, in order.
+after a block shows what it prints: each of its lines begins with the first word of a printed one, in order, and has its
+figures, up to dots.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import pkgutil
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,10 +30,12 @@ from edge_tqs.cli.main import cli
 
 ROOT = Path(__file__).parent.parent
 RUN_PAGES = ["README.md", *(f"docs/tutorial/{p.name}" for p in sorted((ROOT / "docs/tutorial").glob("*.md")))]
-TOPS = ("docs/**", "examples/*", "firmware_templates", ".")
+TOPS = ("docs/**", "examples/*", "benchmarks/*", "firmware_templates", ".")
 PAGES = [str(path.relative_to(ROOT)) for top in TOPS for path in sorted(ROOT.glob(f"{top}/*.md"))]
 #: What may keep a block from being run, by its first words.
 REASONS = ("needs a real board", "needs root", "needs a board file of your own", "sets up the machine")
+#: First words of lines whose figures depend on the machine: its libraries, its compiler.
+OF_A_MACHINE = ("float", "runtimes", "latency", "memory")
 FENCE = re.compile(
     r"(?:^<!-- not run: (?P<why>.+) -->\n)?^(?P<indent> *)```(?P<kind>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n"
     r"(?P<text>.*?)^(?P=indent)```$",
@@ -87,12 +91,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory, keras: Any) -> Path:
 
 def project(quick: Path, folder: Path, name: str) -> None:
     """In ``folder`` what the page ``name`` begins with."""
-    if name == "docs/tutorial/emulator.md":  # a checkout; its example is quick
-        example = folder / "examples/machine-temperature"
-        example.mkdir(parents=True)
-        (example / "machine_temperature.keras").write_bytes((quick / "model.keras").read_bytes())
-        (example / "machine_temperature.csv").write_bytes((quick / "measurements.csv").read_bytes())
-        (example / "edge-tqs.toml").write_text(page("examples/machine-temperature/edge-tqs.toml"))
+    if name == "docs/tutorial/emulator.md":  # a checkout
+        shutil.copytree(ROOT / "examples/greenhouse", folder / "examples/greenhouse", ignore=lambda *_: ["build"])
     elif name != "docs/tutorial/own-model.md":
         for file in ("model.keras", "measurements.csv"):
             (folder / file).write_bytes((quick / file).read_bytes())
@@ -115,9 +115,11 @@ def test_the_commands_of_a_page_run(
         if block.title:
             Path(block.title).write_text(block.text)
         elif block.kind == "text":
-            seen = iter(line.split()[0] for line in printed if line.strip())
+            seen = iter(line for line in printed if line.strip())
             for line in block.text.splitlines():
-                assert line.split()[0] in seen, (line, printed)
+                same = next((found for found in seen if found.split()[0] == line.split()[0]), None)
+                assert same is not None, (line, printed)
+                assert line.split()[0] in OF_A_MACHINE or agrees(line, same), (line, same)
         elif block.kind in RUNNING and not block.why:
             printed = [line for command in block.commands for line in ran_here(command, run, monkeypatch)]
             ran += len(block.commands)
@@ -139,6 +141,45 @@ def ran_here(command: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> list[st
     done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout.splitlines()
+
+
+def agrees(shown: str, seen: str) -> bool:
+    """Whether ``seen`` begins with the figures of ``shown``, up to its dots; a hundredth off on other machines."""
+    number = re.compile(r"(?<![\w/])-?\d[\d,]*\.?\d*(?:e-\d+)?")
+    wanted, found = (
+        [float(n.replace(",", "")) for n in number.findall(text)] for text in (shown.partition("...")[0], seen)
+    )
+    return len(found) >= len(wanted) and all(abs(a - b) <= 0.01 * abs(a) for a, b in zip(wanted, found, strict=False))
+
+
+def test_figures_are_compared() -> None:
+    assert agrees("plan  3 weights int8: 7,752 of 9,440 ...", "plan  3 weights int8: 7,752 of 9,440 bytes (5)")
+    assert not agrees("plan  3 weights int8: 7,752 of 9,440 ...", "plan  3 weights int8: 7,652 of 9,440 bytes (5)")
+    assert not agrees("error  RMSE 0.16, MSE 0.27", "error  RMSE 0.16")
+
+
+def test_the_readme_has_the_figures_of_the_tutorial() -> None:
+    """Which are those of a build: the tutorial's commands run above, on the same example."""
+    text, readme = page("docs/tutorial/emulator.md"), " ".join(page("README.md").split())
+
+    def figures(line: str) -> tuple[str, ...]:
+        found = re.search(f"^{line}", text, re.MULTILINE)
+        assert found is not None, line
+        return found.groups()
+
+    mixed, int8, float32 = figures(r"plan .*: (\S+) of \S+ bytes \(int4 \S+, int8 (\S+), float32 (\S+)\)")
+    assert f"{float32} bytes of float, {int8} at int8 | {mixed} bytes mixed; " in readme
+    far8, far4, far = figures(r"divergence .*: int8 (\S+), int4 (\S+), mixed (\S+)")
+    assert (
+        f"RMSE from float {float(far):.3f}, where int8 has {float(far8):.3f} and all int4 {float(far4):.3f} " in readme
+    )
+    last, before = figures(r"deploy\? .* error is (\d+)% .* value and (\d+)% ")
+    assert f"error {last} % below that of the last value repeated, {before} % below that of the day before" in readme
+    errors = figures(r"  air_temp +all +RMSE +data's unit +(\S+) +\S+ +\S+ +(\S+) .* to \S+ +(\S+) +(\S+) +\S+$")
+    exact, built, last, before = (f"{float(value):.3g}" for value in errors)
+    assert f"RMSE is {built}, that of the float model {exact}, of the day before {before}, of the last value" in readme
+    described = f"float {exact}, the build {built}, the values of 48 samples before {before}, the last one {last}."
+    assert described in page("docs/forecast.svg")
 
 
 def test_the_demo_is_what_the_tutorial_runs_by_hand() -> None:

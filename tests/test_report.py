@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import re
-import subprocess
-import sys
+import runpy
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,6 +19,7 @@ from edge_tqs.cli.text import validation_summary
 from edge_tqs.errors import UsageError
 from edge_tqs.report.build_report import BuildReport, ByteReport, ImageReport, ModelInfo, TensorReport
 from edge_tqs.report.drift import Drift, measure_drift
+from edge_tqs.report.figures import FigureRow, Figures
 from edge_tqs.report.files import write_report
 from edge_tqs.report.format import FORMAT
 from edge_tqs.report.host_report import (
@@ -434,17 +433,38 @@ def test_every_key_is_documented(section, made):
     assert f"format {FORMAT}" in text
 
 
-def test_the_readme_picture_is_drawn_from_a_report(tmp_path):
-    (tmp_path / "report.json").write_text(build_report().to_json())
-    root = Path(__file__).parent.parent
-    target = tmp_path / "rollout.svg"
-    command = [sys.executable, str(root / "tools" / "picture.py"), str(tmp_path), str(target)]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(root)})
-    drawn = ElementTree.parse(target).getroot()
-    words = [text.text or "" for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+def test_the_readme_picture_is_drawn_from_a_validated_build(tmp_path):
+    """What was measured, the season again, float, and what the board sent; refused where one of them is missing."""
+    draw = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "picture.py"))["main"]
+    row = FigureRow("temperature", None, None, "rmse", "data", 1.25, 1.3, 4.0, 1.5, 1.4, 1.6, 6.5, 2.75)
+    figures = Figures(64, HORIZON, 12, (row, dataclasses.replace(row, lead=1)), (), 0.2)
+    host = dataclasses.replace(build_report().host, figures=figures)
+    (tmp_path / "report.json").write_text(build_report(host=host).to_json())
+    (tmp_path / "validation.json").write_text(validation_report().to_json())
+    draw(str(tmp_path), str(tmp_path / "a.svg"))
+    draw(str(tmp_path), str(tmp_path / "b.svg"))
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    drawn = ElementTree.parse(tmp_path / "a.svg").getroot()
+    words = {text.text or "" for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
     sizes = build_report().bytes
-    assert {f"float32, {sizes.float32:,} B", f"int4, {sizes.int4:,} B", f"mixed, {sizes.mixed:,} B"} <= set(words)
-    assert "temperature" in words
+    kinds = {"measured", "12 samples before", f"float, {sizes.float32:,} B", f"on the board, {sizes.mixed:,} B"}
+    assert kinds | {"temperature"} <= words
+    described = drawn.findtext("{http://www.w3.org/2000/svg}desc")
+    assert (
+        described
+        == "RMSE over 64 of these: float 1.25, the build 1.5, the values of 12 samples before 2.75, the last one 6.5."
+    )
+    measured, naive, _ = (
+        [float(y) for y in re.findall(r"[ML]\S+ ([\d.]+)", path.attrib["d"])]
+        for path in drawn.iter("{http://www.w3.org/2000/svg}path")
+    )
+    assert naive == 2 * measured[:12], "the season of 12 samples comes twice within the 24 steps"
+    assert len(list(drawn.iter("{http://www.w3.org/2000/svg}circle"))) == HORIZON + 1  # one of the legend
+    for changes in ({"season": None}, {"season": 13}):
+        host = dataclasses.replace(host, figures=dataclasses.replace(figures, **changes))
+        (tmp_path / "report.json").write_text(build_report(host=host).to_json())
+        with pytest.raises(SystemExit, match="the picture needs"):
+            draw(str(tmp_path), str(tmp_path / "a.svg"))
 
 
 def test_a_long_run_is_drawn_over_blocks_of_steps():

@@ -29,8 +29,8 @@ PAGES = {
     "examples/electricity-demand/NOTICE.md": "examples/electricity-demand-notice.md",
     "examples/reactor-concentration/README.md": "examples/reactor-concentration.md",
     "examples/pump-anomaly/README.md": "examples/pump-anomaly.md",
-    "examples/machine-temperature/README.md": "examples/machine-temperature.md",
     "examples/uart-forecast/README.md": "examples/uart-forecast.md",
+    "benchmarks/machine_temperature/README.md": "machine-temperature.md",
     "README.md": "index.md",
 }
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")

@@ -1,6 +1,6 @@
-"""Draw README's picture, one rollout of float, all-int4 and mixed, from a build of the example.
+"""Draw README's first picture from a validated build of the example: one forecast beside what was measured.
 
-python tools/picture.py examples/machine-temperature/build/qemu-mps2-an386 docs/rollout.svg
+python tools/picture.py examples/greenhouse/build/qemu-mps2-an386 docs/forecast.svg
 """
 
 from __future__ import annotations
@@ -9,30 +9,35 @@ import sys
 from pathlib import Path
 
 from edge_tqs.report.build_report import BuildReport
-from edge_tqs.report.format import REPORT_JSON
+from edge_tqs.report.format import REPORT_JSON, VALIDATION_JSON
 from edge_tqs.report.plot import Line, line_plot
+from edge_tqs.report.validation_report import ValidationReport
 
 
-def picture(report: BuildReport) -> str:
-    """The SVG. Raises SystemExit when the report has no example rollout."""
-    example, divergence = report.host.curves.example, report.host.divergence
-    if example is None:
-        sys.exit("this build holds no example rollout")
-    lines = [Line("seed", "soft", example.seed, 1 - len(example.seed))]
-    if example.truth is not None:
-        lines.append(Line("what followed", "truth", example.truth, 1))
-    lines += [
-        Line(f"float32, {report.bytes.float32:,} B", "float", example.float, 1),
-        Line(f"int4, {report.bytes.int4:,} B", "int4", example.int4, 1, dash="2 3"),
-        Line(f"mixed, {report.bytes.mixed:,} B", "mixed", example.mixed, 1),
+def picture(built: BuildReport, run: ValidationReport) -> str:
+    """The SVG: the first window's forecast of the first output. Raises SystemExit where the reports do not hold it."""
+    example, figures, board = built.host.curves.example, built.host.figures, run.curves.example
+    if example is None or example.truth is None or figures is None or figures.season is None or board is None:
+        sys.exit("the picture needs a build with data that have a season, and a validation of it")
+    steps, season = len(example.float), example.seed[-figures.season :]
+    if len(season) < figures.season or len(board) < steps:
+        sys.exit("the picture needs a window of a whole season, and a validation over the whole horizon")
+    naive = [season[step % len(season)] for step in range(steps)]
+    seen = example.seed[-steps:]
+    (shown,) = (row for row in figures.rows if (row.name, row.lead, row.measure) == (example.column, None, "rmse"))
+    lines = [
+        Line("measured", "truth", [*seen, *example.truth], 1 - len(seen)),
+        Line(f"{figures.season} samples before", "int4", naive, 1, dash="2 3"),
+        Line(f"float, {built.bytes.float32:,} B", "float", example.float, 1),
+        Line(f"on the board, {built.bytes.mixed:,} B", "device", board, 1, marks=1),
     ]
     return line_plot(
         lines,
-        ident="rollout",
-        title=f"{report.model.name}: one closed-loop rollout of {report.host.horizon} steps",
-        description=f"RMSE against float over {report.host.rollouts} rollouts: all int4 {divergence.int4:.3f}, "
-        f"mixed {divergence.mixed:.3f}, in standard deviations.",
-        x_label="step; up to 0 the seed window",
+        ident="forecast",
+        title=f"{example.column}: {steps} samples ahead, each forecast fed back",
+        description=f"RMSE over {figures.windows} of these: float {shown.float:.3g}, the build {shown.mixed:.3g}, "
+        f"the values of {figures.season} samples before {shown.seasonal:.3g}, the last one {shown.persistence:.3g}.",
+        x_label="sample; up to 0 the window's newest",
         y_label=example.column,
         standalone=True,
     )
@@ -40,8 +45,11 @@ def picture(report: BuildReport) -> str:
 
 def main(build: str, target: str) -> None:
     """Write the picture of the build directory ``build`` to ``target``."""
-    source = Path(build) / REPORT_JSON
-    text = picture(BuildReport.from_json(source.read_text(encoding="utf-8"), str(source)))
+    built, run = Path(build) / REPORT_JSON, Path(build) / VALIDATION_JSON
+    text = picture(
+        BuildReport.from_json(built.read_text(encoding="utf-8"), str(built)),
+        ValidationReport.from_json(run.read_text(encoding="utf-8"), str(run)),
+    )
     Path(target).write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -138,8 +138,8 @@ def _integrate(slope: Callable[[Array, float], Array], x: Array, *, sample: floa
 
 
 def _machine_temperature() -> Raw:
-    """NAB, half-hour means; it is in the repository for the example."""
-    return _timed(_rows(ROOT / "examples" / "machine-temperature" / "machine_temperature.csv"), timedelta(minutes=30))
+    """NAB, half-hour means; it is in the repository for a recurrent model."""
+    return _timed(_rows(ROOT / "benchmarks" / "machine_temperature" / "machine_temperature.csv"), timedelta(minutes=30))
 
 
 def _ambient_temperature() -> Raw:

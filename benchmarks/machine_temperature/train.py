@@ -65,7 +65,6 @@ def forecaster(layers: Sequence[tuple[str, int]]) -> keras.Model:
 def closed_loop(model: keras.Model) -> Rollout:
     """The model fed its own forecasts: windows (N, WINDOW, 1), steps -> forecasts (N, steps, 1)."""
 
-    @tf.function
     def rollout(window: tf.Tensor, steps: int) -> tf.Tensor:
         def advance(step: tf.Tensor, window: tf.Tensor, outputs: tf.TensorArray) -> tuple[Any, ...]:
             y = model(window, training=True)
@@ -81,7 +80,8 @@ def closed_loop(model: keras.Model) -> Rollout:
         )
         return tf.transpose(outputs.stack(), (1, 0, 2))
 
-    return rollout
+    compiled: Rollout = tf.function(rollout)
+    return compiled
 
 
 def vary(rng: np.random.Generator, window: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
