@@ -109,10 +109,10 @@ def pair_graph(rng: np.random.Generator, prefix: str, kind: str) -> Graph:
     return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
 
 
-def single_graph(rng: np.random.Generator, prefix: str, kind: str, size: int) -> Graph:
-    """A table, or a change of scale by 1/8 to 8: shifts to both sides and none."""
+def single_graph(rng: np.random.Generator, prefix: str, kind: str, size: int, octaves: float = 0) -> Graph:
+    """A table, or outputs whose scale is 2^octaves times as large; 0: by 1/8 to 8, shifts to both sides and none."""
     names = [f"{prefix}_x", f"{prefix}_y"]
-    scales = (0.03, 1 / 256) if kind == "logistic" else (0.03, 0.03 * 2 ** rng.uniform(-3, 3))
+    scales = (0.03, 1 / 256) if kind == "logistic" else (0.03, 0.03 * 2.0 ** (octaves or rng.uniform(-3, 3)))
     zero_points = rng.integers(-128, 128), -128 if kind == "logistic" else rng.integers(-128, 128)
     tensors = {
         name: Tensor(name, (1, size), "int8", None, Quant(np.array([scale], np.float32), int(zero_point)))
@@ -165,6 +165,9 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
         for size in (1, 15, 32, 250):
             add(index, lambda p, kind=kind, n=size: single_graph(rng, p, kind, n))
             index += 1
+    for octaves in (29.5, 22.5, 9.5, -9.5, -21.5):
+        add(index, lambda p, octaves=octaves: single_graph(rng, p, "quantize", 9, octaves))
+        index += 1
     return made
 
 
@@ -454,7 +457,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     answers = run(sources, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])
     assert len(answers) == 2 * len(made) + 1
     wrong = [(layer[0], layer[2], layer[3], count) for layer, count in zip(made, answers[::2], strict=False) if count]
-    assert not wrong
+    assert not wrong, "(kernel, inputs, outputs, wrong cases): what a kernel does not take, `fast` leaves to call"
     for kernel in {layer[0] for layer in made}:
         inside, outputs = 0, 0
         for layer, count in zip(made, answers[1::2], strict=False):
@@ -479,6 +482,9 @@ def test_layers_beyond_a_kernel_s_limits_go_to_the_portable_one() -> None:
     assert dense_kernel(dense.layer(graph, graph.ops[0]), "cortex-a72").name == "tqs_fc_s8_neon"
     assert dense_kernel(dense.layer(loud, loud.ops[0]), "cortex-a72").name == "tqs_fc_s8", "a shift to the left"
     assert dense_kernel(dense.layer(graph, graph.ops[0]), "host").name == "tqs_fc_s8"
+    for octaves, name in ((-21.5, "tqs_requant_s8_dsp"), (-22.5, "tqs_requant_s8")):
+        rescaled = single_graph(rng, "a", "quantize", 4, octaves)
+        assert kernel_of(rescaled, rescaled.ops[0], "cortex-m4").name == name
 
 
 def test_every_kernel_for_arm_is_declared_and_named_after_its_file() -> None:

@@ -209,7 +209,7 @@ _ARM_ELEMENTWISE = {
     "sum": ("v6m", "v7m", "dsp"),
     "mul": ("v6m", "v7m"),
     "lut": ("v7m", "dsp"),
-    "requant": ("v6m", "v7m", "dsp"),
+    "requant": ("v6m", "v7m"),
 }
 
 #: (portable kernel of an element-wise operator, family) -> the one that computes the same bits there
@@ -219,6 +219,6 @@ ELEMENTWISE_KERNELS = {
         for kind, families in _ARM_ELEMENTWISE.items()
         for cores in families
     },
-    ("tqs_mul_s8", "dsp"): "tqs_mul_s8_dsp",
+    **{(f"tqs_{kind}_s8", "dsp"): f"tqs_{kind}_s8_dsp" for kind in ("mul", "requant")},
     **{(f"tqs_{kind}_s8", "mve"): f"tqs_{kind}_s8_mve" for kind in ("sum", "mul", "lut", "requant")},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_tqs.emit_c.dense_kernels import (
     ELEMENTWISE_KERNELS,
@@ -46,10 +46,10 @@ def call_of(graph: Graph, op: Op, core: str) -> Call | Copies | DenseLayer:
     """The C of an operator on ``core``."""
     operator = OPERATORS[op.kind]
     call = operator.call(graph, op)
-    if not isinstance(call, Call) or operator.fast is None:
+    fast = ELEMENTWISE_KERNELS.get((call.kernel, family(core))) if isinstance(call, Call) else None
+    if not isinstance(call, Call) or fast is None:
         return call
-    fast = ELEMENTWISE_KERNELS.get((call.kernel, family(core)))
-    return call if fast is None else operator.fast(graph, op, call, fast) or call
+    return replace(call, kernel=fast) if operator.fast is None else operator.fast(graph, op, call, fast) or call
 
 
 def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:

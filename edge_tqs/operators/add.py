@@ -169,7 +169,6 @@ def _operator(kind: str, builtin: Builtin) -> Operator:
         builtins={kind: builtin},
         write=_write,
         read=read_plain,
-        fast=codes.same_layer,
         in_place=True,
         by_sample=True,
     )

@@ -105,11 +105,6 @@ def to_the_right(call: Call, kernel: str) -> Call | None:
     return replace(call, kernel=kernel, fields={**call.fields, "shift": -1 - shift}) if shift in SHIFTS else None
 
 
-def same_layer(graph: Graph, op: Op, call: Call, kernel: str) -> Call:
-    """``call`` of a ``kernel`` of kernels/arm that reads the very same struct."""
-    return replace(call, kernel=kernel)
-
-
 def lookup_call(graph: Graph, op: Op, function: Function) -> Call:
     """The C of ``function``, int8 codes to codes, as a lookup."""
     table = Table("int8_t", tabulated(function), f"{op.kind} of the codes -128 to 127")

@@ -62,7 +62,6 @@ OPERATOR = Operator(
     builtins={"elu": Builtin("ELU", 1)},
     write=write_plain,
     read=read_plain,
-    fast=codes.same_layer,
     in_place=True,
     by_sample=True,
     as_function={"int16": {"name": "elu", "parameters": (1.0,)}},

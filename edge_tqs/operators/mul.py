@@ -75,10 +75,10 @@ def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
     p = params(graph, op)
     if p.shift not in codes.SHIFTS:
         return None
-    if kernel.endswith("_arm"):
+    if kernel == "tqs_mul_s8_arm":
         return codes.to_the_right(call, kernel)
-    if kernel.endswith("_mve"):
-        return codes.same_layer(graph, op, call, kernel)
+    if kernel != "tqs_mul_s8_dsp":
+        return replace(call, kernel=kernel)
     shift = min(-p.shift, 22)
     fields: dict[str, int | str | Table] = {
         "multiplier": p.multiplier,

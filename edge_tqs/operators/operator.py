@@ -209,7 +209,8 @@ class Operator:
     integer: codes to codes, bit for bit as tflite-micro; int8, or int16 where ``refused`` does not name it.
     call: the C, unless it is a view.
     fast: the same for a kernel of kernels/arm that computes the bits of ``call``'s on some cores, given (graph, op,
-        that call, the kernel's name), or None for parameters that it does not take.
+        that call, the kernel's name), or None for parameters that it does not take. Needed where such a kernel reads
+        other values than the portable one, or does not take them all.
     builtins: what it is written as, by a name that is unique among all operators.
     write: adds it to a flatbuffer, given (writer, op, numbers of the inputs, of the outputs).
     read: one of ``builtins`` back to the operator, or None for one that only helps another, given (reader,

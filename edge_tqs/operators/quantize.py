@@ -54,7 +54,9 @@ def _call(graph: Graph, op: Op) -> Call:
 
 
 def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
-    return codes.to_the_right(call, kernel) if kernel.endswith("_arm") else replace(call, kernel=kernel)
+    if kernel == "tqs_requant_s8_arm":
+        return codes.to_the_right(call, kernel)
+    return None if kernel == "tqs_requant_s8_dsp" and params(graph, op)[1] > 22 else replace(call, kernel=kernel)
 
 
 OPERATOR = Operator(

@@ -143,7 +143,6 @@ def _operator(kind: str) -> Operator:
         builtins={kind: Builtin(kind.upper(), 2, None, 3)},
         write=write_plain,
         read=read_plain,
-        fast=codes.same_layer,
         in_place=True,
         by_sample=True,
         fixed_output=_OUTPUTS[kind],

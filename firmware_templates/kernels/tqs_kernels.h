@@ -181,6 +181,8 @@ typedef struct tqs_requant {
 void tqs_requant_s8(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 /* Where the layer's shift is -31 to -1; the layer holds -1 - shift. */
 void tqs_requant_s8_arm(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
+/* As tqs_requant_s8, where the layer's shift is at most 22. */
+void tqs_requant_s8_dsp(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 void tqs_requant_s8_mve(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 
 #endif
