@@ -8,9 +8,10 @@ from graphs import quant
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Forecast, Graph, Op, Tensor
-from edge_tqs.operators import OPERATORS, curve
+from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic.functions import DEFAULTS, FUNCTIONS, NUMPY
 from edge_tqs.operators.arithmetic.int16 import symmetric
+from edge_tqs.operators.unary import curve
 
 #: Roots and logarithms are calibrated from here to 3.
 LEAST = 0.05

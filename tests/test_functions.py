@@ -8,8 +8,9 @@ from graphs import quant
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Forecast, Graph, Op, Tensor
-from edge_tqs.operators import OPERATORS, function
+from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic.functions import DEFAULTS, FUNCTIONS
+from edge_tqs.operators.unary import function
 from edge_tqs.system.tensorflow import import_tensorflow
 
 POSITIVE = {"log", "sqrt", "rsqrt", "reciprocal"}

@@ -11,8 +11,9 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.lower import BUILTINS, FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, SIGNATURE_KEY, TENSOR_TYPES
 from edge_tqs.graph.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
-from edge_tqs.operators import OPERATORS, curve
+from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic.int8 import unpack_int4
+from edge_tqs.operators.unary import curve
 
 _NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64}
 

@@ -1,6 +1,6 @@
-"""One file an operator: all that the tool knows of it.
+"""One file an operator: all that the tool knows of it. Those of one value are in unary/.
 
-Adding one: its file here, its import and its rows of the table and of OPERATORS below, its C kernels in
+Adding one: its file, its import and its rows of the table and of OPERATORS below, its C kernels in
 firmware_templates/kernels and their header, which tqs_kernels.h and tqs_kernels_s16.h include. TEMPLATE.md has it all.
 
 Operators (``Op.kind``), with their inputs and attributes:
@@ -48,20 +48,12 @@ from edge_tqs.operators import (
     add,
     batch_matmul,
     conv_1d,
-    curve,
     dense,
     depthwise_1d,
-    elu,
-    function,
-    leaky_relu,
-    lut,
     mean,
     moves,
     mul,
     pool_1d,
-    quantize,
-    rsqrt,
-    saturating,
     softmax,
     transpose,
 )
@@ -77,6 +69,16 @@ from edge_tqs.operators.operator import (
     Table,
     TypedOperator,
     Writer,
+)
+from edge_tqs.operators.unary import (
+    curve,
+    elu,
+    function,
+    leaky_relu,
+    lut,
+    quantize,
+    rsqrt,
+    saturating,
 )
 
 __all__ = [

@@ -17,7 +17,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Array, DType, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, curve, function
+from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.arithmetic.int8 import (
@@ -29,6 +29,7 @@ from edge_tqs.operators.arithmetic.int8 import (
     quantize_bias,
     quantize_weight,
 )
+from edge_tqs.operators.unary import curve, function
 from edge_tqs.quantization.calibration import Range, Ranges
 
 #: ("loop" or "output", ""), ("state" or "group", its name), ("fixed", operator kind) or ("free", tensor name)

@@ -20,10 +20,10 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op, Quant, Tensor
 from edge_tqs.graph.signature import Shape, Signature
-from edge_tqs.operators import function
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.operator import Call, Function, Operator, Reader, Table, Writer
+from edge_tqs.operators.unary import function
 
 #: bits of what is left of a code, bits that a rise may have beyond a code of y
 REST_BITS, MOST_PLACES = 13, 7
