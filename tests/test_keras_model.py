@@ -739,7 +739,10 @@ def embedded(keras: Any, x: Any) -> Any:
 
 REFUSED: dict[str, tuple[Make, str]] = {
     "unit": (sequential(lambda layers: layers.UnitNormalization(name="unit"), flatten, dense()), r"layer unit \(Unit"),
-    "masking": (sequential(lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()), "layer mask"),
+    "masking": (
+        sequential(dense(2), lambda layers: layers.Masking(name="mask"), recurrent("LSTM"), dense()),
+        "layer mask .*skips samples by what other layers make of them",
+    ),
     "softmax": (
         sequential(lambda layers: layers.Softmax(axis=1, name="soft"), flatten, dense()),
         "layer soft .*axis=1",

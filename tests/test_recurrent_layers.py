@@ -213,10 +213,6 @@ def test_every_form_of_the_layer_computes_the_same(name: str, keras: Any, tmp_pa
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "masking": (
-        chain(lambda layers: layers.Masking(name="m"), lambda layers: layers.LSTM(3), head),
-        "layer m .*skipped",
-    ),
     "function": (alone("SimpleRNN", activation="softplus", name="r"), "layer r .*activation softplus"),
     "inner function": (
         chain(lambda layers: layers.Bidirectional(layers.GRU(3, activation="softplus"), name="b"), head),

@@ -192,10 +192,11 @@ every runtime that the table says runs it, and compare: bit for bit in tflite-mi
 in the others. int8 and int4 are the weights beside int8 activations, 16x8 is int8 weights beside int16 activations.
 Where a model has int4 weights beside int16 activations, LiteRT and the generated C alone run it.
 
-Layers that do nothing once a model is trained (Dropout and its like, noise, ActivityRegularization) are left out. Of
-keras.ops, what Functional models are made of is read as the layer of the same name, or as slices, sums, products,
-means, reshapes and functions of one value: those are the rows of the activations. A layer that is not here is refused
-by `build` by its name; `score` and `plan` take any model.
+Layers that do nothing once a model is trained (Dropout and its like, noise, ActivityRegularization) are left out, and
+so is Masking of the model's input, which does nothing to a full window. Of keras.ops, what Functional models are made
+of is read as the layer of the same name, or as slices, sums, products, means, reshapes and functions of one value:
+those are the rows of the activations. A layer that is not here is refused by `build` by its name; `score` and `plan`
+take any model.
 
 """
 

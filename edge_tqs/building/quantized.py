@@ -16,7 +16,7 @@ from edge_tqs.building.planned import chooser, fitted
 from edge_tqs.building.request import DEFAULT_ACTIVATIONS, ModelRequest
 from edge_tqs.building.scored import ScoredModel, Source, scored_model
 from edge_tqs.building.units import in_words
-from edge_tqs.building.windows import LEAST_WINDOWS, Windows
+from edge_tqs.building.windows import LEAST_WINDOWS, Windows, check_unmasked
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph
@@ -91,6 +91,7 @@ def quantize_model(
         plan_request = fitted(plan_request, graph, board, activations, progress)
     of_data: list[str] = []
     windows = _windows(model_request, graph, of_data)
+    check_unmasked(windows, loaded.masked)
     ranges = calibrate(graph, windows.calibration, horizon)
     left_out = ranges.left_out
     folded, stuck = on_own_scales(graph, ranges)

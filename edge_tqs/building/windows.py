@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from edge_tqs.building.naive import Naive, naive_forecasts
+from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Forecast, Scaling
 from edge_tqs.project.rollouts import ProjectData, cut, evaluation_origins, room
+from edge_tqs.read.loaded import Masked
 
 #: Windows of the training part that activation ranges come from, at most; and windows that are saved for validation and
 #: that the host's figures come from, at least and where the data allow.
@@ -48,6 +50,20 @@ class Windows:
         naive = None if self.naive is None else self.naive.scaled(y)
         calibration, evaluation = x.scaled(self.calibration), x.scaled(self.evaluation)
         return replace(self, calibration=calibration, evaluation=evaluation, truth=truth, naive=naive)
+
+
+def check_unmasked(windows: Windows, masked: Sequence[Masked]) -> None:
+    """Raise ModelError where a window of data holds a sample that the model's Masking skips: its graph would not."""
+    for mask in masked:
+        for part in (windows.calibration, windows.evaluation):
+            skipped = (part[..., list(mask.channels)] == np.float32(mask.value)).all(axis=-1).any(axis=-1)
+            if skipped.any():
+                raise ModelError(
+                    f"{int(skipped.sum())} of {len(part)} windows of the data hold a sample that is {mask.value:g} in "
+                    "all channels: the model's Masking skips it, and a board, whose samples are all measured, does not",
+                    hint="Take these rows out of the CSV, where they are padding or gaps. Where they are measured, "
+                    "train with another mask_value, which no sample has.",
+                )
 
 
 def training_of(data: ProjectData) -> Callable[[Forecast, int, int], Array]:

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from edge_tqs.graph.graph import Graph
 
 
+@dataclass(frozen=True)
+class Masked:
+    """The samples that a Masking layer of the model's input skips: those that are ``value`` in all ``channels``."""
+
+    channels: tuple[int, ...]
+    value: float
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A model that was read.
@@ -16,7 +24,7 @@ class LoadedModel:
     many trained values. layers: one line each, for printing. notes: sentences for the reader of a build. whole: the
     graph of the whole window before what no forecast depends on was left out, which streaming looks at; None where
     there is none. unrolled_by: the layer for which recurrent layers are unrolled over the window, "" where they are
-    not. inputs: channels of each of the model's inputs.
+    not. inputs: channels of each of the model's inputs. masked: samples that the model skips, and its graph does not.
     """
 
     graph: Graph
@@ -28,3 +36,4 @@ class LoadedModel:
     whole: Graph | None = None
     unrolled_by: str = ""
     inputs: tuple[int, ...] = ()
+    masked: tuple[Masked, ...] = ()

@@ -36,7 +36,7 @@ from edge_tqs.read.keras.layers import (
 from edge_tqs.read.keras.layers.activation import check_activation
 from edge_tqs.read.keras.layers.recurrent import check_gates
 from edge_tqs.read.keras.nodes import Nodes, Source, behind_output, items_of, kind_of, read_nodes
-from edge_tqs.read.loaded import LoadedModel
+from edge_tqs.read.loaded import LoadedModel, Masked
 from edge_tqs.system.blocks import rolled_out
 from edge_tqs.system.reading import Said, with_static
 from edge_tqs.system.tensorflow import quiet
@@ -52,6 +52,7 @@ SUPPORTED = (
 SUPPORTED_OPS = (
     f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
 )
+MASK_OPS = frozenset({"ops.NotEqual", "ops.Any"})
 WIDE_LINE = (
     'If its last sample is the forecast, say labels = "wide" under [forecast] in edge-tqs.toml, or --labels wide'
 )
@@ -88,6 +89,7 @@ def load(
             nodes = behind_output(read_nodes(model), ends.output)
             layers = _read_layers(nodes)
             said = with_static(said or Said(), ends.static)
+            masked = tuple(_masked(layers, nodes, ends))
             chosen = _choose_recurrence(layers, recurrence, said.last_only)
             streamed = chosen == "none" and recurrence == "stateful"
             size = _choose_window(ends.window, None if streamed and ends.window else window, chosen)
@@ -102,10 +104,11 @@ def load(
         file_hash(path),
         sum({id(layer.weights): layer.parameters for layer in layers}.values()),
         tuple(_describe(layers)),
-        (*ends.notes, *read, *notes),
+        (*ends.notes, *(_mask_note(mask) for mask in masked), *read, *notes),
         whole if chosen == "none" else None,
         _unrolled_by(layers) if chosen == "none" else "",
         ends.channels,
+        masked,
     )
 
 
@@ -120,6 +123,8 @@ def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
         raise ModelError(f"is not a Keras 3 .keras file ({one_line(error)})", hint=SAVE_HINT) from error
     if kind not in ("Sequential", "Functional", "Model") or not layers:
         raise ModelError(f"is a model of class {kind}", hint="Supported: Sequential and Functional.")
+    if any(name == "Masking" for name, _, _ in layers):  # its mask is computed beside it, and nodes.py leaves it out
+        layers = [layer for layer in layers if layer[0] not in MASK_OPS]
     for name, registered, config in layers:
         layer = KerasLayer(str(config.get("name", "?")), name, config, {})
         if name.rpartition(">")[2] in own or (registered or "").rpartition(">")[2] in own:
@@ -167,6 +172,8 @@ def _read_layers(nodes: Nodes) -> list[KerasLayer]:
     times = Counter(id(node.operation) for node in nodes.nodes)
     layers = []
     for node in nodes.nodes:
+        if node.kind in MASK_OPS:
+            raise ModelError(f"operation {node.name} ({node.kind}) is not supported", hint=SUPPORTED_OPS)
         if len(node.sources) != 1 and node.kind not in MERGING | RECURRENT:
             raise ModelError(
                 f"layer {node.name} ({node.kind}) is applied to {len(node.sources)} values, which is not supported",
@@ -204,6 +211,28 @@ def _read_layers(nodes: Nodes) -> list[KerasLayer]:
             )
         )
     return layers
+
+
+def _masked(layers: list[KerasLayer], nodes: Nodes, ends: Ends) -> Iterator[Masked]:
+    """What the Masking layers skip. Raises ModelError for one that does not read the samples as they come in."""
+    entries = {given.source.key: entry for given, entry in zip(nodes.inputs, ends.entries, strict=True)}
+    for layer in layers:
+        if layer.kind == "Masking":
+            entry = entries.get(layer.inputs[0])
+            if entry is None or entry.static or layer.ranks != (3,):
+                raise layer.refuse(
+                    "it skips samples by what other layers make of them, and a recurrent layer here runs over all",
+                    hint="Let it read the input itself: padding in front of a window is then no sample of the stream.",
+                )
+            channels = tuple(range(entry.begin, entry.begin + entry.channels))
+            yield Masked(channels, float(layer.config["mask_value"]))
+
+
+def _mask_note(mask: Masked) -> str:
+    return (
+        f"Its Masking skips samples that are {mask.value:g} in all channels, as padding is: a full window has none. "
+        "With --recurrence stateful the first forecast comes after the first --window samples, from states of 0."
+    )
 
 
 def _extract(layer: Any) -> KerasLayer:

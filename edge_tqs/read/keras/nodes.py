@@ -142,7 +142,8 @@ class _Reading:
         for item in config["layers"]:
             if item["class_name"] != "InputLayer":
                 layer = live[item["config"]["name"]]
-                shape = tuple(layer.input.shape)
+                read = layer.input  # with the mask of a Masking layer behind it
+                shape = tuple((read[0] if isinstance(read, list) else read).shape)
                 (source,) = self._add(item, layer, prefix, 0, {}, [(source, shape)])
         return source
 
@@ -156,6 +157,7 @@ class _Reading:
             for item in config["layers"]
             for call, node in enumerate(item["inbound_nodes"])
         }
+        masks = _masks(calls)
         made: dict[tuple[str, int], tuple[Source, ...]] = {(name, 0): (source,) for name, source in given.items()}
 
         def source_of(name: str, call: int, tensor: int) -> Source:
@@ -170,6 +172,8 @@ class _Reading:
                     pending.pop()
                     continue
                 item, node = calls[pending[-1]]
+                if _histories(node.get("kwargs", {}).get("mask")) & masks:
+                    node = {**node, "kwargs": {key: value for key, value in node["kwargs"].items() if key != "mask"}}
                 histories = list(_tensors(node))
                 missing = [history[:2] for history, _ in histories if history[:2] not in made]
                 if missing:
@@ -212,6 +216,35 @@ def _ends(entry: Any, key: str = "") -> Iterator[tuple[str, str, int, int]]:
     else:
         for item in entry:
             yield from _ends(item, key)
+
+
+def _masks(calls: Mapping[tuple[str, int], tuple[Mapping[str, Any], Mapping[str, Any]]]) -> set[tuple[str, int, int]]:
+    """The tensors that Keras has for the masks of Masking layers: any(x != mask_value) over the channels.
+
+    What layers do with them is said by the Masking layers alone. Masks of another origin are tensors as any.
+    """
+    masking = {
+        (history, float(item["config"]["mask_value"]))
+        for item, node in calls.values()
+        if kind_of(item) == "Masking"
+        for history in _histories(node)
+    }
+    unequal = {
+        (name, call, 0)
+        for (name, call), (item, node) in calls.items()
+        if kind_of(item) == "ops.NotEqual"
+        and isinstance(node["args"][-1], int | float)
+        and {(history, float(node["args"][-1])) for history in _histories(node)} & masking
+    }
+    return {
+        (name, call, 0)
+        for (name, call), (item, node) in calls.items()
+        if kind_of(item) == "ops.Any" and _histories(node) & unequal
+    }
+
+
+def _histories(entry: Any) -> set[tuple[str, int, int]]:
+    return {history for history, _ in _tensors(entry)}
 
 
 def _tensors(entry: Any) -> Iterator[tuple[tuple[str, int, int], tuple[int | None, ...]]]:

@@ -107,6 +107,7 @@ READERS: dict[str, Reader] = {
     "Flatten": read_flatten,
     "Reshape": read_reshape,
     "Permute": read_permute,
+    "Masking": read_nothing,  # of full windows; check_masking sees to it
     "Dropout": read_nothing,
     "SpatialDropout1D": read_nothing,
     "SpatialDropout2D": read_nothing,
@@ -152,11 +153,6 @@ RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"})
 
 #: Layers without a reader whose reason is worth saying: why, and what to do instead.
 UNBUILDABLE: dict[str, tuple[str, str]] = {
-    "Masking": (
-        "samples cannot be skipped: a forecaster's window is always full, and a recurrent layer runs over all of it",
-        "Train it without Masking, on windows of one length; the board waits until a window is full. A model that was "
-        "trained on windows padded in front can be saved without its Masking layer, and is then only fed full ones.",
-    ),
     "ConvLSTM1D": (
         "its states are images, and no runtime has its convolutions of images over time",
         "Use Conv1D layers before an LSTM.",
