@@ -250,6 +250,12 @@ def test_a_directory_that_is_no_build(run: Run, tmp_path: Path) -> None:
     refused(run("validate", tmp_path), 2, "report.json")
 
 
+def test_a_board_that_is_not_named(run: Run) -> None:
+    code, _, err = run("build", "good.keras")
+    assert code == 2
+    assert "Missing option '--board'. `edge-tqs boards` lists them" in err
+
+
 def test_no_model_and_no_project(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     refused(run("build", "--board", "host"), 2, "edge-tqs.toml")
@@ -265,6 +271,7 @@ def test_a_project_is_enough(run: Run, models: Path, tmp_path: Path, monkeypatch
     code, out, err = run("init", models / "good.keras", "--data", "series.csv", "--json")
     assert code == 0, err
     even, hole, unknown, lines = json.loads(out)["found"]
+    assert json.loads(out)["next"] == "write what was not found out into it, then edge-tqs inspect"
     assert "Not found out: nothing says how series.csv becomes the model's units" in unknown
     assert "under [scaling]" in lines
     text = (tmp_path / "edge-tqs.toml").read_text()

@@ -38,6 +38,9 @@ from edge_tqs.project.scales import Method
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.system.reading import Kind
 
+#: What a fact of `init` begins with where model and data do not tell what is needed.
+NOT_FOUND = "Not found out"
+
 #: A model file or project, or what was made of one so far.
 Source = StrPath | ModelRequest | Model | ScoredModel
 
@@ -293,7 +296,7 @@ def _found(model: Path, data: Path) -> Start:
         request, _ = open_requested(model_request(model, None, data=data), silent)
     except TqsError as error:
         why = error.message.replace(f"{model}: ", "")
-        return Start(texts=(f"Not found out: {why}", *([error.hint] if error.hint else [])))
+        return Start(texts=(f"{NOT_FOUND}: {why}", *([error.hint] if error.hint else [])))
     series = request.series
     if series is None or isinstance(series.scaling, Scaling) or isinstance(series.output_scaling, Scaling):
         return Start()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tqs import __version__
-from edge_tqs.cli.options import PLAN_SETTINGS, as_json, model_options, plan_options, reading_options
+from edge_tqs.cli.options import PLAN_SETTINGS, BoardName, as_json, model_options, plan_options, reading_options
 from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
@@ -70,12 +70,18 @@ def init(model: Path | None, data: Path | None, as_json: bool) -> None:
 
     What the outputs are and how the data are scaled is tried out on the data with the model, and said.
     """
+    from edge_tqs.api.steps import NOT_FOUND
     from edge_tqs.api.steps import init as run
 
     found: list[str] = []
     path = run(Path.cwd(), model=model, data=data, say=found.append)
-    wrote = f"wrote {path}: look it over, then run `edge-tqs build --board BOARD`"
-    _print(as_json, {"project": str(path), "found": found}, "\n".join([*found, wrote]))
+    wrote = f"wrote      {path}"
+    if any(text.startswith(NOT_FOUND) for text in found):
+        then = "write what was not found out into it, then edge-tqs inspect"
+    else:
+        then = "look it over, then edge-tqs build --board BOARD (edge-tqs boards; qemu-mps2-an386 is emulated)"
+    body = {"project": str(path), "found": found, "next": then}
+    _print(as_json, body, "\n".join([*found, wrote, f"next       {then}"]))
 
 
 @cli.command()
@@ -148,7 +154,7 @@ def plan(
 @model_options
 @plan_options
 @click.option("--plan", type=click.Path(path_type=Path), help="A plan file to build as it is.")
-@click.option("--board", required=True, help="A name from `edge-tqs boards`, or a board file.")
+@click.option("--board", type=BoardName(), required=True, help="A name from `edge-tqs boards`, or a board file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
 @click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
 @click.option("--force", is_flag=True, help="Build even where the quantised model is no longer the float one.")

@@ -22,6 +22,13 @@ def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return apply
 
 
+class BoardName(click.types.StringParamType):
+    """A board; where it is missing, how to find one."""
+
+    def get_missing_message(self, *_: Any, **context: Any) -> str:
+        return "`edge-tqs boards` lists them; qemu-mps2-an386 is emulated and needs no hardware."
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
 #: What says how a model is read and rolled out.
