@@ -210,6 +210,10 @@ def test_a_season_is_a_day_a_week_or_what_comes_again() -> None:
     assert season_of(data(daily, len(hours), period=HOUR).series, len(hours), [0]) == 24
     assert season_of(data(weekly, len(hours), period=HOUR).series, len(hours), [0]) == 168
     assert season_of(data(weekly, len(hours)).series, len(hours), [0]) == 168
+    drifting = [v + 0.1 * d for v, d in zip(daily, np.cumsum(rng.normal(size=len(hours))), strict=True)]
+    assert season_of(data(drifting, len(hours), period=HOUR).series, len(hours), [0]) == 24
+    tide = [float(np.sin(2 * np.pi * k / 37) + 0.1 * rng.normal()) for k in hours]  # no clock's
+    assert season_of(data(tide, len(hours), period=HOUR).series, len(hours), [0]) % 37 == 0
     assert season_of(data(list(rng.normal(size=500)), 500).series, 500, [0]) is None
     assert season_of(data([1.0] * 50, 50).series, 50, [0]) is None
     assert season_of(data([float(k) for k in range(4)], 4).series, 4, [0]) is None

@@ -20,6 +20,8 @@ SEASONS = (24 * 3600 * 10**9, 7 * 24 * 3600 * 10**9)
 MOST_ROWS, LEAST_SEASONS = 50_000, 3
 #: Correlation of a value with that of a season ago, at least.
 LEAST_CORRELATION = 0.2
+#: How much more a season that no clock gives must correlate.
+CLEARER = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,9 @@ def season_of(series: Series, rows: int, columns: list[int]) -> int | None:
     """Samples after which ``columns`` come again most nearly, in the first ``rows`` rows; None where they do not.
 
     A day and a week are tried where the period is known, and the lag at which the columns correlate most with
-    themselves, beyond the first at which they no longer fall.
+    themselves, beyond the first at which they no longer fall: that one counts where it comes again at twice the lag,
+    and where no season of the clock is within CLEARER of it. What drifts correlates most a little before its day (22
+    hours, not 24), without repeating that any better.
     """
     values = series.values[max(0, rows - MOST_ROWS) : rows, columns].astype(np.float64)
     values = values[:, values.std(axis=0) > 0]
@@ -97,14 +101,25 @@ def season_of(series: Series, rows: int, columns: list[int]) -> int | None:
         return None
     centred = (values - values.mean(axis=0)) / values.std(axis=0)
     power = np.abs(np.fft.rfft(centred, 2 * len(centred), axis=0)) ** 2
-    overlap = len(centred) - np.arange(longest + 1)
-    correlation = (np.fft.irfft(power, axis=0)[: longest + 1] / overlap[:, None]).mean(axis=1)
-    rising = np.flatnonzero(np.diff(correlation) > 0)
-    candidates = [] if not len(rising) else [int(rising[0]) + int(np.argmax(correlation[rising[0] :]))]
-    if series.period:
-        candidates += [round(season / series.period) for season in SEASONS if season % series.period == 0]
-    fitting = [lag for lag in candidates if 2 <= lag <= longest and correlation[lag] >= LEAST_CORRELATION]
-    return max(fitting, key=lambda lag: (round(float(correlation[lag]), 3), -lag), default=None)
+    reach = min(2 * longest, len(centred) - 1)
+    overlap = len(centred) - np.arange(reach + 1)
+    correlation = (np.fft.irfft(power, axis=0)[: reach + 1] / overlap[:, None]).mean(axis=1)
+
+    def fits(lag: int) -> bool:
+        return 2 <= lag <= longest and bool(correlation[lag] >= LEAST_CORRELATION)
+
+    clocks = (
+        [round(season / series.period) for season in SEASONS if season % series.period == 0] if series.period else []
+    )
+    clock = max(filter(fits, clocks), key=lambda lag: (round(float(correlation[lag]), 3), -lag), default=None)
+    rising = np.flatnonzero(np.diff(correlation[: longest + 1]) > 0)
+    if not len(rising):
+        return clock
+    free = int(rising[0]) + int(np.argmax(correlation[rising[0] : longest + 1]))
+    again = 2 * free <= reach and correlation[2 * free] >= LEAST_CORRELATION
+    if not (fits(free) and again) or (clock is not None and correlation[free] < correlation[clock] + CLEARER):
+        return clock
+    return free
 
 
 def _span(series: Series, rows: Array) -> Array:
