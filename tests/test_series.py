@@ -470,6 +470,9 @@ def test_parquet_says_what_csv_says(tmp_path):
     parquet.write_table(pa.table(flat), path)
     how = SeriesFormat(time="ts", long=Long("id", "v"))
     np.testing.assert_array_equal(read_series(path, how=how).values, np.arange(20).reshape(10, 2))
+    again = refusal(path, time="ts").message
+    assert "series.parquet, row 2, column ts" in again
+    assert "line" not in again
     path.write_bytes(b"PAR1 but no more")
     assert "cannot be read as Parquet" in refusal(path).message
     assert "does not exist" in refusal(tmp_path / "none.parquet").message

@@ -242,18 +242,18 @@ def _settle(
     point, comma = "." in (evidence.marks or ()), "," in (evidence.marks or ())
     if not point and not comma:
         raise UsageError(
-            f"{sheet.path}, line {sheet.line(evidence.row)}: {evidence.cell} and other cells are written with "
+            f"{sheet.path}, {sheet.line(evidence.row)}: {evidence.cell} and other cells are written with "
             "different decimal marks",
             hint="Write all numbers alike, with a decimal point.",
         )
     values, offences = _numbers(sheet, picked, ",", None)
     if not comma or (point and offences.count):
         return as_point, "."
-    hint = f"{evidence.cell} on line {sheet.line(evidence.row)} has a decimal comma: write all numbers alike."
+    hint = f"{evidence.cell} on {sheet.line(evidence.row)} has a decimal comma: write all numbers alike."
     offences.refuse(sheet.path, sheet.line, hint)
     if point and not np.array_equal(values, as_point, equal_nan=True):
         raise UsageError(
-            f"{sheet.path}, line {sheet.line(evidence.row)}: {evidence.cell!r} is "
+            f"{sheet.path}, {sheet.line(evidence.row)}: {evidence.cell!r} is "
             f"{evidence.cell.replace(',', '.', 1)} with a decimal comma, and {evidence.cell.replace(',', '')} where "
             "commas part thousands; no cell tells which",
             hint='Write [data] decimal = "," or decimal = "." in edge-tqs.toml.',

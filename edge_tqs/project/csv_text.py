@@ -61,9 +61,9 @@ class Sheet:
         if not start:
             raise _empty(self.path)
 
-    def line(self, row: int) -> int:
-        """The line of the file on which row ``row`` ends, the header's being 1 where nothing is above it."""
-        return next(itertools.islice(_rows(self), row + 1, None))[0]
+    def line(self, row: int) -> str:
+        """The line of the file on which row ``row`` ends, as "line 5"; a header with nothing above it is line 1."""
+        return f"line {next(itertools.islice(_rows(self), row + 1, None))[0]}"
 
     def _width_hint(self) -> str:
         separated = f"Cells are separated by {self.delimiter!r}."

@@ -82,7 +82,11 @@ def read_parquet(path: Path, columns: Sequence[str], how: SeriesFormat) -> Table
     labels = tuple(name for name in header if types.is_string(kinds[name]) or types.is_dictionary(kinds[name]))
     if time is None:
         facts = (f"{path.name}: no column of times is read: its rows are taken to be evenly sampled, without holes.",)
-    return Table(path, wanted, values, lambda row: row + 1, times, offsets, time or "", codes, labels, facts)
+    return Table(path, wanted, values, _place, times, offsets, time or "", codes, labels, facts)
+
+
+def _place(row: int) -> str:
+    return f"row {row + 1}"
 
 
 def _time_column(
@@ -121,5 +125,5 @@ def _times(path: Path, name: str, column: Any, kind: Any, how: SeriesFormat) -> 
         raise unknown_unit(path, name, str(numbers[0]))
     reader = TimeNumbers(path, name, unit, epoch_unit(float(numbers[0])) == unit)
     reader.add(0, [str(number) for number in numbers])
-    times, offsets, facts = reader.finish(lambda row: row + 1)
+    times, offsets, facts = reader.finish(_place)
     return times, offsets, tuple(facts)

@@ -97,7 +97,7 @@ def _one(path: Path, columns: Sequence[str], how: SeriesFormat) -> Series:
             values, times, offsets, last = values[::-1], times[::-1], offsets[::-1], len(values) - 1
             facts.append(f"{path.name}: its rows run from the newest to the oldest, and are turned round.")
 
-            def line(row: int) -> int:
+            def line(row: int) -> str:
                 return table.line(last - row)
 
         times, utc, found = to_utc(path, table.time, times, offsets, how, line)
@@ -105,7 +105,7 @@ def _one(path: Path, columns: Sequence[str], how: SeriesFormat) -> Series:
         if table.sensors is not None:
             values, times, order, names = _pivot(table, times, columns)
 
-            def line(row: int) -> int:
+            def line(row: int) -> str:
                 return table.line(int(order[row]))
 
         axis = lay_out(path, table.time, times, how, line, utc=utc, hint=_long_hint(table))
@@ -144,7 +144,7 @@ def _pivot(table: Table, times: Array, columns: Sequence[str]) -> tuple[Values, 
     if again.size:
         row = int(order[again + 1].min())
         raise UsageError(
-            f"{table.path}, line {table.line(row)}: sensor {names[codes[row]]!r} has a second value at "
+            f"{table.path}, {table.line(row)}: sensor {names[codes[row]]!r} has a second value at "
             f"{stamp(times[row])}" + (f"; {again.size:,} in all" if again.size > 1 else ""),
             hint="Keep one row a sensor and time.",
         )
@@ -202,7 +202,7 @@ def _whole(
         return values, times, slots
     row = int(np.flatnonzero(left_out)[0])
     column = names[int(np.flatnonzero(missing[row])[0])]
-    where = f"line {line(row)}" if line is not None else stamp(times[row]) if times is not None else f"row {row + 1}"
+    where = line(row) if line is not None else stamp(times[row]) if times is not None else f"row {row + 1}"
     count = int(left_out.sum())
     if count == len(values):
         emptiest = names[int(missing.sum(axis=0).argmax())]

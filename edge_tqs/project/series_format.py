@@ -130,19 +130,20 @@ class Offences:
         if len(self.first) < NAMED:
             self.first.append((row, what))
 
-    def refuse(self, path: object, line: Callable[[int], int], hint: str) -> None:
+    def refuse(self, path: object, line: Callable[[int], str], hint: str) -> None:
         """Raise a UsageError that names the first lines and counts the others; nothing where there are none.
 
-        ``line``: the line in the file of a row.
+        ``line``: where in the file a row is, as table.Table has it.
         """
         if not self.count:
             return
         (row, what), *others = self.first
         more = ""
         if others:
-            more = f"; line {', '.join(str(line(other)) for other, _ in others)} too"
+            what_of, numbers = zip(*(line(other).split(" ") for other, _ in others), strict=True)
+            more = f"; {what_of[0]} {', '.join(numbers)} too"
             more += f", {self.count:,} in all" if self.count > len(self.first) else ""
-        raise UsageError(f"{path}, line {line(row)}{what}{more}", hint=hint)
+        raise UsageError(f"{path}, {line(row)}{what}{more}", hint=hint)
 
 
 def parse_period(text: str) -> int:

@@ -17,14 +17,15 @@ class Table:
     """values (rows, columns) float32, NaN where a value is missing. times (rows,): nanoseconds since 1970 as written,
     offsets (rows,): seconds from UTC or NO_OFFSET; both None where there is no column of times, called ``time``.
 
-    sensors: for one sensor a row, (number of the sensor of each row, their names). line: the line of a row. labels:
-    columns of text, which may be what makes a time come twice. facts, warnings: what was found, in sentences.
+    sensors: for one sensor a row, (number of the sensor of each row, their names). line: where a row is: "line 5" of a
+    text, "row 4" of a Parquet file. labels: columns of text, which may be what makes a time come twice. facts,
+    warnings: what was found, in sentences.
     """
 
     path: Path
     columns: tuple[str, ...]
     values: npt.NDArray[np.float32]
-    line: Callable[[int], int]
+    line: Callable[[int], str]
     times: Array | None = None
     offsets: Array | None = None
     time: str = ""

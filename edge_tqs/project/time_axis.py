@@ -14,7 +14,7 @@ from edge_tqs.graph.graph import Array
 from edge_tqs.project.series_format import UNITS, Offences, SeriesFormat, period_text
 from edge_tqs.project.time_text import NO_OFFSET
 
-Line = Callable[[int], int]
+Line = Callable[[int], str]
 
 #: Part of a period by which a step may differ from it and still count as one.
 JITTER = 0.25
@@ -58,7 +58,7 @@ def to_utc(
             row = int(np.flatnonzero(said != said[0])[0])
             has, had = ("an offset from UTC", "none") if said[row] else ("no offset from UTC", "one")
             raise UsageError(
-                f"{path}, line {line(row)}, column {name}: {stamp(times[row])} has {has}, the rows above have {had}",
+                f"{path}, {line(row)}, column {name}: {stamp(times[row])} has {has}, the rows above have {had}",
                 hint="Write every time with its offset, or none, and name the zone: [data] time_zone.",
             )
         if how.time_zone is not None:
@@ -154,7 +154,7 @@ def lay_out(path: Path, name: str, times: Array, how: SeriesFormat, line: Line, 
     if abs(found - period) > AGREES * period:
         row = int(np.flatnonzero(np.abs(steps - found) <= AGREES * found)[0])
         raise UsageError(
-            f"{path}, line {line(row + 1)}, column {name}: rows are {period_text(found)} apart "
+            f"{path}, {line(row + 1)}, column {name}: rows are {period_text(found)} apart "
             f"({stamp(times[row])}, {stamp(times[row + 1])}), not the {period_text(period)} of [data] period",
             hint=f'Write period = "{period_text(found)}", or give a file that is sampled as the model needs it.',
         )
@@ -163,7 +163,7 @@ def lay_out(path: Path, name: str, times: Array, how: SeriesFormat, line: Line, 
     if off.mean() > _UNEVEN:
         row = int(np.flatnonzero(off)[0])
         raise UsageError(
-            f"{path}, line {line(row + 1)}, column {name}: rows are not evenly spaced: {off.sum():,} of "
+            f"{path}, {line(row + 1)}, column {name}: rows are not evenly spaced: {off.sum():,} of "
             f"{len(steps):,} steps are no multiple of {period_text(period)}, the first from {stamp(times[row])} to "
             f"{stamp(times[row + 1])}",
             hint="Resample the file to one period. Or, where the model takes rows as they come: [data] time = false.",
@@ -197,14 +197,14 @@ def _holes(path: Path, times: Array, count: Array, off: Array, period: int, line
         hour = count[holes] * period == _HOUR + period
         summer = any(_clocks_change(times[at]) for at in holes[hour])
         warnings.append(
-            f"{path.name} has {what} in its times ({missing:,} samples), {first}before line {line(row + 1)}, from "
+            f"{path.name} has {what} in its times ({missing:,} samples), {first}before {line(row + 1)}, from "
             f"{stamp(times[row])} to {stamp(times[row + 1])}: no window crosses a hole."
             + (" An hour is missing where local clocks are set forward: [data] time_zone joins that." if summer else "")
         )
     if off.any():
         row = int(np.flatnonzero(off)[0])
         warnings.append(
-            f"{path.name}, line {line(row + 1)}: {int(off.sum()):,} steps are no multiple of {period_text(period)}, "
+            f"{path.name}, {line(row + 1)}: {int(off.sum()):,} steps are no multiple of {period_text(period)}, "
             f"the first from {stamp(times[row])} to {stamp(times[row + 1])}: no window crosses them."
         )
     return warnings
@@ -237,6 +237,6 @@ def _refuse_disorder(path: Path, name: str, times: Array, steps: Array, line: Li
     counts = [f"{repeated:,} times repeat"] if repeated > 1 else []
     counts += [f"{back:,} times go back"] if back > 1 else []
     raise UsageError(
-        f"{path}, line {line(row + 1)}, {what}" + (f"; {', '.join(counts)} in all" if counts else ""),
+        f"{path}, {line(row + 1)}, {what}" + (f"; {', '.join(counts)} in all" if counts else ""),
         hint=hint or "Keep one row a time, the oldest first. Where rows are even anyway: [data] time = false.",
     )

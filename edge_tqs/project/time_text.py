@@ -168,8 +168,8 @@ class TimeCells:
         if counts[kind] < len(kinds):
             row, cell = min(self.samples[other] for other in np.unique(kinds) if other != kind)
             raise UsageError(
-                f"{self.path}, line {line(row)}, column {self.name}: {cell!r} has its year elsewhere than "
-                f"{self.samples[kind][1]!r} on line {line(self.samples[kind][0])}",
+                f"{self.path}, {line(row)}, column {self.name}: {cell!r} has its year elsewhere than "
+                f"{self.samples[kind][1]!r} on {line(self.samples[kind][0])}",
                 hint="Write all dates alike.",
             )
         orders = {0: (_YMD,), 2: (_DMY, _MDY)}.get(kind, (_DMY, _MDY, _YMD))
