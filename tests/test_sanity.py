@@ -86,6 +86,9 @@ def test_only_codes_that_should_not_be_at_an_end_are_saturated() -> None:
     assert sanity.saturated_outputs(graph, top, np.full(top.shape, value + 3 * float(y.scale[0]))) == 1
     assert sanity.saturated_outputs(graph, top - 1, np.zeros(top.shape)) == 0
     assert encode(graph, seeds).max() == 127
+    none = np.zeros((1, 4, graph.forecast.outputs))
+    failures = sanity.examine(graph, np.full_like(seeds, 2 * most), none, none.astype(np.int8), real=True).failures
+    assert f"c0 runs from {2 * most:.4g} to {2 * most:.4g}, its codes from" in failures[-1]
 
 
 # --- builds ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_tqs.building.evaluate import VARIANTS, Evaluation
 from edge_tqs.errors import CheckError
-from edge_tqs.graph.graph import Array, Forecast, Graph
+from edge_tqs.graph.graph import Array, Forecast, Graph, same_units
 from edge_tqs.quantization.simulate import decode
 from edge_tqs.report.host_report import OutputDistance, Sanity
 from edge_tqs.text_table import table
@@ -38,6 +38,8 @@ def examine(graph: Graph, seeds: Array, floats: Array, codes: Array, *, real: bo
     saturated_x = saturated_inputs(graph, seeds) if real else None
     saturated_y = saturated_outputs(graph, codes, floats)
     failures = [*too_far(measured), *_saturated("x", saturated_x or 0.0), *_saturated("y", saturated_y)]
+    if saturated_x is not None and saturated_x > MOST_SATURATED:
+        failures.append(_drift(graph, seeds))
     return Sanity(measured, saturated_x, saturated_y, tuple(failures))
 
 
@@ -102,6 +104,23 @@ def _saturated(name: str, part: float) -> list[str]:
     return [
         f"{part:.1%} of the codes of {name} are at an end of their range and should not be; {MOST_SATURATED:.0%} may."
     ]
+
+
+def _drift(graph: Graph, seeds: Array) -> str:
+    """Which channels leave what x can hold, and how far, in physical units."""
+    forecast, reach = graph.forecast, _reach(graph, graph.input)
+    scaling = forecast.scaling or same_units(forecast.channels)
+    names = forecast.columns or tuple(f"channel {channel}" for channel in range(forecast.channels))
+    flat = seeds.reshape(-1, forecast.channels)
+    beyond = np.mean((flat > reach[1]) | (flat < reach[0]), axis=0)
+    each = []
+    for channel in sorted(np.flatnonzero(beyond), key=lambda channel: -beyond[channel]):
+        mean, std = scaling.mean[channel], scaling.std[channel]
+        low, high, least, most = (
+            value * std + mean for value in (*reach, float(flat[:, channel].min()), float(flat[:, channel].max()))
+        )
+        each.append(f"{names[channel]} runs from {least:.4g} to {most:.4g}, its codes from {low:.4g} to {high:.4g}")
+    return f"The test part leaves the range of the training part: {_listed(each, '; ')}."
 
 
 def saturated_inputs(graph: Graph, seeds: Array) -> float:
