@@ -285,7 +285,8 @@ def test_a_project_is_enough(run: Run, models: Path, tmp_path: Path, monkeypatch
     assert body["host"]["mse_vs_truth"]["float"] > 0
     assert body["model"]["columns"] == ["a", "b"]
     assert body["data"] == [even]
-    hole, left_out = body["warnings"]
+    hole, left_out, doubt = body["warnings"]
+    assert "One step ahead the float model is worse than repeating the last sample" in doubt  # it was never trained
     assert "series.csv has 1 hole in its times (5 samples), before line 102" in hole
     crossing = 6 + HORIZON - 1
     assert f"{crossing} of {300 - 60 - crossing + 60 - HORIZON + 1} windows" in left_out

@@ -202,7 +202,7 @@ def test_the_command_reads_the_project(
     monkeypatch.chdir(tmp_path)
     code, out, _ = call(monkeypatch, capsys, "inspect")
     assert code == 0
-    assert "load         exogenous: known ahead" in out
+    assert "load         known ahead" in out
     assert "temperature: mean" in out
     code, out, _ = call(monkeypatch, capsys, "inspect", "--json")
     assert code == 0

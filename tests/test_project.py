@@ -320,7 +320,12 @@ def test_the_model_alone_is_enough(tmp_path):
         ("mean = [27]\nstd = [2.5]", "min = [3]\nmax = [3]", "each max must be above its min", "min"),
         ("std = [2.5]", "std = [2.5]\noutputs = {mean = [1]}", r"\[scaling\] outputs needs", "mean"),
         ("horizon = 2", "horizon = 2\nlead = -1", r"'forecast\.lead' must be a number of 0 or more", "init"),
-        ("horizon = 2", 'horizon = 2\nkind = "open"', r"kind' must be one of closed loop, direct, recon", "init"),
+        (
+            "horizon = 2",
+            'horizon = 2\nkind = "open"',
+            r"kind' must be one of closed loop, direct, driven",
+            "init",
+        ),
         (
             "horizon = 2",
             'horizon = 2\noutputs = [{name = "a", quantile = 1.5}]',

@@ -28,7 +28,10 @@ ABC = ("a", "b", "c")
         (Roles(ABC, ("a", "c")), Said(feedback=(0, None, 1))),
         (Roles(ABC, ("c", "a")), Said(feedback=(1, None, 0))),
         (Roles(ABC, ("a",), measured=("b",)), Said(feedback=(0, None, None), held=(1,))),
-        (Roles(ABC, ("a",), ("b",), static=("c",)), Said(feedback=(0, None, None), held=(2,), static=(2,))),
+        (
+            Roles(ABC, ("a",), ("b",), static=("c",)),
+            Said(feedback=(0, None, None), known_ahead=(1,), held=(2,), static=(2,)),
+        ),
         (Roles(ABC, known_ahead=("1",), measured=("c",)), Said(known_ahead=(1,), held=(2,))),
         (Roles(ABC, ("price",)), Said(kind="direct", targets=("price",))),
         (Roles(ABC, ("a",), lead=12), Said(kind="direct", targets=("a",), lead=12)),
@@ -37,6 +40,8 @@ ABC = ("a", "b", "c")
         (Roles(ABC, label="state", classes=("on", "off")), Said(kind="classes", targets=("on", "off"))),
         (Roles(ABC, kind="reconstruction"), Said(kind="reconstruction")),
         (Roles((), ("price",), kind="direct"), Said(kind="direct", targets=("price",))),
+        (Roles(ABC, ("a",), kind="driven"), Said(kind="direct", targets=("a",), lead=0)),
+        (Roles(ABC, ("a",), kind="driven", lead=2), Said(kind="direct", targets=("a",), lead=2)),
     ],
 )
 def test_names_become_numbers(roles: Roles, said: Said) -> None:

@@ -28,8 +28,10 @@ from edge_tqs.project.file import (
 )
 from edge_tqs.project.roles import Roles, said_of
 from edge_tqs.project.scales import Method
+from edge_tqs.project.series import AS_FOUND
+from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.quantize import Activations
-from edge_tqs.system.reading import Kind
+from edge_tqs.system.reading import AskedKind
 
 Recurrence = Literal["auto", "windowed", "stateful"]
 #: Parts of the refinement that `without` leaves out.
@@ -53,6 +55,7 @@ def model_request(
     project: Project | None,
     *,
     data: StrPath | None = None,
+    series_format: SeriesFormat = AS_FOUND,
     columns: Sequence[str] = (),
     scaling: Scaling | Method | None = None,
     output_scaling: Scaling | Method | None = None,
@@ -66,7 +69,7 @@ def model_request(
     draws: int = DRAWS,
     seed: int = 0,
     seeds: Literal["zero-data", "data"] = "zero-data",
-    kind: Kind | None = None,
+    kind: AskedKind | None = None,
     lead: int | None = None,
     labels: Literal["wide"] | None = None,
     targets: Sequence[str] = (),
@@ -87,6 +90,11 @@ def model_request(
                 hint="Name a .keras or .tflite file, or write a project with `edge-tqs init MODEL --data CSV`.",
             )
         project = _bare_project(model, data)
+    if series_format != AS_FOUND:
+        settings = project.data or (DataSettings(csv=(data,)) if data else None)
+        if settings is None:
+            raise UsageError("series_format says how data is read, and there is none", hint="Give data=CSV.")
+        project = replace(project, data=replace(settings, series_format=series_format))
     if scaling is not None:
         project = replace(project, scaling=scaling)
     if output_scaling is not None:

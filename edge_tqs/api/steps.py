@@ -35,8 +35,10 @@ from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
 from edge_tqs.project.file import FILE, Start, init_project, load_project
 from edge_tqs.project.scales import Method
+from edge_tqs.project.series import AS_FOUND
+from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.quantize import Activations
-from edge_tqs.system.reading import Kind
+from edge_tqs.system.reading import AskedKind
 
 #: What a fact of `init` begins with where model and data do not tell what is needed.
 NOT_FOUND = "Not found out"
@@ -50,6 +52,7 @@ def open_model(
     path: StrPath,
     *,
     data: StrPath | None = None,
+    series_format: SeriesFormat = AS_FOUND,
     columns: Sequence[str] = (),
     scaling: Scaling | Method | None = None,
     output_scaling: Scaling | Method | None = None,
@@ -60,7 +63,7 @@ def open_model(
     output: str | None = None,
     target: Target | None = None,
     centre: Centre | None = None,
-    kind: Kind | None = None,
+    kind: AskedKind | None = None,
     lead: int | None = None,
     labels: Literal["wide"] | None = None,
     targets: Sequence[str] = (),
@@ -77,6 +80,7 @@ def open_model(
         path: A .keras or .tflite file, what else `edge-tqs build` reads, or a project: edge-tqs.toml or its folder.
             What is given here counts over what the project says.
         data: CSV that activation ranges, evaluation and validation take real windows from.
+        series_format: How ``data`` is read, where its file leaves it open; over what a project says (docs/data.md).
         columns: Those of ``data`` that the model takes, in its order; all numeric ones when none is named.
         scaling: From ``data`` to the model's units: "standard" (mean and deviation of the training part),
             "minmax" (its least value is 0, its greatest 1), "none", or the scaling that the model was trained with;
@@ -89,8 +93,8 @@ def open_model(
         output: The output that is the forecast, where the model has several.
         target: "level", or "delta" where the model predicts differences to the last sample.
         centre: "none", "mean" or "last": what is taken off each window and added to its forecast.
-        kind: What the outputs are, where it can be read in several ways: "closed loop", "direct", "reconstruction" or
-            "classes" (docs/kinds.md).
+        kind: What the outputs are, where it can be read in several ways: "closed loop", "direct", "driven" (direct, of
+            now), "reconstruction" or "classes" (docs/kinds.md).
         lead: Samples from the newest input to the first that is predicted: 1 is the next one, 0 the newest itself.
         labels: "wide" where the model gives a label for each sample of its window: the last one is the forecast.
         targets: Columns that the model predicts, in the order of its values; inputs of it or not.

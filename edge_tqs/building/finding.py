@@ -99,7 +99,9 @@ def find_scaling(
     reference = f"{naive[1]} {naive[0]:.3g}"
     clear = CLEAR_ALONE if all(other > naive[0] for _, other in others) else CLEAR
     if len(tried) > 1 and (not error < naive[0] or any(error * clear > other for _, other in others)):
-        raise _undecided(data, f"the float model's one-step error is {figures}; {reference} (standard deviations)")
+        why = f"the float model's one-step error is {figures}; {reference} (standard deviations)"
+        near = [pair for pair, other in ((best, error), *others) if other < min(1.0, error * CLEAR)]
+        raise _undecided(data, why, near)
     return FoundScaling(
         best[0] or "none",
         best[1],
@@ -109,11 +111,22 @@ def find_scaling(
     )
 
 
-def _undecided(data: ProjectData, why: str) -> UsageError:
+def _undecided(data: ProjectData, why: str, near: Sequence[tuple[Method | None, Method | None]] = ()) -> UsageError:
+    """near: the methods that fit alike, better than the mean does."""
+    lines = "; or ".join(
+        ", ".join([f'method = "{inputs}"'] * bool(inputs) + [f'outputs = {{method = "{own}"}}'] * bool(own))
+        for inputs, own in near
+    )
+    said = (
+        f"Write under [scaling] {IN_FILE} how it was trained: {lines}. On the command line --scaling says it of inputs."
+        if lines
+        else f'Write method = "standard", "minmax" or "none" under [scaling] {IN_FILE}, or the mean and std that it '
+        "was trained with (outputs = {...} for targets); or --scaling standard, minmax or none. If none of them fits: "
+        "are the columns in the model's order, and its targets among them?"
+    )
     return UsageError(
         f"nothing says how {data.series.path.name} becomes the model's units, and the data do not tell: {why}",
-        hint=f'Write method = "standard", "minmax" or "none" under [scaling] {IN_FILE}, or the mean and std that it '
-        "was trained with (outputs = {...} for targets); or --scaling standard, minmax or none.",
+        hint=said,
     )
 
 
@@ -179,7 +192,10 @@ def _naive_error(forecast: Forecast, seeds: Array, truth: Array, usable: Sequenc
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """A reading that was tried: its error and that of the naive forecast; ``roles`` and ``lines`` say it."""
+    """A reading that was tried: its error and that of the naive forecast; ``roles`` and ``lines`` say it.
+
+    alike: the same at another lead, which fits as well.
+    """
 
     error: float
     naive: float
@@ -190,6 +206,7 @@ class _Candidate:
     lines: str
     last_only: bool = False
     doubt: str = ""
+    alike: _Candidate | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +257,8 @@ def find_reading(
     others = [one for one in found[1:] if one.words != best.words]
     rivals = [one for one in others if best.error * CLEAR > one.error]
     if rivals or best.doubt or not best.error < best.naive:
-        raise _open_reading(shape, [best, *rivals, *[one for one in others if one not in rivals]], best.doubt)
+        near = [best, *([best.alike] if best.alike else []), *rivals]
+        raise _open_reading(shape, [*near, *[one for one in others if one not in rivals]], best.doubt)
     text = f"{best.words}: the float model's error is then {best.error:.3g} of a standard deviation"
     text += f" (next best: {others[0].words} {others[0].error:.3g})" if others else ""
     text += f"; the naive forecast's is {best.naive:.3g}"
@@ -250,10 +268,15 @@ def find_reading(
 def _open_reading(shape: tuple[int, ...], candidates: Sequence[_Candidate], doubt: str) -> ModelError:
     named = candidates[:NAMED]
     figures = "; ".join(f"{one.words} {one.error:.3g} (naive {one.naive:.3g})" for one in named)
+    if not any(one.error < one.naive for one in named):
+        doubt = "no column, lead and scaling is nearer to it than the naive forecast"
+    lines = "; or ".join(dict.fromkeys(one.lines for one in named))
+    if not any(one.error < one.naive for one in named):
+        lines = f"Is the column that it predicts in the file, and in the units that it was trained in? Else: {lines}"
     return ModelError(
         f"nothing says what its output {shape} is, and the data do not tell{doubt and ': ' + doubt}. Errors in "
         f"standard deviations: {figures}",
-        hint=f"Say it {IN_FILE}. " + "; or ".join(dict.fromkeys(one.lines for one in named)) + ".",
+        hint=f"Say it {IN_FILE}. {lines}.",
     )
 
 
@@ -301,6 +324,8 @@ def _candidates(trial: _Trial, shape: tuple[int, ...], channels: int) -> Iterato
         yield from _statistics(trial)
 
 
+#: How many times a deviation its size may be.
+LIKE = 3.0
 #: Quantiles of one sample, at most; and the windows in which they come in their order.
 MOST_STATISTICS, ORDERED = 9, 0.9
 
@@ -375,20 +400,26 @@ def _candidate(
     curves: Mapping[str, Mapping[Method | None, _Curve]],
     flat: bool,
     last_only: bool,
+    at: int | None = None,
 ) -> _Candidate:
+    """at: the lead; None: the one that fits best."""
     chosen = [curves[name][method] for name, method in picks]
     errors = np.sqrt(np.mean([errors[number] ** 2 for number, (errors, _, _) in enumerate(chosen)], axis=0))
     naive = np.sqrt(np.mean([naive**2 for _, naive, _ in chosen], axis=0))
-    lead = int(errors.argmin())
+    lead = int(errors.argmin()) if at is None else at
+    alike = None
     with np.errstate(invalid="ignore"):
         part = np.nan_to_num(errors / np.where(naive > 0, naive, np.nan), nan=np.inf, posinf=np.inf)
     doubt = ""
-    if int(part.argmin()) != lead:
+    if at is not None:
+        doubt = "as another lead"
+    elif int(part.argmin()) != lead:
         doubt = f"its error is the smallest at lead {lead}, beside the naive forecast at lead {int(part.argmin())}"
     else:
         second = int(np.argsort(errors)[1])
         if np.isfinite(errors[second]) and not _beyond_doubt(chosen, lead, second):
             doubt = f"leads {lead} and {second} fit alike"
+            alike = _candidate(trial, y, picks, curves, flat, last_only, second)
     steps = y.shape[1]
     names = tuple(name for name, _ in picks)
     own = [name in trial.roles.inputs for name in names]
@@ -403,7 +434,7 @@ def _candidate(
     listed = ", ".join(f'"{name}"' for name in names)
     lines = [f"outputs = [{listed}] under [data]"]
     lines += ['kind = "direct" under [forecast]'] if not loop and all(own) else []
-    lines += [f"lead = {lead} there"] if lead != 1 else []
+    lines += [f"lead = {lead} under [forecast]"] if lead != 1 or at is not None or alike else []
     lines += [f"steps = {steps} under [forecast]"] if roles.steps else []
     lines += ['labels = "wide" under [forecast]'] if last_only else []
     what = ", ".join(names) if steps == 1 else f"{steps} samples of {', '.join(names)}"
@@ -424,22 +455,34 @@ def _candidate(
         ", ".join(lines),
         last_only,
         doubt,
+        alike,
     )
 
 
 def _beyond_doubt(chosen: Sequence[_Curve], lead: int, second: int) -> bool:
     """Whether the squared errors of ``lead`` are smaller than those of ``second`` beyond what windows differ by."""
-    difference = np.mean(
-        [squared(second)[:, number] - squared(lead)[:, number] for number, (_, _, squared) in enumerate(chosen)], axis=0
+    here, there = (
+        np.mean([squared(at)[:, number] for number, (_, _, squared) in enumerate(chosen)], axis=0)
+        for at in (lead, second)
     )
-    means = np.array([block.mean() for block in np.array_split(difference, BLOCKS)])
-    error = means.std(ddof=1) / np.sqrt(BLOCKS)
-    return bool(means.mean() > BEYOND_DOUBT * error)
+    return clearly_less(here, there)
+
+
+def clearly_less(here: Array, there: Array) -> bool:
+    """Whether the mean of ``here`` (N,) is less than that of ``there`` beyond what stretches of windows differ by."""
+    means = np.array([block.mean() for block in np.array_split(there - here, BLOCKS)])
+    return bool(means.mean() > BEYOND_DOUBT * means.std(ddof=1) / np.sqrt(BLOCKS))
 
 
 def _statistics(trial: _Trial) -> Iterator[_Candidate]:
     """Several values of one sample of one column, as quantiles are: told by how much of the truth lies below each."""
     values = trial.y.shape[1]
+    if values == 2:
+        for name in trial.allowed:
+            for method, (errors, _, _) in _curves(trial, trial.y[:, None], name):
+                found = _mean_and_deviation(trial, name, method, int(errors[0].argmin()))
+                if found:
+                    yield found
     if not (np.diff(trial.y, axis=1) >= 0).all(axis=1).mean() > ORDERED:
         return
     for name in trial.allowed:
@@ -466,6 +509,34 @@ def _statistics(trial: _Trial) -> Iterator[_Candidate]:
                 f"outputs = [{entries}] under [forecast]",
                 doubt="data cannot tell what statistics were meant",
             )
+
+
+def _mean_and_deviation(trial: _Trial, name: str, method: Method | None, lead: int) -> _Candidate | None:
+    """Two values of one sample as what is expected of ``name`` and how far off it is; None where they are not."""
+    truth = trial.rows[:, trial.window - 1 + lead, trial.columns.index(name)]
+    if name in trial.roles.inputs:
+        own = trial.roles.inputs.index(name)
+        mean, std = trial.scaling.mean[own], trial.scaling.std[own]
+    else:
+        scaling = scaling_by(method or "none", truth[:, None])
+        mean, std = scaling.mean[0], scaling.std[0]
+    off = float(np.sqrt(np.mean((trial.y[:, 0] * std + mean - truth) ** 2)))
+    given = float(np.sqrt(np.mean((trial.y[:, 1] * std) ** 2)))
+    if (trial.y[:, 1] < 0).any() or not off / LIKE < given < off * LIKE:
+        return None
+    of_mean, (naive, repeated) = off / truth.std(), (float(truth.std()), trial.rows[:, trial.window - 1])
+    if name in trial.roles.inputs:
+        naive = float(np.sqrt(np.mean((repeated[:, trial.columns.index(name)] - truth) ** 2)))
+    return _Candidate(
+        float(of_mean),
+        naive / float(truth.std()),
+        trial.roles,
+        trial.inputs,
+        {},
+        f"{name} at lead {lead} and its deviation ({given:.3g}, the first is {off:.3g} off)",
+        f'outputs = [{{name = "{name}", mean = true}}, {{name = "{name}", deviation = true}}] under [forecast]',
+        doubt="data cannot tell what statistics were meant",
+    )
 
 
 def _levels(count: int) -> list[float]:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from edge_tqs.building.basis import Basis, bases
+from edge_tqs.building.opened import opened_model
 from edge_tqs.building.request import ModelRequest
-from edge_tqs.building.settle import open_requested
 from edge_tqs.errors import CheckError, ModelError, TqsError
 from edge_tqs.graph.graph import Centre, Graph, Recurrence, Scaling, Target
 from edge_tqs.passes.streaming import stream
@@ -22,6 +23,7 @@ from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.read.opening import TFLITE_SUFFIX, Opened
+from edge_tqs.system.system import System
 from edge_tqs.text_table import table
 
 Format = Literal["Keras", "TensorFlow Lite"]
@@ -31,8 +33,8 @@ FORMS: dict[str, tuple[int, Activations]] = {"int8": (8, "int8"), "int4": (4, "i
 
 @dataclass(frozen=True)
 class Channel:
-    """An input channel. name: its column, "" where none is known. source: the output that becomes it; None: exogenous,
-    known ahead."""
+    """An input channel. name: its column, "" where none is known. source: the output that becomes it; None: there is
+    none."""
 
     number: int
     name: str
@@ -75,8 +77,9 @@ class Behaviour:
     inputs: channels of each of the model's inputs, which lie side by side in the window. graph_input, graph_output:
     shapes of what is run; empty for a model that cannot be built. recurrence: None likewise. streaming: of a graph of
     the whole window without recurrent layers; None elsewhere. scaling: given, or None. target, centre: see
-    passes/level.py. findings: what the data told of it, in sentences. held: inputs that
-    are measured, or static. driven: nothing is fed back. predicted: labels of the outputs, where they are said.
+    passes/level.py. bases: what was said, found and assumed. findings: what the data told of it, in sentences. doubts:
+    what in it contradicts what was said. held: inputs that are measured, or static; static: those that never change.
+    driven: nothing is fed back. predicted: labels of the outputs, where they are said.
     """
 
     window: int
@@ -92,8 +95,11 @@ class Behaviour:
     scaling: Scaling | None
     target: Target
     centre: Centre
+    bases: tuple[Basis, ...] = ()
     findings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     held: tuple[int, ...] = ()
+    static: tuple[int, ...] = ()
     driven: bool = False
     predicted: tuple[str, ...] = ()
 
@@ -143,12 +149,13 @@ def inspect_model(request: ModelRequest, progress: Progress) -> Inspection:
     """
     kind: Format = "TensorFlow Lite" if request.model.suffix == TFLITE_SUFFIX else "Keras"
     try:
-        request, opened = open_requested(request, progress)
+        model = opened_model(request, progress)
     except (ModelError, CheckError) as error:
         if not request.model.exists():
             raise
         name, why = request.model.name, error.message
         return Inspection(name, kind, None, (), None, (), "estimated", (), why, error.hint, ())
+    request, opened = model.request, model.opened
     loaded, refusal = opened.loaded, opened.refusal
     progress("measuring the weights", 0, 1)
     weights, sizes = _weights(opened)
@@ -185,13 +192,23 @@ def _behaviour(opened: Opened, request: ModelRequest, kind: Format) -> Behaviour
         reason=_reason(loaded, request, kind, system.window),
         streaming=_streaming(loaded, kind, request.centre) if loaded else None,
         scaling=request.scaling,
+        bases=bases(request, system),
         findings=request.findings,
+        doubts=request.doubts,
         held=system.reading.held,
+        static=_static(request, system),
         driven=system.driven,
         predicted=tuple(output.label for output in system.reading.predicted),
         target=request.target,
         centre=request.centre,
     )
+
+
+def _static(request: ModelRequest, system: System) -> tuple[int, ...]:
+    """The inputs that never change: as was said, and those that the model itself reads once, which are held."""
+    named = [number for number, name in enumerate(request.columns) if name in request.roles.static]
+    by_model = {*system.reading.held} - {*request.said.held}
+    return tuple(sorted({*named, *request.said.static, *by_model}))
 
 
 def _reason(loaded: LoadedModel | None, request: ModelRequest, kind: Format, window: int) -> str:
@@ -296,8 +313,9 @@ def _behaviour_text(behaviour: Behaviour) -> list[str]:
         said.append(("streaming", _streaming_text(behaviour)))
     if behaviour.target != "level" or behaviour.centre != "none":
         said.append(("target", _target_text(behaviour)))
-    said.append(("scaling", _scaling_text(behaviour)))
+    said += [(basis.what, f"{basis.how}: {basis.text}") for basis in behaviour.bases]
     said += [("found", text) for text in behaviour.findings]
+    said += [("warning", text) for text in behaviour.doubts]
     width = max(len(what) for what, _ in said)
     rows = [[str(c.number), c.name or "-", _source_text(c, behaviour)] for c in behaviour.channels]
     fed = "\n".join(f"  {line}" for line in table(["input", "column", "its next value"], rows).splitlines())
@@ -370,21 +388,15 @@ def _target_text(behaviour: Behaviour) -> str:
     return f"{taken}, and added to its forecasts"
 
 
-def _scaling_text(behaviour: Behaviour) -> str:
-    if behaviour.scaling is None:
-        return "none: samples are pushed, and forecasts come out, in the units that the model was trained in"
-    pairs = zip(behaviour.channels, behaviour.scaling.mean, behaviour.scaling.std, strict=True)
-    listed = "; ".join(f"{c.name or c.number}: mean {mean:g}, std {std:g}" for c, mean, std in pairs)
-    return f"physical units in and out, (value - mean) / std for the model: {listed}"
-
-
 def _source_text(channel: Channel, behaviour: Behaviour) -> str:
     if behaviour.driven:
-        return "measured: pushed with each step"
+        return f"{'static' if channel.number in behaviour.static else 'measured'}: pushed with each step"
+    if channel.number in behaviour.static:
+        return "static: held, it never changes"
     if channel.number in behaviour.held:
-        return "measured or static: held at its last value"
+        return "measured: held at its last value beyond it"
     if channel.source is None:
-        return "exogenous: known ahead, given with each forecast, not predicted"
+        return "known ahead: given with each forecast, not predicted"
     block = "" if behaviour.steps == 1 else f" of each of the {behaviour.steps} samples of a block"
     if behaviour.target == "delta" or behaviour.centre == "last":
         return f"output {channel.source}{block} + last sample, fed back"

@@ -85,7 +85,11 @@ def _without_ends(request: ModelRequest, opened: Opened) -> Model:
         f"board scales each channel by itself, which is exact. The model's units are now {in_words(names, taken.x)}"
         + ("." if forecast.output_scaling is None else f"; of its outputs {in_words(forecast.output_names, taken.y)}.")
     )
-    loaded = replace(opened.loaded, graph=taken.graph, notes=(*opened.loaded.notes, note))
+    out = {source.split("/")[0] for source in taken.sources}
+    layers = tuple(
+        f"{line}, taken out of the graph" if line.split(":")[0] in out else line for line in opened.loaded.layers
+    )
+    loaded = replace(opened.loaded, graph=taken.graph, notes=(*opened.loaded.notes, note), layers=layers)
     request = replace(request, scaling=forecast.scaling, output_scaling=forecast.output_scaling)
     return Model(replace(request, ends_taken=True), opened_graph(loaded))
 

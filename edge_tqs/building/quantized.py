@@ -130,7 +130,7 @@ def _model_of(source: Model | ScoredModel) -> Model:
 def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
     if request.windows is not None:
         cut = request.windows(graph.forecast, request.horizon)
-        warnings += cut.warnings
+        warnings += [*cut.warnings, *request.doubts]
         return replace(cut, facts=(*cut.facts, *request.findings))
     reach = SCHEMES[request.activations or DEFAULT_ACTIVATIONS].headroom
     warnings.append(

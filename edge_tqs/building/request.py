@@ -26,6 +26,15 @@ class SeriesRequest:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What was said before anything was found: of inputs and outputs, and of their scaling."""
+
+    roles: Roles
+    scaling: Scaling | Method | None = None
+    output_scaling: Scaling | Method | None = None
+
+
+@dataclass(frozen=True)
 class ModelRequest:
     """What is needed to read and score a model.
 
@@ -39,7 +48,8 @@ class ModelRequest:
     it has several. target, centre: what the model predicts, and what is taken off its window (passes/level.py).
     budget_bytes: of all weights, where a plan is asked for that says nothing of its own; None takes the default.
     roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and
-    what was said of its scaling. findings: what was found out from it, in sentences.
+    what was said of its scaling. findings: what was found out from it, in sentences. doubts: what in it contradicts
+    what was said, likewise. asked: what was said, once the model is opened; None before.
     ends_taken: the model is without its affine ends, and both scalings say what they did (passes/affine_ends.py).
     """
 
@@ -67,6 +77,8 @@ class ModelRequest:
     roles: Roles = field(default_factory=Roles)
     series: SeriesRequest | None = None
     findings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    asked: Asked | None = None
     ends_taken: bool = False
 
     @property

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from edge_tqs.building.doubts import doubts, fits
 from edge_tqs.building.finding import find_reading, find_scaling
-from edge_tqs.building.request import ModelRequest
+from edge_tqs.building.request import Asked, ModelRequest
 from edge_tqs.building.units import forecast_of
 from edge_tqs.building.windows import training_of, windows_of
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.progress import Progress
-from edge_tqs.project.roles import said_of
+from edge_tqs.project.roles import Roles, said_of
+from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method, scaling_of_inputs, scaling_of_outputs
 from edge_tqs.read.opening import Opened, open_model
 from edge_tqs.system.reading import Said, UnsaidError
@@ -22,9 +24,13 @@ from edge_tqs.system.system import System
 def open_requested(request: ModelRequest, progress: Progress) -> tuple[ModelRequest, Opened]:
     """Open the model and compare it with its graph; what was not said is found out from the data.
 
-    Returns the request with what was found. Raises ModelError, CheckError, UsageError.
+    Returns the request with what was found, and with what in the data contradicts it. Raises ModelError, CheckError,
+    UsageError.
     """
     progress("reading the model", 0, 1)
+    series = request.series
+    given = (series.scaling, series.output_scaling) if series else (request.scaling, request.output_scaling)
+    request = replace(request, asked=Asked(request.roles, *given))
     try:
         opened = _open(request)
     except UnsaidError:
@@ -42,7 +48,57 @@ def open_requested(request: ModelRequest, progress: Progress) -> tuple[ModelRequ
                 f"{request.model} has {channels} channels, the project names {len(values)} {what}",
                 hint="Name one column for each input of the model, in its order, in edge-tqs.toml.",
             )
-    return _with_scaling(request, opened.system), opened
+    request, opened = _settled(request, opened)
+    return _doubted(request, opened.system), opened
+
+
+def _settled(request: ModelRequest, opened: Opened) -> tuple[ModelRequest, Opened]:
+    """With the scaling. A closed loop that was only taken for granted, and does not fit, is read as the data say."""
+    try:
+        settled = _with_scaling(request, opened.system)
+        if not _for_granted(request) or fits(opened.system, forecast_of(opened.system, settled), _data(settled)):
+            return settled, opened
+        other = _other_reading(request)
+        return other or (settled, opened)
+    except UsageError:
+        other = _other_reading(request) if _for_granted(request) else None
+        if other is None:
+            raise
+        return other
+
+
+def _for_granted(request: ModelRequest) -> bool:
+    """Whether nothing was said of the outputs, so that the shapes alone made a closed loop of them."""
+    roles = replace(request.roles, inputs=())
+    plain = (request.target, request.centre) == ("level", "none")
+    return request.series is not None and roles == Roles() and plain and not request.findings
+
+
+def _other_reading(request: ModelRequest) -> tuple[ModelRequest, Opened] | None:
+    try:
+        found = _with_reading(request)
+        return found, _open(found)
+    except ModelError:
+        return None
+
+
+def _doubted(request: ModelRequest, system: System) -> ModelRequest:
+    """``request`` with what the data say against it."""
+    if request.series is None or request.asked is None:
+        return request
+    roles, method = request.asked.roles, request.asked.scaling
+    leads = [output.lead for output in roles.predicted]
+    known = roles.lead is not None or request.roles.lead is not None or any(lead is not None for lead in leads)
+    try:
+        found = doubts(system, forecast_of(system, request), _data(request), method=method, lead_said=known)
+    except UnsaidError as error:
+        raise UnsaidError(f"{request.model}: {error.message}", hint=error.hint) from error
+    return replace(request, doubts=found)
+
+
+def _data(request: ModelRequest) -> ProjectData:
+    assert request.series is not None
+    return request.series.data
 
 
 def _open(request: ModelRequest, said: Said | None = None) -> Opened:

@@ -62,8 +62,8 @@ reading_options = options(
     ),
     click.option(
         "--kind",
-        type=click.Choice(["closed loop", "direct", "reconstruction", "classes"]),
-        help="What the outputs are, where that can be read in several ways.",
+        type=click.Choice(["closed loop", "direct", "driven", "reconstruction", "classes"]),
+        help="What the outputs are, where that can be read in several ways; driven: direct, of now (--lead 0).",
     ),
     click.option(
         "--lead",

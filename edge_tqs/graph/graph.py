@@ -240,14 +240,18 @@ class Forecast:
         )
 
     def scaling_of_outputs(self) -> Scaling:
-        """Physical units of each output: model's units = (physical - mean) / std."""
+        """Physical units of each output: model's units = (physical - mean) / std. A deviation has no offset."""
         if self.output_scaling is not None:
             return self.output_scaling
         of = self.output_channels
         if self.scaling is None:
             return same_units(self.outputs)
+        spread = [output.statistic == "deviation" for output in self.predicted] or [False] * self.outputs
         return Scaling(
-            tuple(0.0 if channel is None else self.scaling.mean[channel] for channel in of),
+            tuple(
+                0.0 if channel is None or deviation else self.scaling.mean[channel]
+                for channel, deviation in zip(of, spread, strict=True)
+            ),
             tuple(1.0 if channel is None else self.scaling.std[channel] for channel in of),
         )
 

@@ -19,7 +19,7 @@ from edge_tqs.project.scales import Method, ScalesTable, scaling_of_inputs, scal
 from edge_tqs.project.series import AS_FOUND, TEST_FRACTION, Series, read_series, train_rows
 from edge_tqs.project.series_format import SeriesFormat, SeriesFormatTable, files_of, period_text
 from edge_tqs.strict import DISTINCT, FILLED, Rule, above, at_least
-from edge_tqs.system.reading import Kind
+from edge_tqs.system.reading import AskedKind
 
 FILE = "edge-tqs.toml"
 #: What a SavedModel folder holds.
@@ -55,7 +55,7 @@ class ForecastSettings:
     output: _Text | None = None
     target: Target = "level"
     centre: Centre = "none"
-    kind: Kind | None = None
+    kind: AskedKind | None = None
     lead: Annotated[int, at_least(0)] | None = None
     outputs: tuple[NamedOutput, ...] = ()
     classes: _Names = ()

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Output
 from edge_tqs.strict import FILLED, Rule, at_least
-from edge_tqs.system.reading import IN_FILE, Kind, Said
+from edge_tqs.system.reading import IN_FILE, AskedKind, Kind, Said
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Roles:
     model's values. known_ahead, measured, static: inputs that no output becomes; numbers as text stand for inputs
     without names. label: the column with the number of the class. predicted: the outputs one by one, in place of
     ``outputs``. classes: names of the classes. labels: "wide" where the model gives a label for each sample of its
-    window, of which the last is the forecast.
+    window, of which the last is the forecast. kind: "driven" becomes "direct", and lead is 0 where none is said.
     """
 
     inputs: tuple[str, ...] = ()
@@ -47,12 +47,22 @@ class Roles:
     measured: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     label: str | None = None
-    kind: Kind | None = None
+    kind: AskedKind | None = None
     lead: int | None = None
     steps: int | None = None
     predicted: tuple[NamedOutput, ...] = ()
     classes: tuple[str, ...] = ()
     labels: Literal["wide"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind != "driven":
+            return
+        object.__setattr__(self, "kind", "direct")
+        if any(output.lead is not None for output in self.predicted):
+            own = tuple(replace(output, lead=output.lead or 0) for output in self.predicted)
+            object.__setattr__(self, "predicted", own)
+        elif self.lead is None:
+            object.__setattr__(self, "lead", 0)
 
     @property
     def predicted_columns(self) -> tuple[str, ...]:
@@ -92,12 +102,13 @@ def said_of(roles: Roles) -> Said:
     if roles.predicted or any(name not in roles.inputs for name in roles.outputs):
         named = roles.predicted or tuple(NamedOutput(name) for name in roles.outputs)
         _check_others(roles, {output.name for output in named}, known_ahead, held)
-        return replace(common, predicted=tuple(_output(roles, output) for output in named), held=held)
+        predicted = tuple(_output(roles, output) for output in named)
+        return replace(common, predicted=predicted, known_ahead=known_ahead, held=held)
     if not roles.outputs:
         return replace(common, known_ahead=known_ahead, held=held)
     _check_others(roles, set(roles.outputs), known_ahead, held)
     feedback = tuple(roles.outputs.index(name) if name in roles.outputs else None for name in roles.inputs)
-    return replace(common, feedback=feedback, held=held)
+    return replace(common, feedback=feedback, known_ahead=known_ahead, held=held)
 
 
 def _check(roles: Roles) -> None:
@@ -141,7 +152,7 @@ def _check(roles: Roles) -> None:
 
 def _kind(roles: Roles) -> Kind | None:
     """The kind that was said, or that alone fits what was said; None for a closed loop, or for what is left open."""
-    if roles.kind is not None:
+    if roles.kind is not None and roles.kind != "driven":  # which __post_init__ made "direct"
         return roles.kind
     if roles.label is not None:
         return "classes"

@@ -15,7 +15,8 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Forecast, Output, Task
 
 Kind = Literal["closed loop", "direct", "reconstruction", "classes"]
-KINDS: tuple[Kind, ...] = ("closed loop", "direct", "reconstruction", "classes")
+#: Kinds as they are asked for: a driven system is a direct one that says the value of now.
+AskedKind = Literal["closed loop", "direct", "driven", "reconstruction", "classes"]
 IN_FILE = "in edge-tqs.toml"
 
 
@@ -206,6 +207,12 @@ def _direct(shape: tuple[int, ...], channels: int, said: Said) -> Reading:
         steps, values = count // len(sample), len(sample)
     elif count == 1:
         steps, values = 1, 1
+    elif sample:
+        raise UsageError(
+            f"{len(sample)} outputs are named ({listed(sample)}), and it predicts {count} values",
+            hint=f"Name under outputs in [data] {IN_FILE} what it predicts, in the order of its values: {count}, or "
+            "fewer of which it predicts several samples.",
+        )
     else:
         raise UnsaidError(
             f"it predicts {count} values, and nothing says of what: they may be samples of one column, or one sample "
@@ -335,8 +342,9 @@ def _block(shape: tuple[int, ...], window: int, channels: int, said: Said) -> tu
             f"it predicts {count} values, and {named} {'is' if named == 1 else 'are'} named: they may be "
             f"{count // named} samples of {named}, or one sample of {count}",
             hint=f"Say steps = {count // named} under [forecast] {IN_FILE}, or --steps, for a block of samples, the "
-            f"oldest first; for one sample name all {count} (quantiles of one column: outputs = "
-            f'[{{name = "COLUMN", quantile = 0.1}}, ...] under [forecast]).',
+            f"oldest first; for one sample name all {count} (of one column: outputs = "
+            f'[{{name = "COLUMN", quantile = 0.1}}, ...] under [forecast], or {{name = "COLUMN", mean = true}} and '
+            '{name = "COLUMN", deviation = true}).',
         )
     if count == channels:
         return 1, count

@@ -38,7 +38,7 @@ from edge_tqs.read.keras.layers.recurrent import check_gates
 from edge_tqs.read.keras.nodes import Nodes, Source, behind_output, items_of, kind_of, read_nodes
 from edge_tqs.read.loaded import LoadedModel, Masked
 from edge_tqs.system.blocks import rolled_out
-from edge_tqs.system.reading import Said, with_static
+from edge_tqs.system.reading import Said, read_output, with_static
 from edge_tqs.system.tensorflow import quiet
 
 #: Random windows that the float graph and Keras are compared on.
@@ -93,6 +93,8 @@ def load(
             chosen = _choose_recurrence(layers, recurrence, said.last_only)
             streamed = chosen == "none" and recurrence == "stateful"
             size = _choose_window(ends.window, None if streamed and ends.window else window, chosen)
+            if chosen == "none":
+                _refuse_early(layers, ends, size, said)
             whole, read = rolled_out(_build(path.stem, nodes, layers, ends, size, chosen), said)
             graph, notes = settle(whole, window, streamed)
             largest = _compare(model, graph, ends, said.last_only)
@@ -297,6 +299,14 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str, last_only: bool) -
             hint="Use the model as windowed, or take this layer out.",
         )
     return "none"
+
+
+def _refuse_early(layers: list[KerasLayer], ends: Ends, window: int, said: Said) -> None:
+    """Raise ModelError for a sequence that can be read in several ways before its recurrent layers are unrolled."""
+    made = tuple(size for size in ends.shape[1:] if size is not None)
+    classes = layers[-1].kind == "Softmax" or layers[-1].config.get("activation") == "softmax"
+    if any(layer.kind in RECURRENT for layer in layers) and len(made) == 2 == len(ends.shape) - 1 and not classes:
+        read_output(made, window, sum(ends.channels), said)
 
 
 def _over_time(layers: list[KerasLayer]) -> KerasLayer | None:
