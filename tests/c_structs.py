@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 from functools import cache
+from typing import Any
 
 from edge_tqs.templates import template_root
 
@@ -34,10 +35,10 @@ def names_of(layer: type[ctypes.Structure]) -> set[str]:
     return {field[0] for field in layer._fields_}
 
 
-def _field(declaration: str) -> tuple[str, type]:
+def _field(declaration: str) -> tuple[str, Any]:
     match = _FIELD.fullmatch(declaration)
     assert match is not None, declaration
     if match["pointer"]:
         return match["name"], ctypes.c_void_p
-    scalar: type = _SCALARS[match["type"]]
+    scalar: Any = _SCALARS[match["type"]]
     return match["name"], scalar * int(match["count"]) if match["count"] else scalar

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from edge_tqs.graph.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
+from edge_tqs.graph.graph import Array, DType, Forecast, Graph, Op, Quant, Recurrence, State, Tensor
 from edge_tqs.graph.shapes import conv_length
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import calibrate
@@ -198,7 +198,7 @@ def random_graph(rng: np.random.Generator, kind: str | None = None) -> Graph:
     channels, window = int(rng.integers(1, 5)), int(rng.integers(2, 7))
     layers = int(rng.integers(1, 4))
     if kind == "tcn":
-        recurrence = "none"
+        recurrence: Recurrence = "none"
         x = b.tensor("x", (1, window, channels))
         y = window_layers(b, x)
     elif kind == "mlp":
@@ -208,7 +208,7 @@ def random_graph(rng: np.random.Generator, kind: str | None = None) -> Graph:
         for index in range(layers - 1):
             y = dense_layer(b, f"dense_{index}", y, int(rng.integers(1, 20)), str(rng.choice(FUSED[1:] + UNARY)))
     else:
-        recurrence = str(rng.choice(("windowed", "stateful")))
+        recurrence = cast(Recurrence, str(rng.choice(("windowed", "stateful"))))
         x = y = b.tensor("x", (1, channels))
         reset_after = bool(rng.integers(2))
         for index in range(layers):

@@ -13,7 +13,18 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edge_tqs"
 GROUND = ("errors", "needs", "progress", "strict", "templates", "text_table")
 #: A file may import the ground, its own package, and the packages before its own.
-ORDER = ("graph", "operators", "passes", "system", "flatbuffer", "read", "planning", "quantization", "emit_c", "device")
+ORDER: tuple[str, ...] = (
+    "graph",
+    "operators",
+    "passes",
+    "system",
+    "flatbuffer",
+    "read",
+    "planning",
+    "quantization",
+    "emit_c",
+    "device",
+)
 ORDER += ("boards", "report", "project", "building", "validation", "api", "cli")
 #: The package itself and `python -m edge_tqs` speak for the whole.
 WHOLE = ("__init__", "__main__")

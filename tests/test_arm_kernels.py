@@ -17,7 +17,7 @@ from c_library import WARNINGS
 from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, ELEMENTWISE_KERNELS, PORTABLE, dense_kernel, family
 from edge_tqs.emit_c.fusion import FUSED_KERNELS
 from edge_tqs.emit_c.tables import Tables, kernel_of
-from edge_tqs.graph.graph import Graph, Op, Quant, Tensor
+from edge_tqs.graph.graph import DType, Graph, Op, Quant, Tensor
 from edge_tqs.operators import add, dense
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.templates import fill, template_root
@@ -71,7 +71,7 @@ def dense_graph(rng: np.random.Generator, prefix: str, width: int, inputs: int, 
         Quant((w_scale * np.float32(x_scale)).astype(np.float32)),
         Quant(np.array([y_scale], np.float32), int(rng.choice([-128, 127, 0, 17, -90]))),
     ]
-    w_type = "int8" if width == 8 else "int4"
+    w_type: DType = "int8" if width == 8 else "int4"
     tensors = {
         names[0]: Tensor(names[0], (1, inputs), "int8", None, quants[0]),
         names[1]: Tensor(names[1], (rows, inputs), w_type, weight.astype(np.int8), quants[1]),
@@ -118,7 +118,7 @@ def single_graph(rng: np.random.Generator, prefix: str, kind: str, size: int, oc
         name: Tensor(name, (1, size), "int8", None, Quant(np.array([scale], np.float32), int(zero_point)))
         for name, scale, zero_point in zip(names, scales, zero_points, strict=True)
     }
-    return Graph(prefix, tensors, (Op(kind, (names[0],), (names[1],)),), *names, (), None)  # type: ignore[arg-type]
+    return Graph(prefix, tensors, (Op(kind, (names[0],), (names[1],)),), names[0], names[1], (), None)  # type: ignore[arg-type]
 
 
 def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
@@ -460,10 +460,10 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     assert not wrong, "(kernel, inputs, outputs, wrong cases): what a kernel does not take, `fast` leaves to call"
     for kernel in {layer[0] for layer in made}:
         inside, outputs = 0, 0
-        for layer, count in zip(made, answers[1::2], strict=False):
-            if layer[0] == kernel:
+        for case, count in zip(made, answers[1::2], strict=False):
+            if case[0] == kernel:
                 inside += count
-                outputs += layer[3] * (500 if layer[2] > 100 and kernel.startswith("tqs_fc") else many)
+                outputs += case[3] * (500 if case[2] > 100 and kernel.startswith("tqs_fc") else many)
         assert inside > 0.4 * outputs, f"most outputs of {kernel} must not saturate, or they would show nothing"
     assert answers[-1] == 0, "tqs_rescale"
 

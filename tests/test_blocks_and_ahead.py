@@ -111,7 +111,7 @@ def forced_by_hand(graph: Graph, samples: Array) -> Array:
     """One step ahead of each true sample after the window (W + T, F): the first sample of what the model then says."""
     forecast, step, outputs = graph.forecast, float_step(graph), []
     for end in range(forecast.window, len(samples)):
-        seen, states = samples[:end] if forecast.recurrence == "stateful" else samples[end - forecast.window : end], ()
+        seen = samples[:end] if forecast.recurrence == "stateful" else samples[end - forecast.window : end]
         if forecast.recurrence == "none":
             y, _ = step(seen[None], ())
         else:

@@ -16,7 +16,7 @@ from graphs import quant, single_op
 from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, fold_bias, pack_rows
 from edge_tqs.emit_c.packing import pad_rows
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, Table, add, conv_1d, mean, mul, softmax
+from edge_tqs.operators import OPERATORS, Call, Table, add, conv_1d, mean, mul, softmax
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.quantization.simulate import integer_operator
 
@@ -40,7 +40,7 @@ Requant = struct("tqs_requant_t")
 Sum = struct("tqs_sum_t")
 
 
-@pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS.keys())
+@pytest.fixture(scope="module", params=list(BUILDS.values()), ids=list(BUILDS))
 def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return kernel_library(NAMES, tmp_path_factory.mktemp("kernels"), request.param)
 
@@ -87,7 +87,7 @@ def pack_weights(codes: np.ndarray, width: int) -> np.ndarray:
 
 
 def zero_point_of(rng: np.random.Generator) -> int:
-    return int(rng.choice([-128, 127, 0, rng.integers(-128, 128)]))
+    return int(rng.choice([-128, 127, 0, int(rng.integers(-128, 128))]))
 
 
 @pytest.mark.parametrize("width", [8, 4])
@@ -161,7 +161,7 @@ def test_add(kernels: ctypes.CDLL, subtract: bool) -> None:
             shifts[1],
             zero_point_of(rng),
             int(multiplier_of(rng, 1)[0]),
-            int(rng.choice([0, -31, -18, rng.integers(-31, 1)])),
+            int(rng.choice([0, -31, -18, int(rng.integers(-31, 1))])),
             zero_point_of(rng),
         )
         a, b = codes_of(rng, 50), codes_of(rng, 50)
@@ -282,7 +282,9 @@ def one_operator(
 
 def fields_of(layer: type[ctypes.Structure], graph: Graph, op: Op) -> ctypes.Structure:
     """The struct that model.c holds for ``op``."""
-    fields = OPERATORS[op.kind].call(graph, op).fields
+    call = OPERATORS[op.kind].call(graph, op)
+    assert isinstance(call, Call)
+    fields = call.fields
     assert set(fields) == names_of(layer)
     return layer(**{name: address(v.values) if isinstance(v, Table) else v for name, v in fields.items()})
 
@@ -314,8 +316,11 @@ def test_softmax(kernels: ctypes.CDLL) -> None:
         graph, op = one_operator("softmax", (shape, shape), quants, beta=float(np.float32(rng.uniform(0.1, 2))))
         x = np.zeros((BATCH, rows * columns), np.int8) if number < 3 else batch_of(rng, rows * columns)
         expected = OPERATORS["softmax"].integer(graph, op)(x.reshape(-1, rows, columns)).reshape(x.shape)
-        values = OPERATORS["softmax"].call(graph, op)  # its table must outlive the call
-        table = values.fields["table"].values.astype(np.int32)
+        call = OPERATORS["softmax"].call(graph, op)
+        assert isinstance(call, Call)
+        held = call.fields["table"]
+        assert isinstance(held, Table)
+        table = held.values.astype(np.int32)  # it must outlive the call
         layer = Softmax(address(table), table.size, rows, columns)
         np.testing.assert_array_equal(calls(kernels.tqs_softmax_s8, layer, x, size=rows * columns), expected)
         kernels.tqs_softmax_s8(ctypes.byref(layer), *[x[0].ctypes.data_as(Pointer)] * 2)

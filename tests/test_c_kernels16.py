@@ -6,6 +6,7 @@ import ctypes
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, pack_rows
 from edge_tqs.emit_c.packing import pad_rows
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, add, dense, mul
+from edge_tqs.operators import OPERATORS, Call, add, dense, mul
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.quantization.quantize import SCHEMES
@@ -35,7 +36,7 @@ Sigmoid = struct("tqs_sigmoid_s16_t")
 LeakyRelu = struct("tqs_leaky_relu_s16_t")
 
 
-@pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS.keys())
+@pytest.fixture(scope="module", params=list(BUILDS.values()), ids=list(BUILDS))
 def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return kernel_library(NAMES, tmp_path_factory.mktemp("kernels16"), request.param)
 
@@ -106,7 +107,9 @@ def test_dense_at_the_edge_of_the_accumulator(kernels: ctypes.CDLL, width: int) 
 def fields_of(graph: Graph) -> Mapping[str, object]:
     """What is in the struct of an operator."""
     op = graph.ops[0]
-    return OPERATORS[op.kind].call(graph, op).fields
+    call = OPERATORS[op.kind].call(graph, op)
+    assert isinstance(call, Call)
+    return call.fields
 
 
 def ratio(rng: np.random.Generator) -> float:
@@ -149,7 +152,7 @@ def test_every_code_of_one_input(kernels: ctypes.CDLL, kind: str) -> None:
         "logistic": (kernels.tqs_sigmoid_s16, Sigmoid),
         "tanh": (kernels.tqs_sigmoid_s16, Sigmoid),
     }[kind]
-    attrs = {"alpha": 0.2} if kind == "leaky_relu" else {}
+    attrs: dict[str, Any] = {"alpha": 0.2} if kind == "leaky_relu" else {}
     # 1 / 4096 and 1 / 2048 are the powers of two that logistic and tanh treat apart; 5.33 is the largest they take
     for scale in (1 / 4096, 1 / 2048, 5.33, 1e-9, *(3e-4 * ratio(rng) for _ in range(8))):
         out = quant(*SCHEMES["int16"].fixed_outputs.get(kind, (scale * ratio(rng), 0)))

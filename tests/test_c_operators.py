@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from graphs import quant
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.graph.shapes import conv_length, pool_length
-from edge_tqs.operators import OPERATORS, Table, softmax
+from edge_tqs.operators import OPERATORS, Call, Table, softmax
 from edge_tqs.operators.arithmetic import int8 as integer
+from edge_tqs.quantization.quantize import Activations
 
 NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool", "tqs_transpose")
 #: whose int8 forms are in test_c_kernels
@@ -59,8 +61,10 @@ def batch_of(rng: np.random.Generator, tensor: Tensor) -> np.ndarray:
 def run(kernels: ctypes.CDLL, graph: Graph, struct: type[ctypes.Structure], *inputs: np.ndarray) -> np.ndarray:
     """The C of the graph's only operator for each of a batch; its tables are of exact size."""
     call = OPERATORS[graph.ops[0].kind].call(graph, graph.ops[0])
+    assert isinstance(call, Call)
     assert [name for name, *_ in struct._fields_] == list(call.fields)
-    held, fields = [], {}
+    held: list[np.ndarray] = []
+    fields: dict[str, Any] = {}
     for name, value in call.fields.items():
         if isinstance(value, Table):
             held.append(np.array(value.values, value.c_type.removesuffix("_t"), order="C"))
@@ -71,12 +75,12 @@ def run(kernels: ctypes.CDLL, graph: Graph, struct: type[ctypes.Structure], *inp
     return calls(getattr(kernels, call.kernel), struct(**fields), *inputs, size=y.size).reshape(-1, *y.shape[1:])
 
 
-def depthwise(rng: np.random.Generator, activations: str, width: int) -> Graph:
+def depthwise(rng: np.random.Generator, activations: Activations, width: int) -> Graph:
     samples, channels, multiplicity = (int(n) for n in rng.integers(1, [12, 6, 4]))
     taps, stride, dilation = (int(n) for n in rng.integers(1, [6, 4, 4]))
     left = int(rng.integers(0, 9))
     right = int(rng.integers(0, 5)) + max(0, dilation * (taps - 1) + 1 - samples - left)
-    attrs = {"stride": stride, "dilation": dilation, "left": left, "right": right}
+    attrs: dict[str, Any] = {"stride": stride, "dilation": dilation, "left": left, "right": right}
     rows, limit, wide = channels * multiplicity, integer.WEIGHT_LIMIT[width], activations == "int16"
     weight = rng.integers(-limit, limit + 1, (rows, taps)).astype(np.int8)
     if rng.random() < 0.3:
@@ -92,13 +96,13 @@ def depthwise(rng: np.random.Generator, activations: str, width: int) -> Graph:
         Tensor("x", (1, samples, channels), activations, None, scale),
         Tensor("y", (1, length, rows), activations, None, out),
         Tensor("w", weight.shape, "int4" if width == 4 else "int8", weight, Quant(scales)),
-        Tensor("b", bias.shape, str(bias.dtype), bias, Quant(scales)),
+        Tensor("b", bias.shape, "int64" if wide else "int32", bias, Quant(scales)),
     )
 
 
 @pytest.mark.parametrize("width", [8, 4])
 @pytest.mark.parametrize("activations", ["int8", "int16"])
-def test_depthwise(kernels: ctypes.CDLL, activations: str, width: int) -> None:
+def test_depthwise(kernels: ctypes.CDLL, activations: Activations, width: int) -> None:
     """Runs kernels.tqs_depthwise_s8 and kernels.tqs_depthwise_s16."""
     rng = np.random.default_rng(width)
     for _ in layers(150, BATCH):
@@ -117,7 +121,7 @@ def test_a_depthwise_layer_whose_sum_leaves_32_bits_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["avg_pool_1d", "max_pool_1d"])
 @pytest.mark.parametrize("activations", ["int8", "int16"])
-def test_pooling(kernels: ctypes.CDLL, activations: str, kind: str) -> None:
+def test_pooling(kernels: ctypes.CDLL, activations: Activations, kind: str) -> None:
     """Runs kernels.tqs_avg_pool_s8, kernels.tqs_avg_pool_s16, kernels.tqs_max_pool_s8 and kernels.tqs_max_pool_s16."""
     rng = np.random.default_rng(3)
     for _ in layers(150, BATCH):
@@ -136,7 +140,7 @@ def test_pooling(kernels: ctypes.CDLL, activations: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
-def test_transpose(kernels: ctypes.CDLL, activations: str) -> None:
+def test_transpose(kernels: ctypes.CDLL, activations: Activations) -> None:
     """Runs kernels.tqs_transpose_s8 and kernels.tqs_transpose_s16."""
     rng = np.random.default_rng(4)
     for _ in layers(40, BATCH):

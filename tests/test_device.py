@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -360,7 +361,7 @@ def test_a_rollout_goes_on_at_another_name_of_the_same_usb_device(monkeypatch: p
     ],
 )
 def test_what_comes_back_must_be_the_same_board(
-    monkeypatch: pytest.MonkeyPatch, change: dict[str, str], said: str
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str
 ) -> None:
     again = FakeDevice(**change)
     with again, unplugged(FakeDevice(), 300, find_again) as device:

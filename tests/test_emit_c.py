@@ -16,7 +16,7 @@ from graphs import KINDS, attention_graph, quantized, quantized16, random_codes,
 
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Scaling, State, Tensor
+from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Recurrence, Scaling, State, Tensor
 from edge_tqs.quantization import simulate
 from edge_tqs.templates import template_root
 
@@ -127,7 +127,7 @@ def test_pushing_and_forecasting(recurrence: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("late_reader", [False, True], ids=["in-place", "copied"])
 @pytest.mark.parametrize("recurrence", ["windowed", "stateful"])
-def test_y_may_be_a_state(recurrence: str, late_reader: bool, tmp_path: Path) -> None:
+def test_y_may_be_a_state(recurrence: Recurrence, late_reader: bool, tmp_path: Path) -> None:
     """Warm-up steps have no y and compute it all the same; with a late reader the old state outlives the new one."""
     quant = Quant(np.array([0.5], np.float32), 3)
     names = ("x", "a_in", "b_in", "sum", "b_out")
@@ -346,7 +346,14 @@ def test_emitted_and_shipped_c_is_formatted(tmp_path: Path) -> None:
     root = template_root()
     shipped = [*(root / "kernels").rglob("*.[ch]"), *(root / "core").glob("tqs_model*"), root / "core/tqs_graph.h"]
     style = (root.parent / ".clang-format").as_posix()
-    command = [CLANG_FORMAT, "--dry-run", "-Werror", f"--style=file:{style}", *sorted(sources), *sorted(shipped)]
+    command: list[str | Path] = [
+        CLANG_FORMAT,
+        "--dry-run",
+        "-Werror",
+        f"--style=file:{style}",
+        *sorted(sources),
+        *sorted(shipped),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -396,7 +403,7 @@ def test_a_float_graph_is_refused() -> None:
 def test_feedback_with_another_scale_is_refused() -> None:
     graph = model(80, "mlp")
     x = graph.tensors[graph.input]
-    changed = graph.with_tensors({graph.input: replace(x, quant=Quant(np.float32([0.7]), 1))})
+    changed = graph.with_tensors({graph.input: replace(x, quant=Quant(np.array([0.7], np.float32), 1))})
     with pytest.raises(ModelError, match="fed back to x, but has another scale"):
         emit(changed, HASH, "a")
 

@@ -653,7 +653,7 @@ def test_sigterm_ends_the_program_of_another_architecture(images: dict[str, Imag
 def test_a_serial_device_is_served_until_it_goes_away(images: dict[str, Image]) -> None:
     ours, theirs = os.openpty()
     tty.setraw(theirs)  # else its echo would be the answer
-    arguments = [images["host"].elf, "--port", os.ttyname(theirs), "--baud", "9600"]
+    arguments = [str(images["host"].elf), "--port", os.ttyname(theirs), "--baud", "9600"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         try:
             answered = False

@@ -51,9 +51,9 @@ def test_the_halves_of_a_sum_are_fused_with_their_tables(core: str, form: str) -
         4: (2, 0, f"tqs_sum_lut_s8_{form}"),
         5: (2, 2, f"tqs_sum_lut_s8_{form}"),
     }
-    kernels = emit(cell(), "0" * 64, "cell", core).kernels
-    assert f"kernels/arm/tqs_sum_lut_s8_{form}.c" in kernels
-    assert f"kernels/arm/tqs_sum_s8_{form}.c" not in kernels
+    sources = emit(cell(), "0" * 64, "cell", core).kernels
+    assert f"kernels/arm/tqs_sum_lut_s8_{form}.c" in sources
+    assert f"kernels/arm/tqs_sum_s8_{form}.c" not in sources
 
 
 def test_a_sum_that_anything_else_reads_is_computed_for_itself() -> None:

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def test_tables_equal_tflite_micro(kind):
         output = quant(scale * math.exp(rng.uniform(-2, 2)), int(rng.integers(-128, 128)))
         if kind in SCHEMES["int8"].fixed_outputs:
             output = quant(*SCHEMES["int8"].fixed_outputs[kind])
-        attrs = {"alpha": float(rng.uniform(0, 0.5))} if kind == "leaky_relu" else {}
+        attrs: dict[str, Any] = {"alpha": float(rng.uniform(0, 0.5))} if kind == "leaky_relu" else {}
         graph = single_op(kind, (quant(scale, int(rng.integers(-128, 128))),), output, **attrs)
         np.testing.assert_array_equal(integer_operator(graph, graph.ops[0])(CODES), in_tflm(graph, CODES))
 
@@ -154,7 +155,7 @@ def test_tables_round_near_ties_as_tflite_micro(kind):
         steps = int(rng.integers(1, 100)) * float(np.float32(scale))
         tie = (-math.expm1(-steps) if rng.integers(2) else steps) if kind == "elu" else steps * float(np.float32(alpha))
         output = quant(tie / (int(rng.integers(0, 100)) + 0.5), int(rng.integers(-128, 0)))
-        attrs = {"alpha": float(alpha)} if kind == "leaky_relu" else {}
+        attrs: dict[str, Any] = {"alpha": float(alpha)} if kind == "leaky_relu" else {}
         graph = single_op(kind, (quant(scale, zero_point),), output, **attrs)
         np.testing.assert_array_equal(integer_operator(graph, graph.ops[0])(CODES), in_tflm(graph, CODES))
 
@@ -179,14 +180,14 @@ def test_pairs_equal_tflite_micro(kind):
 
 
 def dense_graph(
-    weight: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, x: Quant, y: Quant, **chosen: str
+    weight: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, x: Quant, y: Quant, **chosen: Any
 ) -> Graph:
     tensors = {
         "x": Tensor("x", (1, weight.shape[1]), "int8", None, x),
         "w": Tensor("w", weight.shape, chosen.get("dtype", "int8"), weight, Quant(scale.astype(np.float32))),
         "y": Tensor("y", (1, weight.shape[0]), "int8", None, y),
     }
-    inputs = ("x", "w")
+    inputs: tuple[str, ...] = ("x", "w")
     if bias is not None:
         tensors["b"] = Tensor("b", bias.shape, "int32", bias, Quant((x.scale[0] * scale).astype(np.float32)))
         inputs = ("x", "w", "b")

@@ -183,14 +183,14 @@ raws = st.integers(-(2**31) + 1, 2**31 - 1)
 @given(raws, raws)
 def test_multiply_high_rounds_ties_upwards(a: int, b: int) -> None:
     exact = Fraction(a * b, 1 << 31)
-    assert int(fixed_point.multiply_high(np.int64(a), np.int64(b))) == math.floor(exact + Fraction(1, 2))
+    assert int(fixed_point.multiply_high(np.array(a), np.array(b))) == math.floor(exact + Fraction(1, 2))
 
 
 @settings(deadline=None)
 @given(raws, st.integers(0, 31))
 def test_division_by_a_power_rounds_ties_away(x: int, exponent: int) -> None:
     whole = (2 * abs(x) + (1 << exponent)) // (2 << exponent)
-    assert int(fixed_point.divide_by_power(np.int64(x), exponent)) == (whole if x >= 0 else -whole)
+    assert int(fixed_point.divide_by_power(np.array(x), exponent)) == (whole if x >= 0 else -whole)
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 31])

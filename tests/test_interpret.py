@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
         ("reshape", {}, lambda x: x.reshape(-1, 2, 2)),
     ],
 )
-def test_unary_operators(kind: str, attrs: dict[str, Any], expected: object) -> None:
+def test_unary_operators(kind: str, attrs: dict[str, Any], expected: Callable[[np.ndarray], np.ndarray]) -> None:
     out = {"slice": (1, 2), "reshape": (1, 2, 2)}.get(kind, (1, 4))
     x = RNG.normal(0, 3, (5, 4)).astype(np.float32)
     y, states = float_step(unary(kind, out, **attrs))(x, ())
@@ -72,7 +73,9 @@ WINDOWED = [
 
 
 @pytest.mark.parametrize(("kind", "out", "attrs", "expected"), WINDOWED)
-def test_operators_over_a_window(kind: str, out: tuple[int, ...], attrs: dict[str, int], expected: object) -> None:
+def test_operators_over_a_window(
+    kind: str, out: tuple[int, ...], attrs: dict[str, int], expected: Callable[[np.ndarray], np.ndarray]
+) -> None:
     tensors = {"x": Tensor("x", (1, 3, 2), "float32"), "y": Tensor("y", out, "float32")}
     inputs = ("x", "x") if kind == "concat" else ("x",)
     graph = Graph("one", tensors, (Op(kind, inputs, ("y",), attrs),), "x", "y", (), Forecast(3, 2, "none", (0, 1)))
@@ -153,7 +156,10 @@ def test_logistic_of_huge_values_neither_warns_nor_overflows() -> None:
 def test_fully_connected_with_fused_activation(activation: str, low: float, high: float) -> None:
     builder = GraphBuilder("fc", window=3, channels=2, recurrence="none")
     flat = builder.op("reshape", "flat", ["x"], (1, 6))
-    kernel, bias = Weight("kernel", RNG.normal(0, 2, (6, 2)).astype(np.float32)), Weight("bias", np.float32([1, -1]))
+    kernel, bias = (
+        Weight("kernel", RNG.normal(0, 2, (6, 2)).astype(np.float32)),
+        Weight("bias", np.array([1, -1], np.float32)),
+    )
     builder.value = builder.fully_connected("y", flat, kernel, bias)
     assert activation == "none" or builder.fuse(activation)
     x = RNG.normal(0, 2, (50, 3, 2)).astype(np.float32)

@@ -44,8 +44,8 @@ def plain_loop(
     samples, outputs = seeds[:, :window], []
     while len(outputs) < HORIZON:
         for y in np.moveaxis(np.asarray(model(samples[:, -window:])).reshape(len(seeds), *block), 1, 0):
-            known = seeds[:, window + len(outputs)] if None in feedback else None
-            fed = [known[:, i] if j is None else y[:, j] for i, j in enumerate(feedback)]  # type: ignore[index]
+            now = window + len(outputs)
+            fed = [seeds[:, now, i] if j is None else y[:, j] for i, j in enumerate(feedback)]
             samples = np.concatenate([samples, np.stack(fed, axis=1)[:, None]], axis=1)
             outputs.append(y)
             if len(outputs) == HORIZON:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,23 +16,23 @@ from edge_tqs.operators import OPERATORS, TypedOperator
 from edge_tqs.operators import dense as dense_operator
 from edge_tqs.quantization import runtimes, simulate, support
 from edge_tqs.quantization.calibration import Ranges
-from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, quantize
+from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Activations, quantize
 
 ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize")
 STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}
 
 
-def elementwise(operator: str, activations: str = "int8") -> Graph:
+def elementwise(operator: str, activations: Activations = "int8") -> Graph:
     count = 2 if operator in ("add", "sub", "mul") else 1
     if activations == "int8":
         inputs, output = (quant(0.04, -3),) * count, quant(*SCHEMES["int8"].fixed_outputs.get(operator, (0.05, 7)))
     else:
         inputs, output = (quant(3e-4, 0),) * count, quant(*SCHEMES["int16"].fixed_outputs.get(operator, (4e-4, 0)))
-    attrs = {"alpha": 0.25} if operator == "leaky_relu" else {}
+    attrs: dict[str, Any] = {"alpha": 0.25} if operator == "leaky_relu" else {}
     return single_op(operator, inputs, output, dtype=activations, **attrs)
 
 
-def moving(activations: str = "int8") -> Graph:
+def moving(activations: Activations = "int8") -> Graph:
     """split, slice, concat, transpose and reshape of x, joined to y."""
     b = Builder(np.random.default_rng(0))
     x = b.tensor("x", (1, 8))
@@ -47,7 +48,7 @@ def moving(activations: str = "int8") -> Graph:
     return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-1.0, 1.0))), activations=activations)
 
 
-def dense(weight: str, granularity: str, activations: str = "int8") -> Graph:
+def dense(weight: str, granularity: str, activations: Activations = "int8") -> Graph:
     b = Builder(np.random.default_rng(1))
     x = b.tensor("x", (1, 6))
     y = b.dense(x, b.weight("w", 5, 6), "y", b.bias("b", 5))
@@ -105,13 +106,13 @@ def over_time(operator: str) -> Graph:
     return quantize(graph, {}, Ranges(dict.fromkeys(graph.tensors, (-2.0, 2.5)) | {"mean": (-1.0, 1.3)}))
 
 
-def attention(kind: str, activations: str = "int8") -> Graph:
+def attention(kind: str, activations: Activations = "int8") -> Graph:
     """A sequence with itself: the product, the softmax of its rows, or a table of it."""
     b = Builder(np.random.default_rng(6))
     x = b.tensor("x", (1, 7, 4))
     shape = (1, 7, 7) if kind == "batch_matmul" else (1, 7, 4)
     inputs = (x, x) if kind == "batch_matmul" else (x,)
-    attrs = {"batch_matmul": {"transposed": True}, "softmax": {"beta": 0.75}}
+    attrs: dict[str, dict[str, Any]] = {"batch_matmul": {"transposed": True}, "softmax": {"beta": 0.75}}
     b.ops.append(
         Op("function" if kind in ("lut", "curve") else kind, inputs, (b.tensor("made", shape),), attrs.get(kind, GELU))
     )

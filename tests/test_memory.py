@@ -13,7 +13,7 @@ from benchmarks import arena
 from benchmarks.evidence.architectures import ARCHITECTURES
 from benchmarks.kernels import MODELS
 from edge_tqs.emit_c.memory import Buffer, Place, is_view, lower_bound, needed_ops, pack, plan_memory
-from edge_tqs.graph.graph import Forecast, Graph, Op, State, Tensor
+from edge_tqs.graph.graph import DType, Forecast, Graph, Op, State, Tensor
 
 FORECAST = Forecast(window=4, channels=2, recurrence="stateful", feedback=(0, 1))
 
@@ -253,7 +253,7 @@ def test_a_delay_line_is_moved_in_place_just_where_each_piece_moves_down_or_stay
         at += len(data)
     assert memory[new.region][new.offset : at] == expected
     for copy in plan.copies:
-        data = memory[copy.source.region][copy.source.offset : copy.source.offset + copy.source.size]
+        data = bytes(memory[copy.source.region][copy.source.offset : copy.source.offset + copy.source.size])
         memory[copy.target.region][copy.target.offset : copy.target.offset + copy.target.size] = data
     assert memory["state"] == b"_" + expected
     assert bool(plan.copies) is not down
@@ -355,7 +355,8 @@ def programs(draw: st.DrawFn) -> Program:
         alike = [name for name in sorted(sizes) if sizes[name] == sizes[state] and name not in outputs.values()]
         outputs[state] = draw(st.sampled_from(alike))
     y = draw(st.sampled_from([name for op in ops for name in op.outputs]))
-    dtype = draw(st.sampled_from(["int8", "int16"]))
+    dtypes: list[DType] = ["int8", "int16"]
+    dtype = draw(st.sampled_from(dtypes))
     tensors = {name: Tensor(name, (1, size), dtype) for name, size in sizes.items()}
     tensors["w"] = Tensor("w", (1, 1), "int8", np.zeros((1, 1), np.int8))
     made = tuple(State(f"of {state}", state, outputs[state]) for state in states)

@@ -198,7 +198,12 @@ def test_a_teacher_forced_step_is_probed_after_the_true_samples_before_it(
     outputs[1, 3, 0] ^= 1
     pushed: list[np.ndarray] = []
     push = Device.push
-    monkeypatch.setattr(Device, "push", lambda device, codes: (pushed.append(codes), push(device, codes))[1])
+
+    def told(device: Device, codes: np.ndarray) -> None:
+        pushed.append(codes)
+        push(device, codes)
+
+    monkeypatch.setattr(Device, "push", told)
     with emulator.start_server(load_board(BOARD), builds / name) as port, Device(open_port(port)) as device:
         measured = replace(expected, outputs=outputs)
         found = probe_findings(device, graph, samples, expected, measured, "c", "teacher-forced")

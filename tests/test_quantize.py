@@ -14,7 +14,7 @@ from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.passes import interpret
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import Ranges, calibrate
-from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, affine, quantize, with_rounded_weights
+from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Activations, affine, quantize, with_rounded_weights
 
 
 def same(graph: Graph, first: str, second: str) -> bool:
@@ -181,7 +181,7 @@ def test_an_output_that_is_a_state_is_requantised():
 
 def unit_ranges_of_lstm() -> Ranges:
     graph = headless_lstm(np.random.default_rng(2))
-    return Ranges(unit_ranges(graph).bounds | {"x": (-2.0, 2.0)})
+    return Ranges(dict(unit_ranges(graph).bounds) | {"x": (-2.0, 2.0)})
 
 
 def test_an_output_of_fixed_scale_is_requantised():
@@ -206,7 +206,9 @@ def test_two_states_of_one_output_are_told_apart():
         graph, tensors=dict(graph.tensors) | {"twin": twin}, states=(*graph.states, State("t", "twin", first.output))
     )
     result = quantize(
-        graph.check(), {"l/kernel": 8, "l/recurrent": 8}, Ranges(unit_ranges(graph).bounds | {"twin": (-9.0, 9.0)})
+        graph.check(),
+        {"l/kernel": 8, "l/recurrent": 8},
+        Ranges(dict(unit_ranges(graph).bounds) | {"twin": (-9.0, 9.0)}),
     )
     assert all(same(result, state.input, state.output) for state in result.states)
     assert result.states[2].output != result.states[0].output
@@ -357,7 +359,8 @@ def test_int16_codes_reach_beyond_the_calibrated_range():
     graph = dense_net(np.random.default_rng(5))
     ranges = Ranges(dict.fromkeys(graph.tensors, (-1.0, 2.0)))
     values = np.array([-7.5, -3.0, 0.0, 7.5], np.float32)
-    for activations, expected in (("int16", values), ("int8", np.clip(values, -1, 2))):
+    cases: tuple[tuple[Activations, np.ndarray], ...] = (("int16", values), ("int8", np.clip(values, -1, 2)))
+    for activations, expected in cases:
         quantised = quantize(graph, dict.fromkeys(graph.weights(), 8), ranges, activations=activations)
         restored = simulate.decode(quantised, simulate.encode(quantised, values))
         np.testing.assert_allclose(restored, expected, atol=0.02)

@@ -9,6 +9,7 @@ import re
 import runpy
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -382,7 +383,7 @@ def test_a_gap_breaks_the_line_and_marks_are_circles():
 def test_curves_far_apart_get_a_logarithmic_axis():
     near = [Line("a", "int8", (1.0, 2.0)), Line("b", "int4", (1.0, 3.0))]
     far = [Line("a", "int8", (0.01, 0.02)), Line("b", "int4", (1.0, 300.0))]
-    words = {"ident": "p", "title": "t", "description": "d", "x_label": "x", "y_label": "y"}
+    words: dict[str, Any] = {"ident": "p", "title": "t", "description": "d", "x_label": "x", "y_label": "y"}
     assert ">100<" not in line_plot(near, from_zero=True, **words)
     assert ">100<" in line_plot(far, from_zero=True, **words)
 

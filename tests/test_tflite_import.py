@@ -91,7 +91,8 @@ class Drawn:
     def __init__(self, data: st.DataObject) -> None:
         self.data, self.made = data, by_hand.Maker()
         self.x = self.made.value("x", (1, 6, 4))
-        self.value, self.shape = self.x, (1, 6, 4)
+        self.value = self.x
+        self.shape: tuple[int, ...] = (1, 6, 4)
         self.number = 0
 
     def name(self) -> str:

@@ -341,7 +341,7 @@ def test_damage_is_refused_even_where_the_hash_was_made_to_fit(number):
     for _ in range(400):
         damaged = bytearray(model)
         for place in rng.integers(0, len(model), rng.integers(1, 5)):
-            damaged[place] = int(rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.integers(256))))
+            damaged[place] = int(rng.choice((0, 1, 0x7F, 0x80, 0xFF, int(rng.integers(256)))))
         for content in (bytes(damaged), rehash(bytes(damaged))):
             try:
                 graph, _ = tflite_model.read(content)

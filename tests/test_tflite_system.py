@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from edge_tqs.system.system import System
 from edge_tqs.system.tensorflow import import_tensorflow
 
 ROOT = Path(__file__).parent.parent
-BY_HAND = {
+BY_HAND: dict[str, Callable[[], bytes]] = {
     "dense": by_hand.dense_model,
     "lstm": by_hand.lstm_model,
     "product": by_hand.product_model,
@@ -42,8 +43,8 @@ BY_HAND = {
 
 
 def spearman(one: list[float], other: list[float]) -> float:
-    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = np.array([np.argsort(np.argsort(values)) for values in (one, other)])
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def one_by_one(model: bytes, seeds: np.ndarray, horizon: int) -> np.ndarray:
@@ -162,7 +163,12 @@ def test_an_open_batch_is_rolled_out_side_by_side_and_means_the_same(name: str, 
     narrow = tflite_system(tflite_models.convert(model), name)
     seeds = seeds_for(wide, 5)
     made: list[int | None] = []
-    monkeypatch.setattr(module, "interpreter", lambda content, batch: made.append(batch) or interpreter(content, batch))
+
+    def opened(content: bytes, batch: int | None) -> Any:
+        made.append(batch)
+        return interpreter(content, batch)
+
+    monkeypatch.setattr(module, "interpreter", opened)
     np.testing.assert_allclose(wide.roll(seeds, 6), narrow.roll(seeds, 6), atol=1e-5)
     assert made == [5, None]
     assert wide.roll(seeds[:0], 6).shape == narrow.roll(seeds[:0], 6).shape == (0, 6, 3)

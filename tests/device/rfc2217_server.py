@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import serial
 from serial.rfc2217 import PortManager
@@ -87,7 +87,7 @@ class Rfc2217Server:
         except OSError:
             return  # closed before anybody came
         self._sending = threading.Lock()
-        manager: Any = PortManager(self.serial, self)
+        manager: Any = PortManager(cast(Any, self.serial), cast(Any, self))
         done = threading.Event()
 
         def to_client() -> None:
