@@ -23,12 +23,14 @@ WINDOW, ROWS, TRAIN = 6, 800, 640
 
 
 def plant() -> dict[str, Array]:
-    """Two sensors that oscillate about levels of their own, and a price that follows them at once."""
+    """Two sensors that oscillate about levels of their own, a price that follows them at once, and the hour."""
     rng = np.random.default_rng(3)
     t = np.arange(ROWS)
     flow = 50 + 8 * np.sin(t / 3) + 0.3 * rng.normal(size=ROWS)
     load = 400 + 90 * np.cos(t / 5) + 3 * rng.normal(size=ROWS)
-    return {"flow": flow, "load": load, "price": 120 + 2 * flow - 0.3 * load + 0.5 * rng.normal(size=ROWS)}
+    price = 120 + 2 * flow - 0.3 * load + 0.5 * rng.normal(size=ROWS)
+    hour = {"hour_sin": np.sin(2 * np.pi * t / 24), "hour_cos": np.cos(2 * np.pi * t / 24)}
+    return {"flow": flow, "load": load, "price": price, **hour}
 
 
 def scaled(values: Array, method: str) -> Array:
@@ -109,6 +111,13 @@ def test_a_column_among_the_inputs_is_found(asked: Make) -> None:
     found = opened(asked("flow load price", [("load", 2, "standard")], "standard"))
     assert (found.said.kind, found.said.targets, found.said.lead) == ("direct", ("load",), 2)
     assert found.output_scaling is None
+
+
+def test_columns_that_are_each_other_later_are_told_apart(asked: Make) -> None:
+    """The cosine of the hour is its sine, six hours later: alone, either value fits either column."""
+    outputs = [("hour_cos", 1, "none"), ("hour_sin", 1, "none")]
+    found = opened(asked("flow hour_sin hour_cos", outputs, "none", columns_of_file="flow hour_sin hour_cos"))
+    assert (found.said.kind, found.said.targets, found.said.lead) == ("direct", ("hour_cos", "hour_sin"), None)
 
 
 def test_what_is_said_is_taken_and_only_the_rest_is_found(asked: Make) -> None:

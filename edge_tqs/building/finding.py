@@ -335,16 +335,7 @@ def _samples(trial: _Trial, y: Array, *, flat: bool = False, last_only: bool = F
     width = y.shape[2]
     curves = {name: dict(_curves(trial, y, name)) for name in trial.allowed}
     if width > 1:
-        chosen = []
-        for number in range(width):
-            options = [
-                (float(errors[number].min()), name, method)
-                for name, found in curves.items()
-                for method, (errors, _, _) in found.items()
-            ]
-            chosen.append(min(options))
-        if len({name for _, name, _ in chosen}) == width:
-            picks = [(name, method) for _, name, method in chosen]
+        if picks := _columns_of(curves, width):
             yield _candidate(trial, y, picks, curves, flat, last_only)
         return
     for name, found in curves.items():
@@ -352,7 +343,33 @@ def _samples(trial: _Trial, y: Array, *, flat: bool = False, last_only: bool = F
             yield _candidate(trial, y, [(name, method)], curves, flat, last_only)
 
 
+def _columns_of(curves: _Curves, width: int) -> list[tuple[str, Method | None]]:
+    """For each of the values of a sample its column and scaling: those that fit best at one lead, no column twice.
+
+    Of a lead of its own each value would take its column's like: the sine of the hour is the cosine six hours later.
+    """
+    best: tuple[float, list[tuple[str, Method | None]]] = (np.inf, [])
+    for lead in range(MOST_LEAD + 1):
+        chosen = [
+            min(
+                (
+                    (float(errors[number, lead]), name, method)
+                    for name, found in curves.items()
+                    for method, (errors, _, _) in found.items()
+                ),
+                key=lambda one: one[0],
+                default=(np.inf, "", None),
+            )
+            for number in range(width)
+        ]
+        error = sum(one**2 for one, _, _ in chosen)
+        if len({name for _, name, _ in chosen}) == width and error < best[0]:
+            best = error, [(name, method) for _, name, method in chosen]
+    return best[1]
+
+
 _Curve = tuple[Array, Array, Callable[[int], Array]]
+_Curves = Mapping[str, Mapping[Method | None, _Curve]]
 
 
 def _curves(trial: _Trial, y: Array, name: str) -> Iterator[tuple[Method | None, _Curve]]:
@@ -397,7 +414,7 @@ def _candidate(
     trial: _Trial,
     y: Array,
     picks: Sequence[tuple[str, Method | None]],
-    curves: Mapping[str, Mapping[Method | None, _Curve]],
+    curves: _Curves,
     flat: bool,
     last_only: bool,
     at: int | None = None,
