@@ -86,6 +86,13 @@ OVER_SEQUENCES: dict[str, st.SearchStrategy[Config]] = {
         padding=st.sampled_from(["valid", "same"]),
         activation=ACTIVATIONS,
     ),
+    "Conv1DTranspose": choice(
+        filters=SMALL,
+        kernel_size=st.integers(2, 4),
+        strides=st.integers(1, 2),
+        padding=st.sampled_from(["valid", "same"]),
+        activation=ACTIVATIONS,
+    ),
     "SeparableConv1D": choice(filters=SMALL, kernel_size=SMALL, padding=PADDING, activation=ACTIVATIONS),
     "LSTM": CELL,
     "GRU": st.builds(lambda a, b: a | b, CELL, choice(reset_after=BOOL)),

@@ -207,6 +207,8 @@ MODELS: dict[str, Make] = {
         layer("SeparableConv1D", 4, 3, padding="same", dilation_rate=2, depth_multiplier=3),
         layer("DepthwiseConv1D", 2, padding="same", strides=2, use_bias=False),
         conv(8, 2, groups=4, activation="relu6"),
+        layer("Conv1DTranspose", 3, 4, strides=3, padding="same", activation="relu"),
+        layer("Conv1DTranspose", 2, 2, dilation_rate=2, use_bias=False, activation="tanh"),
         flatten,
         dense(),
     ),
@@ -782,6 +784,14 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "rank": (
         lambda keras: keras.Sequential([keras.Input((F,)), keras.layers.Dense(F)]),
         "flat window of 3 values, and nothing says",
+    ),
+    "gaps": (
+        sequential(layer("Conv1DTranspose", 2, 2, strides=3, name="back"), flatten, dense()),
+        r"layer back .*its kernel of 2 is shorter than its strides of 3",
+    ),
+    "output padding": (
+        sequential(layer("Conv1DTranspose", 2, 3, strides=2, output_padding=1, name="back"), flatten, dense()),
+        "layer back .*output_padding is not supported",
     ),
     "precision": (sequential(flatten, dense(F, dtype="float16", name="half")), "layer half .*float16"),
     "merged ranks": (merged_ranks, "layer sum .*joins a sequence and a single sample"),

@@ -83,6 +83,7 @@ LAYERS: dict[str, Apply] = {
     "RepeatVector": lambda keras, x: keras.layers.RepeatVector(3)(keras.layers.Dense(2)(keras.layers.Flatten()(x))),
     "DepthwiseConv1D": plain("DepthwiseConv1D", 3),
     "SeparableConv1D": plain("SeparableConv1D", 4, 3),
+    "Conv1DTranspose": plain("Conv1DTranspose", 4, 3, strides=2),
     "AveragePooling1D": plain("AveragePooling1D", 2),
     "MaxPooling1D": plain("MaxPooling1D", 2),
     "GlobalMaxPooling1D": plain("GlobalMaxPooling1D"),

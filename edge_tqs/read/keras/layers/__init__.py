@@ -19,6 +19,7 @@ from edge_tqs.read.keras.layers.activation import (
 from edge_tqs.read.keras.layers.attention import read_attention, read_multi_head_attention
 from edge_tqs.read.keras.layers.builder import GraphBuilder, KerasLayer, Weight
 from edge_tqs.read.keras.layers.conv import read_conv_1d, read_depthwise_conv_1d, read_separable_conv_1d
+from edge_tqs.read.keras.layers.conv_transpose import read_conv_1d_transpose
 from edge_tqs.read.keras.layers.dense import read_dense
 from edge_tqs.read.keras.layers.gru import read_gru
 from edge_tqs.read.keras.layers.image import as_sequence, read_conv_2d, read_depthwise_conv_2d, read_pooling_2d
@@ -72,6 +73,7 @@ READERS: dict[str, Reader] = {
     "Conv1D": read_conv_1d,
     "DepthwiseConv1D": read_depthwise_conv_1d,
     "SeparableConv1D": read_separable_conv_1d,
+    "Conv1DTranspose": read_conv_1d_transpose,
     "Conv2D": read_conv_2d,
     "DepthwiseConv2D": read_depthwise_conv_2d,
     "LSTM": read_lstm,
@@ -175,6 +177,7 @@ _OVER_TIME = frozenset(
     | _ATTENTION
     | ops.OVER_TIME
     | {"DepthwiseConv1D", "SeparableConv1D", "AveragePooling1D", "MaxPooling1D", "GlobalMaxPooling1D", "UpSampling1D"}
+    | {"Conv1DTranspose"}
 )
 
 

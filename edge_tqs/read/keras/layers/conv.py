@@ -68,7 +68,7 @@ def _place(layer: KerasLayer, builder: GraphBuilder) -> tuple[str, dict[str, int
     if config["data_format"] != "channels_last":
         raise layer.refuse("data_format=channels_first is not supported", hint="Train it with channels_last.")
     x, before, after = builder.unpadded(builder.value)
-    stride, dilation, taps = (_one(config[name]) for name in ("strides", "dilation_rate", "kernel_size"))
+    stride, dilation, taps = (one(config[name]) for name in ("strides", "dilation_rate", "kernel_size"))
     padded = builder.shape(x)[1] + before + after
     left, right = padding_of(config["padding"], padded, stride, dilation * (taps - 1))
     if padded + left + right <= dilation * (taps - 1):
@@ -78,7 +78,7 @@ def _place(layer: KerasLayer, builder: GraphBuilder) -> tuple[str, dict[str, int
     return x, {"stride": stride, "dilation": dilation, "left": before + left, "right": after + right}
 
 
-def _one(value: Any) -> int:
+def one(value: Any) -> int:
     """A setting of one axis, which Keras writes as a number or as a tuple of one."""
     return int(value if isinstance(value, int) else value[0])
 
