@@ -13,6 +13,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.project.file import load_project, read_data
 from edge_tqs.project.roles import NamedOutput, Roles, said_of
+from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.system.reading import Said, read_output
 
 ROWS = 20
@@ -159,3 +160,15 @@ def test_what_is_asked_for_counts_over_the_project(tmp_path: Path) -> None:
     bare = model_request(Path("m.keras"), None, data=tmp_path / "d.csv", targets=["price"], scaling="minmax")
     assert (bare.said.kind, bare.columns) == ("direct", ("a", "b", "state"))
     assert bare.scaling is not None
+
+
+def test_how_a_file_is_read_can_be_said_in_python(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("a;b\n" + "".join(f"{i},000;{2 * i},000\n" for i in range(1, ROWS)))
+    with pytest.raises(UsageError, match="no cell tells which"):
+        model_request(Path("m.keras"), None, data=tmp_path / "d.csv")
+    request = model_request(
+        Path("m.keras"), None, data=tmp_path / "d.csv", series_format=SeriesFormat(decimal=","), scaling="minmax"
+    )
+    assert request.scaling == Scaling((1.0, 2.0), (14.0, 28.0))
+    with pytest.raises(UsageError, match="there is none"):
+        model_request(Path("m.keras"), None, series_format=SeriesFormat(decimal=","))
