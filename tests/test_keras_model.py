@@ -405,7 +405,7 @@ def operations(keras: Any) -> Any:
     y = ops.transpose(ops.tanh(1.0 - x / 2.0), (0, 2, 1))
     y = ops.concatenate([y, ops.relu(y)], axis=-1)[..., 1:8]
     y = ops.softmax(ops.swapaxes(y, 1, 2)) * np.array([1.0, -2.0, 0.5], np.float32)
-    y = y - ops.mean(y, axis=-1, keepdims=True)
+    y = y - ops.mean(y, axis=-1, keepdims=True) + ops.sum(y, axis=1, keepdims=True) / 8.0
     stacked = ops.stack([layers.Dense(2)(y[:, 0]), layers.Dense(2)(y[:, -1])], axis=1)
     y = ops.matmul(stacked, ops.transpose(layers.Dense(2)(y), (0, 2, 1)))
     y = ops.gelu(layers.Dense(4)(layers.Flatten()(y)), approximate=False)
@@ -422,11 +422,14 @@ def scaled_recurrent(keras: Any) -> Any:
 
 
 def last_of_recurrent(keras: Any) -> Any:
-    """The last sample of a sequence of states: one of the window as a whole."""
-    layers = keras.layers
+    """The last sample of a sequence of states, and their sum by shares: of the window as a whole."""
+    layers, ops = keras.layers, keras.ops
     x = keras.Input((W, F))
     y = layers.LSTM(2, return_sequences=True)(x - x[:, -1:])
-    return keras.Model(x, layers.Dense(F)(layers.MultiHeadAttention(1, 2)(y, y)[:, -1]) + x[:, -1])
+    pooled = ops.sum(y * ops.softmax(layers.Dense(1, "tanh")(y), axis=1), axis=1)
+    return keras.Model(
+        x, layers.Dense(F)(layers.MultiHeadAttention(1, 2)(y, y)[:, -1]) + layers.Dense(F)(pooled) + x[:, -1]
+    )
 
 
 MODELS |= {

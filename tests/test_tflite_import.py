@@ -313,15 +313,27 @@ def test_more_are_joined_than_an_operator_takes() -> None:
     assert joined == [10, 10, 3]
 
 
-def test_a_mean_over_time_and_a_sample_that_is_repeated() -> None:
+@pytest.mark.parametrize(("kind", "read"), [("MEAN", ["mean"]), ("SUM", ["mean", "mul"])])
+def test_a_mean_or_a_sum_over_time_and_a_sample_that_is_repeated(kind: str, read: list[str]) -> None:
     made = by_hand.Maker()
     x = made.value("x", (1, 6, 2))
     axes = made.constant("axes", np.array([1], np.int32))
-    mean = made.op("MEAN", [x, axes], [made.value("mean", (1, 1, 2))], "ReducerOptions", keepDims=True)
+    mean = made.op(kind, [x, axes], [made.value("mean", (1, 1, 2))], "ReducerOptions", keepDims=True)
     rest = made.op("SUB", [x, mean], [made.value("rest", (1, 6, 2))], "SubOptions")
     y = made.dense(made.reshape(rest, "flat", (1, 12)), "head", by_hand.normal(2, 12), by_hand.normal(2))
     kinds = [op.kind for op in loaded(made.file([x], [y])).graph.ops]
-    assert kinds == ["mean", "sub", "reshape", "fully_connected"]
+    assert kinds == [*read, "sub", "reshape", "fully_connected"]
+
+
+def test_a_value_a_sample_that_is_repeated_over_the_channels() -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 3, 12))
+    cut = [made.constant(name, np.array(values, np.int32)) for name, values in (("b", [0, 0, 4]), ("s", [1, 3, 1]))]
+    share = made.op("SLICE", [x, *cut], [made.value("share", (1, 3, 1))], "SliceOptions")
+    both = made.op("MUL", [x, share], [made.value("both", (1, 3, 12))], "MulOptions")
+    y = made.dense(made.reshape(both, "flat", (1, 36)), "head", by_hand.normal(12, 36), by_hand.normal(12))
+    kinds = [op.kind for op in loaded(made.file([x], [y])).graph.ops]
+    assert kinds == ["slice", "concat", "concat", "concat", "mul", "reshape", "fully_connected"]
 
 
 @pytest.mark.parametrize("transposed", [False, True])

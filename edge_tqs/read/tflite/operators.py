@@ -206,7 +206,10 @@ def _operand(op: FileOperator, imported: ImportedGraph, place: int, view: View |
         return imported.read(view, shape)
     if by_channel:
         return imported.read(view, (1, 1, channels))
-    raise refuse(op, f"{tensor.shape} is repeated to {out}; only (1, 1, C) over time is supported")
+    if len(shape) == 3 and out[-1:] == (shape[2],) and tensor.shape == (*out[:-1], 1):
+        one = imported.read(view, (1, shape[1], 1))
+        return imported.side_by_side(one, shape[2])
+    raise refuse(op, f"{tensor.shape} is repeated to {out}; only (1, 1, C) over time and (1, W, 1) are supported")
 
 
 def _fuse_bias(op: FileOperator, imported: ImportedGraph, view: View, computed: int) -> bool:
@@ -252,14 +255,23 @@ def _relu(op: FileOperator, imported: ImportedGraph) -> None:
 
 
 def _mean(op: FileOperator, imported: ImportedGraph) -> None:
+    """MEAN over time, and SUM: the mean times how many there are."""
     shape = imported.shape(op.inputs[0])
     axes = {int(axis) % len(shape) for axis in imported.data(op, 1, "axes").reshape(-1)}
     length, channels = canonical(shape)[1:] if len(canonical(shape)) == 3 else (1, shape[-1])
     over_time = all(size == 1 or (axis in axes) == (axis < len(shape) - 1) for axis, size in enumerate(shape))
     if not over_time:
-        raise refuse(op, f"it averages axes {sorted(axes)} of {shape}; only the mean over time is supported")
+        raise refuse(
+            op, f"it goes over axes {sorted(axes)} of {shape}; only the mean and the sum over time are supported"
+        )
     x = imported.read(imported.view(op, op.inputs[0]), (1, length, channels))
-    imported.write(op.outputs[0], "mean", [x], (1, 1, channels))
+    if op.kind == "MEAN":
+        imported.write(op.outputs[0], "mean", [x], (1, 1, channels))
+        return
+    name = imported.file.tensors[op.outputs[0]].name
+    mean = imported.op("mean", f"{name}/mean", [x], (1, 1, channels))
+    count = imported.constant(f"{name}/count", np.full((1, 1, channels), length))
+    imported.write(op.outputs[0], "mul", [mean, count], (1, 1, channels))
 
 
 TABLE: dict[str, Import] = {
@@ -276,5 +288,6 @@ TABLE: dict[str, Import] = {
     "RELU": _relu,
     "RELU6": _relu,
     "MEAN": _mean,
+    "SUM": _mean,
     **MOVES,
 }

@@ -17,7 +17,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.tables import FileGraph, FileOperator
-from edge_tqs.graph.graph import Array, Op, Tensor
+from edge_tqs.graph.graph import MOST_JOINED, Array, Op, Tensor
 
 Shape = tuple[int, ...]
 
@@ -136,6 +136,19 @@ class ImportedGraph:
         self._roots[name] = index
         self.views[index] = View(name, shape)
         return self.views[index]
+
+    def side_by_side(self, x: str, count: int) -> str:
+        """``x`` (1, W, 1) as (1, W, count), joined in steps where there are many."""
+        rows = self.tensors[x].shape[1]
+        parts = [x] * count
+        while len(parts) > 1:
+            chunks = [parts[at : at + MOST_JOINED] for at in range(0, len(parts), MOST_JOINED)]
+            widths = [sum(self.tensors[part].shape[2] for part in chunk) for chunk in chunks]
+            parts = [
+                self.op("concat", f"{x}/repeated", chunk, (1, rows, width), axis=2) if len(chunk) > 1 else chunk[0]
+                for chunk, width in zip(chunks, widths, strict=True)
+            ]
+        return parts[0]
 
     def split(self, indices: Sequence[int], x: str, width: int) -> None:
         names = [self._add(self.file.tensors[index].name or "split", (1, width)) for index in indices]

@@ -191,7 +191,8 @@ def is_over_time(layer: KerasLayer) -> bool:
         return True
     if 3 not in layer.ranks:
         return False
-    return layer.kind in _OVER_TIME or (layer.kind == "Concatenate" and layer.config["axis"] in (1, -2))
+    by_axis = layer.kind in ("Concatenate", "ops.Softmax") and layer.config["axis"] in (1, -2)
+    return layer.kind in _OVER_TIME or by_axis
 
 
 def spreads(layer: KerasLayer) -> bool:

@@ -151,9 +151,13 @@ def _bent(layer: KerasLayer, builder: GraphBuilder) -> None:
 def _softmax(layer: KerasLayer, builder: GraphBuilder) -> None:
     x, options = _one(layer, builder)
     rank = len(builder.shape(x))
-    if _axis(layer, options["axis"], rank) != rank - 1:
-        raise layer.refuse(f"axis={options['axis']} is not supported", hint="Use the last axis.")
-    builder.value = apply_activation(builder, "softmax", f"{layer.name}/y", x)
+    if _axis(layer, options["axis"], rank) == rank - 1:
+        builder.value = apply_activation(builder, "softmax", f"{layer.name}/y", x)
+        return
+    _, length, channels = builder.shape(x)  # over time, as attention that is written by hand has it
+    turned = builder.op("transpose", f"{layer.name}/turned", [x], (1, channels, length))
+    shares = apply_activation(builder, "softmax", f"{layer.name}/shares", turned)
+    builder.value = builder.op("transpose", f"{layer.name}/y", [shares], (1, length, channels))
 
 
 def _square(layer: KerasLayer, builder: GraphBuilder) -> None:
@@ -185,12 +189,16 @@ def _mean_of(layer: KerasLayer, builder: GraphBuilder, out: str, x: str, axis: i
 
 
 def _reduction(layer: KerasLayer, builder: GraphBuilder) -> None:
-    """Mean, Var and Std."""
+    """Mean, Sum, Var and Std. A sum is the mean times how many there are, so that no sum of codes can overflow."""
     x, options = _one(layer, builder)
     name, shape = layer.name, builder.shape(x)
     axis = _axis(layer, options["axis"], len(shape))
     y = _mean_of(layer, builder, f"{name}/mean", x, axis)
-    if layer.kind != "ops.Mean":
+    if layer.kind == "ops.Sum":
+        sizes = builder.shape(y)
+        each = builder.constant(f"{name}/count", np.full((*[1] * (len(sizes) - 1), sizes[-1]), shape[axis]))
+        y = builder.op("mul", f"{name}/sum", [y, each])
+    if layer.kind in ("ops.Var", "ops.Std"):
         apart = builder.op("sub", f"{name}/apart", [x, _repeated(layer, builder, f"{name}/means", y, shape)], shape)
         y = _mean_of(layer, builder, f"{name}/var", builder.op("mul", f"{name}/squares", [apart, apart]), axis)
     if layer.kind == "ops.Std":
@@ -316,7 +324,7 @@ def _matmul(layer: KerasLayer, builder: GraphBuilder) -> None:
 
 #: "ops." and Keras' class of an operation -> its reader. Over time: those that look at several samples at once.
 _OVER_TIME: dict[str, Callable[[KerasLayer, GraphBuilder], None]] = {
-    **dict.fromkeys(("Mean", "Var", "Std"), _reduction),
+    **dict.fromkeys(("Mean", "Sum", "Var", "Std"), _reduction),
     **dict.fromkeys(("Concatenate", "Stack"), _concatenate),
     **dict.fromkeys(("Transpose", "Swapaxes"), _transpose),
     "GetItem": _get_item,
