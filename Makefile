@@ -9,6 +9,7 @@
 # make bench   count the kernels' instructions on emulated cores; writes benchmarks/kernels.json
 # make bench-diff  count them again and fail where they rose by more than 2 %
 # make evidence  train the zoo, measure TQS beside other methods; writes docs/evidence.md (about an hour)
+# make recipes  train the recipes of tutorials and books, build them beside TFLite's converter; writes docs/recipes.md (half an hour)
 # make faults  eleven kinds of faults, 50 runs each of 1,000 steps on an emulated board (half an hour)
 # make fuzz    feed 10 million hostile inputs each to two firmwares, 1 million to the host's parser, and damaged files
 # make soak    a million steps on an emulated board, each compared with the host
@@ -24,7 +25,7 @@ JOBS := 2
 # Programs that roll out are faster with one thread for their small products; the command says so itself.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test check quick coverage constraints lint docs setup clean bench bench-diff evidence faults fuzz soak sanitize mutants
+.PHONY: demo test check quick coverage constraints lint docs setup clean bench bench-diff evidence recipes faults fuzz soak sanitize mutants
 
 demo:
 	@tools/setup demo
@@ -66,6 +67,9 @@ bench-diff: setup
 
 evidence: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m benchmarks.evidence
+
+recipes: setup
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m benchmarks.recipes
 
 faults: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/faults.py
