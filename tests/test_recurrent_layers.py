@@ -212,6 +212,25 @@ def test_every_form_of_the_layer_computes_the_same(name: str, keras: Any, tmp_pa
         np.testing.assert_array_equal(forecaster.forecast_codes(4)[0], outputs)
 
 
+def test_each_step_of_an_unrolled_lstm_has_a_range_of_its_own_for_what_no_weights_read(
+    keras: Any, tmp_path: Path
+) -> None:
+    """A c that grows over the steps is coarse in the range of all. h is read by weights, whose bias knows one scale."""
+    made = chain(lambda layers: layers.LSTM(U, return_sequences=True), flat, head)(keras)
+    graph = load(save(made, tmp_path / "m.keras")).graph
+    ranges = calibrate(graph, windows(16), 1)
+    result = quantize(graph, dict.fromkeys(graph.weights(), 8), ranges)
+
+    def scales(what: str) -> list[float]:
+        quants = [tensor.quant for name, tensor in result.tensors.items() if name.endswith(f"/{what}")]
+        return [float(quant.scale[0]) for quant in quants if quant is not None]
+
+    spans = [max(high, 0) - min(low, 0) for name, (low, high) in ranges.bounds.items() if name.endswith("/c_next")]
+    np.testing.assert_allclose(scales("c_next"), np.array(spans) / 255, rtol=1e-6)
+    assert len(set(scales("c_next"))) == W
+    assert len(set(scales("h_next"))) == 1
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "function": (alone("SimpleRNN", activation="softplus", name="r"), "layer r .*activation softplus"),
     "inner function": (

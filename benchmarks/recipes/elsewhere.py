@@ -75,6 +75,11 @@ def quantiles() -> Any:
     return keras.Model(window, k.Concatenate()(heads), name="quantiles")
 
 
+def quantile_line(lead: int) -> str:
+    ahead = "" if lead == 1 else f", lead = {lead}"
+    return "outputs = [" + ", ".join(f'{{name = "{AIR[0]}", quantile = {level}{ahead}}}' for level in LEVELS) + "]"
+
+
 def lstm_autoencoder() -> Any:
     from keras import layers as k
 
@@ -132,11 +137,18 @@ RECIPES = (
         AIR,
         AIR[:1],
         WINDOW,
+        line=("forecast", quantile_line(1)),
+        quantiles=LEVELS,
+    ),
+    Recipe(
+        "quantiles, 6 hours ahead",
+        quantiles,
+        "pollution",
+        AIR,
+        AIR[:1],
+        WINDOW,
         lead=6,
-        line=(
-            "forecast",
-            "outputs = [" + ", ".join(f'{{name = "{AIR[0]}", quantile = {q}, lead = 6}}' for q in LEVELS) + "]",
-        ),
+        line=("forecast", quantile_line(6)),
         quantiles=LEVELS,
     ),
     Recipe(

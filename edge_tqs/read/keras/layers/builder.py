@@ -142,6 +142,13 @@ class GraphBuilder:
         yield
         self._group = ("", "")
 
+    @contextmanager
+    def ungrouped(self) -> Iterator[None]:
+        """While it lasts, every step of an unrolled layer has quantisations of its own."""
+        held, self._group = self._group, ("", "")
+        yield
+        self._group = held
+
     def join_groups(self, names: tuple[str, ...], others: tuple[str, ...]) -> None:
         """Let each of ``names`` share the quantisation of its counterpart in ``others``."""
         for name, other in zip(names, others, strict=True):

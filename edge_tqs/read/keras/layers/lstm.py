@@ -26,9 +26,10 @@ def read_lstm(layer: KerasLayer, builder: GraphBuilder) -> None:
         f = cell.apply(layer, builder, "recurrent_activation", f"{name}/f", zf)
         g = cell.apply(layer, builder, "activation", f"{name}/g", zg)
         o = cell.apply(layer, builder, "recurrent_activation", f"{name}/o", zo)
-        kept = builder.op("mul", f"{name}/fc", [f, c])
-        added = builder.op("mul", f"{name}/ig", [i, g])
-        c_next = builder.op("add", f"{name}/c_next", [kept, added])
+        with builder.ungrouped():  # c grows with the steps, and no weights read it
+            kept = builder.op("mul", f"{name}/fc", [f, c])
+            added = builder.op("mul", f"{name}/ig", [i, g])
+            c_next = builder.op("add", f"{name}/c_next", [kept, added])
         c_tanh = cell.apply(layer, builder, "activation", f"{name}/c_tanh", c_next)
         return builder.op("mul", f"{name}/h_next", [o, c_tanh]), c_next
 

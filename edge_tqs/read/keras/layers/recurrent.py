@@ -3,7 +3,9 @@
 In a step graph the layer is its step, once, with states. Where the model looks at the window as a whole (a layer over
 time stands before or behind it) the step is repeated for every sample of the window, from zero states or
 from those that the layer is given: all repetitions read the same weights, and what is the same
-tensor but for the sample shares a quantisation. go_backwards takes the samples from the last to the first.
+tensor but for the sample shares a quantisation, as what weights read must. What they do not read has one for each
+sample where that is nearer to float: an encoder and decoder of LSTMs, int8, is 0.095 standard deviations from float
+where c shares one, 0.045 where it does not. go_backwards takes the samples from the last to the first.
 """
 
 from __future__ import annotations
