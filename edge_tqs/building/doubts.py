@@ -320,7 +320,8 @@ def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: boo
     best = min(size, key=lambda lead: size[lead])
     beside = min(size, key=lambda lead: size[lead] / max(naive[lead] ** 0.5, 1e-12))
     clear = size[best] * CLEAR_LEAD < size[first] and clearly_less(squared[best], squared[first])
-    if best == first or best != beside or size[best] >= naive[best] ** 0.5 or not clear:
+    fits = size[best] < min(naive[best] ** 0.5, 1.0)  # nearer than the naive forecast, and than the mean
+    if best == first or best != beside or not (fits and clear):
         return ()
     names = ", ".join(dict.fromkeys(data.series.columns[columns[at]] for at in points[:NAMED]))
     text = (
