@@ -8,7 +8,7 @@
 # make docs    build the docs site into build/site; fails on a broken link and on any warning
 # make bench   count the kernels' instructions on emulated cores; writes benchmarks/kernels.json
 # make bench-diff  count them again and fail where they rose by more than 2 %
-# make evidence  train the zoo, measure TQS beside other methods; writes docs/evidence.md (about an hour)
+# make evidence  train the zoos, measure TQS beside other methods; writes docs/evidence*.md (over an hour)
 # make recipes  train the recipes of tutorials and books, build them beside TFLite's converter; writes docs/recipes.md (half an hour)
 # make faults  eleven kinds of faults, 50 runs each of 1,000 steps on an emulated board (half an hour)
 # make fuzz    feed 10 million hostile inputs each to two firmwares, 1 million to the host's parser, and damaged files

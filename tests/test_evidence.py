@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.evidence import data, judge, methods, page, tables, zoo
-from benchmarks.evidence.records import code_hash, kept
+from benchmarks.evidence.kinds import page as kinds_page
+from benchmarks.evidence.kinds import problem, truth
+from benchmarks.evidence.kinds import zoo as kinds_zoo
+from benchmarks.evidence.kinds.architectures import AUTOENCODERS, FILTERS
+from benchmarks.evidence.records import CODE, KINDS_CODE, code_hash, kept
 from benchmarks.evidence.statistics import geometric_mean, spearman
 from edge_tqs.system.reading import Reading
 from edge_tqs.system.system import Part, System
@@ -188,22 +192,112 @@ def test_a_record_is_measured_once(tmp_path):
     assert kept(tmp_path / "x" / "m.json", lambda: next(made)) == {"a": 1}
 
 
+# --- other kinds ------------------------------------------------------------------------------------------------------
+
+
+def test_halves_of_the_kinds_share_no_series_and_have_every_kind():
+    for chosen, judged in kinds_zoo.PAIRS.values():
+        assert chosen != judged
+    assert {kind for kind, _ in kinds_zoo.PAIRS} == set(kinds_zoo.PROBLEMS)
+    assert {*AUTOENCODERS, *FILTERS} <= {architecture for _, architecture in kinds_zoo.PAIRS}
+
+
+def counting_series(outputs):
+    """Row i is (i, 100 + i, 200 + i)."""
+    values = np.arange(300, dtype=np.float32).reshape(3, 100).T.copy()
+    return data.Series("lorenz96", values, outputs, ((0, 100),), 60)
+
+
+@pytest.mark.parametrize(
+    ("made", "inputs", "first", "second", "naive"),
+    [
+        (problem.soft_sensor, (100, 200), [63], [64], 0.0),
+        (problem.direct, (0, 100, 200), list(range(64, 76)), list(range(65, 77)), 63.0),
+        (problem.lagged, (0, 100, 200), [75], [76], 63.0),
+        (problem.reconstruction(4), (0, 100, 200), [60, 160, 260, 61], [61, 161, 261, 62], 61.5),
+    ],
+)
+def test_what_a_kind_is_asked_is_of_the_time_that_it_says(made, inputs, first, second, naive):
+    """From the first held-out row, 60, a window of 4 ends at row 63."""
+    asked = made(counting_series(3))
+    seeds, labels = asked.seeds(4, 5, 2, held_out=True), asked.truth(4, 5, 2, held_out=True)
+    np.testing.assert_array_equal(seeds[0, :, 0], inputs[0] + 60 + np.arange(9))
+    assert seeds.shape == (2, 9, len(inputs))
+    assert list(labels[0, 0][:4]) == first[:4]
+    assert list(labels[0, 1][:4]) == second[:4]
+    assert labels.shape == (2, 5, asked.outputs)
+    said = problem.NAIVE[asked.naive](asked, np.array([[63, 64]]), 4)
+    assert said.shape == (1, 2, asked.outputs)
+    assert said[0, 0, 0] == naive
+
+
+def test_classes_are_thirds_of_the_training_part_and_a_filter_sees_noise():
+    asked = problem.classes(counting_series(3))
+    np.testing.assert_array_equal(asked.labels(np.arange(60)).sum(axis=0), [20, 20, 20])
+    filtered = problem.filtering(counting_series(2))
+    rows = np.arange(100)
+    noise = filtered.series.values[rows][:, list(filtered.inputs)] - counting_series(2).values
+    assert noise[:, :2].std() == pytest.approx(problem.MEASUREMENT_NOISE, rel=0.2)
+    assert not noise[:, 2].any()
+    np.testing.assert_array_equal(filtered.labels(rows), counting_series(2).values[:, :2])
+
+
+@pytest.mark.parametrize(("kind", "architecture"), [("filter", "gru-filter"), ("partly fed back", "mlp")])
+def test_the_judge_of_a_kind_rolls_out_what_is_scored(kind, architecture, tmp_path, monkeypatch):
+    """Two programs say the same: Keras in loops of the judge's own, and the system that the tool scores."""
+    values = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+    series = data.Series("lorenz96", values, 6, ((0, 300),), 150)
+    monkeypatch.setattr(kinds_zoo, "BUILD", tmp_path)
+    monkeypatch.setattr(kinds_zoo, "load", lambda name: series)
+    member = kinds_zoo.Member(kind, architecture, "lorenz96", True)
+    member.file.parent.mkdir()
+    kinds_zoo.build(member, kinds_zoo.PROBLEMS[kind](series)).save(member.file)
+    made = kinds_zoo.trained(member)
+    judged, seeds = truth.judged_system(made), made.problem.seeds(32, 6, 3, held_out=True)
+    assert truth.apart(made, judged, seeds, 6) < 1e-5
+    source = next(iter(judged.weights))
+    before = judged.roll(seeds, 6)
+    other = judged.trace(6, 3)(judge.rounded(judged, source, 4), seeds)
+    scored = made.system.trace(6, 3)(judge.rounded(made.system, source, 4), seeds)
+    assert np.abs(other - before).max() > 1e-4
+    np.testing.assert_allclose(scored, other, atol=1e-5)
+    np.testing.assert_array_equal(judged.roll(seeds, 6), before)  # the model has its own weights again
+
+
+def test_every_loss_of_another_kind_is_listed_and_nothing_else():
+    found = kinds_page.losses([record("better", full=0.5), record("worse", full=2.0), record("same", full=1.0)])
+    assert found["TQS ranks the expected damage worse than HAWQ-V2"] == []
+    assert [line.split(": ")[:2] for line in found["A plan diverges more than that of HAWQ-V2"]] == [
+        [tables.FULL, "worse, s, 0"]
+    ]
+
+
 @pytest.mark.slow
 def test_the_command_writes_the_page():
     command = [sys.executable, "-m", "benchmarks.evidence", "--quick", "--without-peer"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    written = Path(done.stdout.strip())
+    written, others_page = map(Path, done.stdout.split())
     text = written.read_text(encoding="utf-8")
     assert "@" not in text
     for plot in ("ranks", "budgets", "hawq"):
         assert (written.parent / f"evidence_{plot}.svg").read_text(encoding="utf-8").startswith("<svg")
-    records = [
-        json.loads(file.read_text()) for file in written.parent.glob(f"{code_hash()}/judging-*-without-peer/*.json")
-    ]
-    assert {found["architecture"] for found in records} == {"mlp", "residual-mlp"}
-    for found in records:
+    closed = kept_records(written.parent / code_hash(CODE), "judging-*-without-peer")
+    assert {found["architecture"] for found in closed} == {"mlp"}
+    for found in closed:
         # The unclipped, uncorrected plans are assignments that the exhaustive search tried.
         for method in ("TQS", "HAWQ-V2", "refined"):
             for share, divergence in found["plans"][method]["divergence"].items():
                 assert divergence >= found["optimum"][share] * (1 - 1e-6)
+    others = kept_records(written.parent / code_hash(KINDS_CODE), "kinds-*")
+    assert {found["kind"] for found in others} == {"classes", "reconstruction"}
+    rows = others_page.read_text(encoding="utf-8").splitlines()
+    for found in others:
+        assert found["apart"] < 1e-4
+        assert max(found["damages"]["HAWQ-V2"]) > 0
+        assert found["uniform"]["int4"] > found["uniform"]["int8"] > 0
+        assert any(row.startswith(f"| {found['kind']} | {found['architecture']} | {found['series']} |") for row in rows)
+
+
+def kept_records(root, folders):
+    return [json.loads(file.read_text()) for file in root.glob(f"{folders}/*.json")]

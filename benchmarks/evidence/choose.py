@@ -48,7 +48,7 @@ def measure(trained: Trained, windows: int) -> dict[str, Any]:
     by_seeds = {}
     for count in SEEDS:
         seeds = zero_data_seeds(system, count, HORIZON, 0)
-        found = refined(trained, scores, judge, prices, limits, seeds=seeds, settings=RefineSettings())
+        found = refined(system, scores, judge, prices, limits, seeds=seeds, settings=RefineSettings())
         by_seeds[count] = [found["divergence"][share] / rival[share] for share in limits]
     return {"draws": by_draws, "seeds": by_seeds}
 

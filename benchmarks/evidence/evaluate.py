@@ -12,6 +12,7 @@ from benchmarks.evidence import peers
 from benchmarks.evidence.choose import Settings
 from benchmarks.evidence.judge import EXHAUSTIVE, Judge, budgets, costs, optimum
 from benchmarks.evidence.methods import additive, refinements
+from benchmarks.evidence.rivals import rivals
 from benchmarks.evidence.zoo import HORIZON, Trained
 from edge_tqs.planning.plan import uniform
 
@@ -26,7 +27,7 @@ def measure(trained: Trained, settings: Settings, *, peer: bool = True) -> dict[
     judge = Judge(system, windows, HORIZON)
     prices = costs(system)
     limits = budgets(prices)
-    damages, plans = additive(trained, judge, prices, limits, settings.draws)
+    damages, plans = additive(system, judge, prices, limits, rivals(trained, settings.draws))
     plans |= refinements(trained, damages["TQS"], judge, prices, limits, settings.seeds)
     every = judge.every(prices) if len(prices) <= EXHAUSTIVE else []
     flat = {width: uniform(prices, dict.fromkeys(prices), width) for width in (8, 4)}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.evidence.judge import Judge
-from benchmarks.evidence.rivals import Damages, random, rivals
+from benchmarks.evidence.rivals import Damages, random
 from benchmarks.evidence.zoo import HORIZON, Trained
 from edge_tqs.graph.graph import Array
 from edge_tqs.planning.plan import Costs, Plan, plan, predicted_damage
 from edge_tqs.planning.refine import Refiner, RefineSettings
 from edge_tqs.system.seeds import zero_data_seeds
+from edge_tqs.system.system import System
 
 #: Random plans, of whose divergence the geometric mean counts.
 RANDOM_PLANS = 8
@@ -38,17 +39,21 @@ def knapsack(damages: Damages, prices: Costs, budget: int) -> Plan:
 
 
 def additive(
-    trained: Trained, judge: Judge, prices: Costs, budgets: Mapping[int, int], draws: int
+    system: System,
+    judge: Judge,
+    prices: Costs,
+    budgets: Mapping[int, int],
+    methods: Mapping[str, Callable[[], Damages]],
 ) -> tuple[dict[str, Damages], dict[str, dict[str, Any]]]:
     """Damages by method, and {method: {divergence: {share: RMSE}, seconds}} of their plans."""
     damages, found = {}, {}
-    for name, method in rivals(draws).items():
+    for name, method in methods.items():
         started = time.process_time()
-        damages[name] = method(trained)
+        damages[name] = method()
         seconds = time.process_time() - started
         divergence = {share: judge.plan(knapsack(damages[name], prices, most)) for share, most in budgets.items()}
         found[name] = {"divergence": divergence, "seconds": seconds}
-    drawn = [random(trained.system, draw) for draw in range(RANDOM_PLANS)]
+    drawn = [random(system, draw) for draw in range(RANDOM_PLANS)]
     by_share = {
         share: [judge.plan(knapsack(damage, prices, most)) for damage in drawn] for share, most in budgets.items()
     }
@@ -57,7 +62,7 @@ def additive(
 
 
 def refined(
-    trained: Trained,
+    system: System,
     scores: Mapping[str, float],
     judge: Judge,
     prices: Costs,
@@ -68,7 +73,7 @@ def refined(
 ) -> dict[str, Any]:
     """{divergence: {share: RMSE}, seconds}: of all budgets together, without the score that it starts from."""
     started = time.process_time()
-    refiner = Refiner(trained.system, scores, prices, seeds, HORIZON, settings=settings)
+    refiner = Refiner(system, scores, prices, seeds, HORIZON, settings=settings)
     plans = {share: refiner.plan(most) for share, most in budgets.items()}
     seconds = time.process_time() - started
     return {"divergence": {share: judge.plan(made) for share, made in plans.items()}, "seconds": seconds}
@@ -87,12 +92,12 @@ def refinements(
     scores = {name: by[8] / predicted_damage(1.0, 8) for name, by in damages.items()}
     zero = zero_data_seeds(system, count, HORIZON, 0)
     found = {
-        name: refined(trained, scores, judge, prices, budgets, seeds=zero, settings=settings)
+        name: refined(system, scores, judge, prices, budgets, seeds=zero, settings=settings)
         for name, settings in REFINEMENTS.items()
     }
     real = trained.series.windows(system.window, HORIZON, count, held_out=False)
     found |= {
-        name: refined(trained, scores, judge, prices, budgets, seeds=real, settings=settings)
+        name: refined(system, scores, judge, prices, budgets, seeds=real, settings=settings)
         for name, settings in ON_DATA.items()
     }
     return found

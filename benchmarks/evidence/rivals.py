@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.evidence.judge import Judge, rounded
 from benchmarks.evidence.zoo import HORIZON, Trained
+from edge_tqs.graph.graph import Array
 from edge_tqs.planning.plan import predicted_damage
 from edge_tqs.planning.score import score
 from edge_tqs.system.system import System
@@ -26,19 +27,19 @@ HESSIAN_WINDOWS = 256
 VECTORS = 64
 
 
-def tqs(system: System, draws: int, horizon: int = HORIZON) -> Damages:
-    """The tool's own score, from zero-data windows. Over a single step the loop is left open."""
-    return scaled({tensor.name: tensor.tqs for tensor in score(system, horizon=horizon, draws=draws).tensors})
+def tqs(system: System, draws: int, horizon: int = HORIZON, windows: Array | None = None) -> Damages:
+    """The tool's own score, from zero-data windows unless some are given. Over a single step the loop is left open."""
+    found = score(system, horizon=horizon, draws=draws, seeds=windows)
+    return scaled({tensor.name: tensor.tqs for tensor in found.tensors})
 
 
 def scaled(scores: Mapping[str, float]) -> Damages:
     return {name: {width: predicted_damage(value, width) for width in WIDTHS} for name, value in scores.items()}
 
 
-def leave_one_out(trained: Trained) -> Damages:
-    """Measured: the mean square divergence on training windows with one weight rounded."""
-    system = trained.system
-    judge = Judge(system, trained.series.windows(system.window, HORIZON, WINDOWS, held_out=False), HORIZON)
+def leave_one_out(system: System, windows: Array) -> Damages:
+    """Measured: the mean square divergence from training windows with one weight rounded."""
+    judge = Judge(system, windows, HORIZON)
     by_width = {width: judge.isolated(width) for width in WIDTHS}
     return {source: {width: by_width[width][source] for width in WIDTHS} for source in system.weights}
 
@@ -60,8 +61,22 @@ def hawq_v2(trained: Trained) -> Damages:
     The Hessian is that of the training loss, the one-step mean square error, over training windows; its trace is
     Hutchinson's estimate.
     """
-    system = trained.system
-    traces = _traces(trained)
+    model, series, system = trained.model, trained.series, trained.system
+    starts = series.starts(system.window + 1, held_out=False)
+    chosen = starts[np.linspace(0, len(starts) - 1, HESSIAN_WINDOWS).astype(int)]
+    rows = series.values[chosen[:, None] + np.arange(system.window + 1)]
+    return hawq_v2_of(system, model, mean_square, rows[:, : system.window], rows[:, system.window, : series.outputs])
+
+
+def mean_square(made: Any, wanted: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.reduce_mean(tf.square(made - wanted))
+
+
+def hawq_v2_of(system: System, model: Any, loss: Callable[[Any, Any], Any], x: Array, y: Array) -> Damages:
+    """As ``hawq_v2``, of any ``loss`` (what the model makes of ``x``, ``y``)."""
+    traces = _traces(system, model, loss, x, y)
     return {
         source: {
             width: max(0.0, traces[source]) / system.size(source) * _error(system, source, width) for width in WIDTHS
@@ -75,24 +90,21 @@ def _error(system: System, source: str, width: int) -> float:
     return float(sum(np.square(changed[part.name] - part.data).sum() for part in system.weights[source]))
 
 
-def _traces(trained: Trained) -> dict[str, float]:
+def _traces(
+    system: System, model: Any, loss: Callable[[Any, Any], Any], inputs: Array, wanted: Array
+) -> dict[str, float]:
     import tensorflow as tf
 
-    model, series = trained.model, trained.series
-    window = trained.system.window
-    starts = series.starts(window + 1, held_out=False)
-    chosen = starts[np.linspace(0, len(starts) - 1, HESSIAN_WINDOWS).astype(int)]
-    rows = series.values[chosen[:, None] + np.arange(window + 1)]
-    x, y = tf.constant(rows[:, :window]), tf.constant(rows[:, window, : series.outputs])
-    kernels = [variable for variable in model.trainable_variables if variable.path in trained.system.weights]
+    x, y = tf.constant(inputs), tf.constant(wanted)
+    kernels = [variable for variable in model.trainable_variables if variable.path in system.weights]
     values = [variable.value for variable in kernels]
 
     @tf.function(autograph=False)
     def products(vectors: list[Any]) -> list[Any]:
         with tf.GradientTape() as outer:
             with tf.GradientTape() as inner:
-                loss = tf.reduce_mean(tf.square(model(x, training=False) - y))
-            gradients = inner.gradient(loss, values)
+                lost = loss(model(x, training=False), y)
+            gradients = inner.gradient(lost, values)
             slope = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(gradients, vectors, strict=True)])
         curved = outer.gradient(slope, values, unconnected_gradients="zero")
         return [tf.reduce_sum(v * c) for v, c in zip(vectors, curved, strict=True)]
@@ -105,12 +117,15 @@ def _traces(trained: Trained) -> dict[str, float]:
     return dict(zip((variable.path for variable in kernels), map(float, np.mean(found, axis=0)), strict=True))
 
 
-def rivals(draws: int) -> dict[str, Callable[[Trained], Damages]]:
+def rivals(trained: Trained, draws: int) -> dict[str, Callable[[], Damages]]:
     """The methods that predict a damage for each weight, by name; ``draws`` of those with noise."""
+    system = trained.system
     return {
-        "weight error": lambda trained: weight_error(trained.system),
-        "one-step noise": lambda trained: tqs(trained.system, draws, 1),
-        "HAWQ-V2": hawq_v2,
-        "leave-one-out": leave_one_out,
-        "TQS": lambda trained: tqs(trained.system, draws),
+        "weight error": lambda: weight_error(system),
+        "one-step noise": lambda: tqs(system, draws, 1),
+        "HAWQ-V2": lambda: hawq_v2(trained),
+        "leave-one-out": lambda: leave_one_out(
+            system, trained.series.windows(system.window, HORIZON, WINDOWS, held_out=False)
+        ),
+        "TQS": lambda: tqs(system, draws),
     }

@@ -74,7 +74,7 @@ def rank_table(records: Sequence[Record]) -> str:
     return table(["method", "expected damage: median", "quartiles", "isolated damage: median", "quartiles"], rows)
 
 
-def _by_share(records: Sequence[Record], methods: Sequence[str], over: str) -> str:
+def by_share(records: Sequence[Record], methods: Sequence[str], over: str) -> str:
     rows = []
     for method in methods:
         by_share = [geometric_mean(ratios(records, method, over, [share])) for share in SHARES]
@@ -85,11 +85,11 @@ def _by_share(records: Sequence[Record], methods: Sequence[str], over: str) -> s
 
 
 def optimum_table(records: Sequence[Record]) -> str:
-    return _by_share([record for record in records if record["optimum"]], PLANNED, "optimum")
+    return by_share([record for record in records if record["optimum"]], PLANNED, "optimum")
 
 
 def hawq_table(records: Sequence[Record]) -> str:
-    return _by_share(records, [method for method in PLANNED if method != "HAWQ-V2"], "HAWQ-V2")
+    return by_share(records, [method for method in PLANNED if method != "HAWQ-V2"], "HAWQ-V2")
 
 
 def grouped(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:

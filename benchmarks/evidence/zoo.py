@@ -48,16 +48,18 @@ PAIRS = {
 
 @dataclass(frozen=True)
 class Member:
-    """One model of the zoo. chooses: whether it is in the half that settings are chosen on."""
+    """One model of the zoo. chooses: whether it is in the half that settings are chosen on. steps: of its training."""
 
     architecture: str
     series: str
     training_seed: int
     chooses: bool
+    steps: int = STEPS
 
     @property
     def name(self) -> str:
-        return f"{self.architecture}_{self.series}_{self.training_seed}"
+        fewer = "" if self.steps == STEPS else f"_{self.steps}"
+        return f"{self.architecture}_{self.series}_{self.training_seed}{fewer}"
 
     @property
     def file(self) -> Path:
@@ -105,7 +107,7 @@ def trained(member: Member) -> Trained:
     else:
         model = build(member, series)
         started = time.monotonic()
-        loss = _train(model, series, member.training_seed)
+        loss = _train(model, series, member)
         member.file.parent.mkdir(parents=True, exist_ok=True)
         record = {"seconds": time.monotonic() - started, "loss": loss, "parameters": model.count_params()}
         member.file.with_suffix(".json").write_text(json.dumps(record) + "\n", encoding="utf-8")
@@ -113,15 +115,15 @@ def trained(member: Member) -> Trained:
     return Trained(member, model, series, keras_system(model, Said(feedback=series.feedback)))
 
 
-def _train(model: Any, series: Series, training_seed: int) -> float:
+def _train(model: Any, series: Series, member: Member) -> float:
     """One-step mean square error over random training windows, with noise on them; the mean loss of the last tenth."""
     import keras
     import tensorflow as tf
 
     window = model.input_shape[1]
     starts = series.starts(window + 1, held_out=False)
-    rng = np.random.default_rng(training_seed)
-    rate = keras.optimizers.schedules.CosineDecay(RATE, STEPS, alpha=0.02)
+    rng = np.random.default_rng(member.training_seed)
+    rate = keras.optimizers.schedules.CosineDecay(RATE, member.steps, alpha=0.02)
     optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
 
     @tf.function(autograph=False)
@@ -133,9 +135,9 @@ def _train(model: Any, series: Series, training_seed: int) -> float:
         return loss
 
     losses = []
-    for _ in range(STEPS):
+    for _ in range(member.steps):
         chosen = rng.choice(starts, BATCH)
         rows = series.values[chosen[:, None] + np.arange(window + 1)]
         x = rows[:, :window] + NOISE * rng.standard_normal(rows[:, :window].shape).astype(np.float32)
         losses.append(step(tf.constant(x), tf.constant(rows[:, window, : series.outputs])))
-    return float(np.mean([float(loss) for loss in losses[-STEPS // 10 :]]))
+    return float(np.mean([float(loss) for loss in losses[-member.steps // 10 :]]))
