@@ -68,6 +68,7 @@ def test_quantize_multiplier_at_its_edges():
     assert integer.quantize_multiplier(0.5) == (1 << 30, 0)
     assert integer.quantize_multiplier(1.0) == (1 << 30, 1)
     assert integer.quantize_multiplier(math.nextafter(1.0, 0.0)) == (1 << 30, 1)  # rounds up to 2^31
+    assert isinstance(integer.quantize_multiplier(math.nextafter(1.0, 0.0))[0], int)
     assert integer.quantize_multiplier(2.0**-32) == (1 << 30, -31)
     assert integer.quantize_multiplier(math.nextafter(2.0**-32, 0.0)) == (1 << 30, -31)  # rounds up to 2^-32
     assert integer.quantize_multiplier(1.9 * 2.0**-33) == (0, 0)
