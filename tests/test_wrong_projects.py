@@ -18,7 +18,7 @@ import edge_tqs
 from edge_tqs.api.request import model_request
 from edge_tqs.building.basis import bases
 from edge_tqs.building.settle import open_requested
-from edge_tqs.errors import TqsError
+from edge_tqs.errors import CheckError, TqsError, UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.project.file import load_project
 
@@ -82,6 +82,13 @@ def _sequence(keras: Any) -> Any:
     return model
 
 
+def _same(keras: Any) -> Any:
+    made = keras.layers.Conv1D(2, 1)
+    made.build((None, WINDOW, 2))
+    made.set_weights([0.98 * np.eye(2)[None], np.zeros(2)])
+    return made
+
+
 def _heads(keras: Any) -> Any:
     x = keras.Input((WINDOW, 2))
     flat = keras.layers.Flatten()(x)
@@ -105,6 +112,9 @@ MODELS: dict[str, Made | Callable[[Any], Any]] = {
     "soft_scaled": Made("flow load", (("price", 0, "minmax"),)),
     "statistics": Made("flow", (*next_ones("flow"),), more=lambda keras, y: _around(keras, y, (-0.3, 0.0, 0.3))),
     "mean_deviation": Made("flow", next_ones("flow"), more=lambda keras, y: _beside(keras, y, 0.06)),
+    "rough": Made("rough flow", next_ones("rough")),
+    "rough_ahead": Made("rough", next_ones("rough", lead=3)),
+    "again": lambda keras: keras.Sequential([keras.Input((WINDOW, 2)), _same(keras)]),
     "differences": Made("flow load", next_ones("flow", "load"), more=None),
     "lazy": Made("drift", next_ones("drift")),
     "classes": Made("flow load", (("flipped", 0, "none"), ("state", 0, "none")), more=softmax),
@@ -156,7 +166,15 @@ def models(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
 def columns(rows: int = ROWS) -> dict[str, Array]:
     series = plant()
     states = (series["flow"] > 50).astype(float)
-    found = {**series, "state": states, "state_from_1": states + 1, "flipped": 1 - states, "site": np.ones(ROWS)}
+    rough = series["load"] + 12 * np.random.default_rng(4).normal(size=ROWS)
+    found = {
+        **series,
+        "rough": rough,
+        "state": states,
+        "state_from_1": states + 1,
+        "flipped": 1 - states,
+        "site": np.ones(ROWS),
+    }
     return {name: values[:rows] for name, values in found.items()} | {"flow_f": found["flow"][:rows] * 1.8 + 32}
 
 
@@ -175,7 +193,8 @@ CELSIUS = "mean = [50, 400]\nstd = [5.7, 63.5]"
 class Row:
     """wrong: what is. data, forecast, scaling: the lines of these tables; data None: no [data]. says: words of the
     answer. warned: it is a warning, else a refusal. line: where, and what the answer proposes, which the test writes,
-    in place of ``without``. then: words of what the project is with it, where no doubt is left."""
+    in place of ``without``. then: words of what the project is with it, where no doubt is left. may_be_bad: it is only
+    warned of, for the data do not say what else it is; every other warning keeps `build` from building."""
 
     wrong: str
     model: str
@@ -187,6 +206,7 @@ class Row:
     line: tuple[str, str] | None = None
     without: str = ""
     then: str = ""
+    may_be_bad: bool = False
     csv: str = "plant.csv"
 
 
@@ -254,12 +274,15 @@ TABLE = [
     # classes
     refused("columns named of a classifier", "classes", BOTH, 'kind = "classes"', STANDARD,
         "a classifier predicts none", "classes = ["),
+    refused("a classifier, its label not named", "classes", "", "", "",
+        "If it is a classifier: state has the numbers 0",
+        'label = "state" and inputs = ["flow", "load"] under [data]', csv="states.csv"),
     refused("classes numbered from 1", "classes", f'{FLOW_LOAD}\nlabel = "state_from_1"', "", STANDARD,
         "2 is no number of one of 2 classes", "from 0"),
     warned("classes in another order", "classes", f'{FLOW_LOAD}\nlabel = "flipped"', "", STANDARD, "is right in",
         "always saying the most frequent class", "numbered as the model's outputs are"),
     warned("shares of one taken for sensors", "shares", BOTH, "", STANDARD, "worse than repeating the last sample",
-        "the units and the order"),
+        "the units and the order", may_be_bad=True),
     # time
     refused("a soft sensor, its time unsaid", "soft", PRICE, "", RAW_TARGET,
         "price: the float model's values fit lead 0", "lead = 0 under [forecast]", line=("forecast", "lead = 0"),
@@ -269,6 +292,9 @@ TABLE = [
     refused("all sensors, three samples ahead", "three_ahead", BOTH, "", STANDARD,
         "flow, load: the float model's values fit lead 3", "lead = 3 under [forecast]", line=("forecast", "lead = 3"),
         then="lead 3"),
+    refused("a noisy sensor, three samples ahead", "rough_ahead", 'inputs = ["rough"]\noutputs = ["rough"]', "",
+        STANDARD,
+        "fit lead 3", "lead = 3 under [forecast]", line=("forecast", "lead = 3"), then="lead 3", csv="rough.csv"),
     refused("a lead beyond the data", "soft", PRICE, "lead = 600", RAW_TARGET, "plant.csv", "rows"),
     # units and order
     warned("min-max, said to be standard", "loop_minmax", FLOW_LOAD, "", STANDARD, "where data are taken min-max",
@@ -281,21 +307,21 @@ TABLE = [
     warned("a file in Fahrenheit", "loop", 'inputs = ["flow_f", "load"]', "", CELSIUS, "flow_f",
         "the units and the order of columns"),
     warned("columns in another order", "loop", 'inputs = ["load", "flow"]', "", STANDARD,
-        "the units and the order of columns"),
+        "the units and the order of columns", may_be_bad=True),
     warned("a scaled target, said to be as it is", "soft_scaled", PRICE, "lead = 0", RAW_TARGET,
         "worse than the mean of the data", 'outputs = {method = "minmax"}',
         line=("scaling", 'outputs = {method = "minmax"}'), without='outputs = {method = "none"}', then="min-max"),
     warned("differences taken for values", "differences", FLOW_LOAD, "", STANDARD, "As differences to the last sample",
         'target = "delta"', line=("forecast", 'target = "delta"'), then="closed loop"),
     warned("a block read as one sample", "block_as_sample", f'{ALL}\noutputs = ["flow", "load", "price"]', "",
-        STANDARD, "load", "the order of columns"),
+        STANDARD, "load", "the order of columns", may_be_bad=True),
     warned("quantiles upside down", "statistics", 'inputs = ["flow"]', UPSIDE_DOWN, STANDARD,
         "of the truth lies below flow q0.9", line=("forecast", THREE), without=UPSIDE_DOWN, then="flow q0.9"),
     warned("mean and deviation exchanged", "mean_deviation", 'inputs = ["flow"]',
         f"outputs = [{NAMED}deviation = true}}, {NAMED}mean = true}}]", STANDARD, "flow deviation is", "negative",
         "in the model's order"),
     warned("a forecaster of labels called a reconstruction", "wide", 'inputs = ["load", "drift"]',
-        'kind = "reconstruction"', 'method = "none"', "worse than the mean of the data", "the units"),
+        'kind = "reconstruction"', 'method = "none"', "worse than the mean of the data", "the units", may_be_bad=True),
     # nothing said, and the data do not tell
     refused("a scaling that data cannot tell", "lazy", 'inputs = ["drift"]', "", "", "the data do not tell",
         'method = "standard"', 'method = "minmax"', line=("scaling", STANDARD), then="standardised"),
@@ -319,7 +345,15 @@ def write(folder: Path, model: Path, tables: Mapping[str, str | None], csv: str)
 @pytest.fixture(scope="session")
 def plant_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plant")
-    for name, taken in (("plant.csv", columns()), ("inputs.csv", {k: columns()[k] for k in ("flow", "load")})):
+    files = {
+        "plant.csv": tuple(columns()),
+        "inputs.csv": ("flow", "load"),
+        "rough.csv": ("rough", "flow"),
+        "one.csv": ("rough",),
+        "states.csv": ("flow", "load", "state"),
+    }
+    for name, names in files.items():
+        taken = {column: columns()[column] for column in names}
         np.savetxt(folder / name, np.stack([*taken.values()], 1), "%.6f", ",", header=",".join(taken), comments="")
     return folder
 
@@ -329,6 +363,7 @@ class Answer:
     refused: bool
     text: str
     doubts: tuple[str, ...] = ()
+    refuted: tuple[str, ...] = ()
 
 
 def ask(folder: Path) -> Answer:
@@ -339,7 +374,9 @@ def ask(folder: Path) -> Answer:
         return Answer(True, f"{error.message}\n{error.hint}")
     of = opened.system.reading.predicted
     said = [f"{basis.what} {basis.how}: {basis.text}" for basis in bases(request, opened.system)]
-    return Answer(False, "\n".join([*said, *request.doubts, *(output.label for output in of)]), request.doubts)
+    return Answer(
+        False, "\n".join([*said, *request.doubts, *(output.label for output in of)]), request.doubts, request.refuted
+    )
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.wrong.replace(" ", "_"))
@@ -354,6 +391,7 @@ def test_it_is_refused_or_warned_about_and_its_own_line_mends_it(
         assert words in answer.text
     if row.warned:
         assert answer.doubts
+        assert bool(answer.refuted) is not row.may_be_bad  # then it builds with --force alone
     if row.line is None:
         return
     where, line = row.line
@@ -417,3 +455,32 @@ def test_a_doubt_is_a_warning_of_the_build(models: Callable[[str], Path], plant_
     request = model_request(None, load_project(write(tmp_path, models("loop"), tables, str(plant_csv / "plant.csv"))))
     quantized = edge_tqs.quantize(request, bits=8)
     assert any("worse than repeating the last sample" in warning for warning in quantized.warnings)
+    with pytest.raises(CheckError, match="forecasts another thing than was said") as caught:
+        edge_tqs.build(quantized, board="host", out=tmp_path / "build")
+    assert f"{STANDARD} under [scaling]" in caught.value.message
+    assert "--force" in caught.value.hint
+    assert not (tmp_path / "build").exists()
+
+
+@pytest.mark.parametrize("name", ["horizon", "window", "steps"])
+def test_no_samples_are_not_the_default(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} = 0"):
+        model_request(Path("model.keras"), None, **{name: 0})  # type: ignore[arg-type]
+
+
+FOUND = [
+    ("rough", "rough.csv", None, "rough at lead 1, not fed back, inputs standardised"),
+    ("rough_ahead", "one.csv", None, "rough at lead 3, not fed back, inputs standardised"),
+    ("again", "inputs.csv", "standard", "its window again"),
+]
+
+
+@pytest.mark.parametrize(("model", "csv", "scaling", "words"), FOUND)
+def test_a_noisy_forecast_and_a_window_again_are_found(
+    model: str, csv: str, scaling: Any, words: str, models: Callable[[str], Path], plant_csv: Path
+) -> None:
+    request, _ = open_requested(
+        model_request(models(model), None, data=plant_csv / csv, scaling=scaling), lambda *_: None
+    )
+    assert words in request.findings[0]
+    assert not request.doubts

@@ -83,6 +83,9 @@ def model_request(
 ) -> ModelRequest:
     """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
     data = None if data is None else Path(data)
+    for name, given in (("horizon", horizon), ("window", window), ("steps", steps)):
+        if given is not None and given < 1:
+            raise UsageError(f"{name} = {given} are no samples", hint=f"Give {name} as 1 or more, or leave it out.")
     if project is None:
         if model is None:
             raise UsageError(
@@ -106,7 +109,7 @@ def model_request(
         project = replace(
             project, data=DataSettings(csv=settings.csv, columns=tuple(columns), series_format=settings.series_format)
         )
-    single = {"kind": kind, "lead": lead, "labels": labels, "steps": steps or None}
+    single = {"kind": kind, "lead": lead, "labels": labels, "steps": steps}
     named = _roles(project.roles, targets, known_ahead, measured, static, single)
     series = read_data(project, data, named)
     roles = named if series is None else replace(named, inputs=series.inputs)

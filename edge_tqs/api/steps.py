@@ -238,12 +238,13 @@ def build(
         plan: As in `quantize`.
         probe: Firmware that also tells what each operator computes, for `validate`.
         force: Build even where the quantised model is no longer the float one: its error beyond the deviation of the
-            float forecast, or more than a few percent of its codes saturated. `validate` does not pass such a build.
+            float forecast, or more than a few percent of its codes saturated (`validate` does not pass such a build);
+            or where by its data the model is another thing than was said.
         planning: As in `quantize`; "flash" as budget is what ``board`` has room for.
 
     Raises ToolError where a compiler is missing; CheckError where the flatbuffer computes something else in
-    tflite-micro and, without ``force``, where the quantised model is no longer the float one; UsageError where the
-    image does not fit; else as `quantize`.
+    tflite-micro and, without ``force``, where the quantised model is no longer the float one, or by its data
+    another thing than was said; UsageError where the image does not fit; else as `quantize`.
     """
     target = _board(board)
     directory = Path("build") / target.name if out is None else Path(out)

@@ -16,6 +16,7 @@ from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.scored import Source
 from edge_tqs.emit_c.emit import emit
+from edge_tqs.errors import CheckError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph
 from edge_tqs.progress import Progress
@@ -41,7 +42,8 @@ def build(
     Raises:
         UsageError, ModelError: the input is wrong. ToolError: a compiler is missing (checked first).
         CheckError: the emitted model does not compute what tflite-micro computes; without ``force`` also where it is
-            no longer the float model (`sanity`). Nothing is written then.
+            no longer the float model (`sanity`), or by its data another thing than was said (`doubts`). Nothing is
+            written then.
     """
     quantized = quantize_model(source, plan_request, progress, board)
     return build_quantized(quantized, board, out, progress, probe=probe, force=force)
@@ -57,6 +59,12 @@ def build_quantized(
     force: bool = False,
 ) -> BuildReport:
     """The part of `build` from a quantised model on. Raises ToolError and CheckError as `build`."""
+    if quantized.request.refuted and not force:
+        raise CheckError(
+            f"{quantized.graph.name}: by the data it forecasts another thing than was said. "
+            + " ".join(quantized.request.refuted),
+            hint="Change that line of edge-tqs.toml; --force builds it as it was said.",
+        )
     check_toolchain(board)
     graph, windows, model = quantized.graph, quantized.windows, quantized.flatbuffer
     horizon = quantized.request.horizon

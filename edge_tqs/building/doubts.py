@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_tqs.building.finding import CLEAR, CLEAR_ALONE, FEWEST, MOST_LEAD, WINDOWS, WORDS, clearly_less
+from edge_tqs.building.finding import CLEAR, CLEAR_ALONE, FEWEST, MOST_LEAD, WINDOWS, WORDS, clearly_less, unbiased
 from edge_tqs.graph.graph import Array, Forecast, Output, Scaling
 from edge_tqs.project.rollouts import ProjectData, cut, room, target_columns
 from edge_tqs.project.scales import METHODS, Method, scaling_by
@@ -26,6 +26,15 @@ CLEAR_LEAD = 1.25
 MOST_OFF, TIMES = 0.3, 5.0
 #: Outputs that a warning names.
 NAMED = 4
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A sentence on what the data say against what was said. other: by them the model is another thing, which the
+    sentence names; else it may only be a bad one."""
+
+    text: str
+    other: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +64,7 @@ class Fit:
 
 def doubts(
     system: System, forecast: Forecast, data: ProjectData, *, method: Method | Scaling | None, lead_said: bool
-) -> tuple[str, ...]:
+) -> tuple[Doubt, ...]:
     """Warnings about what was said of a model, where the data contradict it.
 
     forecast: how the system is fed, with its scalings. method: of the inputs, as it was said; None where it was found
@@ -75,7 +84,7 @@ def doubts(
     if forecast.task == "classes":
         return _of_classes(y, truth[:, 0], data)
     fit = _fit(forecast, y, truth[:, 0], seeds)
-    found = list(_other_lead(system, forecast, data, lead_said))
+    found = [Doubt(text, True) for text in _other_lead(system, forecast, data, lead_said)]
     better = None
     if not found:
         better = _difference(forecast, y, truth[:, 0], seeds, fit) or _better_method(
@@ -92,10 +101,10 @@ def doubts(
             f"One step ahead the float model is worse than {fit.reference}, in standard deviations: {', '.join(each)}"
             f"{more}. Does {data.series.path.name} have the units and the order of columns that it was trained on? "
         )
-        found.append(text + (better or f"[scaling], inputs and outputs {IN_FILE} say it."))
+        found.append(Doubt(text + (better or f"[scaling], inputs and outputs {IN_FILE} say it."), better is not None))
     elif better:
-        found.append(better)
-    return (*found, *_statistics(forecast, y, truth[:, 0]))
+        found.append(Doubt(better, True))
+    return (*found, *(Doubt(text, True) for text in _statistics(forecast, y, truth[:, 0])))
 
 
 def fits(system: System, forecast: Forecast, data: ProjectData) -> bool:
@@ -156,14 +165,26 @@ def _mean(values: Array) -> float:
     return float(np.sqrt(np.mean(known**2))) if len(known) else 0.0
 
 
-def _of_classes(y: Array, truth: Array, data: ProjectData) -> tuple[str, ...]:
-    right, most = float(np.mean(y.argmax(axis=1) == truth.argmax(axis=1))), float(truth.mean(axis=0).max())
+def _of_classes(y: Array, truth: Array, data: ProjectData) -> tuple[Doubt, ...]:
+    says, is_ = y.argmax(axis=1), truth.argmax(axis=1)
+    right, most = float(np.mean(says == is_)), float(truth.mean(axis=0).max())
     if right > most:
         return ()
+    counts = np.zeros((y.shape[1], y.shape[1]), int)
+    np.add.at(counts, (says, is_), 1)
+    meant, other = counts.argmax(axis=1), ""
+    fitting = float(counts.max(axis=1).sum() / len(y))
+    if len({*meant.tolist()}) == len(meant) and fitting > most:
+        order = ", ".join(map(str, meant.tolist()))
+        other = f" Its outputs are right in {fitting:.0%} as the classes {order}, in this order: number the label so."
     return (
-        f"The float model is right in {right:.0%} of windows, and always saying the most frequent class in "
-        f"{most:.0%}. Are the classes of {data.series.path.name} numbered as the model's outputs are, and its columns "
-        f"in the units and the order that it was trained on? [scaling], inputs and label {IN_FILE} say it.",
+        Doubt(
+            f"The float model is right in {right:.0%} of windows, and always saying the most frequent class in "
+            f"{most:.0%}. Are the classes of {data.series.path.name} numbered as the model's outputs are, and its "
+            f"columns in the units and the order that it was trained on? [scaling], inputs and label {IN_FILE} say "
+            f"it.{other}",
+            bool(other),
+        ),
     )
 
 
@@ -275,7 +296,8 @@ def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: boo
     """A sentence on the lead that fits far better than that of the forecast. Raises UnsaidError unless it was ``said``.
 
     All outputs are moved together. What only repeats the last sample fits every lead: one counts that is also the best
-    beside the naive forecast at its own time.
+    beside the naive forecast at its own time, or is clearly better than it with a forecast that moves as far as the
+    truth.
     """
     if forecast.task != "forecast" or any(lead < 0 for lead in forecast.leads):
         return ()
@@ -321,7 +343,15 @@ def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: boo
     beside = min(size, key=lambda lead: size[lead] / max(naive[lead] ** 0.5, 1e-12))
     clear = size[best] * CLEAR_LEAD < size[first] and clearly_less(squared[best], squared[first])
     fits = size[best] < min(naive[best] ** 0.5, 1.0)  # nearer than the naive forecast, and than the mean
-    if best == first or best != beside or not (fits and clear):
+    if best != beside:  # then it must be the time that the model was fitted to: at an earlier one it is damped
+        made, real = [], []
+        for at in points:
+            series, when = rows[:, :, columns[at]], newest + best + forecast.leads[at] - first
+            made.append((y[:, at] - series.mean()) / spreads[at])
+            real.append((series[:, when] - series.mean()) / spreads[at])
+        clear &= size[best] * CLEAR_ALONE < naive[best] ** 0.5 and clearly_less(squared[best], squared[beside])
+        clear &= unbiased(np.concatenate(made), np.concatenate(real))
+    if best == first or not (fits and clear):
         return ()
     names = ", ".join(dict.fromkeys(data.series.columns[columns[at]] for at in points[:NAMED]))
     text = (

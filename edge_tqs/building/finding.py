@@ -3,9 +3,10 @@
 Every candidate is tried with the float model on windows of the training part, one step each. Errors are relative to the
 standard deviation of the column. One is taken where its error is smaller than that of repeating the last sample (of the
 mean, for a column that is no input), and at most half of the next best's; of scalings also one that alone is smaller
-than that, with at most four fifths of the next best's. A lead is taken where its error is the smallest of all leads,
-beyond doubt, and also the smallest part of that of repeating the last sample. All else is refused, with the lines that
-would say it.
+than that, with at most four fifths of the next best's, and one with which the model is half as far off as the mean
+where all others are further. A lead is taken where its error is the smallest of all leads,
+beyond doubt, and either also the smallest part of that of repeating the last sample, or four fifths of it at most with
+a forecast that moves as far as the truth. All else is refused, with the lines that would say it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edge_tqs.project.roles import Roles
 from edge_tqs.project.rollouts import ProjectData, cut, room
 from edge_tqs.project.scales import METHODS, Method, scaling_by
 from edge_tqs.project.series import normalise, origins, windows
-from edge_tqs.system.reading import IN_FILE
+from edge_tqs.system.reading import IN_FILE, UnsaidError
 from edge_tqs.system.system import System
 
 #: Windows that candidates are compared on, at most, and at least.
@@ -33,6 +34,8 @@ CLEAR_ALONE = 1.25
 #: Blocks of windows, and the t value of their differences, from which on one lead is better than another.
 BLOCKS, BEYOND_DOUBT = 16, 3.0
 MOST_LEAD = 24
+#: How far from 1 the slope of the truth over the forecast may be at the lead of a model.
+MOST_SLOPE = 0.1
 #: Candidates that a refusal names.
 NAMED = 3
 WORDS: dict[Method, str] = {"none": "as it is", "standard": "standardised", "minmax": "min-max"}
@@ -98,7 +101,9 @@ def find_scaling(
     figures = ", ".join(f"{_pair(*pair)} {figure:.3g}" for pair, figure in sorted(tried.items(), key=lambda i: i[1]))
     reference = f"{naive[1]} {naive[0]:.3g}"
     clear = CLEAR_ALONE if all(other > naive[0] for _, other in others) else CLEAR
-    if len(tried) > 1 and (not error < naive[0] or any(error * clear > other for _, other in others)):
+    # beside scalings that are worse than the mean one is evident, though it may not be better than the naive forecast
+    evident = error * CLEAR < 1 and all(other > 1 for _, other in others) and forecast.task == "forecast"
+    if len(tried) > 1 and not evident and (not error < naive[0] or any(error * clear > other for _, other in others)):
         why = f"the float model's one-step error is {figures}; {reference} (standard deviations)"
         near = [pair for pair, other in ((best, error), *others) if other < min(1.0, error * CLEAR)]
         raise _undecided(data, why, near)
@@ -231,7 +236,8 @@ def find_reading(
     system: the model as one that feeds nothing back, each evaluation's values as they are; shape: of its output,
     without the batch. scaling: of the inputs, where it is said.
 
-    Raises ModelError where the data do not tell, with the best candidates, their figures and the line for each.
+    Raises ModelError where the data do not tell, with the best candidates, their figures and the line for each; an
+    UnsaidError where one of them clearly fits, and others cannot be told from it.
     """
     steps = shape[0]
     length = MOST_LEAD + steps
@@ -255,7 +261,8 @@ def find_reading(
         raise ModelError(f"its output {shape} fits none of the columns", hint=f"Say kind and outputs {IN_FILE}.")
     best = found[0]
     others = [one for one in found[1:] if one.words != best.words]
-    rivals = [one for one in others if best.error * CLEAR > one.error]
+    # what the naive forecast is nearer to than the model is a rival only where it is near the best
+    rivals = [one for one in others if best.error * (CLEAR if one.error < one.naive else CLEAR_ALONE) > one.error]
     if rivals or best.doubt or not best.error < best.naive:
         near = [best, *([best.alike] if best.alike else []), *rivals]
         raise _open_reading(shape, [*near, *[one for one in others if one not in rivals]], best.doubt)
@@ -273,7 +280,8 @@ def _open_reading(shape: tuple[int, ...], candidates: Sequence[_Candidate], doub
     lines = "; or ".join(dict.fromkeys(one.lines for one in named))
     if not any(one.error < one.naive for one in named):
         lines = f"Is the column that it predicts in the file, and in the units that it was trained in? Else: {lines}"
-    return ModelError(
+    fits = named[0].error * CLEAR_ALONE < named[0].naive and named[0].error * CLEAR < 1
+    return (UnsaidError if fits else ModelError)(
         f"nothing says what its output {shape} is, and the data do not tell{doubt and ': ' + doubt}. Errors in "
         f"standard deviations: {figures}",
         hint=f"Say it {IN_FILE}. {lines}.",
@@ -306,6 +314,8 @@ def _trials(
 
 def _candidates(trial: _Trial, shape: tuple[int, ...], channels: int) -> Iterator[_Candidate]:
     values = trial.y.shape[1]
+    if values == trial.window * channels and values > 1:
+        yield from _window_again(trial, channels)
     if len(shape) == 2:
         steps, width = shape
         block = trial.y.reshape(-1, steps, width)
@@ -322,6 +332,25 @@ def _candidates(trial: _Trial, shape: tuple[int, ...], channels: int) -> Iterato
         yield from _samples(trial, trial.y.reshape(len(trial.y), -1, channels), flat=True)
     if values <= MOST_STATISTICS:
         yield from _statistics(trial)
+
+
+def _window_again(trial: _Trial, channels: int) -> Iterator[_Candidate]:
+    """The reading of a model that gives its window again."""
+    numbers = [trial.columns.index(name) for name in trial.roles.inputs]
+    window = trial.rows[:, : trial.window, numbers]
+    made = trial.y.reshape(-1, trial.window, channels) * trial.scaling.std + trial.scaling.mean
+    spreads = window.std(axis=(0, 1))
+    if not spreads.all():
+        return
+    error = float(np.sqrt(np.mean(((made - window) / spreads) ** 2)))
+    later = float(np.sqrt(np.mean(((made[:, :-1] - window[:, 1:]) / spreads) ** 2))) if trial.window > 1 else np.inf
+    if later < error:  # each of its values is of the sample after: labels, not the window
+        return
+    method = [f'method = "{trial.inputs}" under [scaling]'] if isinstance(trial.inputs, str) else []
+    words = "its window again" + (f", inputs {WORDS[trial.inputs]}" if isinstance(trial.inputs, str) else "")
+    roles = replace(trial.roles, outputs=(), kind="reconstruction", lead=None, steps=None)
+    lines = ", ".join(['kind = "reconstruction" under [forecast]', *method])
+    yield _Candidate(error, 1.0, roles, trial.inputs, {}, words, lines)
 
 
 #: How many times a deviation its size may be.
@@ -355,7 +384,7 @@ def _columns_of(curves: _Curves, width: int) -> list[tuple[str, Method | None]]:
                 (
                     (float(errors[number, lead]), name, method)
                     for name, found in curves.items()
-                    for method, (errors, _, _) in found.items()
+                    for method, (errors, *_) in found.items()
                 ),
                 key=lambda one: one[0],
                 default=(np.inf, "", None),
@@ -368,12 +397,13 @@ def _columns_of(curves: _Curves, width: int) -> list[tuple[str, Method | None]]:
     return best[1]
 
 
-_Curve = tuple[Array, Array, Callable[[int], Array]]
+_Curve = tuple[Array, Array, Callable[[int], Array], Callable[[int], tuple[Array, Array]]]
 _Curves = Mapping[str, Mapping[Method | None, _Curve]]
 
 
 def _curves(trial: _Trial, y: Array, name: str) -> Iterator[tuple[Method | None, _Curve]]:
-    """By the scaling of a column that is no input: (errors (Y, leads), naive errors (leads,), squared errors by lead).
+    """By the scaling of a column that is no input: (errors (Y, leads), naive errors (leads,), squared errors by lead,
+    forecast and truth by lead, one after the other, in standard deviations).
 
     Leads are of the first of the H samples, from 0; those that an input cannot have are infinite.
     """
@@ -407,7 +437,14 @@ def _curves(trial: _Trial, y: Array, name: str) -> Iterator[tuple[Method | None,
             reference = series[:, newest : newest + 1] if own is not None else series.mean()
             truth = series[:, newest + lead : newest + lead + steps]
             naive[lead] = np.sqrt(np.mean((truth - reference) ** 2)) / spread
-        yield method, (errors, naive, squared)
+
+        def pairs(lead: int, physical: Array = physical) -> tuple[Array, Array]:
+            first = newest + lead
+            truth = np.broadcast_to(series[:, first : first + steps, None], physical.shape)
+            centre = series.mean()
+            return ((physical - centre) / spread).ravel(), ((truth - centre) / spread).ravel()
+
+        yield method, (errors, naive, squared, pairs)
 
 
 def _candidate(
@@ -421,8 +458,8 @@ def _candidate(
 ) -> _Candidate:
     """at: the lead; None: the one that fits best."""
     chosen = [curves[name][method] for name, method in picks]
-    errors = np.sqrt(np.mean([errors[number] ** 2 for number, (errors, _, _) in enumerate(chosen)], axis=0))
-    naive = np.sqrt(np.mean([naive**2 for _, naive, _ in chosen], axis=0))
+    errors = np.sqrt(np.mean([errors[number] ** 2 for number, (errors, *_) in enumerate(chosen)], axis=0))
+    naive = np.sqrt(np.mean([naive**2 for _, naive, *_ in chosen], axis=0))
     lead = int(errors.argmin()) if at is None else at
     alike = None
     with np.errstate(invalid="ignore"):
@@ -430,8 +467,17 @@ def _candidate(
     doubt = ""
     if at is not None:
         doubt = "as another lead"
-    elif int(part.argmin()) != lead:
-        doubt = f"its error is the smallest at lead {lead}, beside the naive forecast at lead {int(part.argmin())}"
+    elif (beside := int(part.argmin())) != lead and not (
+        errors[lead] * CLEAR_ALONE < naive[lead]
+        and unbiased(*(np.concatenate(values) for values in zip(*(pairs(lead) for *_, pairs in chosen), strict=True)))
+        and _beyond_doubt(chosen, lead, beside)
+    ):
+        doubt = (
+            f"its error is smallest at lead {lead} ({errors[lead]:.3g}), but lead {beside} leaves the smallest part of "
+            f"the naive forecast's ({part[beside]:.0%}; lead {lead} {part[lead]:.0%}), and a model of a later time "
+            "may look like that"
+        )
+        alike = _candidate(trial, y, picks, curves, flat, last_only, beside)
     else:
         second = int(np.argsort(errors)[1])
         if np.isfinite(errors[second]) and not _beyond_doubt(chosen, lead, second):
@@ -446,7 +492,7 @@ def _candidate(
         outputs=names,
         kind=None if loop else "direct",
         lead=None if lead == 1 else lead,
-        steps=steps if loop and flat and steps > 1 else None,
+        steps=steps if loop and steps > 1 and (flat or steps == trial.window) else None,
     )
     listed = ", ".join(f'"{name}"' for name in names)
     lines = [f"outputs = [{listed}] under [data]"]
@@ -479,7 +525,7 @@ def _candidate(
 def _beyond_doubt(chosen: Sequence[_Curve], lead: int, second: int) -> bool:
     """Whether the squared errors of ``lead`` are smaller than those of ``second`` beyond what windows differ by."""
     here, there = (
-        np.mean([squared(at)[:, number] for number, (_, _, squared) in enumerate(chosen)], axis=0)
+        np.mean([squared(at)[:, number] for number, (_, _, squared, _) in enumerate(chosen)], axis=0)
         for at in (lead, second)
     )
     return clearly_less(here, there)
@@ -491,19 +537,29 @@ def clearly_less(here: Array, there: Array) -> bool:
     return bool(means.mean() > BEYOND_DOUBT * means.std(ddof=1) / np.sqrt(BLOCKS))
 
 
+def unbiased(made: Array, truth: Array) -> bool:
+    """Whether what was ``made`` (N,) moves as far as the ``truth`` that it goes with: their regression has slope 1.
+
+    So it is at the lead that a model was fitted to. At an earlier one its forecast, which is damped, moves too little.
+    """
+    centred = made - made.mean()
+    power = float(np.mean(centred**2))
+    return power > 0 and abs(float(np.mean(centred * (truth - truth.mean()))) / power - 1) <= MOST_SLOPE
+
+
 def _statistics(trial: _Trial) -> Iterator[_Candidate]:
     """Several values of one sample of one column, as quantiles are: told by how much of the truth lies below each."""
     values = trial.y.shape[1]
     if values == 2:
         for name in trial.allowed:
-            for method, (errors, _, _) in _curves(trial, trial.y[:, None], name):
+            for method, (errors, *_) in _curves(trial, trial.y[:, None], name):
                 found = _mean_and_deviation(trial, name, method, int(errors[0].argmin()))
                 if found:
                     yield found
     if not (np.diff(trial.y, axis=1) >= 0).all(axis=1).mean() > ORDERED:
         return
     for name in trial.allowed:
-        for method, (errors, naive, _) in _curves(trial, trial.y[:, None], name):
+        for method, (errors, naive, *_) in _curves(trial, trial.y[:, None], name):
             error = np.sqrt(np.mean(errors**2, axis=0))
             lead = int(error.argmin())
             truth = trial.rows[:, trial.window - 1 + lead, trial.columns.index(name)]

@@ -49,7 +49,8 @@ class ModelRequest:
     budget_bytes: of all weights, where a plan is asked for that says nothing of its own; None takes the default.
     roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and
     what was said of its scaling. findings: what was found out from it, in sentences. doubts: what in it contradicts
-    what was said, likewise. asked: what was said, once the model is opened; None before.
+    what was said, likewise; refuted: those of them by which the model is another thing than was said. asked: what was
+    said, once the model is opened; None before.
     ends_taken: the model is without its affine ends, and both scalings say what they did (passes/affine_ends.py).
     """
 
@@ -78,6 +79,7 @@ class ModelRequest:
     series: SeriesRequest | None = None
     findings: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    refuted: tuple[str, ...] = ()
     asked: Asked | None = None
     ends_taken: bool = False
 

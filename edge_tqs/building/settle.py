@@ -46,10 +46,27 @@ def open_requested(request: ModelRequest, progress: Progress) -> tuple[ModelRequ
         if values and len(values) != channels:
             raise UsageError(
                 f"{request.model} has {channels} channels, the project names {len(values)} {what}",
-                hint="Name one column for each input of the model, in its order, in edge-tqs.toml.",
+                hint="Name one column for each input of the model, in its order, in edge-tqs.toml."
+                + _label_line(request, channels, opened.system.reading.outputs),
             )
     request, opened = _settled(request, opened)
     return _doubted(request, opened.system), opened
+
+
+def _label_line(request: ModelRequest, channels: int, values: int) -> str:
+    """The lines for a model that may be a classifier, where one column numbers as many classes as it gives values."""
+    if request.series is None or request.roles.label is not None or values < 2:
+        return ""
+    series, rows = request.series.data.series, request.series.data.train_rows
+    numbered = [name for at, name in enumerate(series.columns) if {*series.values[:rows, at]} == {*range(values)}]
+    if len(numbered) != 1:
+        return ""
+    others = [f'"{name}"' for name in series.columns if name != numbered[0]]
+    inputs = f"inputs = [{', '.join(others)}]" if len(others) == channels else "inputs = [...]"
+    return (
+        f" If it is a classifier: {numbered[0]} has the numbers 0 to {values - 1}, as many as it gives values; write "
+        f'label = "{numbered[0]}" and {inputs} under [data].'
+    )
 
 
 def _settled(request: ModelRequest, opened: Opened) -> tuple[ModelRequest, Opened]:
@@ -75,9 +92,12 @@ def _for_granted(request: ModelRequest) -> bool:
 
 
 def _other_reading(request: ModelRequest) -> tuple[ModelRequest, Opened] | None:
+    """None where nothing fits. Raises UnsaidError where something does, and the data leave open what exactly."""
     try:
         found = _with_reading(request)
         return found, _open(found)
+    except UnsaidError:
+        raise
     except ModelError:
         return None
 
@@ -93,7 +113,8 @@ def _doubted(request: ModelRequest, system: System) -> ModelRequest:
         found = doubts(system, forecast_of(system, request), _data(request), method=method, lead_said=known)
     except UnsaidError as error:
         raise UnsaidError(f"{request.model}: {error.message}", hint=error.hint) from error
-    return replace(request, doubts=found)
+    refuted = tuple(doubt.text for doubt in found if doubt.other)
+    return replace(request, doubts=tuple(doubt.text for doubt in found), refuted=refuted)
 
 
 def _data(request: ModelRequest) -> ProjectData:
@@ -127,7 +148,8 @@ def _with_reading(request: ModelRequest) -> ModelRequest:
     try:
         found = find_reading(opened.system, shape, request.series.data, request.roles, request.series.scaling)
     except ModelError as error:
-        raise ModelError(f"{request.model}: {error.message}", hint=error.hint) from error
+        label = _label_line(request, opened.system.channels, reading.outputs)
+        raise type(error)(f"{request.model}: {error.message}", hint=f"{error.hint}{label}") from error
     said = replace(said_of(found.roles), last_only=found.last_only)
     return _scaled(
         replace(request, roles=found.roles, said=said, columns=found.roles.inputs),

@@ -157,7 +157,11 @@ def plan(
 @click.option("--board", type=BoardName(), required=True, help="A name from `edge-tqs boards`, or a board file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
 @click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
-@click.option("--force", is_flag=True, help="Build even where the quantised model is no longer the float one.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Build even where the quantised model is no longer the float one, or by the data another than was said.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what flash, RAM and stack it takes; write nothing.")
 @as_json
 def build(
@@ -173,7 +177,8 @@ def build(
     """Quantise MODEL and build it for a board: flatbuffer, C, firmware, report.
 
     Exit code 1: a check failed; among others, the quantised model is further from the float one than that one's
-    forecast moves. 2: wrong use, or the model does not fit the board, which --dry-run tells before anything is built.
+    forecast moves, or by the data it forecasts another thing than was said. 2: wrong use, or the model does not fit
+    the board, which --dry-run tells before anything is built.
     """
     from edge_tqs.api import steps
 
