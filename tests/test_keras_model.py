@@ -739,7 +739,7 @@ def masked_attention(keras: Any, x: Any) -> Any:
 
 
 def embedded(keras: Any, x: Any) -> Any:
-    return keras.layers.Embedding(4, 2, name="words")(x[:, :, 0])
+    return keras.layers.Embedding(4, 2, name="words")(x[:, :, 0] * 2.0)
 
 
 REFUSED: dict[str, tuple[Make, str]] = {
@@ -774,7 +774,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
         of_window(lambda keras, x: keras.layers.AdditiveAttention(name="add")([x, x])),
         r"layer add \(AdditiveAttention\): it bends the sum",
     ),
-    "embedding": (of_window(embedded), r"layer words \(Embedding\): it looks rows up"),
+    "embedding": (of_window(embedded), r"layer words \(Embedding\): it looks rows up by what other layers made"),
     "width": (sequential(flatten, dense(F + 1)), "predicts 4 values from 3 channels"),
     "image": (
         sequential(flatten, dense(2 * F), lambda layers: layers.Reshape((2, F, 1), name="ahead")),

@@ -44,8 +44,7 @@ def test_every_layer_that_is_read_is_in_the_table() -> None:
 
 
 def codes_of(graph: Any) -> np.ndarray:
-    shape = (2, graph.forecast.window, graph.forecast.channels)
-    return simulate.encode(graph, np.random.default_rng(7).normal(size=shape).astype(np.float32))
+    return simulate.encode(graph, layer_table.windows(graph, 7, 2))
 
 
 @pytest.mark.slow

@@ -34,7 +34,10 @@ def series(count: int, length: int, channels: int, seed: int = 0) -> Array:
 
 
 def seeds_of(graph: Graph, count: int, seed: int) -> Array:
-    return series(count, graph.forecast.seed_length(HORIZON), graph.forecast.channels, seed)
+    made = series(count, graph.forecast.seed_length(HORIZON), graph.forecast.channels, seed)
+    for channel, numbers in graph.forecast.whole_values().items():  # one after another, as hours are
+        made[..., channel] = numbers[(np.arange(count)[:, None] + np.arange(made.shape[1])) % len(numbers)]
+    return made
 
 
 def as_int8(graph: Graph) -> Graph:

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from edge_tqs.graph.graph import Graph
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.quantization.support import RUNTIMES, emitted, reason_against
 from edge_tqs.read.keras.layers.activation import ACTIVATIONS
 from edge_tqs.read.keras.model import load
+from edge_tqs.system.reading import Said
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "layers.md"
@@ -94,6 +95,7 @@ LAYERS: dict[str, Apply] = {
     "MaxPooling2D": of_image("MaxPooling2D", (2, 1)),
     "GlobalAveragePooling2D": of_image("GlobalAveragePooling2D"),
     "GlobalMaxPooling2D": of_image("GlobalMaxPooling2D"),
+    "Embedding": lambda keras, x: keras.layers.Embedding(7, 4)(keras.ops.cast(x[:, :, 0], "int32")),
     "BatchNormalization": lambda keras, x: keras.layers.BatchNormalization()(keras.layers.ReLU()(x)),
     "LayerNormalization": plain("LayerNormalization"),
     "Normalization": plain("Normalization", mean=0.5, variance=4.0),
@@ -148,16 +150,25 @@ def _positive(variable: Any) -> bool:
 
 
 def float_graph(name: str) -> Graph:
-    """The layer's model as it is read."""
+    """The layer's model as it is read; what rows are looked up by is held."""
+    said = Said(feedback=(None, *range(1, F)), held=(0,)) if name == "Embedding" else None
     with quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model(name).save(path)
-        return load(path).graph
+        return load(path, said=said).graph
+
+
+def windows(graph: Graph, seed: int, count: int) -> Array:
+    """Noise, and whole numbers where rows are looked up by them, (count, W, F)."""
+    made = np.random.default_rng(seed).normal(size=(count, W, F)).astype(np.float32)
+    for channel, numbers in graph.forecast.whole_values().items():
+        made[..., channel] = numbers[np.arange(count * W).reshape(count, W) % len(numbers)]
+    return made
 
 
 def quantised(graph: Graph, width: int, activations: Activations) -> Graph:
     """All its weights at one width."""
-    seeds = np.random.default_rng(4).normal(size=(8, W, F)).astype(np.float32)
+    seeds = windows(graph, 4, 8)
     widths = dict.fromkeys(graph.weights(), width)
     return quantize(graph, widths, calibrate(graph, seeds, 4), activations=activations)
 

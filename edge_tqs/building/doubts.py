@@ -15,7 +15,7 @@ import numpy as np
 from edge_tqs.building.finding import CLEAR, CLEAR_ALONE, FEWEST, MOST_LEAD, WINDOWS, WORDS, clearly_less, unbiased
 from edge_tqs.graph.graph import Array, Forecast, Output, Scaling
 from edge_tqs.project.rollouts import ProjectData, cut, room, target_columns
-from edge_tqs.project.scales import METHODS, Method, scaling_by
+from edge_tqs.project.scales import METHODS, Method, keeping, scaling_by
 from edge_tqs.project.series import normalise, origins, windows
 from edge_tqs.system.reading import IN_FILE, UnsaidError
 from edge_tqs.system.system import System
@@ -261,7 +261,7 @@ def _better_method(
     targets = [at for at, channel in enumerate(forecast.output_channels) if channel is None]
     tried: list[tuple[float, Method, Method | None]] = []
     for method in METHODS:
-        scaling = scaling_by(method, columns)
+        scaling = keeping(scaling_by(method, columns), system.whole)
         taken = normalise(physical.astype(np.float32), scaling)
         y = _one_step(system, taken)
         for own in METHODS if targets else [None]:

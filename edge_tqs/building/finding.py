@@ -20,7 +20,7 @@ from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Array, Forecast, Scaling
 from edge_tqs.project.roles import Roles
 from edge_tqs.project.rollouts import ProjectData, cut, room
-from edge_tqs.project.scales import METHODS, Method, scaling_by
+from edge_tqs.project.scales import METHODS, Method, keeping, scaling_by
 from edge_tqs.project.series import normalise, origins, windows
 from edge_tqs.system.reading import IN_FILE, UnsaidError
 from edge_tqs.system.system import System
@@ -91,8 +91,10 @@ def find_scaling(
     columns = data.series.values[: data.train_rows, [data.series.columns.index(name) for name in data.inputs]]
     naive = _naive_error(forecast, seeds, truth, usable)
     tried: dict[tuple[Method | None, Method | None], float] = {}
-    for method in [None] if inputs is not None and not isinstance(inputs, str) else _methods(columns, inputs):
+    given = inputs is not None and not isinstance(inputs, str)
+    for method in [None] if given else _methods(columns, inputs, system.whole):
         scaling = inputs if isinstance(inputs, Scaling) else scaling_by(method or "none", columns)
+        scaling = keeping(scaling, system.whole)
         scaled = normalise(seeds, scaling)[:, : system.seed_length(1)]
         y = system.roll(scaled, 1)[:, 0].astype(np.float64)
         for own_method in _methods(truth[:, 0, own], None) if vary else [None]:
@@ -142,13 +144,16 @@ def _pair(inputs: Method | None, outputs: Method | None) -> str:
     return ", ".join(said) or "as given"
 
 
-def _methods(values: Array, said: Method | Scaling | None) -> list[Method]:
-    """The methods that make a difference to ``values``: of columns that are scaled already, only "none" is tried."""
+def _methods(values: Array, said: Method | Scaling | None, whole: Sequence[tuple[int, int]] = ()) -> list[Method]:
+    """The methods that make a difference to ``values``: of columns that are scaled already, only "none" is tried.
+
+    whole: columns that no method scales.
+    """
     if isinstance(said, str):
         return [said]
     found: list[Method] = []
     for method in METHODS:
-        scaling = scaling_by(method, values)
+        scaling = keeping(scaling_by(method, values), whole)
         same = np.allclose(scaling.mean, 0, atol=0.05) and np.allclose(scaling.std, 1, atol=0.1)
         if method == "none" or not same:
             found.append(method)
@@ -302,8 +307,9 @@ def _trials(
     for inputs in sets:
         numbers = [columns.index(name) for name in inputs]
         train = data.series.values[: data.train_rows, numbers]
-        for method in [said] if said is not None else _methods(train, None):
+        for method in [said] if said is not None else _methods(train, None, system.whole):
             scaling = method if isinstance(method, Scaling) else scaling_by(method, train)
+            scaling = keeping(scaling, system.whole)
             seeds = normalise(rows[:, : system.window + 1, numbers].astype(np.float32), scaling)
             y = system.roll(seeds[:, : system.seed_length(1)], 1)[:, 0].astype(np.float64)
             if not np.isfinite(y).all():

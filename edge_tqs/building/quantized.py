@@ -149,9 +149,9 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
 
 def _fold_note(forecast: Forecast, folded: Folded) -> str:
     names = forecast.columns or tuple(f"channel {channel}" for channel in range(forecast.channels))
-    units = [in_words(names, folded.x)]
-    if forecast.in_units(folded.x, folded.y).output_scaling is not None:
-        units.append(f"of its outputs {in_words(forecast.output_names, folded.y)}")
+    units, of_outputs = [in_words(names, folded.x)], in_words(forecast.output_names, folded.y)
+    if forecast.in_units(folded.x, folded.y).output_scaling is not None and of_outputs:
+        units.append(f"of its outputs {of_outputs}")
     return (
         "The ranges of its channels differ more than the codes of one scale could hold: they were folded into the "
         "first and the last weights, and the board scales each channel by itself, which is exact. Figures in the "
@@ -165,7 +165,9 @@ def _few_codes(integer: Graph, ranges: Ranges, stuck: str) -> list[str]:
     if c is None or integer.activations == "int16":
         return []
     names = forecast.columns or tuple(f"channel {channel}" for channel in range(forecast.channels))
-    found = few_codes(names, c.x_deviation, c.x_low, c.x_high, float(integer.quant(integer.input).scale[0]))
+    found = few_codes(
+        names, c.x_deviation, c.x_low, c.x_high, float(integer.quant(integer.input).scale[0]), forecast.whole
+    )
     if forecast.driven and forecast.task == "forecast":
         step = float(integer.quant(integer.output).scale[0])
         found += few_codes(forecast.output_names, c.y_deviation, c.y_low, c.y_high, step)

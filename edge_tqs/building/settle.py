@@ -15,7 +15,7 @@ from edge_tqs.graph.graph import Scaling
 from edge_tqs.progress import Progress
 from edge_tqs.project.roles import Roles, said_of
 from edge_tqs.project.rollouts import ProjectData
-from edge_tqs.project.scales import Method, scaling_of_inputs, scaling_of_outputs
+from edge_tqs.project.scales import Method, check_rows, check_unscaled, keeping, scaling_of_inputs, scaling_of_outputs
 from edge_tqs.read.opening import Opened, open_model
 from edge_tqs.system.reading import Said, UnsaidError
 from edge_tqs.system.system import System
@@ -49,7 +49,8 @@ def open_requested(request: ModelRequest, progress: Progress) -> tuple[ModelRequ
                 hint="Name one column for each input of the model, in its order, in edge-tqs.toml."
                 + _label_line(request, channels, opened.system.reading.outputs),
             )
-    request, opened = _settled(request, opened)
+    request, opened = _settled(_with_whole(request, opened.system), opened)
+    request = _with_whole(request, opened.system)  # in the units that were found
     return _doubted(request, opened.system), opened
 
 
@@ -69,10 +70,36 @@ def _label_line(request: ModelRequest, channels: int, values: int) -> str:
     )
 
 
+def _with_whole(request: ModelRequest, system: System) -> ModelRequest:
+    """``request`` whose scaling leaves the channels as they are by which rows are looked up.
+
+    Raises UsageError for data that hold no such numbers, and for a scaling of them that was said.
+    """
+    asked = (request.asked or Asked(request.roles)).scaling
+    said = asked if isinstance(asked, Scaling) and len(asked.mean) == system.channels else None
+    if not system.whole:
+        return request
+    if request.series is None:
+        for channel, _ in system.whole:
+            check_unscaled(request.columns[channel] if request.columns else f"channel {channel}", channel, said)
+        return request
+    check_rows(system.whole, request.columns or request.series.data.inputs, said, request.series.data.series)
+    if request.scaling is None:
+        return request
+    data = replace(request.series.data, scaling=keeping(request.scaling, system.whole))
+    return replace(
+        request,
+        scaling=data.scaling,
+        series=replace(request.series, data=data),
+        windows=windows_of(data),
+        training=training_of(data),
+    )
+
+
 def _settled(request: ModelRequest, opened: Opened) -> tuple[ModelRequest, Opened]:
     """With the scaling. A closed loop that was only taken for granted, and does not fit, is read as the data say."""
     try:
-        settled = _with_scaling(request, opened.system)
+        settled = _with_whole(_with_scaling(request, opened.system), opened.system)
         if not _for_granted(request) or fits(opened.system, forecast_of(opened.system, settled), _data(settled)):
             return settled, opened
         other = _other_reading(request)

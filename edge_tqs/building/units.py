@@ -23,6 +23,7 @@ def forecast_of(system: System, request: ModelRequest) -> Forecast:
         reading.predicted,
         units_of_outputs(request.output_scaling, reading.outputs),
         reading.task,
+        system.whole,
     )
 
 

@@ -143,6 +143,8 @@ def _describe_kind(forecast: Forecast) -> dict[str, Any]:
         ]
     if forecast.output_scaling:
         said["output_scaling"] = asdict(forecast.output_scaling)
+    if forecast.whole:
+        said["whole"] = [list(one) for one in forecast.whole]
     if forecast.driven or said:
         said["task"] = forecast.task
     return said
@@ -179,4 +181,5 @@ def _forecast(metadata: Mapping[str, Any]) -> Forecast:
         tuple(Output(**output) for output in metadata.get("predicted", ())),
         None if of_outputs is None else Scaling(tuple(of_outputs["mean"]), tuple(of_outputs["std"])),
         metadata.get("task", "forecast"),
+        tuple((int(channel), int(count)) for channel, count in metadata.get("whole", ())),
     )

@@ -35,7 +35,7 @@ def save_graph(graph: Graph, path: Path) -> None:
         "input": graph.input,
         "output": graph.output,
         "states": [asdict(state) for state in graph.states],
-        "forecast": asdict(graph.forecast),
+        "forecast": _describe_forecast(graph.forecast),
     }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(HEADER, ZIP_EPOCH), json.dumps(header, sort_keys=True))
@@ -79,6 +79,14 @@ def _describe(tensor: Tensor) -> dict[str, Any]:
     }
 
 
+def _describe_forecast(forecast: Forecast) -> dict[str, Any]:
+    """Its fields; without ``whole`` where no rows are looked up, as files have it from before there was that."""
+    fields = asdict(forecast)
+    if not forecast.whole:
+        del fields["whole"]
+    return fields
+
+
 def _graph(header: dict[str, Any], constants: dict[str, Any]) -> Graph:
     return Graph(
         name=header["name"],
@@ -118,6 +126,7 @@ def _forecast(given: dict[str, Any]) -> Forecast:
         tuple(outputs),
         _scaling(given.get("output_scaling")),
         given.get("task", "forecast"),
+        tuple((channel, count) for channel, count in given.get("whole", ())),
     )
 
 

@@ -172,6 +172,7 @@ class Forecast:
     predicted: what each of ``outputs`` speaks of; empty: each of the channel that it becomes, at its step.
     output_scaling: physical units of the outputs; None: each is in those of the channel that it speaks of.
     task: what the outputs are: a forecast, the window itself (reconstruction), or evidence for classes.
+    whole: (channel, N) of each channel that holds whole numbers 0 to N - 1, by which rows of a table are looked up.
 
     A forecast without any feedback is driven: each step pushes the sample that really followed, evaluates the graph
     once, and gives all that it says. Soft sensors, direct forecasts of several samples, filters, reconstructions and
@@ -190,6 +191,7 @@ class Forecast:
     predicted: tuple[Output, ...] = ()
     output_scaling: Scaling | None = None
     task: Task = "forecast"
+    whole: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", self.outputs or self.channels)
@@ -262,6 +264,23 @@ class Forecast:
         made = replace(self, scaling=scaling, output_scaling=None)
         return made if made.scaling_of_outputs() == outputs else replace(made, output_scaling=outputs)
 
+    def reached(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Least and greatest value of each channel (F,), in the model's units, with all that looks rows up."""
+        if self.whole:
+            low, high = low.astype(np.float64), high.astype(np.float64)
+        for channel, values in self.whole_values().items():
+            low[channel] = min(low[channel], values.min())
+            high[channel] = max(high[channel], values.max())
+        return low, high
+
+    def whole_values(self) -> dict[int, Array]:
+        """By channel the whole numbers that it may hold, (N,) float32 in the model's units."""
+        units = self.scaling or same_units(self.channels)
+        return {
+            channel: ((np.arange(count) - units.mean[channel]) / units.std[channel]).astype(np.float32)
+            for channel, count in self.whole
+        }
+
     def seed_length(self, horizon: int) -> int:
         """Samples of a seed for rollouts of ``horizon`` steps: those known ahead come with it."""
         return self.window + (horizon if self.exogenous else 0)
@@ -281,6 +300,8 @@ class Forecast:
             raise ModelError(f"{name}: {list(self.held)} are not all inputs that no output becomes")
         if self.driven and (self.steps != 1 or self.held):
             raise ModelError(f"{name}: nothing is fed back, so that there are neither blocks nor inputs that are held")
+        if any(not 0 <= channel < self.channels or self.feedback[channel] is not None for channel, _ in self.whole):
+            raise ModelError(f"{name}: rows are looked up by {list(self.whole)}, which are no inputs that keep a row")
         of_outputs = [len(self.predicted)] if self.predicted else []
         of_outputs += [len(self.output_scaling.mean)] if self.output_scaling else []
         if any(count != self.outputs for count in of_outputs) or any(

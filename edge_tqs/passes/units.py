@@ -152,6 +152,8 @@ class _Rewriter:
             scale = _spread(_even(units.scale, op.inputs[0]), self._old.tensors[op.outputs[0]].shape)
             self._emit(op)
             self._set(op.outputs[0], Affine(scale, units.offset.mean(axis=1, keepdims=True)))
+        elif op.kind == "function" and op.attrs["name"] == "pulse":
+            self._pulse(op)
         else:
             raise ModelError(f"{self._old.name}: {op.kind} to {op.outputs[0]} reads the channels as they are")
 
@@ -198,6 +200,22 @@ class _Rewriter:
             scale, offset = (np.repeat(v, len(weight) // len(scale))[:, None] for v in (scale, offset))
         bias = (weight * offset).reshape(len(weight), -1).sum(axis=1)
         self._emit(op, [op.inputs[0], *self._weights(op, weight * scale, bias, np.ones(1))])
+
+    def _pulse(self, op: Op) -> None:
+        """Which whole number it is, in units: a pulse of another size, about where the number lies in them."""
+        name, (size,) = op.inputs[0], op.attrs["parameters"]
+        units = self._of(name)
+        scale, offset = (_even(values, name) for values in (units.scale, units.offset))
+        if np.ptp(scale):
+            raise ModelError(f"{self._old.name}: {name} has other units from number to number")
+        at, like = f"{op.outputs[0]}/numbers", self._old.tensors[name]
+        while {at, f"{at}/x"} & self._tensors.keys():
+            at += "_"
+        self._tensors[f"{at}/x"] = replace(like, name=f"{at}/x")
+        constant = (offset / scale).reshape(*[1] * (len(like.shape) - 1), -1)
+        self._tensors[at] = Tensor(at, constant.shape, "float32", constant.astype(np.float32))
+        self._emit(Op("add", (name, at), (f"{at}/x",)))
+        self._emit(replace(op, attrs={**op.attrs, "parameters": (size / float(scale[0]),)}), [f"{at}/x"])
 
     def _weights(self, op: Op, weight: Array, more: Array, divisor: Array) -> list[str]:
         """Names of ``weight`` and (bias + more) / divisor as constants of ``op``."""

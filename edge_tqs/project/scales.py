@@ -59,6 +59,43 @@ def scaling_by(method: Method, values: Values) -> Scaling:
     return Scaling(tuple(float(v) for v in low), tuple(float(v) if v > 0 else 1.0 for v in width))
 
 
+def keeping(scaling: Scaling, whole: Sequence[tuple[int, int]]) -> Scaling:
+    """``scaling`` that leaves the channels ``whole`` (channel, N) as they are: rows are looked up by their numbers."""
+    kept = {channel for channel, _ in whole}
+    return Scaling(
+        tuple(0.0 if channel in kept else mean for channel, mean in enumerate(scaling.mean)),
+        tuple(1.0 if channel in kept else std for channel, std in enumerate(scaling.std)),
+    )
+
+
+def check_rows(whole: Sequence[tuple[int, int]], inputs: Sequence[str], said: Scaling | None, series: Series) -> None:
+    """Raise UsageError where a column by which one of N rows is looked up holds another value than 0 to N - 1, naming
+    the first line, or was said to be scaled.
+    """
+    for channel, count in whole:
+        name = inputs[channel]
+        values = series.values[:, series.columns.index(name)]
+        wrong = np.flatnonzero((values != np.rint(values)) | (values < 0) | (values >= count))
+        if wrong.size:
+            raise UsageError(
+                f"{series.where(int(wrong[0]))}: column {name} holds {values[wrong[0]]:g}, and an Embedding of {count} "
+                f"rows is looked up by it: whole numbers from 0 to {count - 1}"
+                + (f"; {wrong.size:,} rows in all" if wrong.size > 1 else ""),
+                hint="Number the column as the model was trained on it, from 0; or name another one under inputs.",
+            )
+        check_unscaled(name, channel, said)
+
+
+def check_unscaled(name: str, channel: int, said: Scaling | None) -> None:
+    """Raise UsageError where a channel by which rows are looked up was ``said`` to be scaled."""
+    if said is not None and (said.mean[channel], said.std[channel]) != (0, 1):
+        raise UsageError(
+            f"[scaling] gives {name} mean {said.mean[channel]:g} and std {said.std[channel]:g}, and an Embedding is "
+            "looked up by its whole numbers as they are",
+            hint=f"Give {name} mean 0 and std 1, or min 0 and max 1. A method leaves it as it is.",
+        )
+
+
 def scaling_of_inputs(said: Scaling | Method, series: Series, rows: int, inputs: Sequence[str]) -> Scaling | None:
     """The scaling of the columns ``inputs``: given, or by the first ``rows`` rows. Raises UsageError."""
     if isinstance(said, Scaling):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +36,7 @@ class Series:
     times (rows,): datetime64[ns], UTC where the files say an offset or a zone, else as written; None where the files
     have none. period: nanoseconds from one row to the next. segments: (first, one past the last) of the rows between
     holes; empty for one segment of all rows. facts, warnings: how the files were read, and what a user should know of
-    it, in sentences.
+    it, in sentences. where: the file and the line of a row, or its time, for a message.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Series:
     segments: tuple[tuple[int, int], ...] = ()
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    where: Callable[[int], str] = "row {}".format
 
     @property
     def rows(self) -> int:
@@ -114,11 +116,17 @@ def _one(path: Path, columns: Sequence[str], how: SeriesFormat) -> Series:
         warnings += axis.warnings
     if how.fill:
         values, times, slots = _filled(path, values, times, slots, how.fill, period, warnings)
+    kept = np.flatnonzero(~np.isnan(values).any(axis=1))
     values, times, slots = _whole(path, names, values, times, slots, line if not how.fill else None, warnings)
     cuts = [0, *(np.flatnonzero(np.diff(slots) != 1) + 1).tolist(), len(values)]
     segments = tuple(itertools.pairwise(cuts)) if len(cuts) > 2 else ()
     stamps = None if times is None else times.astype("datetime64[ns]")
-    return Series(path, names, values, stamps, period, segments, tuple(facts), tuple(warnings))
+
+    def where(row: int) -> str:
+        at = line(int(kept[row])) if not how.fill else f"row {row + 1}" if stamps is None else stamp(stamps[row])
+        return f"{path}, {at}"
+
+    return Series(path, names, values, stamps, period, segments, tuple(facts), tuple(warnings), where)
 
 
 def _long_hint(table: Table) -> str:
@@ -245,6 +253,12 @@ def _joined(parts: Sequence[Series]) -> Series:
         segments += spans
         at += part.rows
     times = [part.times for part in ordered if part.times is not None]
+    begins = list(itertools.accumulate((part.rows for part in ordered[:-1]), initial=0))
+
+    def where(row: int) -> str:
+        index = bisect.bisect_right(begins, row) - 1
+        return ordered[index].where(row - begins[index])
+
     return Series(
         Path(f"{ordered[0].path} and {len(parts) - 1} more"),
         first.columns,
@@ -254,6 +268,7 @@ def _joined(parts: Sequence[Series]) -> Series:
         tuple(segments) if len(segments) > 1 else (),
         tuple(text for part in ordered for text in part.facts),
         tuple(warnings),
+        where,
     )
 
 

@@ -8,14 +8,14 @@ leave the values in the data.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Forecast, Graph, State
-from edge_tqs.graph.rollout import closed_loop
+from edge_tqs.graph.rollout import StepFunction, closed_loop
 from edge_tqs.passes import interpret
 
 Range = tuple[float, float]
@@ -67,6 +67,7 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
     zero_states = interpret.zero_states(probed, rollouts)
     count, idle = len(graph.states), zero_states[len(graph.states) :]
     low, high = np.full((len(names), rollouts), np.inf), np.full((len(names), rollouts), -np.inf)
+    numbers = graph.forecast.whole_values()
 
     def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         y, observed = probed_step(x, states + idle)
@@ -77,13 +78,16 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
 
     with np.errstate(over="ignore", invalid="ignore"):
         outputs = closed_loop(step, graph.forecast, seeds.astype(np.float32), horizon, zero_states[:count], "float")
-        limit = max(RUNAWAY, float(np.abs(seeds).max()))
+        measured = [channel for channel in range(seeds.shape[-1]) if channel not in numbers]
+        limit = max(RUNAWAY, float(np.abs(seeds[..., measured]).max(initial=0)))
         calm = np.abs(outputs.outputs).max(axis=(1, 2)) <= (np.inf if graph.forecast.driven else limit)
     kept = calm if calm.any() else np.ones(rollouts, bool)
     bounds = {
         name: (float(least.min()), float(most.max()))
         for name, least, most in zip(names, low[:, kept], high[:, kept], strict=True)
     }
+    for channel, values in numbers.items():
+        bounds = _with_rows(probed, probed_step, names, bounds, _each_of(seeds[kept], channel, values), count)
     for name, (least, most) in bounds.items():
         if not np.isfinite(least + most):
             raise ModelError(
@@ -92,6 +96,35 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
             )
     channels = _by_channel(graph.forecast, seeds[kept], outputs.outputs[kept])
     return Ranges(bounds, int((~kept).sum()), seeds[kept], channels)
+
+
+def _each_of(seeds: Array, channel: int, values: Array) -> Array:
+    """As many windows as there are ``values``, one of them throughout ``channel``; else those of the seeds."""
+    windows = np.resize(seeds, (len(values), *seeds.shape[1:])).astype(np.float32)
+    windows[:, :, channel] = values[:, None]
+    return windows
+
+
+def _with_rows(
+    probed: Graph,
+    step: StepFunction,
+    names: Sequence[str],
+    bounds: Mapping[str, Range],
+    windows: Array,
+    count: int,
+) -> dict[str, Range]:
+    """``bounds`` with what one evaluation of each of ``windows`` makes of it: rows that no rollout looked up too."""
+    made, whole = dict(bounds), probed.forecast.recurrence == "none"
+    states = interpret.zero_states(probed, len(windows))
+    idle = states[count:]
+    width = probed.forecast.window
+    for sample in [windows[:, :width]] if whole else windows[:, :width].swapaxes(0, 1):
+        _, found = step(sample, states)
+        states = (*found[:count], *idle)
+        for name, value in zip(names, found[count:], strict=True):
+            low, high = made[name]
+            made[name] = min(low, float(value.min())), max(high, float(value.max()))
+    return made
 
 
 def _by_channel(forecast: Forecast, seeds: Array, outputs: Array) -> ChannelRanges:
@@ -103,6 +136,7 @@ def _by_channel(forecast: Forecast, seeds: Array, outputs: Array) -> ChannelRang
         if output is not None:
             x_low[channel] = min(x_low[channel], y_low[output])
             x_high[channel] = max(x_high[channel], y_high[output])
+    x_low, x_high = forecast.reached(x_low, x_high)
     x_deviation, y_deviation = (values.astype(np.float64).std(axis=over) for values in (seeds, outputs))
     return ChannelRanges(x_low, x_high, y_low, y_high, x_deviation, y_deviation)
 

@@ -9,6 +9,7 @@ back has the units of what it becomes. Elsewhere nothing changes, not a byte.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ def may_fold_inputs(graph: Graph, windows: Array) -> bool:
     """
     forecast = graph.forecast
     reported = not forecast.driven and set(range(forecast.outputs)) - set(forecast.feedback)
-    return bool(reported) or starved(windows.min(axis=(0, 1)), windows.max(axis=(0, 1)))
+    return bool(reported) or starved(*forecast.reached(windows.min(axis=(0, 1)), windows.max(axis=(0, 1))))
 
 
 def on_own_scales(graph: Graph, ranges: Ranges) -> tuple[Folded | None, str]:
@@ -58,13 +59,13 @@ def on_own_scales(graph: Graph, ranges: Ranges) -> tuple[Folded | None, str]:
         return None, ""
     inputs = may_fold_inputs(graph, ranges.kept)
     x, y = same_units(forecast.channels), same_units(forecast.outputs)
-    c = channels
+    c, whole = channels, [channel for channel, _ in forecast.whole]
     if forecast.task == "reconstruction":
         return None, "a reconstruction is compared with its window in the model's units" if inputs else ""
     if forecast.driven:
         need_x = inputs and starved(c.x_low, c.x_high)
         need_y = forecast.task != "classes" and starved(c.y_low, c.y_high)
-        xs = _units(c.x_low, c.x_high) if need_x else [x]
+        xs = _units(c.x_low, c.x_high, whole) if need_x else [x]
         ys = _units(c.y_low, c.y_high) if need_y else [y]
         choices = [(a, b) for a in xs for b in ys]
         choices += [(a, y) for a in xs] + [(x, b) for b in ys]
@@ -77,7 +78,7 @@ def on_own_scales(graph: Graph, ranges: Ranges) -> tuple[Folded | None, str]:
             for output in range(forecast.outputs)
         ]
         choices = []
-        for units in _units(low, high) if inputs and starved(low, high) else []:
+        for units in _units(low, high, whole) if inputs and starved(low, high) else []:
             of_x = Scaling(units.mean[: forecast.channels], units.std[: forecast.channels])
             of_y = Scaling(tuple(units.mean[p] for p in places), tuple(units.std[p] for p in places))
             choices.append((of_x, of_y))
@@ -92,22 +93,34 @@ def on_own_scales(graph: Graph, ranges: Ranges) -> tuple[Folded | None, str]:
     return None, why
 
 
-def _units(low: Array, high: Array) -> list[Scaling]:
-    """Units in which each channel reaches 1: the best first, with the middle taken off those that are far from 0."""
+def _units(low: Array, high: Array, whole: Sequence[int] = ()) -> list[Scaling]:
+    """Units in which each channel reaches 1: the best first, with the middle taken off those that are far from 0, and
+    off those that hold ``whole`` numbers, which so have twice the codes."""
     top, half, middle = np.maximum(np.abs(low), np.abs(high)), (high - low) / 2, (high + low) / 2
     far = (half > 0) & (half * LEAST_SHARE < top)
+    far[list(whole)] = half[list(whole)] > 0
     plain = np.where(top > 0, top, 1.0)
     made = [Scaling(tuple(map(float, np.where(far, middle, 0))), tuple(map(float, np.where(far, half, plain))))]
     scaled = Scaling((0.0,) * len(low), tuple(map(float, plain)))
     return made if made == [scaled] else [*made, scaled]
 
 
-def few_codes(names: tuple[str, ...], deviation: Array, low: Array, high: Array, scale: float) -> list[str]:
-    """For each channel whose deviation is under LEAST_CODES codes of ``scale``: what it has, in words."""
+def few_codes(
+    names: tuple[str, ...],
+    deviation: Array,
+    low: Array,
+    high: Array,
+    scale: float,
+    whole: Sequence[tuple[int, int]] = (),
+) -> list[str]:
+    """For each channel whose deviation is under LEAST_CODES codes of ``scale``: what it has, in words.
+
+    Not of those that hold ``whole`` numbers (channel, N), whose codes were tried out one by one.
+    """
     said = []
     for index, name in enumerate(names):
         codes = deviation[index] / scale
-        if 0 < codes < LEAST_CODES:
+        if 0 < codes < LEAST_CODES and index not in dict(whole):
             said.append(
                 f"{name} ({codes:.2g} codes; its own range has {(high[index] - low[index]) / scale:.3g} of 256)"
             )

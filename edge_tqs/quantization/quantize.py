@@ -20,6 +20,7 @@ from edge_tqs.graph.graph import Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
+from edge_tqs.operators.arithmetic.functions import PULSE_REACH
 from edge_tqs.operators.arithmetic.int8 import (
     HIGH,
     LEAST_SPAN,
@@ -31,6 +32,7 @@ from edge_tqs.operators.arithmetic.int8 import (
 )
 from edge_tqs.operators.unary import curve, function
 from edge_tqs.quantization.calibration import Range, Ranges
+from edge_tqs.quantization.rows import check_rows
 
 #: ("loop" or "output", ""), ("state" or "group", its name), ("fixed", operator kind) or ("free", tensor name)
 Family = tuple[str, str]
@@ -104,7 +106,10 @@ def quantize(
     )
     order = {name: place for place, name in enumerate(pinned.tensors)}
     ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
-    return replace(pinned, tensors=ordered, ops=ops).check()
+    made = replace(pinned, tensors=ordered, ops=ops).check()
+    if graph.forecast.whole and ranges.kept is not None:  # else the ranges are nominal, to count bytes
+        check_rows(pinned, made)
+    return made
 
 
 def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
@@ -266,8 +271,15 @@ def _saturation(graph: Graph, members: set[str], scheme: Scheme) -> float:
     """The largest |value| that matters to the readers of ``members``; infinite unless all of them saturate."""
     if members & {graph.input, graph.output, *(s.input for s in graph.states), *(s.output for s in graph.states)}:
         return np.inf
-    kinds = {op.kind for op in graph.ops if members & set(op.inputs)} - MOVING_KINDS
-    return max(scheme.saturation.get(kind, np.inf) for kind in kinds) if kinds else np.inf
+    readers = [op for op in graph.ops if members & set(op.inputs) and op.kind not in MOVING_KINDS]
+    return max((_saturates(op, scheme) for op in readers), default=np.inf)
+
+
+def _saturates(op: Op, scheme: Scheme) -> float:
+    """The largest |value| that matters to one operator."""
+    if op.kind == "function" and op.attrs["name"] == "pulse":
+        return PULSE_REACH * float(op.attrs["parameters"][0])
+    return scheme.saturation.get(op.kind, np.inf)
 
 
 def _stated(activations: Activations, what: str) -> dict[str, Any]:

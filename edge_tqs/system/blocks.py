@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge_tqs.graph.graph import Graph, Op
-from edge_tqs.system.reading import Said, as_classes, read_output
+from edge_tqs.system.reading import Said, as_classes, check_kept, read_output
 
 SOFTMAX_NOTE = "It ends in a softmax: its outputs are read as evidence for classes."
 
@@ -34,6 +34,7 @@ def rolled_out(graph: Graph, said: Said) -> tuple[Graph, tuple[str, ...]]:
         predicted=found.predicted,
         task=found.task,
     )
+    check_kept(forecast.feedback, forecast.whole)
     forecast.check(graph.name, graph.tensors[graph.output].size)
     return replace(_flat_output(graph), forecast=forecast).check(), notes
 

@@ -29,6 +29,8 @@ def graph_system(graph: Graph) -> System:
         weights={source: tuple(_part(graph, t.name) for t in tensors) for source, tensors in graph.weights().items()},
         output_bias=None if bias is None else _part(graph, bias),
         trace=trace,
+        whole=graph.forecast.whole,
+        whole_values=graph.forecast.whole_values(),
         roll=lambda seeds, horizon: float_rollout(graph, seeds, horizon).outputs,
     )
 

@@ -160,6 +160,19 @@ def read_output(shape: tuple[int, ...], window: int, channels: int, said: Said |
     return Reading(steps, outputs, feedback, said.held, predicted)
 
 
+def check_kept(feedback: Sequence[int | None], whole: Sequence[tuple[int, int]]) -> None:
+    """Raise ModelError where rows are looked up by a channel (``whole``: channel, N) that an output becomes."""
+    for channel, count in whole:
+        if feedback[channel] is not None:
+            raise ModelError(
+                f"an Embedding of {count} rows looks channel {channel} up, and in this closed loop an output would "
+                "become it: a forecast is no whole number",
+                hint=f'Say {IN_FILE} what it is: known_ahead = ["COLUMN"] under [data] (an hour, a day), or '
+                '--exogenous; static = ["COLUMN"] where it never changes; or kind = "direct" under [forecast], or '
+                "--kind direct, where nothing is fed back.",
+            )
+
+
 # --- without feedback -------------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,15 @@
 """Windows to start rollouts from, made without data.
 
 Half are AR(1) noise, as normalised sensor data looks from afar; half are what the model makes of such noise after
-feeding itself for 2 W steps. Inputs that are known ahead are AR(1) noise throughout. A seed whose nominal rollout runs
+feeding itself for 2 W steps. Inputs that are known ahead are AR(1) noise throughout. A channel by which rows are looked
+up holds the whole number that such noise falls on where each is as likely. A seed whose nominal rollout runs
 away says nothing about rounding and is rejected. A driven system has noise for all its samples, and cannot run away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 
@@ -30,11 +32,11 @@ def zero_data_seeds(system: System, count: int, horizon: int, seed: int) -> Arra
     """
     rng = np.random.default_rng([seed, count])
     if system.driven:
-        return _autoregressive(rng, (count, system.seed_length(horizon), system.channels))
+        return _noise(system, rng, count, system.seed_length(horizon))
     length, fed_steps = system.seed_length(horizon), 2 * system.window
     more = fed_steps if system.exogenous else 0
-    noise = _autoregressive(rng, (CANDIDATES * count, length, system.channels))
-    origins = _autoregressive(rng, (CANDIDATES * count, length + more, system.channels))
+    noise = _noise(system, rng, CANDIDATES * count, length)
+    origins = _noise(system, rng, CANDIDATES * count, length + more)
     fed_back = [channel for channel, source in enumerate(system.feedback) if source is not None]
     sources = [source for source in system.feedback if source is not None]
 
@@ -47,6 +49,15 @@ def zero_data_seeds(system: System, count: int, horizon: int, seed: int) -> Arra
     with np.errstate(over="ignore", invalid="ignore"):
         fed = _mildest(system, origins, feed_itself, count // 2, horizon)
         return np.concatenate([_mildest(system, noise, lambda seeds: seeds, count - len(fed), horizon), fed])
+
+
+def _noise(system: System, rng: np.random.Generator, count: int, length: int) -> Array:
+    """(count, length, F)."""
+    made = _autoregressive(rng, (count, length, system.channels))
+    for channel, numbers in system.whole_values.items():
+        edges = [NormalDist().inv_cdf(k / len(numbers)) for k in range(1, len(numbers))]
+        made[:, :, channel] = numbers[np.searchsorted(edges, made[:, :, channel])]
+    return made
 
 
 def _autoregressive(rng: np.random.Generator, shape: tuple[int, int, int]) -> Array:

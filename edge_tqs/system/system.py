@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -57,7 +57,9 @@ class System:
     one before the next evaluation (rollout.closed_loop), and to which inputs.
     weights: the quantizable weights by source, in the model's order; the unit that is scored and planned. output_bias:
     what is added to the forecast itself, or None. trace: (horizon, count) -> fast Rollouts of just that many steps and
-    seeds. roll: (seeds, horizon) -> outputs (N, T, outputs) of the model as it is, for any N.
+    seeds. roll: (seeds, horizon) -> outputs (N, T, outputs) of the model as it is, for any N. whole: (channel, N) of
+    each channel that holds one of N whole numbers, by which rows are looked up; whole_values: these by channel, (N,),
+    in the units of the seeds.
 
     Seeds are float32 in the model's normalised units, oldest sample first: (N, W, F), or with exogenous inputs
     (N, W + T, F), whose last T rows hold what is known ahead (their fed-back channels are not read).
@@ -71,6 +73,8 @@ class System:
     output_bias: Part | None
     trace: Callable[[int, int], Rollouts]
     roll: Callable[[Array, int], Array]
+    whole: tuple[tuple[int, int], ...] = ()
+    whole_values: Mapping[int, Array] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:

@@ -214,12 +214,6 @@ def as_long_as_the_window(keras: Any) -> Any:
     return keras.Model([a, b], keras.layers.Dense(F)(keras.layers.Concatenate()([keras.layers.Flatten()(a), b])))
 
 
-def whole_numbers(keras: Any) -> Any:
-    a, hour = keras.Input((W, F), name="past"), keras.Input((W,), dtype="int32", name="hour")
-    both = keras.layers.Concatenate()([a, keras.layers.Embedding(24, 2)(hour)])
-    return keras.Model([a, hour], keras.layers.Dense(F)(keras.layers.LSTM(3)(both)))
-
-
 def two_flat_ones(keras: Any) -> Any:
     a, b = keras.Input((W,), name="a"), keras.Input((3,), name="b")
     return keras.Model([a, b], keras.layers.Dense(F)(keras.layers.Concatenate()([a, b])))
@@ -230,7 +224,6 @@ def two_flat_ones(keras: Any) -> Any:
     [
         (length_unlike, "past .* and future .* differ", "--exogenous"),
         (as_long_as_the_window, "may be one channel over the 6 samples of the window, or 6 values", "(1, 6)"),
-        (whole_numbers, "looks rows up by values of the data", "sine and cosine"),
         (two_flat_ones, "none of its inputs is a sequence", "static"),
     ],
 )

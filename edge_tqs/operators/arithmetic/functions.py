@@ -86,6 +86,15 @@ def _soft_shrink(m: Any, x: Any, threshold: float) -> Any:
     return m.where(x > threshold, x - threshold, m.where(x < -threshold, x + threshold, 0.0 * x))
 
 
+#: How far from 0, in sizes, a pulse may be other than 0.
+PULSE_REACH = 0.6
+
+
+def _pulse(m: Any, x: Any, size: float) -> Any:
+    """1 about 0, and 0 from half of ``size`` on: which of the whole numbers times ``size`` x is."""
+    return _clip(m, 5.5 - (10.0 / size) * m.abs(x), 0.0, 1.0)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "hard_sigmoid": _hard_sigmoid,
     "hard_silu": lambda m, x: x * _hard_sigmoid(m, x),
@@ -115,6 +124,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "negative": lambda m, x: -x,
     "sin": lambda m, x: m.sin(x),
     "cos": lambda m, x: m.cos(x),
+    "pulse": _pulse,
 }
 
 #: Parameters and what Keras takes where they are not given.
@@ -126,4 +136,5 @@ DEFAULTS: dict[str, tuple[float, ...]] = {
     "squareplus": (4.0,),
     "soft_shrink": (0.5,),
     "hard_shrink": (0.5,),
+    "pulse": (1.0,),
 }

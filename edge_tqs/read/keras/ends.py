@@ -10,7 +10,7 @@ needs no TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_tqs.errors import ModelError
@@ -18,28 +18,32 @@ from edge_tqs.graph.outputs import chosen_output
 from edge_tqs.read.windows import flat_note, window_of
 from edge_tqs.system.tensorflow import import_tensorflow
 
-CALENDAR_HINT = (
-    "Give the hour or the day as numbers instead: its sine and cosine as two channels of the window, known ahead; or a "
-    "channel for each value, 0 or 1 (keras.ops.one_hot), which a Dense layer without bias looks up as Embedding does."
-)
 _INPUT_HINT = "A forecaster's inputs are sequences (W, C) of one length: start the model with Input((W, F))."
 
 
 @dataclass(frozen=True)
 class Entry:
     """One input of a model. shape: as the model takes it, without the batch. begin, channels: its place among the
-    channels of a sample. static: it takes the newest sample's alone."""
+    channels of a sample. static: it takes the newest sample's alone. by_sample: it takes one value a sample, (W,).
+    dtype: of its values; whole numbers where it looks rows up by them."""
 
     name: str
     shape: tuple[int | None, ...]
     begin: int
     channels: int
     static: bool = False
+    by_sample: bool = False
+    dtype: str = "float32"
 
     @property
     def flat(self) -> bool:
         """Whether it is a window in one row."""
-        return len(self.shape) == 1 and not self.static
+        return len(self.shape) == 1 and not self.static and not self.by_sample
+
+    @property
+    def whole(self) -> bool:
+        """Whether it takes whole numbers."""
+        return "int" in self.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +84,9 @@ class Ends:
         said = []
         for entry in self.entries:
             first, last = entry.begin, entry.begin + entry.channels - 1
-            if entry.flat:
+            if entry.by_sample:
+                said.append(f"Channel {first} is its input {entry.name}: whole numbers, one a sample.")
+            elif entry.flat:
                 said.append(flat_note(self.window, entry.channels))
             elif entry.static:
                 where = f"channel {first} is" if first == last else f"channels {first} to {last} are"
@@ -89,6 +95,8 @@ class Ends:
 
     def given(self, window: Any) -> Any:
         """A window (N, W, F) as the model takes it."""
+        if any(entry.whole for entry in self.entries):  # whose parts are of several types: Keras takes tensors alone
+            window = import_tensorflow().convert_to_tensor(window)
         if not isinstance(self._structure, dict | list | tuple):
             return _part(self.entries[0], window)
         return _packed(self._structure, iter([_part(entry, window) for entry in self.entries]))
@@ -124,14 +132,15 @@ def read_ends(model: Any, output: str | None = None, window: int | None = None) 
     if getattr(model, "_inputs_struct", None) is None:  # Sequential, or a class of the user's own
         shapes = [("", getattr(model, "input_shape", None))]
         outputs, structure = [("", getattr(model, "output_shape", None), None)], None
-        types = [getattr(tensor, "dtype", "float32") for tensor in getattr(model, "inputs", None) or [None]][:1]
+        types = [str(getattr(tensor, "dtype", "float32")) for tensor in getattr(model, "inputs", None) or [None]][:1]
     else:
         structure = model.input
         shapes = [(key or _name(tensor), tuple(tensor.shape)) for key, tensor in _leaves(structure)]
         outputs = [(key or _name(tensor), tuple(tensor.shape), tensor) for key, tensor in _leaves(model.output)]
-        types = [tensor.dtype for _, tensor in _leaves(structure)]
+        types = [str(tensor.dtype) for _, tensor in _leaves(structure)]
     _check_types([name for name, _ in shapes], types)
-    batch, length, entries = _window(shapes, window)
+    batch, length, entries = _window(shapes, window, ["int" in dtype for dtype in types])
+    entries = tuple(replace(entry, dtype=dtype) for entry, dtype in zip(entries, types, strict=True))
     index = chosen_output([(name, "" if tensor is None else _name(tensor)) for name, _, tensor in outputs], output)
     shape = outputs[index][1]
     if not isinstance(shape, tuple) or not shape or not isinstance(shape[0], int | None):
@@ -142,14 +151,13 @@ def read_ends(model: Any, output: str | None = None, window: int | None = None) 
     return Ends(batch, length, entries, index, shape, outputs[index][2], structure)
 
 
-def _check_types(names: list[str], types: list[Any]) -> None:
-    """Raise ModelError for an input of whole numbers: something is looked up by it."""
+def _check_types(names: list[str], types: list[str]) -> None:
+    """Raise ModelError for an input of truth values."""
     for name, dtype in zip(names, types, strict=True):
-        if "int" in str(dtype) or str(dtype) == "bool":
+        if dtype == "bool":
             raise ModelError(
-                f"{_called(name, len(names))} takes {dtype}: values that something is looked up by, and a sample holds "
-                "measured ones",
-                hint=CALENDAR_HINT,
+                f"{_called(name, len(names))} takes bool: a sample holds measured values and whole numbers",
+                hint="Take it as float32, 0 or 1.",
             )
 
 
@@ -157,8 +165,10 @@ def _called(name: str, count: int) -> str:
     return f"its input {name}" if count > 1 else "its input"
 
 
-def _window(shapes: list[tuple[str, Any]], given: int | None) -> tuple[int | None, int | None, tuple[Entry, ...]]:
-    """(batch, W, the inputs)."""
+def _window(
+    shapes: list[tuple[str, Any]], given: int | None, whole: list[bool]
+) -> tuple[int | None, int | None, tuple[Entry, ...]]:
+    """(batch, W, the inputs). whole: which of them take whole numbers; such a one (W,) is a channel of the window."""
     count = len(shapes)
     for name, shape in shapes:
         if not isinstance(shape, tuple) or any(isinstance(size, tuple) for size in shape):
@@ -181,11 +191,16 @@ def _window(shapes: list[tuple[str, Any]], given: int | None) -> tuple[int | Non
             hint=f"{_INPUT_HINT} Inputs (S,) beside it are static. A flat window is read where it is the only input.",
         )
     first, (batch, window, _) = sequences[0]
+    by_sample = [
+        (name, shape)
+        for (name, shape), of_numbers in zip(shapes, whole, strict=True)
+        if of_numbers and len(shape) == 2 and shape[1] == window != 1
+    ]
     begin, places = 0, dict[str, tuple[int, bool]]()
     for static in (False, True):
         for name, shape in shapes:
-            if ((name, shape) not in sequences) == static:
-                places[name], begin = (begin, static), begin + int(shape[-1])
+            if ((name, shape) not in [*sequences, *by_sample]) == static:
+                places[name], begin = (begin, static), begin + (1 if (name, shape) in by_sample else int(shape[-1]))
     for name, shape in shapes:
         if shape[0] != batch or ((name, shape) in sequences and shape[1] != window):
             raise ModelError(
@@ -194,20 +209,30 @@ def _window(shapes: list[tuple[str, Any]], given: int | None) -> tuple[int | Non
                 hint=f"{_INPUT_HINT} What is known ahead goes in as channels of that window, named with --exogenous: "
                 "its values are then given with each forecast, one a step.",
             )
-        if len(shape) == 2 and shape[1] == window and shape[1] != 1:
+        if len(shape) == 2 and shape[1] == window and shape[1] != 1 and (name, shape) not in by_sample:
             raise ModelError(
                 f"its input {name} {shape} may be one channel over the {window} samples of the window, or {window} "
                 "values that are static",
                 hint=f"Put an input ({window}, 1), for a channel, or (1, {window}), for static values, and Flatten in "
                 f"front of {name}: keras.Model([..., x], model([..., keras.layers.Flatten()(x)])).",
             )
-    entries = tuple(Entry(name, shape[1:], places[name][0], int(shape[-1]), places[name][1]) for name, shape in shapes)
+    entries = tuple(
+        Entry(name, shape[1:], places[name][0], 1, by_sample=True)
+        if (name, shape) in by_sample
+        else Entry(name, shape[1:], places[name][0], int(shape[-1]), places[name][1])
+        for name, shape in shapes
+    )
     return batch, window, entries
 
 
 def _part(entry: Entry, window: Any) -> Any:
     """What one input takes of a window (N, W, F)."""
     part = window[..., entry.begin : entry.begin + entry.channels]
+    if entry.whole:
+        tf = import_tensorflow()
+        part = tf.cast(tf.round(part), entry.dtype)
+    if entry.by_sample:
+        return part[..., 0]
     if entry.static:
         return part[:, -1] if len(entry.shape) == 1 else part[:, -1:]
     if len(entry.shape) == 2:

@@ -27,6 +27,7 @@ from edge_tqs.read.keras.layers import (
     KerasLayer,
     Weight,
     as_sequence,
+    check_embedding,
     check_wrapper,
     is_over_time,
     is_stateful,
@@ -34,6 +35,7 @@ from edge_tqs.read.keras.layers import (
     spreads,
 )
 from edge_tqs.read.keras.layers.activation import check_activation
+from edge_tqs.read.keras.layers.ops import gives_samples
 from edge_tqs.read.keras.layers.recurrent import check_gates
 from edge_tqs.read.keras.nodes import Nodes, Source, behind_output, items_of, kind_of, read_nodes
 from edge_tqs.read.loaded import LoadedModel, Masked
@@ -52,6 +54,8 @@ SUPPORTED = (
 SUPPORTED_OPS = (
     f"Supported of keras.ops: {', '.join(name.removeprefix(OPS) for name in READERS if name.startswith(OPS))}."
 )
+#: What moves whole numbers to where rows are looked up by them.
+OF_WHOLE_NUMBERS = frozenset({"Flatten", "Reshape", "ops.GetItem", "ops.Reshape", "ops.Squeeze", "ops.ExpandDims"})
 MASK_OPS = frozenset({"ops.NotEqual", "ops.Any"})
 WIDE_LINE = (
     'If its last sample is the forecast, say labels = "wide" under [forecast] in edge-tqs.toml, or --labels wide'
@@ -87,7 +91,8 @@ def load(
             model = open_keras(file, custom)
             ends = read_ends(model, output, window)
             nodes = behind_output(read_nodes(model), ends.output)
-            layers = _read_layers(nodes)
+            layers = _of_samples(_read_layers(nodes), nodes, ends)
+            _check_whole_numbers(layers, nodes, ends)
             said = with_static(said or Said(), ends.static)
             masked = tuple(_masked(layers, nodes, ends))
             chosen = _choose_recurrence(layers, recurrence, said.last_only)
@@ -147,6 +152,8 @@ def _check_file(path: Path, custom: Sequence[str]) -> KerasFile:
                 hint=f"{SUPPORTED} {OWN_HINT.replace('NAME', name.rpartition('>')[2])}",
             )
         check_wrapper(layer)
+        if name == "Embedding":
+            check_embedding(layer)
         for part in parts_of(layer) or (layer,):
             if part.kind in RECURRENT:
                 check_gates(part)
@@ -213,6 +220,34 @@ def _read_layers(nodes: Nodes) -> list[KerasLayer]:
             )
         )
     return layers
+
+
+def _of_samples(layers: list[KerasLayer], nodes: Nodes, ends: Ends) -> list[KerasLayer]:
+    """``layers``, with those marked that read one value of each sample, which in a step graph is one value."""
+    found = {given.source.key for given, entry in zip(nodes.inputs, ends.entries, strict=True) if entry.by_sample}
+    made = []
+    for layer in layers:
+        reads = bool(found.intersection(layer.inputs))
+        if gives_samples(layer) or (reads and layer.kind == "ops.Cast"):
+            found.add(layer.name)
+        made.append(replace(layer, of_samples=reads))
+    return made
+
+
+def _check_whole_numbers(layers: list[KerasLayer], nodes: Nodes, ends: Ends) -> None:
+    """Raise ModelError where anything but a lookup of rows is made of whole numbers."""
+    whole = {given.source.key for given, entry in zip(nodes.inputs, ends.entries, strict=True) if entry.whole}
+    for layer in layers:
+        if layer.kind == "ops.Cast":
+            if "int" in str(layer.config["dtype"]):
+                whole.add(layer.name)
+        elif whole.intersection(layer.inputs) and layer.kind != "Embedding":
+            if layer.kind not in OF_WHOLE_NUMBERS:
+                raise layer.refuse(
+                    "it works on whole numbers, and only Embedding does that here",
+                    hint="Take them as float32, or put keras.ops.cast(x, 'float32') in front of it.",
+                )
+            whole.add(layer.name)
 
 
 def _masked(layers: list[KerasLayer], nodes: Nodes, ends: Ends) -> Iterator[Masked]:
@@ -384,7 +419,7 @@ def _entered(builder: GraphBuilder, name: str, entry: Entry, *, alone: bool) -> 
         x = builder.op("slice", f"x/{name}/newest", [x], (1, 1, builder.channels), attrs=_newest(builder.window))
     if not alone:
         x = builder.slice(f"x/{name}", x, entry.begin, entry.channels)
-    if len(entry.shape) == 1 and len(builder.shape(x)) == 3:
+    if len(entry.shape) == 1 and len(builder.shape(x)) == 3 and not entry.by_sample:
         x = builder.op("reshape", f"x/{name}/flat" if name else "x/flat", [x], (1, math.prod(builder.shape(x))))
     return x
 
@@ -403,6 +438,8 @@ def _compare(model: Any, graph: Graph, ends: Ends, last_only: bool) -> float:
     batch = ends.batch or CHECK_WINDOWS
     rng = np.random.default_rng(0)
     samples = rng.standard_normal((batch, length * -(-CHECK_WINDOWS // batch), forecast.channels)).astype(np.float32)
+    for channel, numbers in forecast.whole_values().items():
+        samples[..., channel] = rng.choice(numbers, samples.shape[:2])
     carried = forecast.recurrence == "stateful" and any(_stateful_layers(model))
     expected, found = [], []
     step, states = float_step(graph), zero_states(graph, batch)

@@ -15,12 +15,14 @@ import numpy as np
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.read.keras.ends import Ends, read_ends
-from edge_tqs.system.reading import Reading, Said, as_classes, exogenous, read_output, with_static
+from edge_tqs.read.keras.lookups import looked_up
+from edge_tqs.system.reading import Reading, Said, as_classes, check_kept, exogenous, read_output, with_static
 from edge_tqs.system.system import Part, Rollouts, System
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
 from edge_tqs.system.tensorflow_rollout import compiled, window_loop
 
-#: Variables that are quantised, by their short name; biases, norms and embeddings of positions are not.
+#: Variables that are quantised, by their short name, beside tables whose rows are looked up; biases, norms and
+#: embeddings of positions are not.
 KERNELS = frozenset({"kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel"})
 
 
@@ -40,10 +42,14 @@ def keras_system(model: Any, said: Said | None = None, output: str | None = None
         ends = read_ends(model, output, window)
         window, channels, made = _shapes(ends)
         reading = read_output(made, window, channels, _said(model, ends, said or Said()))
+        tables, whole = looked_up(model, ends, window)
+        check_kept(reading.feedback, whole)
     except (ModelError, UsageError) as error:
         raise type(error)(f"{model.name}: {error.message}", hint=error.hint) from error
     bias = _output_bias(model, ends)
-    values = {v.path: np.array(v.numpy()) for v in _read(model, ends) if _is_kernel(v.path) or v.path == bias}
+    values = {
+        v.path: np.array(v.numpy()) for v in _read(model, ends) if _is_kernel(v.path) or v.path in {bias, *tables}
+    }
     if len({variable.path for variable in model.variables}) != len(model.variables):
         raise ModelError(f"{model.name}: two variables have one path", hint="Give each layer a name of its own.")
     owners = _owners(model)
@@ -66,6 +72,8 @@ def keras_system(model: Any, said: Said | None = None, output: str | None = None
         output_bias=None if bias is None else Part(bias, values[bias], (0,)),
         trace=rollouts.trace,
         roll=rollouts.roll,
+        whole=whole,
+        whole_values={channel: np.arange(count, dtype=np.float32) for channel, count in whole},
     )
 
 

@@ -21,6 +21,7 @@ from edge_tqs.read.keras.layers.builder import GraphBuilder, KerasLayer, Weight
 from edge_tqs.read.keras.layers.conv import read_conv_1d, read_depthwise_conv_1d, read_separable_conv_1d
 from edge_tqs.read.keras.layers.conv_transpose import read_conv_1d_transpose
 from edge_tqs.read.keras.layers.dense import read_dense
+from edge_tqs.read.keras.layers.embedding import check_embedding, read_embedding
 from edge_tqs.read.keras.layers.gru import read_gru
 from edge_tqs.read.keras.layers.image import as_sequence, read_conv_2d, read_depthwise_conv_2d, read_pooling_2d
 from edge_tqs.read.keras.layers.lstm import read_lstm
@@ -56,6 +57,7 @@ __all__ = [
     "Reader",
     "Weight",
     "as_sequence",
+    "check_embedding",
     "check_wrapper",
     "is_over_time",
     "is_stateful",
@@ -76,6 +78,7 @@ READERS: dict[str, Reader] = {
     "Conv1DTranspose": read_conv_1d_transpose,
     "Conv2D": read_conv_2d,
     "DepthwiseConv2D": read_depthwise_conv_2d,
+    "Embedding": read_embedding,
     "LSTM": read_lstm,
     "GRU": read_gru,
     "Activation": read_activation,
@@ -159,13 +162,6 @@ UNBUILDABLE: dict[str, tuple[str, str]] = {
         "its states are images, and no runtime has its convolutions of images over time",
         "Use Conv1D layers before an LSTM.",
     ),
-    "Embedding": (
-        "it looks rows up by values of the data, and all channels of a sample share one scale, whose codes need not be "
-        "whole numbers",
-        "Give the hour or the day as its sine and cosine, two channels of the window, known ahead; or as a channel of "
-        "0 and 1 for each value, which a Dense layer without bias looks up alike. For positions, add "
-        "Embedding(W, C)(keras.ops.arange(W)) to the sequence.",
-    ),
     "AdditiveAttention": (
         "it bends the sum of every query and every key, which is no sequence",
         "Use Attention or MultiHeadAttention.",
@@ -183,6 +179,8 @@ _OVER_TIME = frozenset(
 
 def is_over_time(layer: KerasLayer) -> bool:
     """Whether a layer reads several samples of a sequence at once, which no step graph can."""
+    if layer.of_samples and layer.kind not in ("Embedding", "ops.Cast"):
+        return True
     if layer.kind == "Bidirectional" or (layer.kind in RECURRENT and len(layer.inputs) > 1):
         return True
     if layer.kind in RECURRENT and layer.config["go_backwards"]:
@@ -190,6 +188,8 @@ def is_over_time(layer: KerasLayer) -> bool:
     if 4 in layer.ranks:
         return True
     if 3 not in layer.ranks:
+        return False
+    if ops.keeps_time(layer) or (ops.is_single(layer) and layer.kind in ("Flatten", "ops.GetItem")):
         return False
     by_axis = layer.kind in ("Concatenate", "ops.Softmax") and layer.config["axis"] in (1, -2)
     return layer.kind in _OVER_TIME or by_axis

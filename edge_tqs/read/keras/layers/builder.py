@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import MOST_JOINED, Array, Forecast, Graph, Op, Recurrence, State, Tensor
 from edge_tqs.graph.shapes import conv_length
+from edge_tqs.passes.units import MOVES, moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class KerasLayer:
     name: of this application; a layer that is applied again, ``shared``, has the same weights under another name.
     inputs: keys of the tensors that it reads, as keras_nodes.Source gives them, in the order of ``call``. parts: the
     layers inside a wrapper, which hold its weights. call: "args" and "kwargs" that a functional model's config holds;
-    empty for a layer of a Sequential one.
+    empty for a layer of a Sequential one. of_samples: it reads one value of each sample of the window, (W,).
     """
 
     name: str
@@ -55,6 +56,7 @@ class KerasLayer:
     parts: tuple[KerasLayer, ...] = ()
     call: Mapping[str, Any] = field(default_factory=dict)
     shared: bool = False
+    of_samples: bool = False
 
     @property
     def parameters(self) -> int:
@@ -76,7 +78,7 @@ class GraphBuilder:
     ``inputs`` are the tensors that the next layer reads, ``value`` the first of them; the layer's reader leaves its
     result in ``value``, and where it has several, all of them in ``outputs``. ``shared`` are tensors that several
     layers read, so that none may change them; ``kept`` are paths of weights of which the same holds, because their
-    layer is applied again.
+    layer is applied again. ``whole``: by channel, the N whole numbers that it may hold, for what rows are looked up by.
 
     Without recurrent layers the graph starts from the window, (1, W, F); with them from one sample, (1, F), and each
     layer adds what it does at one time step.
@@ -95,12 +97,22 @@ class GraphBuilder:
         self._paddings: dict[str, tuple[str, int, int]] = {}
         self.shared: set[str] = set()
         self.kept: set[str] = set()
+        self.whole: dict[int, int] = {}
         self.value = self._add("x", (1, window, channels) if recurrence == "none" else (1, channels))
         self.inputs: tuple[str, ...] = (self.value,)
         self.outputs: tuple[str, ...] = ()
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name].shape
+
+    def channels_of(self, name: str) -> tuple[int, ...] | None:
+        """The channels of the window whose values ``name`` holds as they are; None where it holds anything else."""
+        graph = self._graph("x")
+        known = {"x": np.broadcast_to(np.arange(self.channels), self.shape("x"))}
+        for op in self._ops:
+            if op.kind in MOVES and all(source in known for source in op.inputs):
+                known |= zip(op.outputs, moved(graph, op, [known[source] for source in op.inputs]), strict=True)
+        return tuple(map(int, np.unique(known[name]))) if name in known else None
 
     def state(self, name: str, width: int) -> str:
         """The state ``name`` (``<layer>/h``) as it was before this step; (1, width)."""
@@ -285,9 +297,12 @@ class GraphBuilder:
     def finish(self) -> Graph:
         """The checked graph with ``value`` as its output; what becomes of its values is for the caller to say."""
         self._drop_unread()
-        every = tuple(range(self.channels))
-        forecast = Forecast(self.window, self.channels, self.recurrence, every)
-        return Graph(self.name, self._tensors, tuple(self._ops), "x", self.value, tuple(self._states), forecast).check()
+        return self._graph(self.value).check()
+
+    def _graph(self, output: str) -> Graph:
+        whole, every = tuple(sorted(self.whole.items())), tuple(range(self.channels))
+        forecast = Forecast(self.window, self.channels, self.recurrence, every, whole=whole)
+        return Graph(self.name, self._tensors, tuple(self._ops), "x", output, tuple(self._states), forecast)
 
     def _data(self, name: str) -> Array:
         data = self._tensors[name].data

@@ -6,6 +6,7 @@ A number or a constant tensor is one more input of the operator, quantised as ac
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -212,6 +213,10 @@ def _get_item(layer: KerasLayer, builder: GraphBuilder) -> None:
     x, index = args[0], args[1] if len(args) > 1 else options["key"]
     index = list(index) if isinstance(index, list) else [index]
     shape = builder.shape(x)
+    if len(shape) < len(layer.shapes[0]) + 1:  # one step of a recurrent model has no time axis
+        index = [*index[:1], *index[2:]] if Ellipsis not in index[:2] else index
+        if isinstance(index[-1], int):
+            index[-1] = slice(index[-1] % shape[1], index[-1] % shape[1] + 1)
     if any(item is None or not isinstance(item, int | slice | type(Ellipsis)) for item in index):
         raise layer.refuse(
             "only whole numbers and slices are supported between its brackets", hint="Use ops.expand_dims for new axes."
@@ -231,6 +236,34 @@ def _get_item(layer: KerasLayer, builder: GraphBuilder) -> None:
         x = _cut(builder, f"{layer.name}/axis_{axis}", x, axis, taken[0], len(taken))
         kept += [len(taken)] if isinstance(item, slice) else []
     builder.value = _shaped(layer, builder, x, tuple(kept))
+
+
+def is_single(layer: KerasLayer) -> bool:
+    """Whether what a layer reads is one sample: static values, as (1, C)."""
+    return len(layer.shapes) == 1 and len(layer.shapes[0]) == 2 and layer.shapes[0][0] == 1
+
+
+def keeps_time(layer: KerasLayer) -> bool:
+    """Whether an x[:, :, a:b] or x[:, :, a] takes the same channels of each sample."""
+    if layer.kind != "ops.GetItem" or len(layer.shapes) != 1 or len(layer.shapes[0]) != 2:
+        return False
+    items = _items(layer)
+    every = {"start": None, "stop": None, "step": None}
+    if len(items) == 3:
+        return isinstance(items[1], dict) and items[1].get("config") == every
+    return len(items) == 2 and isinstance(items[0], dict) and items[0].get("class_name") == "__ellipsis__"
+
+
+def gives_samples(layer: KerasLayer) -> bool:
+    """Whether it is an x[:, :, a]: one value of each sample, (W,)."""
+    return keeps_time(layer) and isinstance(_items(layer)[-1], int)
+
+
+def _items(layer: KerasLayer) -> list[Any]:
+    """What is between the brackets of a GetItem, as the model's config holds it."""
+    args, options = layer.call["args"], layer.call["kwargs"]
+    index = args[1] if len(args) > 1 else options.get("key")
+    return list(index) if isinstance(index, list | tuple) else [index]
 
 
 def _cut(builder: GraphBuilder, out: str, x: str, axis: int, begin: int, size: int) -> str:
@@ -322,6 +355,13 @@ def _matmul(layer: KerasLayer, builder: GraphBuilder) -> None:
     builder.value = builder.op("batch_matmul", f"{layer.name}/y", [a, b], shape, transposed=False)
 
 
+def _cast(layer: KerasLayer, builder: GraphBuilder) -> None:
+    """To whole numbers and back: whole_numbers sees to it that only rows are looked up by them."""
+    if not re.fullmatch("float32|u?int(8|16|32|64)", str(layer.config["dtype"])):
+        raise layer.refuse(f"dtype={layer.config['dtype']} is not supported", hint="Use int32, or float32.")
+    builder.value = _one(layer, builder)[0]
+
+
 #: "ops." and Keras' class of an operation -> its reader. Over time: those that look at several samples at once.
 _OVER_TIME: dict[str, Callable[[KerasLayer, GraphBuilder], None]] = {
     **dict.fromkeys(("Mean", "Sum", "Var", "Std"), _reduction),
@@ -340,6 +380,7 @@ _BY_SAMPLE: dict[str, Callable[[KerasLayer, GraphBuilder], None]] = {
     **dict.fromkeys(("Elu", "Celu", "LeakyRelu"), _bent),
     **dict.fromkeys(("Square", "Power"), _square),
     "Gelu": _gelu,
+    "Cast": _cast,
     "Softmax": _softmax,
 }
 READERS = {f"ops.{name}": reader for name, reader in (*_OVER_TIME.items(), *_BY_SAMPLE.items())}
