@@ -185,12 +185,12 @@ def test_the_metadata_is_what_the_document_says():
     described = json.loads(text)
     rows = re.findall(r"^\| (\w+) \|", FORMAT.read_text(encoding="utf-8").split("## Metadata")[1], re.MULTILINE)
     assert entry.name == b"edge_tqs"
-    kinds = {"held", "output_scaling", "predicted", "task"}
+    kinds = {"held", "output_scaling", "predicted", "task", "whole"}
     assert sorted(set(rows) - {"key"} - kinds) == list(described)
     assert described["format_version"] == 2
     named = tuple(Output(f"y{i}", channel=i) for i in range(graph.forecast.outputs))
     units = Scaling((0.0,) * len(named), (1.0,) * len(named))
-    said = replace(graph.forecast, held=(0,), predicted=named, output_scaling=units)
+    said = replace(graph.forecast, held=(0,), predicted=named, output_scaling=units, whole=((0, 3),))
     parsed = parse(tflite_model.write(replace(graph, forecast=said), METADATA))
     full = json.loads(bytes(parsed.buffers[parsed.metadata[0].buffer].data))
     assert sorted(set(rows) - {"key"}) == list(full)
