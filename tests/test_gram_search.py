@@ -265,11 +265,15 @@ def test_a_descent_meets_what_lies_on_its_way(
     assert met == walked(search, sizes, budget, start, beside)
 
 
-def test_a_descent_of_one_weight_has_no_swaps() -> None:
+@pytest.mark.parametrize(("beside", "on_the_way"), [(14, {(0,), (1,), (2,)}), (0, {(0,), (2,)})])
+def test_a_descent_of_one_weight_has_no_swaps(
+    beside: int, on_the_way: set[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     search = Search(((0, 1, 2),), (8, 4, 4), np.diag([5.0, 3.0, 1.0]))
+    monkeypatch.setattr(gram_search, "ENUMERATED", beside)
     met: set[tuple[int, ...]] = set()
     search._descend(np.array([0]), np.array([1, 1, 1]), 1, met)
-    assert met == {(0,), (1,), (2,)}
+    assert met == on_the_way
 
 
 def test_of_a_flip_and_a_swap_that_gain_the_same_the_flip_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
