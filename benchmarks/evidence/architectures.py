@@ -81,17 +81,23 @@ def _conv_lstm(window: int, channels: int, outputs: int) -> Any:
     return _model(inputs, layers.Dense(outputs)(x))
 
 
-def _tcn(window: int, channels: int, outputs: int) -> Any:
+def residual_taps(x: Any) -> Any:
     """Three residual blocks of two causal convolutions, dilated 1, 2, 4 (Bai, Kolter and Koltun, 2018)."""
     from keras import layers
 
-    x = inputs = layers.Input((window, channels))
     x = layers.Conv1D(16, 1)(x)
     for dilation in (1, 2, 4):
         y = layers.Conv1D(16, 3, padding="causal", dilation_rate=dilation, activation="relu")(x)
         y = layers.Conv1D(16, 3, padding="causal", dilation_rate=dilation)(y)
         x = layers.ReLU()(layers.Add()([x, y]))
-    return _model(inputs, layers.Dense(outputs)(x[:, -1, :]))
+    return x
+
+
+def _tcn(window: int, channels: int, outputs: int) -> Any:
+    from keras import layers
+
+    inputs = layers.Input((window, channels))
+    return _model(inputs, layers.Dense(outputs)(residual_taps(inputs)[:, -1, :]))
 
 
 def _mlp(window: int, channels: int, outputs: int) -> Any:

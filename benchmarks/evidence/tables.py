@@ -62,9 +62,10 @@ def correlations(records: Sequence[Record], method: str, truth: str) -> list[flo
     return found
 
 
-def rank_table(records: Sequence[Record]) -> str:
+def rank_table(records: Sequence[Record], methods: Sequence[str] = (*RANKED, "random")) -> str:
+    """Median and quartiles of each method, over all models."""
     rows = []
-    for method in (*RANKED, "random"):
+    for method in methods:
         row = [method]
         for truth in ("expected", "isolated"):
             found = correlations(records, method, truth)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,21 +98,26 @@ def build(member: Member, series: Series) -> Any:
     return model
 
 
-def trained(member: Member) -> Trained:
-    """The member, trained now or before."""
+def kept_model(file: Path, build: Callable[[], Any], train: Callable[[Any], float]) -> Any:
+    """The model in ``file``; else one that is built and trained, and kept there with a record of its loss beside it."""
     import keras
 
+    if file.exists():
+        return keras.models.load_model(file, compile=False)
+    model = build()
+    started = time.monotonic()
+    loss = train(model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    record = {"seconds": time.monotonic() - started, "loss": loss, "parameters": model.count_params()}
+    file.with_suffix(".json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    model.save(file)
+    return model
+
+
+def trained(member: Member) -> Trained:
+    """The member, trained now or before."""
     series = load(member.series)
-    if member.file.exists():
-        model = keras.models.load_model(member.file, compile=False)
-    else:
-        model = build(member, series)
-        started = time.monotonic()
-        loss = _train(model, series, member)
-        member.file.parent.mkdir(parents=True, exist_ok=True)
-        record = {"seconds": time.monotonic() - started, "loss": loss, "parameters": model.count_params()}
-        member.file.with_suffix(".json").write_text(json.dumps(record) + "\n", encoding="utf-8")
-        model.save(member.file)
+    model = kept_model(member.file, lambda: build(member, series), lambda model: _train(model, series, member))
     return Trained(member, model, series, keras_system(model, Said(feedback=series.feedback)))
 
 

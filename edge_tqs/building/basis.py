@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_tqs.building.finding import WORDS
+from edge_tqs.building.finding.scaling import WORDS
 from edge_tqs.building.request import Asked, ModelRequest
 from edge_tqs.building.units import forecast_of
 from edge_tqs.graph.graph import Forecast

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_tqs.building.finding import CLEAR, CLEAR_ALONE, FEWEST, MOST_LEAD, WINDOWS, WORDS, clearly_less, unbiased
+from edge_tqs.building.finding.deciding import CLEAR, CLEAR_ALONE, FEWEST, MOST_LEAD, WINDOWS, clearly_less, unbiased
+from edge_tqs.building.finding.scaling import WORDS
 from edge_tqs.graph.graph import Array, Forecast, Output, Scaling
 from edge_tqs.project.rollouts import ProjectData, cut, room, target_columns
 from edge_tqs.project.scales import METHODS, Method, keeping, scaling_by

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from edge_tqs.building.doubts import doubts, fits
-from edge_tqs.building.finding import find_reading, find_scaling
+from edge_tqs.building.finding.reading import find_reading
+from edge_tqs.building.finding.scaling import find_scaling
 from edge_tqs.building.request import Asked, ModelRequest
 from edge_tqs.building.units import forecast_of
 from edge_tqs.building.windows import training_of, windows_of

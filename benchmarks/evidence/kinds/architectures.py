@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.evidence.architectures import Architecture
+from benchmarks.evidence.architectures import Architecture, residual_taps
 
 
 def _autoencoder(window: int, channels: int, _: int) -> Any:
@@ -39,13 +39,8 @@ def _tcn_filter(_: int, channels: int, outputs: int) -> Any:
     """As the TCN; it looks back over 29 samples."""
     from keras import Model, layers
 
-    x = inputs = layers.Input((None, channels))
-    x = layers.Conv1D(16, 1)(x)
-    for dilation in (1, 2, 4):
-        y = layers.Conv1D(16, 3, padding="causal", dilation_rate=dilation, activation="relu")(x)
-        y = layers.Conv1D(16, 3, padding="causal", dilation_rate=dilation)(y)
-        x = layers.ReLU()(layers.Add()([x, y]))
-    return Model(inputs, layers.Dense(outputs)(x))
+    inputs = layers.Input((None, channels))
+    return Model(inputs, layers.Dense(outputs)(residual_taps(inputs)))
 
 
 #: (W, F) -> (W, F) again.

@@ -74,21 +74,6 @@ def _counts(records: Sequence[Record]) -> str:
     return "".join(lines)
 
 
-def rank_table(records: Sequence[Record]) -> str:
-    """Median and quartiles of each method, over all models."""
-    rows = []
-    for method in RANKED:
-        row = [method]
-        for truth in ("expected", "isolated"):
-            found = correlations(records, method, truth)
-            low, high = np.quantile(found, [0.25, 0.75])
-            row += [f"{median(found):.2f}", f"{low:.2f} to {high:.2f}"]
-        rows.append(row)
-    return tables.table(
-        ["method", "expected damage: median", "quartiles", "isolated damage: median", "quartiles"], rows
-    )
-
-
 def _groups(records: Sequence[Record]) -> dict[str, list[Record]]:
     """The models by kind, and by what one step leaves to the next."""
     found: dict[str, list[Record]] = {}
@@ -225,7 +210,7 @@ def text(measured: Sequence[Record], settings: Mapping[str, int]) -> str:
         "APART": f"{max(record['apart'] for record in records):.0e}",
         "SUMMARY": _summary(records),
         "COUNTS": _counts(records),
-        "RANKS": rank_table(records),
+        "RANKS": tables.rank_table(records, RANKED),
         "BY_KIND": kind_table(records),
         "HORIZON_ADDS": _horizon(records),
         "PLANS": plan_table(records),

@@ -6,8 +6,6 @@ closed loops. That half is for trying the bench itself, as `--quick` does; the t
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from benchmarks.evidence.kinds import problem as problems
 from benchmarks.evidence.kinds.architectures import AUTOENCODERS, FILTERS
 from benchmarks.evidence.kinds.problem import Problem
 from benchmarks.evidence.rivals import mean_square
-from benchmarks.evidence.zoo import BATCH, NOISE, RATE
+from benchmarks.evidence.zoo import BATCH, NOISE, RATE, kept_model
 from edge_tqs.graph.graph import Array
 from edge_tqs.read.keras.system import keras_system
 from edge_tqs.read.opening import open_model
@@ -125,19 +123,8 @@ def cross_entropy(made: Any, wanted: Any) -> Any:
 
 def trained(member: Member) -> Trained:
     """The member, trained now or before."""
-    import keras
-
     problem = PROBLEMS[member.kind](load(member.series))
-    if member.file.exists():
-        model = keras.models.load_model(member.file, compile=False)
-    else:
-        model = build(member, problem)
-        started = time.monotonic()
-        loss = _train(model, member, problem)
-        member.file.parent.mkdir(parents=True, exist_ok=True)
-        record = {"seconds": time.monotonic() - started, "loss": loss, "parameters": model.count_params()}
-        member.file.with_suffix(".json").write_text(json.dumps(record) + "\n", encoding="utf-8")
-        model.save(member.file)
+    model = kept_model(member.file, lambda: build(member, problem), lambda model: _train(model, member, problem))
     if member.sequence:  # as it runs on the device: a sample at a time
         system = open_model(member.file, recurrence="stateful", window=member.window, said=problem.said).system
     else:

@@ -1,0 +1,3 @@
+"""What data tell of a model of which something was not said. Comes in: a system and a project's series. Goes out: its
+scaling (`scaling`), or what its values are (`reading`), with the figures; else a refusal with the lines to write.
+"""
