@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import termios
 import time
+import tty
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -183,6 +185,21 @@ def test_the_model_of_a_receiver_reads_what_a_uart_reads() -> None:
     assert received(b"\x00", FIRST, 2 * FIRST, by_level=True)[0] == 0
     # half as fast: two bits at once
     assert received(b"\xff", 2 * FIRST, FIRST) == b""
+
+
+def test_a_wire_outlives_what_a_board_says_to_a_closed_port() -> None:
+    board, port = os.openpty()
+    tty.setraw(port)
+    try:
+        with Wire(port, lambda: FIRST) as line:
+            os.write(board, b"late")
+            wait_for(lambda: not select.select([port], [], [], 0)[0])
+            with closing(open_port(line.path)) as opened:
+                os.write(board, b"heard")
+                wait_for(lambda: opened.read(9).endswith(b"heard"))
+    finally:
+        os.close(board)
+        os.close(port)
 
 
 def test_ports_without_a_rate() -> None:

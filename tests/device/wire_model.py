@@ -59,8 +59,9 @@ class Wire:
     """``path`` is the host's end; ``port`` the board's, a path or an open descriptor, whose rate ``board_baud`` says.
 
     The host's rate is the one that its end is set to. The board answers at the rate that it was asked at: an emulator
-    has sent all, and changed its rate, before anybody looks. ``limit``: what is sent at more than this arrives
-    harmed. rates: of both ends, each time something passed and they were new.
+    has sent all, and changed its rate, before anybody looks. What it says before the host has opened its end, and so
+    set a rate, is lost, as at a closed port. ``limit``: what is sent at more than this arrives harmed. rates: of both
+    ends, each time something passed and they were new.
     """
 
     def __init__(self, port: str | int, board_baud: Callable[[], float], limit: float = 10e6) -> None:
@@ -98,9 +99,12 @@ class Wire:
                 return  # and not before what was on its way has passed
             for source in set(ready) - {self._stop_read}:
                 data = os.read(source, 4096)
+                host_baud = RATES.get(termios.tcgetattr(self._near)[5])
+                if host_baud is None:
+                    continue
                 if source == self._near:
                     board_baud = self._board_baud()
-                ends = (float(RATES[termios.tcgetattr(self._near)[5]]), board_baud)
+                ends = (float(host_baud), board_baud)
                 rounded = (round(ends[0]), round(ends[1]))
                 if not self.rates or self.rates[-1] != rounded:
                     self.rates.append(rounded)
