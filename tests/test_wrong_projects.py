@@ -82,6 +82,17 @@ def _sequence(keras: Any) -> Any:
     return model
 
 
+def _labels(keras: Any) -> Any:
+    """A label for each sample: the next one, from it and the two before."""
+    x = np.stack([by("standard", columns()[name]) for name in ("flow", "load")], axis=1)
+    made = keras.layers.Conv1D(2, 3, padding="causal")
+    model = keras.Sequential([keras.Input((WINDOW, 2)), made])
+    before = np.concatenate([x[:TRAIN], x[1 : TRAIN + 1], x[2 : TRAIN + 2]], axis=1)
+    solved = np.linalg.lstsq(before, x[3 : TRAIN + 3], rcond=None)[0]
+    made.set_weights([solved.reshape(3, 2, 2), np.zeros(2)])
+    return model
+
+
 def _same(keras: Any) -> Any:
     made = keras.layers.Conv1D(2, 1)
     made.build((None, WINDOW, 2))
@@ -119,7 +130,9 @@ MODELS: dict[str, Made | Callable[[Any], Any]] = {
     "lazy": Made("drift", next_ones("drift")),
     "classes": Made("flow load", (("flipped", 0, "none"), ("state", 0, "none")), more=softmax),
     "shares": Made("flow load", next_ones("flow", "load"), more=softmax),
+    "five": Made("load price drift rough flow", next_ones("load", "price", "drift", "rough", "flow")),
     "wide": _sequence,
+    "labels": _labels,
     "flat": lambda keras: keras.Sequential([keras.Input((2 * WINDOW,)), keras.layers.Dense(2 * WINDOW)]),
     "heads": _heads,
     "static": _static,
@@ -193,8 +206,9 @@ CELSIUS = "mean = [50, 400]\nstd = [5.7, 63.5]"
 class Row:
     """wrong: what is. data, forecast, scaling: the lines of these tables; data None: no [data]. says: words of the
     answer. warned: it is a warning, else a refusal. line: where, and what the answer proposes, which the test writes,
-    in place of ``without``. then: words of what the project is with it, where no doubt is left. may_be_bad: it is only
-    warned of, for the data do not say what else it is; every other warning keeps `build` from building."""
+    in place of ``without`` (and_line: a second one). then: words of what the project is with it, where no doubt is
+    left. may_be_bad: it is only warned of, for the data do not say what else it is; every other warning keeps `build`
+    from building."""
 
     wrong: str
     model: str
@@ -204,6 +218,7 @@ class Row:
     says: tuple[str, ...] = ()
     warned: bool = False
     line: tuple[str, str] | None = None
+    and_line: tuple[str, str] | None = None
     without: str = ""
     then: str = ""
     may_be_bad: bool = False
@@ -281,8 +296,9 @@ TABLE = [
         "2 is no number of one of 2 classes", "from 0"),
     warned("classes in another order", "classes", f'{FLOW_LOAD}\nlabel = "flipped"', "", STANDARD, "is right in",
         "always saying the most frequent class", "numbered as the model's outputs are"),
-    warned("shares of one taken for sensors", "shares", BOTH, "", STANDARD, "worse than repeating the last sample",
-        "the units and the order", may_be_bad=True),
+    warned("shares of one taken for sensors", "shares", BOTH, "", STANDARD, "Its 2 values add up to one",
+        'kind = "classes" under [forecast]', line=("forecast", 'kind = "classes"'),
+        without='outputs = ["flow", "load"]', then="classes", csv="inputs.csv"),
     # time
     refused("a soft sensor, its time unsaid", "soft", PRICE, "", RAW_TARGET,
         "price: the float model's values fit lead 0", "lead = 0 under [forecast]", line=("forecast", "lead = 0"),
@@ -307,14 +323,28 @@ TABLE = [
     warned("a file in Fahrenheit", "loop", 'inputs = ["flow_f", "load"]', "", CELSIUS, "flow_f",
         "the units and the order of columns"),
     warned("columns in another order", "loop", 'inputs = ["load", "flow"]', "", STANDARD,
-        "the units and the order of columns", may_be_bad=True),
+        "With its columns in another order", FLOW_LOAD, line=("data", FLOW_LOAD),
+        without='inputs = ["load", "flow"]', then="closed loop"),
+    warned("columns and outputs in another order", "two_of_three",
+        'inputs = ["load", "flow", "price"]\noutputs = ["load", "flow"]', "", STANDARD,
+        f'{ALL}, outputs = ["flow", "load"] under [data]'),
+    warned("outputs in another order", "two_of_three", f'{ALL}\noutputs = ["load", "flow"]', "", STANDARD,
+        'write outputs = ["flow", "load"] under [data]', line=("data", 'outputs = ["flow", "load"]'),
+        without='outputs = ["load", "flow"]', then="closed loop"),
+    warned("one column of five in another place", "five", 'inputs = ["flow", "load", "price", "drift", "rough"]',
+        "", STANDARD, 'inputs = ["load", "price", "drift", "rough", "flow"]'),
+    warned("columns of a sensor in another order", "soft", 'inputs = ["load", "flow"]\noutputs = ["price"]', "lead = 0",
+        RAW_TARGET, f"write {FLOW_LOAD} under [data]", line=("data", PRICE),
+        without='inputs = ["load", "flow"]\noutputs = ["price"]', then="lead 0"),
     warned("a scaled target, said to be as it is", "soft_scaled", PRICE, "lead = 0", RAW_TARGET,
         "worse than the mean of the data", 'outputs = {method = "minmax"}',
         line=("scaling", 'outputs = {method = "minmax"}'), without='outputs = {method = "none"}', then="min-max"),
     warned("differences taken for values", "differences", FLOW_LOAD, "", STANDARD, "As differences to the last sample",
         'target = "delta"', line=("forecast", 'target = "delta"'), then="closed loop"),
     warned("a block read as one sample", "block_as_sample", f'{ALL}\noutputs = ["flow", "load", "price"]', "",
-        STANDARD, "load", "the order of columns", may_be_bad=True),
+        STANDARD, "3 samples of flow at lead 1", 'outputs = ["flow"] under [data], kind = "direct" under [forecast]',
+        line=("data", 'outputs = ["flow"]'), and_line=("forecast", 'kind = "direct"'),
+        without='outputs = ["flow", "load", "price"]', then="flow +3"),
     warned("quantiles upside down", "statistics", 'inputs = ["flow"]', UPSIDE_DOWN, STANDARD,
         "of the truth lies below flow q0.9", line=("forecast", THREE), without=UPSIDE_DOWN, then="flow q0.9"),
     warned("mean and deviation exchanged", "mean_deviation", 'inputs = ["flow"]',
@@ -322,6 +352,12 @@ TABLE = [
         "in the model's order"),
     warned("a forecaster of labels called a reconstruction", "wide", 'inputs = ["load", "drift"]',
         'kind = "reconstruction"', 'method = "none"', "worse than the mean of the data", "the units", may_be_bad=True),
+    warned("labels called a reconstruction", "labels", FLOW_LOAD, 'kind = "reconstruction"', STANDARD,
+        "nearer to the sample after", 'labels = "wide" under [forecast]', line=("forecast", 'labels = "wide"'),
+        without='kind = "reconstruction"', then="closed loop"),
+    warned("a reconstruction called a block", "again", FLOW_LOAD, f"steps = {WINDOW}", STANDARD,
+        "As its window again", 'kind = "reconstruction" under [forecast]',
+        line=("forecast", 'kind = "reconstruction"'), without=f"steps = {WINDOW}", then="reconstruction"),
     # nothing said, and the data do not tell
     refused("a scaling that data cannot tell", "lazy", 'inputs = ["drift"]', "", "", "the data do not tell",
         'method = "standard"', 'method = "minmax"', line=("scaling", STANDARD), then="standardised"),
@@ -394,9 +430,9 @@ def test_it_is_refused_or_warned_about_and_its_own_line_mends_it(
         assert bool(answer.refuted) is not row.may_be_bad  # then it builds with --force alone
     if row.line is None:
         return
-    where, line = row.line
     mended = {name: said.replace(row.without, "") if said and row.without else said for name, said in tables.items()}
-    mended[where] = f"{mended[where]}\n{line}"
+    for where, line in filter(None, (row.line, row.and_line)):
+        mended[where] = f"{mended[where]}\n{line}"
     after = ask(write(tmp_path, models(row.model), mended, csv))
     assert not after.refused, after.text
     assert not after.doubts

@@ -7,13 +7,14 @@ deviations of what is predicted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge_tqs.building.finding.deciding import CLEAR, CLEAR_ALONE, FEWEST, MOST_LEAD, WINDOWS, clearly_less, unbiased
+from edge_tqs.building.finding.one_step import Fit, fit_of, one_step
 from edge_tqs.building.finding.scaling import WORDS
+from edge_tqs.building.otherwise import Otherwise, as_columns, as_labels, as_shares, in_another_order
 from edge_tqs.graph.graph import Array, Forecast, Output, Scaling
 from edge_tqs.project.rollouts import ProjectData, cut, room, target_columns
 from edge_tqs.project.scales import METHODS, Method, keeping, scaling_by
@@ -38,39 +39,22 @@ class Doubt:
     other: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """One-step errors of a float model (outputs,) and of the naive forecast, in standard deviations; NaN where an
-    output is no point forecast or its column never moves. reference: what the naive forecast repeats."""
-
-    errors: Array
-    naive: Array
-    reference: str
-
-    @property
-    def worse(self) -> list[int]:
-        """The outputs that the naive forecast is nearer to."""
-        return [int(output) for output in np.flatnonzero(self.errors >= self.naive)]
-
-    @property
-    def error(self) -> float:
-        """Of all outputs together."""
-        return _mean(self.errors)
-
-    @property
-    def bar(self) -> float:
-        """That of the naive forecast."""
-        return _mean(self.naive)
-
-
 def doubts(
-    system: System, forecast: Forecast, data: ProjectData, *, method: Method | Scaling | None, lead_said: bool
+    system: System,
+    forecast: Forecast,
+    data: ProjectData,
+    *,
+    method: Method | Scaling | None,
+    lead_said: bool,
+    outputs_said: bool,
+    plain: bool,
 ) -> tuple[Doubt, ...]:
     """Warnings about what was said of a model, where the data contradict it.
 
     forecast: how the system is fed, with its scalings. method: of the inputs, as it was said; None where it was found
     out. lead_said: whether the time of the outputs was said; else it was taken for granted, and one that fits far
-    better is an error.
+    better is an error. outputs_said: whether columns were named as what is predicted. plain: the model predicts levels,
+    of windows as they are.
 
     Raises UnsaidError for a lead that was not said, and is another one; UsageError where the data are too short for it,
     or do not hold what is predicted.
@@ -81,17 +65,26 @@ def doubts(
     seeds, truth = cut(data, forecast, 1, max(1, count), "train")  # in the model's units
     if count < FEWEST:
         return ()
-    y = _one_step(system, seeds)
+    y = one_step(system, seeds)
     if forecast.task == "classes":
         return _of_classes(y, truth[:, 0], data)
-    fit = _fit(forecast, y, truth[:, 0], seeds)
-    found = [Doubt(text, True) for text in _other_lead(system, forecast, data, lead_said)]
+    fit = fit_of(forecast, y, truth[:, 0], seeds)
+    tried = [
+        lead := _other_lead(system, forecast, data),
+        as_shares(forecast, y, truth[:, 0], data),
+        as_labels(forecast, y, truth[:, 0]),
+        _difference(forecast, y, truth[:, 0], seeds, fit),
+        _better_method(system, forecast, data, seeds, truth[:, 0], method, fit),
+        as_columns(system, forecast, data, fit) if plain and fit.worse else None,
+        in_another_order(system, forecast, data, isinstance(method, Scaling), outputs_said),
+    ]
     better = None
-    if not found:
-        better = _difference(forecast, y, truth[:, 0], seeds, fit) or _better_method(
-            system, forecast, data, seeds, truth[:, 0], method, fit
-        )
-    worse = fit.worse
+    for one in tried:  # what comes first is the simpler change
+        if one is not None and (better is None or one.error * CLEAR_ALONE < better.error):
+            better = one
+    if lead is not None and better is lead and not lead_said:
+        raise UnsaidError(f"{lead.fits}, and nothing says of what time they are", hint=lead.hint)
+    found, worse = [], fit.worse
     if worse:
         names = forecast.output_names
         if forecast.task == "reconstruction":
@@ -102,9 +95,10 @@ def doubts(
             f"One step ahead the float model is worse than {fit.reference}, in standard deviations: {', '.join(each)}"
             f"{more}. Does {data.series.path.name} have the units and the order of columns that it was trained on? "
         )
-        found.append(Doubt(text + (better or f"[scaling], inputs and outputs {IN_FILE} say it."), better is not None))
+        then = better.text if better else f"[scaling], inputs and outputs {IN_FILE} say it."
+        found.append(Doubt(text + then, better is not None))
     elif better:
-        found.append(Doubt(better, True))
+        found.append(Doubt(better.text, True))
     return (*found, *(Doubt(text, True) for text in _statistics(forecast, y, truth[:, 0])))
 
 
@@ -114,56 +108,13 @@ def fits(system: System, forecast: Forecast, data: ProjectData) -> bool:
     if count < FEWEST or forecast.task != "forecast":
         return True
     seeds, truth = cut(data, forecast, 1, count, "train")
-    fit = _fit(forecast, _one_step(system, seeds), truth[:, 0], seeds)
+    fit = fit_of(forecast, one_step(system, seeds), truth[:, 0], seeds)
     return bool(fit.error < fit.bar)
 
 
 def _labelled(data: ProjectData) -> bool:
     """Whether the data hold the class of each sample."""
     return any(name not in data.inputs for name in data.series.columns)
-
-
-def _one_step(system: System, seeds: Array) -> Array:
-    y: Array = system.roll(seeds[:, : system.seed_length(1)], 1)[:, 0].astype(np.float64)
-    return y
-
-
-def _fit(forecast: Forecast, y: Array, truth: Array, seeds: Array) -> Fit:
-    """Of outputs ``y`` (N, outputs), the truth likewise and seeds (N, W + 1, F), all in the model's units."""
-    if forecast.task == "reconstruction":
-        size = (len(truth), forecast.window, forecast.channels)
-        made, real = y.reshape(size), truth.reshape(size).astype(np.float64)
-        spreads = real.std(axis=(0, 1))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            relative = np.sqrt(np.mean((made - real) ** 2, axis=(0, 1))) / spreads
-        return Fit(np.where(spreads > 0, relative, np.nan), np.ones(forecast.channels), "the mean of the data")
-    scaling, inputs = forecast.scaling_of_outputs(), forecast.scaling
-    errors, naive, words = np.full(forecast.outputs, np.nan), np.full(forecast.outputs, np.nan), set()
-    for output, channel in enumerate(forecast.output_channels):
-        said = forecast.predicted[output] if forecast.predicted else None
-        point = said is None or said.statistic in ("value", "mean") or said.level == 0.5
-        spread = float(truth[:, output].std())
-        if not point or spread == 0:
-            continue
-        with np.errstate(over="ignore", invalid="ignore"):
-            errors[output] = np.sqrt(np.mean((y[:, output] - truth[:, output]) ** 2)) / spread
-        if channel is None or forecast.leads[output] < 1:
-            naive[output] = 1.0
-            words.add("the mean of the data")
-            continue
-        last = seeds[:, forecast.window - 1, channel].astype(np.float64)
-        if inputs is not None:
-            last = last * inputs.std[channel] + inputs.mean[channel]
-        last = (last - scaling.mean[output]) / scaling.std[output]
-        naive[output] = np.sqrt(np.mean((last - truth[:, output]) ** 2)) / spread
-        words.add("repeating the last sample")
-    errors = np.where(np.isnan(naive) | np.isfinite(errors), errors, np.inf)
-    return Fit(errors, naive, " and ".join(sorted(words)))
-
-
-def _mean(values: Array) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.sqrt(np.mean(known**2))) if len(known) else 0.0
 
 
 def _of_classes(y: Array, truth: Array, data: ProjectData) -> tuple[Doubt, ...]:
@@ -221,18 +172,19 @@ def _mean_of(one: Output, deviation: Output) -> bool:
     return one.statistic in ("mean", "value") and (one.name, one.lead) == (deviation.name, deviation.lead)
 
 
-def _difference(forecast: Forecast, y: Array, truth: Array, seeds: Array, fit: Fit) -> str | None:
-    """A sentence on outputs that are differences to the last sample, where they were taken for values."""
+def _difference(forecast: Forecast, y: Array, truth: Array, seeds: Array, fit: Fit) -> Otherwise | None:
+    """Of outputs that are differences to the last sample, where they were taken for values."""
     of = forecast.output_channels
     if forecast.task != "forecast" or forecast.output_scaling is not None or any(channel is None for channel in of):
         return None
     last = seeds[:, forecast.window - 1][:, [channel for channel in of if channel is not None]].astype(np.float64)
-    made = _fit(forecast, y + last, truth, seeds)
+    made = fit_of(forecast, y + last, truth, seeds)
     if not (made.error < made.bar and made.error * CLEAR_ALONE < fit.error):
         return None
-    return (
+    return Otherwise(
+        made.error,
         f"As differences to the last sample its outputs are {made.error:.3g} off, and {fit.error:.3g} as was said: if "
-        f'it predicts these, write target = "delta" under [forecast] {IN_FILE}, or --target delta.'
+        f'it predicts these, write target = "delta" under [forecast] {IN_FILE}, or --target delta.',
     )
 
 
@@ -247,8 +199,8 @@ def _better_method(
     truth: Array,
     said: Method | Scaling | None,
     fit: Fit,
-) -> str | None:
-    """A sentence on the methods of scaling that fit far better than what was ``said``, where some do."""
+) -> Otherwise | None:
+    """The methods of scaling that fit far better than what was ``said``, where some do."""
     if forecast.task != "forecast" or said is None:
         return None
     train = data.series.values[: data.train_rows]
@@ -264,7 +216,7 @@ def _better_method(
     for method in METHODS:
         scaling = keeping(scaling_by(method, columns), system.whole)
         taken = normalise(physical.astype(np.float32), scaling)
-        y = _one_step(system, taken)
+        y = one_step(system, taken)
         for own in METHODS if targets else [None]:
             units = replace(forecast, scaling=scaling, output_scaling=None).scaling_of_outputs()
             if own is not None:
@@ -274,7 +226,7 @@ def _better_method(
                     mean[at], std[at] = of_target.mean[number], of_target.std[number]
                 units = Scaling(tuple(mean), tuple(std))
             other = replace(forecast, scaling=scaling, output_scaling=units)
-            made = _fit(other, y, (target - units.mean) / units.std, taken)
+            made = fit_of(other, y, (target - units.mean) / units.std, taken)
             if made.error < made.bar:
                 tried.append((made.error, method, own))
     if not tried:
@@ -284,29 +236,38 @@ def _better_method(
         return None
     words = WORDS[method] + (f", outputs {WORDS[own]}" if own else "")
     line = f'method = "{method}" under [scaling] {IN_FILE}' + (f', outputs = {{method = "{own}"}} there' if own else "")
-    return (
+    return Otherwise(
+        error,
         f"The float model's one-step error is {error:.3g} where data are taken {words}, and {fit.error:.3g} as was "
-        f"said: was it trained so? Then write {line}."
+        f"said: was it trained so? Then write {line}.",
     )
 
 
 # --- another lead -----------------------------------------------------------------------------------------------------
 
 
-def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: bool) -> Sequence[str]:
-    """A sentence on the lead that fits far better than that of the forecast. Raises UnsaidError unless it was ``said``.
+@dataclass(frozen=True)
+class _Lead(Otherwise):
+    """fits: what the data say of the lead; hint: the lines to write where no lead was said."""
+
+    fits: str
+    hint: str
+
+
+def _other_lead(system: System, forecast: Forecast, data: ProjectData) -> _Lead | None:
+    """The lead that fits far better than that of the forecast.
 
     All outputs are moved together. What only repeats the last sample fits every lead: one counts that is also the best
     beside the naive forecast at its own time, or is clearly better than it with a forecast that moves as far as the
     truth.
     """
     if forecast.task != "forecast" or any(lead < 0 for lead in forecast.leads):
-        return ()
+        return None
     first = min(forecast.leads)
     reach = max(forecast.leads) - first
     possible, _ = origins(data.series, forecast.window, MOST_LEAD + reach, part="train", rows=data.train_rows)
     if len(possible) < FEWEST:
-        return ()
+        return None
     count = min(WINDOWS, len(possible))
     rows = np.concatenate(
         windows(data.series, forecast.window, MOST_LEAD + reach, count, part="train", rows=data.train_rows), axis=1
@@ -314,7 +275,7 @@ def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: boo
     inputs = [data.series.columns.index(name) for name in data.inputs]
     seeds = normalise(rows[:, : forecast.window + 1, inputs].astype(np.float32), forecast.scaling)
     scaling = forecast.scaling_of_outputs()
-    y = _one_step(system, seeds) * scaling.std + scaling.mean
+    y = one_step(system, seeds) * scaling.std + scaling.mean
     columns, newest = target_columns(data, forecast), forecast.window - 1
     points = [
         at
@@ -326,7 +287,7 @@ def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: boo
     spreads = {at: rows[:, :, columns[at]].std() for at in points}
     points = [at for at in points if spreads[at] > 0]
     if not points or not np.isfinite(y).all():
-        return ()
+        return None
     inner = any(forecast.output_channels[at] is not None for at in points)
     squared, naive = {}, {}
     for lead in range(1 if inner else 0, MOST_LEAD + 1):
@@ -338,7 +299,7 @@ def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: boo
             repeated.append(np.mean(((last - series[:, when]) / spreads[at]) ** 2))
         squared[lead], naive[lead] = np.mean(errors, axis=0), float(np.mean(repeated))
     if first not in squared:
-        return ()
+        return None
     size = {lead: float(np.sqrt(values.mean())) for lead, values in squared.items()}
     best = min(size, key=lambda lead: size[lead])
     beside = min(size, key=lambda lead: size[lead] / max(naive[lead] ** 0.5, 1e-12))
@@ -353,7 +314,7 @@ def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: boo
         clear &= size[best] * CLEAR_ALONE < naive[best] ** 0.5 and clearly_less(squared[best], squared[beside])
         clear &= unbiased(np.concatenate(made), np.concatenate(real))
     if best == first or not (fits and clear):
-        return ()
+        return None
     names = ", ".join(dict.fromkeys(data.series.columns[columns[at]] for at in points[:NAMED]))
     text = (
         f"{names}: the float model's values fit lead {best} (error {size[best]:.3g} of a standard deviation), not "
@@ -361,9 +322,9 @@ def _other_lead(system: System, forecast: Forecast, data: ProjectData, said: boo
     )
     line = f"lead = {best} under [forecast] {IN_FILE}, or --lead {best}"
     line += "" if forecast.driven else ": nothing is fed back then"
-    if said:
-        return (f"{text}, as was said. If they are of that time, say {line}.",)
-    raise UnsaidError(
-        f"{text}, and nothing says of what time they are",
-        hint=f"Say {line}; or lead = {first} there, if they are of lead {first}.",
+    return _Lead(
+        size[best],
+        f"{text}, as was said. If they are of that time, say {line}.",
+        text,
+        f"Say {line}; or lead = {first} there, if they are of lead {first}.",
     )

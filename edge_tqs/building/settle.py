@@ -137,8 +137,17 @@ def _doubted(request: ModelRequest, system: System) -> ModelRequest:
     roles, method = request.asked.roles, request.asked.scaling
     leads = [output.lead for output in roles.predicted]
     known = roles.lead is not None or request.roles.lead is not None or any(lead is not None for lead in leads)
+    plain = (request.target, request.centre) == ("level", "none")
     try:
-        found = doubts(system, forecast_of(system, request), _data(request), method=method, lead_said=known)
+        found = doubts(
+            system,
+            forecast_of(system, request),
+            _data(request),
+            method=method,
+            lead_said=known,
+            outputs_said=bool(roles.predicted_columns),
+            plain=plain,
+        )
     except UnsaidError as error:
         raise UnsaidError(f"{request.model}: {error.message}", hint=error.hint) from error
     refuted = tuple(doubt.text for doubt in found if doubt.other)
