@@ -1,7 +1,7 @@
 """model.tflite: integer Graph to bytes and back, its metadata and its hash. docs/format.md specifies the file.
 
 Equal graphs and metadata give equal bytes. Data of buffers is 16-byte aligned from the start of the file, as the
-runtimes that map it expect.
+runtimes that map it expect; what is equal is written once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ FORMAT_VERSION = 2
 KINDS_VERSION = 3
 #: Version 1 had neither steps nor outputs: one sample of all channels.
 READABLE = (1, 2, 3)
-BUFFER_ALIGNMENT = 16
 NO_HASH = "0" * 64
 
 _HASH_FIELD = re.compile(rb'"model_hash":"([0-9a-f]{64})"')
@@ -99,15 +98,9 @@ def _read(model: bytes) -> tuple[Graph, dict[str, Any]]:
 
 
 def _pack(model: Any) -> bytes:
-    import flatbuffers
+    from edge_tqs.flatbuffer.sharing import SharingBuilder
 
-    class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-        """The package aligns byte vectors to 4; only buffers and the metadata are byte vectors here."""
-
-        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802
-            return super().StartVector(elemSize, numElems, BUFFER_ALIGNMENT if elemSize == 1 else alignment)
-
-    builder = AlignedBuilder(1024)
+    builder = SharingBuilder()
     builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
     return bytes(builder.Output())
 

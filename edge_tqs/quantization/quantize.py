@@ -26,6 +26,7 @@ from edge_tqs.operators.arithmetic.int8 import (
     LEAST_SPAN,
     LOW,
     WEIGHT_LIMIT,
+    bias_scale,
     least_weight_scale,
     quantize_bias,
     quantize_weight,
@@ -362,9 +363,9 @@ def _with_constants(
     dtype: DType = "int8" if in_bytes else "int4"
     made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
     if bias is not None:
-        bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
-        bias_codes = quantize_bias(_data(bias), bias_scale).astype(scheme.bias_type)
-        made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(bias_scale), bias.source))
+        of_bias = bias_scale(input_scale, scale)
+        bias_codes = quantize_bias(_data(bias), of_bias).astype(scheme.bias_type)
+        made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(of_bias), bias.source))
     return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
 
 

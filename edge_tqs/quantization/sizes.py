@@ -8,20 +8,23 @@ from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.system.system import System
 
-#: a channel's scale (float32) and zero point (int64); a bias has both too, and its value
-BYTES_A_CHANNEL = 4 + 8
+#: float32 and int64. Each channel of a weight or a bias has a scale; zero points, all 0, are written once for all
+#: weights and biases of as many channels.
+SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
 BYTES_A_BIAS: dict[Activations, int] = {"int8": 4, "int16": 8}
 ALIGNMENT = 16
+#: Of other writers, who write each tensor's zero points.
+_OTHERS_CHANNEL = SCALE_BYTES + ZERO_POINT_BYTES
 
 
 def weight_bytes(graph: Graph, activations: Activations = "int8") -> dict[str, dict[int, int]]:
     """Bytes of each weight of a float ``graph``: source -> {8: bytes, 4: bytes}.
 
-    At 8 bits: the codes, each tensor padded to 16 bytes, and what per-channel quantisation adds, bias included. At 4
-    bits: that plus the difference in file size when this weight alone goes from int8 to int4, so that the RESHAPE and
-    CONV_2D which an int4 layer is lowered to count. Two int4 layers of one input share a RESHAPE: a plan's file can be
-    smaller than this sum, never larger. Beside int16 ``activations`` biases have 8 bytes, and an int4 layer is one
-    operator as an int8 one is.
+    At 8 bits: the codes, each tensor padded to 16 bytes, and what per-channel quantisation adds, bias included; zero
+    points that several weights share are the first one's. At 4 bits: that plus the difference in file size when this
+    weight alone goes from int8 to int4, so that the RESHAPE and CONV_2D which an int4 layer is lowered to count. Two
+    int4 layers of one input share a RESHAPE: a plan's file can be smaller than this sum, never larger. Beside int16
+    ``activations`` biases have 8 bytes, and an int4 layer is one operator as an int8 one is.
     """
     ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
     all_int8 = dict.fromkeys(graph.weights(), 8)
@@ -32,8 +35,9 @@ def weight_bytes(graph: Graph, activations: Activations = "int8") -> dict[str, d
 
     reference = file_size(all_int8)
     costs: dict[str, dict[int, int]] = {}
+    zero_points: set[int] = set()
     for source in graph.weights():
-        int8 = _int8_bytes(graph, source, BYTES_A_BIAS[activations])
+        int8 = _int8_bytes(graph, source, BYTES_A_BIAS[activations], zero_points)
         costs[source] = {8: int8, 4: int8 + file_size(all_int8 | {source: 4}) - reference}
     return costs
 
@@ -45,7 +49,7 @@ def estimated_bytes(system: System) -> dict[str, dict[int, int]]:
     """
     costs: dict[str, dict[int, int]] = {}
     for source, parts in system.weights.items():
-        channels = sum(part.channels for part in parts) * (2 * BYTES_A_CHANNEL + BYTES_A_BIAS["int8"])
+        channels = sum(part.channels for part in parts) * (2 * _OTHERS_CHANNEL + BYTES_A_BIAS["int8"])
         costs[source] = {
             width: channels + sum(-(-part.data.size * width // (8 * ALIGNMENT)) * ALIGNMENT for part in parts)
             for width in (8, 4)
@@ -53,12 +57,19 @@ def estimated_bytes(system: System) -> dict[str, dict[int, int]]:
     return costs
 
 
-def _int8_bytes(graph: Graph, source: str, bias_bytes: int) -> int:
-    """Of each tensor once, however many operators read it, as the steps of an unrolled layer do."""
+def _int8_bytes(graph: Graph, source: str, bias_bytes: int, zero_points: set[int]) -> int:
+    """Of each tensor once, however many operators read it, as the steps of an unrolled layer do.
+
+    ``zero_points``: the numbers of channels whose zero points are counted already; this weight's are added.
+    """
     tensors = {tensor.name: tensor for tensor in graph.weights()[source]}
-    total = sum(-(-weight.size // ALIGNMENT) * ALIGNMENT for weight in tensors.values())
-    total += sum(BYTES_A_CHANNEL * weight.shape[0] for weight in tensors.values())
+    channels = {tensor.shape[0] for tensor in tensors.values()} - zero_points
+    zero_points |= channels
     biases = {
         op.inputs[2] for op in graph.ops if op.signature.is_weighted and op.inputs[1] in tensors and len(op.inputs) == 3
     }
-    return total + sum((BYTES_A_CHANNEL + bias_bytes) * graph.tensors[bias].size for bias in biases)
+    return (
+        sum(-(-weight.size // ALIGNMENT) * ALIGNMENT + SCALE_BYTES * weight.shape[0] for weight in tensors.values())
+        + ZERO_POINT_BYTES * sum(channels)
+        + sum((SCALE_BYTES + bias_bytes) * graph.tensors[bias].size for bias in biases)
+    )

@@ -184,6 +184,11 @@ def least_weight_scale(bias: Array, input_scale: float) -> Array:
     return np.abs(bias.astype(np.float64)) / (input_scale * (BIAS_LIMIT - 1)) * (1 + 1e-6)
 
 
+def bias_scale(input_scale: float, weight_scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(M,) scales of a bias: those of the products that it is added to."""
+    return (np.float32(input_scale) * weight_scale).astype(np.float32)
+
+
 def quantize_bias(bias: Array, scale: npt.NDArray[np.float32]) -> Int32s:
     """Float bias (M,) to int32 at ``scale`` (M,) = input scale * weight scale; clipped at 2^30."""
     codes = round_away(bias.astype(np.float64) / scale.astype(np.float64))
