@@ -26,7 +26,7 @@ def file_size(graph: Graph, widths: dict[str, int]) -> int:
     return len(tflite_model.write(quantize(graph, widths, ranges), given))
 
 
-@pytest.mark.parametrize(("bias", "channel_bytes"), [(True, 20), (False, 12)])
+@pytest.mark.parametrize(("bias", "channel_bytes"), [(True, 16), (False, 12)])
 def test_int8_costs_codes_padded_to_16_and_each_channel(bias, channel_bytes):
     costs = weight_bytes(dense_net(10, 33, bias))
     assert costs["w"][8] == 336 + 10 * channel_bytes
@@ -40,7 +40,7 @@ def test_a_weight_that_many_operators_read_is_counted_once():
     graph = Graph("net", b.tensors, tuple(b.ops), x, once, (), Forecast(1, 8, "stateful", (0,))).check()
     twice = b.dense(once, weight, "y1", bias)
     shared = Graph("net", b.tensors, tuple(b.ops), x, twice, (), Forecast(1, 8, "stateful", (0,))).check()
-    assert weight_bytes(shared)["w"][8] == weight_bytes(graph)["w"][8] == 64 + 8 * 20
+    assert weight_bytes(shared)["w"][8] == weight_bytes(graph)["w"][8] == 64 + 8 * 16
 
 
 def test_zero_points_of_as_many_channels_are_counted_once():
@@ -64,7 +64,7 @@ def test_a_convolution_costs_the_codes_of_all_its_taps():
     flat = shaped(b, "reshape", (last,), "flat", (1, 16))
     graph = Graph("net", b.tensors, tuple(b.ops), x, flat, (), Forecast(9, 8, "none", (0,) * 8)).check()
     costs = weight_bytes(graph)["w"]
-    assert costs[8] == 3 * 8 * 16 + 16 * 20
+    assert costs[8] == 3 * 8 * 16 + 16 * 16
     assert costs[8] - costs[4] == 3 * 8 * 16 // 2
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, Builtin
-from edge_tqs.operators.arithmetic.int8 import pack_int4
+from edge_tqs.operators.arithmetic.int8 import bias_scale, pack_int4
 
 SIGNATURE_KEY = "serving_default"
 METADATA_NAME = "edge_tqs"
@@ -46,6 +46,29 @@ def lower(graph: Graph, metadata: bytes) -> Any:
     return _Lowering(graph).model(metadata)
 
 
+def implied_biases(graph: Graph, written: bool = True) -> dict[str, Quant]:
+    """The quantisation of each bias whose scales follow from those of x and of the weight: as it is written, or is.
+
+    Such a bias is written with its weight's scales, which are in the file already: runtimes take a bias as codes beside
+    the products, and read no scale of it. One of a single scale is left alone: there they compare it.
+    """
+    found: dict[str, list[tuple[Quant, Array]]] = {}
+    for op in graph.ops:
+        if not op.signature.is_weighted or len(op.inputs) < 3:
+            continue
+        x, weight, bias = (graph.tensors[name].quant for name in op.inputs)
+        if x is not None and weight is not None and weight.per_channel and bias is not None:
+            found.setdefault(op.inputs[2], []).append((weight, bias_scale(float(x.scale[0]), weight.scale)))
+    implied: dict[str, Quant] = {}
+    for name, pairs in found.items():
+        weight, products = pairs[0]
+        known, shown = (products, weight.scale) if written else (weight.scale, products)
+        same = all(np.array_equal(weight.scale, w.scale) and np.array_equal(products, p) for w, p in pairs[1:])
+        if same and np.array_equal(graph.quant(name).scale, known):
+            implied[name] = Quant(shown)
+    return implied
+
+
 class _Lowering:
     """Numbers tensors, buffers and operator codes while one model is being written; an operators.Writer."""
 
@@ -68,11 +91,12 @@ class _Lowering:
         outputs = (graph.output, *(state.output for state in graph.states))
         used = {*inputs, *outputs, *(name for op in graph.ops for name in (*op.inputs, *op.outputs))}
         readers = {op.inputs[1]: op for op in graph.ops if OPERATORS[op.kind].filter is not None}
+        implied = implied_biases(graph)
         for name, tensor in graph.tensors.items():
             if name in readers:
                 self._weight(tensor, readers[name])
             elif name in used:
-                self._tensor(tensor, self.written_shape(name))
+                self._tensor(replace(tensor, quant=implied.get(name, tensor.quant)), self.written_shape(name))
         for op in graph.ops:
             self._operator(op)
 

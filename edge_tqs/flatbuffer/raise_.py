@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.flatbuffer.lower import BUILTINS, FUSED_ACTIVATIONS, IMAGE_RANK, NO_BIAS, SIGNATURE_KEY, TENSOR_TYPES
+from edge_tqs.flatbuffer.lower import (
+    BUILTINS,
+    FUSED_ACTIVATIONS,
+    IMAGE_RANK,
+    NO_BIAS,
+    SIGNATURE_KEY,
+    TENSOR_TYPES,
+    implied_biases,
+)
 from edge_tqs.graph.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
 from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic.int8 import unpack_int4
@@ -69,7 +78,9 @@ class _Raising:
         used |= {*inputs.values(), *outputs.values()}
         tensors = {t.name: self._with_source(t, sources, weights) for t in self.tensors if t.name in used}
         states = tuple(State(name, inputs[name], outputs[name]) for name in inputs if name != "x")
-        return Graph(self._graph, tensors, tuple(ops), inputs["x"], outputs["y"], states, forecast).check()
+        graph = Graph(self._graph, tensors, tuple(ops), inputs["x"], outputs["y"], states, forecast).check()
+        implied = implied_biases(graph, written=False)
+        return graph.with_tensors({name: replace(graph.tensors[name], quant=quant) for name, quant in implied.items()})
 
     def _signature(self) -> tuple[dict[str, str], dict[str, str]]:
         for signature in self.model.signatureDefs or ():

@@ -8,8 +8,8 @@ from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.system.system import System
 
-#: float32 and int64. Each channel of a weight or a bias has a scale; zero points, all 0, are written once for all
-#: weights and biases of as many channels.
+#: float32 and int64. Each channel of a weight has a scale, which its bias is written with too; zero points, all 0, are
+#: written once for all weights of as many channels.
 SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
 BYTES_A_BIAS: dict[Activations, int] = {"int8": 4, "int16": 8}
 ALIGNMENT = 16
@@ -71,5 +71,5 @@ def _int8_bytes(graph: Graph, source: str, bias_bytes: int, zero_points: set[int
     return (
         sum(-(-weight.size // ALIGNMENT) * ALIGNMENT + SCALE_BYTES * weight.shape[0] for weight in tensors.values())
         + ZERO_POINT_BYTES * sum(channels)
-        + sum((SCALE_BYTES + bias_bytes) * graph.tensors[bias].size for bias in biases)
+        + sum(bias_bytes * graph.tensors[bias].size for bias in biases)
     )
