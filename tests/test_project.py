@@ -158,6 +158,7 @@ std = [2.5]
 [plan]
 budget = "24KB"
 activations = "int16"
+ranges = "minmax"
 [validate]
 rollouts = 3
 horizon = 5
@@ -174,7 +175,7 @@ def test_every_key_arrives(tmp_path):
     assert loaded.data is not None
     assert (loaded.data.columns, loaded.data.test_rows) == (("temperature",), 5)
     assert loaded.budget_bytes == 24576
-    assert loaded.activations == "int16"
+    assert (loaded.activations, loaded.ranges) == ("int16", "minmax")
     assert (loaded.validate.rollouts, loaded.validate.horizon, loaded.validate.max_rmse_vs_float) == (3, 5, 1.0)
     data = read_data(loaded)
     assert data is not None

@@ -31,6 +31,7 @@ from edge_tqs.project.scales import Method
 from edge_tqs.project.series import AS_FOUND
 from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.range_search import RangeMethod
 from edge_tqs.system.reading import AskedKind
 
 Recurrence = Literal["auto", "windowed", "stateful"]
@@ -79,6 +80,7 @@ def model_request(
     workers: int = 1,
     cache: bool = True,
     activations: Activations | None = None,
+    ranges: RangeMethod | None = None,
     custom_objects: Sequence[str] = (),
 ) -> ModelRequest:
     """What to read and score. Raises UsageError when neither a model nor a project is given, or the data is bad."""
@@ -135,6 +137,7 @@ def model_request(
         workers=workers,
         cache=default_root() if cache else None,
         activations=activations or project.activations,
+        ranges=ranges or project.ranges,
         custom_objects=tuple(custom_objects) or project.custom_objects,
         budget_bytes=project.budget_bytes,
     )

@@ -38,6 +38,7 @@ from edge_tqs.project.scales import Method
 from edge_tqs.project.series import AS_FOUND
 from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.range_search import RangeMethod
 from edge_tqs.system.reading import AskedKind
 
 #: What a fact of `init` begins with where model and data do not tell what is needed.
@@ -71,6 +72,7 @@ def open_model(
     measured: Sequence[str] = (),
     static: Sequence[str] = (),
     activations: Activations | None = None,
+    ranges: RangeMethod | None = None,
     custom_objects: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Model:
@@ -102,6 +104,8 @@ def open_model(
         measured: Inputs that are measured and not predicted: beyond the last sample they are held.
         static: Inputs that never change.
         activations: "int8" or "int16"; None takes the board's, and int8 where there is no board.
+        ranges: Of int8 activations: "measured" (the default) narrows those with which rollouts of training windows are
+            nearer to float; "minmax" leaves all that these windows saw.
         custom_objects: module:name of each class or function of your own that the model holds.
 
     Raises:

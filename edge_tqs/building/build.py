@@ -20,11 +20,12 @@ from edge_tqs.errors import CheckError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph
 from edge_tqs.progress import Progress
+from edge_tqs.quantization.range_search import Narrowed
 from edge_tqs.report.build_report import BuildReport, ByteReport, ImageReport, Kind, ModelInfo, TensorReport
 from edge_tqs.report.figures import Figures
 from edge_tqs.report.files import write_report
 from edge_tqs.report.format import REPORT_JSON, VALIDATION_JSON
-from edge_tqs.report.host_report import HostReport, Sanity
+from edge_tqs.report.host_report import HostReport, NarrowedRange, Narrowing, Sanity
 
 
 def build(
@@ -166,11 +167,19 @@ def _build_report(
             sanity=sane,
             figures=_figures(quantized, evaluation),
             causes=evaluate.causes(evaluation),
+            ranges=_narrowing(quantized.narrowed),
         ),
         image=_image_report(image),
         warnings=tuple(quantized.warnings),
         data=quantized.windows.facts,
     )
+
+
+def _narrowing(found: Narrowed) -> Narrowing | None:
+    if not found.parts:
+        return None
+    parts = tuple(NarrowedRange(name, *ends) for name, ends in found.parts.items())
+    return Narrowing(parts, found.tried, found.error)
 
 
 def _kind(forecast: Forecast) -> Kind:

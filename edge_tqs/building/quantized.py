@@ -27,6 +27,7 @@ from edge_tqs.quantization import support
 from edge_tqs.quantization.calibration import Ranges, calibrate
 from edge_tqs.quantization.channel_scales import LEAST_CODES, Folded, few_codes, on_own_scales
 from edge_tqs.quantization.quantize import SCHEMES, Activations, quantize
+from edge_tqs.quantization.range_search import Narrowed, narrowed
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds
@@ -40,7 +41,8 @@ class QuantizedModel:
     """A model that is planned, quantised and written: all that the C is made from.
 
     loaded: what was read. graph: float. variants: the integer graphs by name: "mixed" is that of the plan, "int8" and
-    "int4" are there where they can be made. flatbuffer: model.tflite. warnings: what the reader should know.
+    "int4" are there where they can be made. flatbuffer: model.tflite. warnings: what the reader should know. narrowed:
+    ranges of activations that are narrower than what the calibration saw.
     """
 
     loaded: LoadedModel
@@ -52,6 +54,7 @@ class QuantizedModel:
     flatbuffer: bytes
     activations: Activations
     warnings: list[str]
+    narrowed: Narrowed
 
     def __repr__(self) -> str:
         return f"<QuantizedModel {self.graph.name}: {len(self.flatbuffer):,} bytes, {self.activations} activations>"
@@ -114,13 +117,36 @@ def quantize_model(
             f"{left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
             f"the float model itself runs away within {horizon} steps."
         )
-    variants = _variants(graph, plan, bias_correction, scored.costs, ranges, activations, warnings)
+    searched = _narrowed(graph, plan, bias_correction, ranges, model_request, progress)
+    variants = _variants(graph, plan, bias_correction, scored.costs, searched.ranges, activations, warnings)
     mixed = variants["mixed"]
     warnings += _few_codes(mixed, ranges, stuck)
     support.check_graph(mixed, support.RUNTIMES if activations == "int8" else support.RUNTIMES_16X4)
     warnings += support.limits(mixed)
     flatbuffer = tflite_model.write(mixed, _metadata(loaded, plan))
-    return QuantizedModel(loaded, graph, scored, plan, windows, variants, flatbuffer, activations, warnings)
+    return QuantizedModel(loaded, graph, scored, plan, windows, variants, flatbuffer, activations, warnings, searched)
+
+
+def _narrowed(
+    graph: Graph,
+    plan: Plan,
+    bias_correction: tuple[float, ...],
+    ranges: Ranges,
+    request: ModelRequest,
+    progress: Progress,
+) -> Narrowed:
+    """The ranges of int8 activations, narrower where that was measured to be better: on data alone. What was made up
+    without data says little of what real inputs reach; and int16 codes reach beyond any range."""
+    if request.ranges == "minmax" or request.activations == "int16" or request.windows is None:
+        return Narrowed(ranges)
+    progress("measuring ranges", 0, 1)
+    corrected = shift_output(graph, bias_correction)
+    return narrowed(
+        graph,
+        lambda tried: quantize(corrected, plan.widths(), tried, plan.clips()),
+        ranges,
+        request.horizon,
+    )
 
 
 def _model_of(source: Model | ScoredModel) -> Model:

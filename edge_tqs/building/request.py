@@ -13,6 +13,7 @@ from edge_tqs.project.roles import Roles
 from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method
 from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.range_search import RangeMethod
 from edge_tqs.system.reading import Said
 
 
@@ -44,8 +45,8 @@ class ModelRequest:
     None: those of the inputs that they speak of. real_seeds: score from these instead of zero-data seeds. workers:
     processes that score. cache: folder where scores are kept; None keeps nothing. activations: None takes the board's,
     and DEFAULT_ACTIVATIONS where there is no board. custom_objects: module:name of each class or function of the user's
-    own in the model. output: which of the model's outputs is the forecast, where
-    it has several. target, centre: what the model predicts, and what is taken off its window (passes/level.py).
+    own in the model. ranges: how those of activations are chosen. output: which of the model's outputs is the forecast,
+    where it has several. target, centre: what the model predicts, and what is taken off its window (passes/level.py).
     budget_bytes: of all weights, where a plan is asked for that says nothing of its own; None takes the default.
     roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and
     what was said of its scaling. findings: what was found out from it, in sentences. doubts: what in it contradicts
@@ -70,6 +71,7 @@ class ModelRequest:
     workers: int = 1
     cache: Path | None = None
     activations: Activations | None = None
+    ranges: RangeMethod = "measured"
     custom_objects: tuple[str, ...] = ()
     output: str | None = None
     target: Target = "level"

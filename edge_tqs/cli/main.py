@@ -156,6 +156,12 @@ def plan(
 @click.option("--plan", type=click.Path(path_type=Path), help="A plan file to build as it is.")
 @click.option("--board", type=BoardName(), required=True, help="A name from `edge-tqs boards`, or a board file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write.  [default: build/BOARD]")
+@click.option(
+    "--ranges",
+    type=click.Choice(["measured", "minmax"]),
+    help="Of int8 activations: narrower than what training windows saw where rollouts are nearer to float so, or never."
+    "  [default: the project's, else measured]",
+)
 @click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
 @click.option(
     "--force",

@@ -125,6 +125,8 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     if host.causes is not None:
         lines.append("  weights   alone, activations float: " + _variants(asdict(host.causes.weights)))
         lines.append(f"  {model.activations:9} activations add: " + _variants(asdict(host.causes.activations)))
+    if host.ranges is not None:
+        lines.append(f"ranges      {host.ranges.words}")
     if host.mse_vs_truth is not None:
         lines.append(
             "accuracy    MSE against the truth, model's units squared: " + _variants(asdict(host.mse_vs_truth))

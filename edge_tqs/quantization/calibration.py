@@ -9,7 +9,7 @@ leave the values in the data.)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,13 +45,14 @@ class Ranges:
     """(least, greatest) value of every activation tensor, by tensor name; rollouts that were left out.
 
     kept: the windows of the others, (N, W, F) or longer; channels: what each channel does in them. None where no
-    rollout was seen.
+    rollout was seen. by_window: by tensor name, (least, greatest) value in the rollout of each of them, (N,) each.
     """
 
     bounds: Mapping[str, Range]
     left_out: int = 0
     kept: Array | None = None
     channels: ChannelRanges | None = None
+    by_window: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
 
 
 def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
@@ -82,10 +83,8 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
         limit = max(RUNAWAY, float(np.abs(seeds[..., measured]).max(initial=0)))
         calm = np.abs(outputs.outputs).max(axis=(1, 2)) <= (np.inf if graph.forecast.driven else limit)
     kept = calm if calm.any() else np.ones(rollouts, bool)
-    bounds = {
-        name: (float(least.min()), float(most.max()))
-        for name, least, most in zip(names, low[:, kept], high[:, kept], strict=True)
-    }
+    by_window = dict(zip(names, zip(low[:, kept], high[:, kept], strict=True), strict=True))
+    bounds = {name: (float(least.min()), float(most.max())) for name, (least, most) in by_window.items()}
     for channel, values in numbers.items():
         bounds = _with_rows(probed, probed_step, names, bounds, _each_of(seeds[kept], channel, values), count)
     for name, (least, most) in bounds.items():
@@ -95,7 +94,7 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
                 hint="Fed its own forecasts, the float model diverges: try a shorter horizon, or train it on rollouts.",
             )
     channels = _by_channel(graph.forecast, seeds[kept], outputs.outputs[kept])
-    return Ranges(bounds, int((~kept).sum()), seeds[kept], channels)
+    return Ranges(bounds, int((~kept).sum()), seeds[kept], channels, by_window)
 
 
 def _each_of(seeds: Array, channel: int, values: Array) -> Array:

@@ -113,6 +113,36 @@ def quantize(
     return made
 
 
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """Which activations of a float graph share a quantisation. graph: the float one, with the copies that `quantize`
+    makes; families: by tensor name; quants: the quantisation of each; spans: least and greatest value that it holds,
+    of those that are not fixed; constants: families that a constant is of."""
+
+    graph: Graph
+    families: Mapping[str, Family]
+    quants: Mapping[Family, Quant]
+    spans: Mapping[Family, Range]
+    constants: frozenset[Family]
+
+
+def shared_quants(graph: Graph, ranges: Ranges, activations: Activations = "int8") -> Shared:
+    """What `quantize` will do with the activations of ``graph`` (float)."""
+    scheme = SCHEMES[activations]
+    pinned, families = _pin(graph, scheme)
+    spans = _spans(pinned, families, ranges)
+    quants = _activation_quants(pinned, families, spans, scheme)
+    names = _activations(pinned)
+    free = {families[name] for name in names if families[name][0] != "fixed"}
+    return Shared(
+        pinned,
+        families,
+        {families[name]: quants[name] for name in names},
+        {family: _held(pinned, families, family, spans[family], scheme) for family in spans if family in free},
+        frozenset(families[name] for name in names if pinned.tensors[name].data is not None),
+    )
+
+
 def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
     """``graph`` (float) with the weights and biases of ``quantized``, which quantize made of it, as real numbers.
 
@@ -246,17 +276,21 @@ def _activation_quants(
     graph: Graph, families: Mapping[str, Family], spans: Mapping[Family, Range], scheme: Scheme
 ) -> dict[str, Quant]:
     """Quantisation of each of _activations."""
-    names = _activations(graph)
     quants: dict[Family, Quant] = {}
-    for family, (low, high) in spans.items():
+    for family, span in spans.items():
         if family[0] == "fixed":
             scale, zero_point = scheme.fixed_outputs[family[1]]
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
-            limit = _saturation(graph, {name for name in names if families[name] == family}, scheme)
-            least, most = scheme.headroom * min(low, 0.0), scheme.headroom * max(high, 0.0)
-            quants[family] = scheme.quant(max(least, -limit), min(most, limit))
-    return {name: quants[families[name]] for name in names}
+            quants[family] = scheme.quant(*_held(graph, families, family, span, scheme))
+    return {name: quants[families[name]] for name in _activations(graph)}
+
+
+def _held(graph: Graph, families: Mapping[str, Family], family: Family, span: Range, scheme: Scheme) -> Range:
+    """What the codes of ``family`` are to hold: its span and 0, with the headroom, as far as its readers tell apart."""
+    limit = _saturation(graph, {name for name in _activations(graph) if families[name] == family}, scheme)
+    least, most = scheme.headroom * min(span[0], 0.0), scheme.headroom * max(span[1], 0.0)
+    return max(least, -limit), min(most, limit)
 
 
 def _range(graph: Graph, name: str, ranges: Ranges) -> Range:

@@ -123,12 +123,40 @@ class Sanity:
 
 
 @dataclass(frozen=True)
+class NarrowedRange:
+    """Activations whose range is narrower than what calibration saw: the parts of its ends that are left, 0 to 1."""
+
+    name: str
+    least: float
+    greatest: float
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """Ranges that were narrowed, of ``tried`` that could be.
+
+    ``error``: of the integer model's rollouts from float over that with all that calibration saw, both RMSE in
+    deviations of the outputs, on training windows that did not choose the ranges.
+    """
+
+    narrowed: tuple[NarrowedRange, ...]
+    tried: int
+    error: float
+
+    @property
+    def words(self) -> str:
+        """What was done, in a line."""
+        return f"{len(self.narrowed)} of {self.tried} narrowed, error from float {self.error:.2f} of min/max's"
+
+
+@dataclass(frozen=True)
 class HostReport:
     """What was measured on the host, over ``rollouts`` closed-loop rollouts of ``horizon`` steps.
 
     ``divergence``: RMSE against the float rollout over rollouts, steps and channels, model's units. ``litert_rmse``:
     the same for ai-edge-litert against tflite-micro's arithmetic. ``tflm_bit_exact`` and ``litert_rmse`` are None where
     that package is missing, or does not run the model. ``mse_vs_truth``: over all as well; None without data.
+    ``ranges`` is None where none was narrowed.
     """
 
     rollouts: int
@@ -142,3 +170,4 @@ class HostReport:
     sanity: Sanity
     figures: Figures | None = None
     causes: Causes | None = None
+    ranges: Narrowing | None = None

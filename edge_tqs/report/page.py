@@ -280,7 +280,8 @@ def _causes(build: BuildReport) -> str:
     loop = build.model.kind == "closed loop"
     why = "the loop amplifies each along with the other" if loop else "errors of the two may cancel"
     note = f"<p>RMSE over all steps, model's units. The parts do not add up: {why}.</p>\n"
-    return table(("what is rounded", "int8", "int4", "mixed"), shown) + note
+    ranges = "" if build.host.ranges is None else f"<p>Ranges of activations: {escape(build.host.ranges.words)}.</p>\n"
+    return table(("what is rounded", "int8", "int4", "mixed"), shown) + note + ranges
 
 
 def _board_label(build: BuildReport, validation: ValidationReport) -> str:

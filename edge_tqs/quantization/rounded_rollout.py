@@ -1,0 +1,118 @@
+"""The rollout of an integer graph in float arithmetic, for many quantisations of its activations at once.
+
+Every activation is rounded to the values that its codes stand for, and weights are those that their codes stand for: so
+it differs from the integer graph by what fixed-point multipliers and tables round otherwise, a code at most here and
+there. The rows of a batch are windows, once for each of the quantisations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edge_tqs.graph.graph import Array, Graph, Op, Quant
+from edge_tqs.graph.rollout import closed_loop
+from edge_tqs.operators import OPERATORS
+from edge_tqs.operators.arithmetic.int8 import HIGH, LOW
+from edge_tqs.passes.interpret import Action, Slots, compile_function, zero_states
+from edge_tqs.quantization.quantize import MOVING_KINDS, Family, Shared
+
+#: Values of the largest activation in a batch: what a processor's cache holds.
+BATCH_VALUES = 1 << 17
+
+Quants = Mapping[Family, Quant]
+Round = Callable[[Array], Array]
+
+
+class RoundedRollouts:
+    """Rollouts of ``shared.graph``, whose weights are rounded already."""
+
+    def __init__(self, shared: Shared) -> None:
+        graph = shared.graph
+        self._shared = shared
+        self._widest = max(tensor.size for tensor in graph.tensors.values() if tensor.data is None)
+
+    def outputs(self, seeds: Array, horizon: int, variants: Sequence[Quants]) -> Array:
+        """(V, N, T, outputs) of ``seeds`` (N, W, F) or (N, W + T, F), each rolled out with each of ``variants``.
+
+        A family that a variant leaves out has the quantisation that it had.
+        """
+        at_once = max(1, BATCH_VALUES // (self._widest * len(seeds)))
+        parts = [self._together(seeds, horizon, variants[n : n + at_once]) for n in range(0, len(variants), at_once)]
+        return np.concatenate(parts)
+
+    def _together(self, seeds: Array, horizon: int, variants: Sequence[Quants]) -> Array:
+        graph, count = self._shared.graph, len(seeds)
+        rounds = {
+            family: _rounding([variant.get(family, quant) for variant in variants], count)
+            for family, quant in self._shared.quants.items()
+        }
+        of_x = rounds[self._shared.families[graph.input]]
+        rows = of_x(np.tile(seeds, (len(variants), 1, 1)).astype(np.float32))
+        step = _step(self._shared, rounds)
+        with np.errstate(all="ignore"):  # of a range too narrow for a function, which then is no candidate
+            said = closed_loop(step, graph.forecast, rows, horizon, zero_states(graph, len(rows)), "rounded").outputs
+        return said.reshape(len(variants), count, *said.shape[1:])
+
+
+def _rounding(quants: Sequence[Quant], count: int) -> Round:
+    """Rounds a batch of ``count`` rows for each of ``quants``, in place."""
+    zeros = np.array([quant.zero_point for quant in quants])
+    values = (np.array([quant.scale[0] for quant in quants]), LOW - zeros, HIGH - zeros)
+    if all(quant is quants[0] for quant in quants):
+        each: list[Array] = [value[:1].astype(np.float32) for value in values]
+    else:
+        each = [np.repeat(value, count).astype(np.float32) for value in values]
+
+    def apply(x: Array) -> Array:
+        scale, low, high = (value.reshape(-1, *[1] * (x.ndim - 1)) for value in each)
+        x = np.divide(x, scale, out=x if len(x) >= len(scale) else None)  # what is made of constants is one row
+        np.rint(x, out=x)
+        np.maximum(x, low, out=x)
+        np.minimum(x, high, out=x)
+        np.multiply(x, scale, out=x)
+        return x
+
+    return apply
+
+
+def _step(shared: Shared, rounds: Mapping[Family, Round]) -> Any:
+    graph = shared.graph
+    slots = {name: index for index, name in enumerate(graph.tensors)}
+    weights = {name for op in graph.ops if op.signature.is_weighted for name in op.inputs[1:]}
+    initial: Slots = [
+        tensor.data
+        if tensor.data is None or name in weights
+        else _constant(tensor.data, shared.quants[shared.families[name]])
+        for name, tensor in graph.tensors.items()
+    ]
+    actions = [_action(graph, op, slots, rounds[shared.families[op.outputs[0]]]) for op in graph.ops]
+    x_slot, y_slot = slots[graph.input], slots[graph.output]
+    befores, afters = [slots[s.input] for s in graph.states], [slots[s.output] for s in graph.states]
+
+    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        values = initial.copy()
+        values[x_slot] = x
+        for slot, state in zip(befores, states, strict=True):
+            values[slot] = state
+        for action in actions:
+            action(values)
+        return values[y_slot], tuple(values[slot] for slot in afters)
+
+    return step
+
+
+def _constant(data: Array, quant: Quant) -> Array:
+    return _rounding([quant], 1)(data.astype(np.float32, copy=True))
+
+
+def _action(graph: Graph, op: Op, slots: Mapping[str, int], rounded: Round) -> Action:
+    inputs, outputs = ([slots[name] for name in names] for names in (op.inputs, op.outputs))
+    if op.kind == "quantize":
+        return compile_function(lambda x: rounded(x.copy()), inputs, outputs)
+    compute = OPERATORS[op.kind].compute(graph, op)
+    if op.kind in MOVING_KINDS:
+        return compile_function(compute, inputs, outputs)
+    return compile_function(lambda *given: rounded(compute(*given)), inputs, outputs)
