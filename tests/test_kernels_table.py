@@ -11,6 +11,7 @@ from graphs import METADATA, Builder, needs_tflm, quant, quantized, random_codes
 
 from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.flatbuffer.form import RUNTIMES
 from edge_tqs.graph.graph import Forecast, Graph, Op, Quant
 from edge_tqs.operators import OPERATORS, TypedOperator
 from edge_tqs.operators import dense as dense_operator
@@ -139,7 +140,7 @@ GELU = {"name": "gelu", "parameters": (0.0,)}
 def test_operators_of_attention_run(runtime, kind, activations):
     graph = attention(kind, activations)
     assert graph.ops[0].kind == kind
-    support.check_graph(graph, support.RUNTIMES)
+    support.check_graph(graph, RUNTIMES)
     allowed = {"tflm": 0, "litert": 0 if kind == "lut" else 1}
     assert worst_difference(graph, STEPS[runtime](tflite_model.write(graph, METADATA))) <= allowed[runtime]
 
@@ -222,8 +223,8 @@ def test_dense_layers_with_int16_activations_run_or_are_refused_as_the_table_say
 
 
 def test_a_graph_says_where_it_runs():
-    assert support.runtimes_of(dense("int4", "per_channel")) == support.RUNTIMES
-    assert support.runtimes_of(dense("int8", "per_channel", "int16")) == support.RUNTIMES
+    assert support.runtimes_of(dense("int4", "per_channel")) == RUNTIMES
+    assert support.runtimes_of(dense("int8", "per_channel", "int16")) == RUNTIMES
     assert support.runtimes_of(dense("int4", "per_channel", "int16")) == ("litert", "c")
     assert support.runtimes_of(random_graph(np.random.default_rng(0), "lstm")) == ()
 
@@ -261,7 +262,7 @@ def test_depthwise_convolutions_run_or_not_as_the_table_says(runtime, activation
     graph = Graph("depthwise", b.tensors, tuple(b.ops), x, y, (), Forecast(9, 3, "none", (0, 1, 2))).check()
     ranges = Ranges({"x": (-2.0, 2.0), "wide": (-4.0, 4.0), "y": (-4.0, 4.0)})
     graph = quantize(graph, {"w": 4 if weight == "int4" else 8}, ranges, activations=activations)
-    support.check_graph(graph, support.RUNTIMES)  # quantize makes none that is not right everywhere
+    support.check_graph(graph, RUNTIMES)  # quantize makes none that is not right everywhere
     if weight == "int4":
         graph = graph.with_tensors({"w": replace(graph.tensors["w"], dtype="int4")})
     reason = support.reason_against(runtime, TypedOperator("depthwise_1d", activations, weight, "per_channel"))
@@ -294,13 +295,13 @@ def test_a_convolution_over_time_is_one_over_an_image_but_in_c():
 
 def test_every_operator_of_a_graph_has_a_row():
     assert {kernel.operator for kernel in support.TABLE} == {*OPERATORS, "conv_2d", "pad"}
-    assert {runtime for reasons in support.TABLE.values() for runtime in reasons} <= set(support.RUNTIMES)
+    assert {runtime for reasons in support.TABLE.values() for runtime in reasons} <= set(RUNTIMES)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_quantize_makes_runs_everywhere(seed):
     rng = np.random.default_rng(seed)
-    support.check_graph(quantized(rng, random_graph(rng)), support.RUNTIMES)
+    support.check_graph(quantized(rng, random_graph(rng)), RUNTIMES)
 
 
 def test_an_int4_layer_is_a_convolution_but_in_c():

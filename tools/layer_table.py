@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from edge_tqs.flatbuffer.form import RUNTIMES
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.quantize import Activations, quantize
-from edge_tqs.quantization.support import RUNTIMES, emitted, reason_against
+from edge_tqs.quantization.support import emitted, reason_against
 from edge_tqs.read.keras.layers.activation import ACTIVATIONS
 from edge_tqs.read.keras.model import load
 from edge_tqs.system.reading import Said

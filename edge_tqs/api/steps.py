@@ -29,6 +29,7 @@ from edge_tqs.building.request import ModelRequest
 from edge_tqs.building.scored import ScoredModel, score_model
 from edge_tqs.building.settle import open_requested
 from edge_tqs.errors import TqsError, UsageError
+from edge_tqs.flatbuffer.form import FOR_ALL, RUNTIMES, FileForm
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
@@ -202,6 +203,8 @@ def quantize(
     *,
     plan: Plan | StrPath | None = None,
     activations: Activations | None = None,
+    runtimes: Sequence[str] = RUNTIMES,
+    strip: bool = False,
     progress: Progress = silent,
     **planning: Unpack[PlanSettings],
 ) -> QuantizedModel:
@@ -211,6 +214,9 @@ def quantize(
         source: What is quantised.
         plan: The width of each weight, or a file that `edge-tqs plan` wrote; over what ``source`` holds.
         activations: "int8" or "int16", over what `open_model` was told.
+        runtimes: Those that are to run the flatbuffer, of "litert", "tflite-runtime", "tflm" and "c": one that would
+            refuse it is an error, and what only others need is left out.
+        strip: Leave out the names of tensors and weights.
         planning: As `plan` takes it (board apart), where neither ``source`` nor ``plan`` has a plan.
 
     Raises ModelError where the model can only be scored and planned; else as `plan`.
@@ -218,7 +224,7 @@ def quantize(
     source, request = _planned(source, plan, planning)
     if activations is not None:
         source = _with_activations(source, activations)
-    return quantize_model(source, request, progress)
+    return quantize_model(source, request, progress, form=FileForm(tuple(runtimes), strip))
 
 
 @single_threaded
@@ -230,6 +236,8 @@ def build(
     plan: Plan | StrPath | None = None,
     probe: bool = False,
     force: bool = False,
+    runtimes: Sequence[str] = RUNTIMES,
+    strip: bool = False,
     progress: Progress = silent,
     **planning: Unpack[PlanSettings],
 ) -> BuildDir:
@@ -244,6 +252,7 @@ def build(
         force: Build even where the quantised model is no longer the float one: its error beyond the deviation of the
             float forecast, or more than a few percent of its codes saturated (`validate` does not pass such a build);
             or where by its data the model is another thing than was said.
+        runtimes, strip: As in `quantize`. The bundle for a Linux board needs "litert".
         planning: As in `quantize`; "flash" as budget is what ``board`` has room for.
 
     Raises ToolError where a compiler is missing; CheckError where the flatbuffer computes something else in
@@ -252,13 +261,14 @@ def build(
     """
     target = _board(board)
     directory = Path("build") / target.name if out is None else Path(out)
+    form = FileForm(tuple(runtimes), strip)
     if isinstance(source, QuantizedModel):
-        if plan is not None or planning:
+        if plan is not None or planning or form != FOR_ALL:
             raise UsageError("the model is quantised, its plan settled", hint="Leave the plan out, or quantise anew.")
         build_quantized(source, target, directory, progress, probe=probe, force=force)
     else:
         begun, request = _planned(source, plan, planning)
-        build_from_source(begun, request, target, directory, progress, probe=probe, force=force)
+        build_from_source(begun, request, target, directory, progress, probe=probe, force=force, form=form)
     return load(directory)
 
 
@@ -268,13 +278,15 @@ def dry_run(
     *,
     board: str | os.PathLike[str] | Board,
     plan: Plan | StrPath | None = None,
+    runtimes: Sequence[str] = RUNTIMES,
+    strip: bool = False,
     progress: Progress = silent,
     **planning: Unpack[PlanSettings],
 ) -> Prediction:
     """Flash, RAM and stack that `build` with the same keywords would take; nothing is written. Raises as `build`."""
     target = _board(board)
     begun, request = _planned(source, plan, planning)
-    return predict(begun, request, target, progress)
+    return predict(begun, request, target, progress, FileForm(tuple(runtimes), strip))
 
 
 @single_threaded

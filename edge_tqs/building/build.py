@@ -18,6 +18,7 @@ from edge_tqs.building.scored import Source
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import CheckError
 from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.flatbuffer.form import FOR_ALL, FileForm
 from edge_tqs.graph.graph import Forecast, Graph
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.range_search import Narrowed
@@ -37,6 +38,7 @@ def build(
     *,
     probe: bool = False,
     force: bool = False,
+    form: FileForm = FOR_ALL,
 ) -> BuildReport:
     """Run the whole pipeline into ``out`` (made if need be) and return its report; ``probe`` as in assemble.
 
@@ -46,7 +48,7 @@ def build(
             no longer the float model (`sanity`), or by its data another thing than was said (`doubts`). Nothing is
             written then.
     """
-    quantized = quantize_model(source, plan_request, progress, board)
+    quantized = quantize_model(source, plan_request, progress, board, form)
     return build_quantized(quantized, board, out, progress, probe=probe, force=force)
 
 
@@ -78,7 +80,9 @@ def build_quantized(
     if sane.failures and not force:
         raise sanity.insane(quantized.integer, sane, evaluation)
     quantized.warnings.extend(f"Built by force: {failure}" for failure in sane.failures)
-    agreement = evaluate.in_runtimes(model, quantized.integer, evaluation, quantized.warnings, progress)
+    agreement = evaluate.in_runtimes(
+        model, quantized.integer, quantized.form.runtimes, evaluation, quantized.warnings, progress
+    )
 
     out.mkdir(parents=True, exist_ok=True)
     build_dir.save(

@@ -16,6 +16,7 @@ from edge_tqs.building.quantized import quantize_model
 from edge_tqs.building.scored import Source
 from edge_tqs.emit_c.emit import memory_plan
 from edge_tqs.errors import UsageError
+from edge_tqs.flatbuffer.form import FOR_ALL, FileForm
 from edge_tqs.progress import Progress
 
 
@@ -51,9 +52,11 @@ class Prediction:
         )
 
 
-def dry_run(source: Source, plan_request: PlanRequest, board: Board, progress: Progress) -> Prediction:
+def dry_run(
+    source: Source, plan_request: PlanRequest, board: Board, progress: Progress, form: FileForm = FOR_ALL
+) -> Prediction:
     """What a build would take. Raises as `quantize_model`, and UsageError where the stack may get too deep."""
-    quantized = quantize_model(source, plan_request, progress, board)
+    quantized = quantize_model(source, plan_request, progress, board, form)
     progress("linking", 0, 1)
     graph = quantized.integer
     image = link(graph, roomy(board), quantized.model_hash)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,9 +176,15 @@ def curves(evaluation: Evaluation, graph: Graph) -> Curves:
 
 
 def in_runtimes(
-    model: bytes, graph: Graph, evaluation: Evaluation, warnings: list[str], progress: Callable[[str, int, int], None]
+    model: bytes,
+    graph: Graph,
+    runtimes: Container[str],
+    evaluation: Evaluation,
+    warnings: list[str],
+    progress: Callable[[str, int, int], None],
 ) -> tuple[bool | None, float | None]:
-    """(whether tflite-micro agrees bit for bit, RMSE of LiteRT against it); None where a package is missing.
+    """(whether tflite-micro agrees bit for bit, RMSE of LiteRT against it); None where a package is missing, or the
+    runtime is not one of ``runtimes``.
 
     Raises CheckError where tflite-micro computes something else, or a runtime refuses what it should run; appends
     to ``warnings`` what could not be compared.
@@ -190,9 +196,10 @@ def in_runtimes(
     horizon = expected.shape[1]
     exact: bool | None = None
     error: float | None = None
-    progress("running in tflite-micro", 0, 1)
+    able = [runtime for runtime in support.runtimes_of(graph) if runtime in runtimes]
     try:
-        if "tflm" in support.runtimes_of(graph):
+        if "tflm" in able:
+            progress("running in tflite-micro", 0, 1)
             exact = bool(np.array_equal(rollout_in("tflm", model, graph, codes, horizon).outputs, expected))
     except ToolError as missing:
         warnings.append(f"Not compared with tflite-micro: {missing.message}")
@@ -201,9 +208,9 @@ def in_runtimes(
             f"{graph.name}: tflite-micro computes other values than the integer reference",
             hint="This is a bug in edge-tqs: report it with the model.",
         )
-    progress("running in LiteRT", 0, 1)
     try:
-        if "litert" in support.runtimes_of(graph):
+        if "litert" in able:
+            progress("running in LiteRT", 0, 1)
             litert = rollout_in("litert", model, graph, codes, horizon).outputs
             error = rmse(decode(graph, litert), decode(graph, expected))
     except ToolError as missing:

@@ -14,6 +14,7 @@ from edge_tqs.building.basis import Basis, bases
 from edge_tqs.building.opened import opened_model
 from edge_tqs.building.request import ModelRequest
 from edge_tqs.errors import CheckError, ModelError, TqsError
+from edge_tqs.flatbuffer.form import RUNTIMES
 from edge_tqs.graph.graph import Centre, Graph, Recurrence, Scaling, Target
 from edge_tqs.passes.streaming import stream
 from edge_tqs.progress import Progress
@@ -53,7 +54,7 @@ class WeightSize:
 
 @dataclass(frozen=True)
 class Form:
-    """One kind of codes. runtimes: those of support.RUNTIMES that run the whole model. reasons: why others do not."""
+    """One kind of codes. runtimes: those of RUNTIMES that run the whole model. reasons: why others do not."""
 
     name: str
     runtimes: tuple[str, ...]
@@ -417,8 +418,8 @@ def _weights_text(inspection: Inspection) -> str:
 
 
 def _forms_text(forms: Sequence[Form]) -> str:
-    rows = [[form.name, *("yes" if name in form.runtimes else "no" for name in support.RUNTIMES)] for form in forms]
-    shown = table(["codes", *support.RUNTIMES], rows)
+    rows = [[form.name, *("yes" if name in form.runtimes else "no" for name in RUNTIMES)] for form in forms]
+    shown = table(["codes", *RUNTIMES], rows)
     reasons = [f"{form.name}: {reason}" for form in forms for reason in form.reasons]
     lines = ["where it runs (16x8: int16 activations, int8 weights)", *shown.splitlines(), *reasons]
     return "\n  ".join(lines)

@@ -17,8 +17,9 @@ from edge_tqs.building.request import DEFAULT_ACTIVATIONS, ModelRequest
 from edge_tqs.building.scored import ScoredModel, Source, scored_model
 from edge_tqs.building.units import in_words
 from edge_tqs.building.windows import LEAST_WINDOWS, Windows, check_unmasked
-from edge_tqs.errors import ModelError
+from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
+from edge_tqs.flatbuffer.form import FOR_ALL, RUNTIMES, FileForm
 from edge_tqs.graph.graph import Forecast, Graph
 from edge_tqs.passes.output_bias import shift_output
 from edge_tqs.planning.plan import Plan
@@ -41,8 +42,8 @@ class QuantizedModel:
     """A model that is planned, quantised and written: all that the C is made from.
 
     loaded: what was read. graph: float. variants: the integer graphs by name: "mixed" is that of the plan, "int8" and
-    "int4" are there where they can be made. flatbuffer: model.tflite. warnings: what the reader should know. narrowed:
-    ranges of activations that are narrower than what the calibration saw.
+    "int4" are there where they can be made. flatbuffer: model.tflite, in ``form``. warnings: what the reader should
+    know. narrowed: ranges of activations that are narrower than what the calibration saw.
     """
 
     loaded: LoadedModel
@@ -55,6 +56,7 @@ class QuantizedModel:
     activations: Activations
     warnings: list[str]
     narrowed: Narrowed
+    form: FileForm = FOR_ALL
 
     def __repr__(self) -> str:
         return f"<QuantizedModel {self.graph.name}: {len(self.flatbuffer):,} bytes, {self.activations} activations>"
@@ -73,14 +75,17 @@ class QuantizedModel:
 
 
 def quantize_model(
-    source: Source, plan_request: PlanRequest, progress: Progress, board: Board | None = None
+    source: Source, plan_request: PlanRequest, progress: Progress, board: Board | None = None, form: FileForm = FOR_ALL
 ) -> QuantizedModel:
     """Read, score, plan and quantise, as far as that is not done yet; for ``board`` where one is given.
+
+    ``form``: for which runtimes the flatbuffer is.
 
     Raises UsageError, ModelError (the input); ToolError (a compiler is missing, which is looked for first).
     """
     if board is not None:
         check_toolchain(board)
+        _check_form(form, board)
     request = source if isinstance(source, ModelRequest) else _model_of(source).request
     activations = request.activations or (DEFAULT_ACTIVATIONS if board is None else board.activations)
     if isinstance(source, ModelRequest):
@@ -121,10 +126,13 @@ def quantize_model(
     variants = _variants(graph, plan, bias_correction, scored.costs, searched.ranges, activations, warnings)
     mixed = variants["mixed"]
     warnings += _few_codes(mixed, ranges, stuck)
-    support.check_graph(mixed, support.RUNTIMES if activations == "int8" else support.RUNTIMES_16X4)
-    warnings += support.limits(mixed)
-    flatbuffer = tflite_model.write(mixed, _metadata(loaded, plan))
-    return QuantizedModel(loaded, graph, scored, plan, windows, variants, flatbuffer, activations, warnings, searched)
+    of_each = activations == "int8" or form.runtimes != RUNTIMES  # which were named
+    support.check_graph(mixed, form.runtimes if of_each else support.RUNTIMES_16X4)
+    warnings += support.limits(mixed, form.runtimes)
+    flatbuffer = tflite_model.write(mixed, _metadata(loaded, plan), form)
+    return QuantizedModel(
+        loaded, graph, scored, plan, windows, variants, flatbuffer, activations, warnings, searched, form
+    )
 
 
 def _narrowed(
@@ -147,6 +155,14 @@ def _narrowed(
         ranges,
         request.horizon,
     )
+
+
+def _check_form(form: FileForm, board: Board) -> None:
+    if not board.bare_metal and "litert" not in form.runtimes:
+        raise UsageError(
+            f"the bundle for {board.name} runs model.tflite in LiteRT, which --runtimes leaves out",
+            hint=f"Write --runtimes {','.join(('litert', *form.runtimes))}.",
+        )
 
 
 def _model_of(source: Model | ScoredModel) -> Model:

@@ -168,6 +168,12 @@ def plan(
     is_flag=True,
     help="Build even where the quantised model is no longer the float one, or by the data another than was said.",
 )
+@click.option(
+    "--runtimes",
+    metavar="NAME,...",
+    help="Those that are to run model.tflite; the others are not asked.  [default: litert,tflite-runtime,tflm,c]",
+)
+@click.option("--strip", is_flag=True, help="Leave the names of tensors and weights out of model.tflite.")
 @click.option("--dry-run", is_flag=True, help="Only say what flash, RAM and stack it takes; write nothing.")
 @as_json
 def build(
@@ -176,6 +182,8 @@ def build(
     out: Path | None,
     probe: bool,
     force: bool,
+    runtimes: str | None,
+    strip: bool,
     dry_run: bool,
     as_json: bool,
     **settings: Any,
@@ -188,7 +196,9 @@ def build(
     """
     from edge_tqs.api import steps
 
-    planning = _planning(settings)
+    planning: dict[str, Any] = _planning(settings) | {"strip": strip}
+    if runtimes is not None:
+        planning["runtimes"] = runtimes.split(",")
     request = _model_request(model, settings)
     if dry_run:
         from edge_tqs.building.dry_run import refuse_misfit

@@ -132,7 +132,8 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
             "accuracy    MSE against the truth, model's units squared: " + _variants(asdict(host.mse_vs_truth))
         )
     exact = {True: "bit for bit as the integer reference", False: "DIFFERS", None: "not compared"}
-    lines.append(f"runtimes    tflite-micro {exact[host.tflm_bit_exact]}; LiteRT RMSE {_number(host.litert_rmse)}")
+    litert = exact[None] if host.litert_rmse is None else f"RMSE {_number(host.litert_rmse)}"
+    lines.append(f"runtimes    tflite-micro {exact[host.tflm_bit_exact]}; LiteRT {litert}")
     if result.image is not None:
         image = result.image
         lines.append(

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from edge_tqs.errors import ModelError
+from edge_tqs.flatbuffer.form import FileForm
 from edge_tqs.graph.graph import Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, Builtin
 from edge_tqs.operators.arithmetic.int8 import bias_scale, pack_int4
@@ -41,9 +42,9 @@ def schema() -> Any:
     return schema_py_generated
 
 
-def lower(graph: Graph, metadata: bytes) -> Any:
+def lower(graph: Graph, metadata: bytes, form: FileForm) -> Any:
     """The ModelT of an integer ``graph``; ``metadata`` goes into the entry ``edge_tqs``. Raises ModelError."""
-    return _Lowering(graph).model(metadata)
+    return _Lowering(graph, form).model(metadata)
 
 
 def implied_biases(graph: Graph, written: bool = True) -> dict[str, Quant]:
@@ -72,8 +73,8 @@ def implied_biases(graph: Graph, written: bool = True) -> dict[str, Quant]:
 class _Lowering:
     """Numbers tensors, buffers and operator codes while one model is being written; an operators.Writer."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, form: FileForm) -> None:
+        self.graph, self.form = graph, form
         self.schema = schema()
         self.buffers = [self.schema.BufferT()]  # buffer 0 is empty: the tensors that are computed
         self.codes: list[Any] = []
@@ -188,7 +189,8 @@ class _Lowering:
     def _quantization(self, quant: Quant) -> Any:
         written = self.schema.QuantizationParametersT()
         written.scale = np.asarray(quant.scale, np.float32)
-        written.zeroPoint = np.full(quant.scale.size, quant.zero_point, np.int64)
+        count = quant.scale.size if self.form.every_zero_point else 1
+        written.zeroPoint = np.full(count, quant.zero_point, np.int64)
         return written
 
     def helper(self, name: str, shape: tuple[int, ...], like: str, dtype: str = "", quant: Quant | None = None) -> int:

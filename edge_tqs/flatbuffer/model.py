@@ -15,6 +15,7 @@ from typing import Any
 
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer import lower as tflite_lower
+from edge_tqs.flatbuffer.form import FOR_ALL, FileForm, without_names
 from edge_tqs.flatbuffer.raise_ import raise_graph
 from edge_tqs.flatbuffer.tables import DAMAGE, FILE_IDENTIFIER, check_counts
 from edge_tqs.graph.graph import Forecast, Graph, Output, Scaling
@@ -32,11 +33,12 @@ _GIVEN = frozenset({"generator", "plan", "source_hash"})
 _HINT = "Build it again with `edge-tqs build`."
 
 
-def write(graph: Graph, metadata: Mapping[str, Any]) -> bytes:
+def write(graph: Graph, metadata: Mapping[str, Any], form: FileForm = FOR_ALL) -> bytes:
     """The flatbuffer of an integer ``graph``.
 
     Args:
         graph: What quantize gave.
+        form: For whom it is written.
         metadata: source_hash (str), plan (source -> width) and generator (str); the rest of the entry ``edge_tqs`` is
             the graph's forecast and what format.md says.
 
@@ -45,11 +47,14 @@ def write(graph: Graph, metadata: Mapping[str, Any]) -> bytes:
     """
     if set(metadata) != _GIVEN:
         raise ModelError(f"The metadata of {graph.name} must hold {sorted(_GIVEN)}, not {sorted(metadata)}")
+    if form.strip:
+        graph, sources = without_names(graph)
+        metadata = {**metadata, "plan": {sources[source]: width for source, width in metadata["plan"].items()}}
     kinds = _describe_kind(graph.forecast)
     version = KINDS_VERSION if kinds else FORMAT_VERSION
     entry = _describe(graph) | kinds | dict(metadata) | {"format_version": version, "model_hash": NO_HASH}
     text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    data = _pack(tflite_lower.lower(graph, text.encode()))
+    data = _pack(tflite_lower.lower(graph, text.encode(), form))
     found = _HASH_FIELD.search(data)
     assert found is not None
     digest = hashlib.sha256(data).hexdigest().encode()

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.flatbuffer.form import RUNTIMES
 from edge_tqs.graph.graph import Graph, Op
 from edge_tqs.operators import OPERATORS, Operator, Reasons, TypedOperator
 
-RUNTIMES = ("litert", "tflite-runtime", "tflm", "c")
 #: those that run int4 weights beside int16 activations
 RUNTIMES_16X4 = ("litert", "c")
 
@@ -56,10 +56,10 @@ def runtimes_of(graph: Graph) -> tuple[str, ...]:
     )
 
 
-def limits(graph: Graph) -> list[str]:
-    """A sentence for each of RUNTIMES that does not run an integer ``graph``: which it is, and why not."""
+def limits(graph: Graph, runtimes: Iterable[str] = RUNTIMES) -> list[str]:
+    """A sentence for each of ``runtimes`` that does not run an integer ``graph``: which it is, and why not."""
     said = []
-    for runtime in RUNTIMES:
+    for runtime in runtimes:
         every = (typed for op in graph.ops for typed in emitted(graph, op, runtime))
         reason = next(filter(None, (reason_against(runtime, typed) for typed in every)), None)
         if reason is not None:
