@@ -11,49 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fitted_models import TRAIN, WINDOW, fitted, plant, scaled, write_csv
 
 from edge_tqs.api.request import model_request
 from edge_tqs.building.inspection import describe, inspect_model
 from edge_tqs.building.request import ModelRequest
 from edge_tqs.building.settle import open_requested
 from edge_tqs.errors import ModelError, TqsError, UsageError
-from edge_tqs.graph.graph import Array
-
-WINDOW, ROWS, TRAIN = 6, 800, 640
-
-
-def plant() -> dict[str, Array]:
-    """Two sensors that oscillate about levels of their own, a price that follows them at once, and the hour."""
-    rng = np.random.default_rng(3)
-    t = np.arange(ROWS)
-    flow = 50 + 8 * np.sin(t / 3) + 0.3 * rng.normal(size=ROWS)
-    load = 400 + 90 * np.cos(t / 5) + 3 * rng.normal(size=ROWS)
-    price = 120 + 2 * flow - 0.3 * load + 0.5 * rng.normal(size=ROWS)
-    hour = {"hour_sin": np.sin(2 * np.pi * t / 24), "hour_cos": np.cos(2 * np.pi * t / 24)}
-    return {"flow": flow, "load": load, "price": price, **hour}
-
-
-def scaled(values: Array, method: str) -> Array:
-    train = values[:TRAIN]
-    if method == "none":
-        return values
-    return (values - train.mean()) / train.std() if method == "standard" else (values - train.min()) / np.ptp(train)
-
-
-def fitted(keras: Any, inputs: list[Array], outputs: list[Array], leads: list[int]) -> Any:
-    """A model of one layer that is the best of its kind: least squares, of ``leads`` after the newest sample."""
-    x = np.stack(inputs, axis=1)
-    starts = np.arange(TRAIN - WINDOW - max(leads))
-    windows = np.stack([x[start : start + WINDOW].ravel() for start in starts])
-    newest = starts + WINDOW - 1
-    target = np.stack([values[newest + lead] for values, lead in zip(outputs, leads, strict=True)], axis=1)
-    solved = np.linalg.lstsq(np.c_[windows, np.ones(len(windows))], target, rcond=None)[0]
-    source = keras.Input((WINDOW, len(inputs)))
-    made = keras.layers.Dense(len(outputs))
-    model = keras.Model(source, made(keras.layers.Flatten()(source)))
-    made.set_weights([solved[:-1], solved[-1]])
-    return model
-
 
 Make = Callable[..., ModelRequest]
 
@@ -65,8 +29,7 @@ def asked(keras: Any, tmp_path: Path) -> Make:
     def make(inputs: str, outputs: list[tuple[str, int, str]], method: str, **said: Any) -> ModelRequest:
         series = plant()
         names = said.pop("columns_of_file", "flow load price").split()
-        rows = np.stack([series[name] for name in names], axis=1)
-        np.savetxt(tmp_path / "d.csv", rows, "%.6f", ",", header=",".join(names), comments="")
+        write_csv(tmp_path / "d.csv", {name: series[name] for name in names})
         taken = [scaled(series[name], method) for name in inputs.split()]
         given = [scaled(series[name], own) for name, _, own in outputs]
         fitted(keras, taken, given, [lead for _, lead, _ in outputs]).save(tmp_path / "m.keras")
@@ -141,7 +104,7 @@ def test_a_model_that_knows_nothing_is_refused_with_figures_and_lines(keras: Any
     with pytest.raises(ModelError, match="data do not tell") as refused:
         opened(request)
     assert refused.value.message.count("naive") >= 3
-    assert 'outputs = ["' in refused.value.hint
+    assert 'outputs = [{name = "' in refused.value.hint
     keras.Sequential([keras.Input((WINDOW, 3)), layers.Flatten(), layers.Dense(3)]).save(tmp_path / "m.keras")
     with pytest.raises(UsageError, match="the float model's one-step error is") as unsaid:
         opened(request)
@@ -152,7 +115,7 @@ def test_a_model_that_knows_nothing_is_refused_with_figures_and_lines(keras: Any
 def test_quantiles_are_not_taken_for_samples(keras: Any, tmp_path: Path) -> None:
     """Three values about the next sample: the data cannot tell which statistics they are."""
     series = plant()["flow"]
-    np.savetxt(tmp_path / "d.csv", series, "%.6f", header="flow", comments="")
+    write_csv(tmp_path / "d.csv", {"flow": series})
     one = scaled(series, "standard")
     model = fitted(keras, [one], [one - 0.1, one, one + 0.1], [1, 1, 1])
     model.save(tmp_path / "m.keras")

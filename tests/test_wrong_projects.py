@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fitted_models import ROWS, WINDOW, around, beside, fitted, labels, plant, scaled, write_csv
 
 import edge_tqs
 from edge_tqs.api.request import model_request
@@ -21,25 +22,6 @@ from edge_tqs.building.settle import open_requested
 from edge_tqs.errors import CheckError, TqsError, UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.project.file import load_project
-
-WINDOW, ROWS, TRAIN = 6, 700, 560
-
-
-def plant() -> dict[str, Array]:
-    """Two sensors that oscillate, a price that follows them at once, the hour of a valve, and a state of two kinds."""
-    rng = np.random.default_rng(3)
-    t = np.arange(ROWS)
-    flow = 50 + 8 * np.sin(t / 3) + 0.3 * rng.normal(size=ROWS)
-    load = 400 + 90 * np.cos(t / 5) + 3 * rng.normal(size=ROWS)
-    price = 120 + 2 * flow - 0.3 * load + 0.5 * rng.normal(size=ROWS)
-    return {"flow": flow, "load": load, "price": price, "drift": 20 + np.cumsum(rng.normal(size=ROWS))}
-
-
-def by(method: str, values: Array) -> Array:
-    train = values[:TRAIN]
-    if method == "none":
-        return values
-    return (values - train.mean()) / train.std() if method == "standard" else (values - train.min()) / np.ptp(train)
 
 
 @dataclass(frozen=True)
@@ -60,36 +42,11 @@ def softmax(keras: Any, y: Any) -> Any:
     return keras.layers.Softmax()(y)
 
 
-def _around(keras: Any, y: Any, offsets: tuple[float, ...]) -> Any:
-    made = keras.layers.Dense(len(offsets))
-    out = made(y)
-    made.set_weights([np.ones((1, len(offsets))), np.array(offsets)])
-    return out
-
-
-def _beside(keras: Any, y: Any, deviation: float) -> Any:
-    made = keras.layers.Dense(2)
-    out = made(y)
-    made.set_weights([np.array([[1.0, 0.0]]), np.array([0.0, deviation])])
-    return out
-
-
 def _sequence(keras: Any) -> Any:
     """A label for each sample: the same sensors again, half of them."""
     made = keras.layers.Conv1D(2, 1)
     model = keras.Sequential([keras.Input((WINDOW, 2)), made])
     made.set_weights([0.5 * np.eye(2)[None], np.zeros(2)])
-    return model
-
-
-def _labels(keras: Any) -> Any:
-    """A label for each sample: the next one, from it and the two before."""
-    x = np.stack([by("standard", columns()[name]) for name in ("flow", "load")], axis=1)
-    made = keras.layers.Conv1D(2, 3, padding="causal")
-    model = keras.Sequential([keras.Input((WINDOW, 2)), made])
-    before = np.concatenate([x[:TRAIN], x[1 : TRAIN + 1], x[2 : TRAIN + 2]], axis=1)
-    solved = np.linalg.lstsq(before, x[3 : TRAIN + 3], rcond=None)[0]
-    made.set_weights([solved.reshape(3, 2, 2), np.zeros(2)])
     return model
 
 
@@ -121,8 +78,8 @@ MODELS: dict[str, Made | Callable[[Any], Any]] = {
     "block_as_sample": Made("flow load price", tuple(("flow", lead, "standard") for lead in (1, 2, 3))),
     "soft": Made("flow load", (("price", 0, "none"),)),
     "soft_scaled": Made("flow load", (("price", 0, "minmax"),)),
-    "statistics": Made("flow", (*next_ones("flow"),), more=lambda keras, y: _around(keras, y, (-0.3, 0.0, 0.3))),
-    "mean_deviation": Made("flow", next_ones("flow"), more=lambda keras, y: _beside(keras, y, 0.06)),
+    "statistics": Made("flow", (*next_ones("flow"),), more=lambda keras, y: around(keras, y, (-0.3, 0.0, 0.3))),
+    "mean_deviation": Made("flow", next_ones("flow"), more=lambda keras, y: beside(keras, y, 0.06)),
     "rough": Made("rough flow", next_ones("rough")),
     "rough_ahead": Made("rough", next_ones("rough", lead=3)),
     "again": lambda keras: keras.Sequential([keras.Input((WINDOW, 2)), _same(keras)]),
@@ -132,7 +89,7 @@ MODELS: dict[str, Made | Callable[[Any], Any]] = {
     "shares": Made("flow load", next_ones("flow", "load"), more=softmax),
     "five": Made("load price drift rough flow", next_ones("load", "price", "drift", "rough", "flow")),
     "wide": _sequence,
-    "labels": _labels,
+    "labels": lambda keras: labels(keras, [scaled(plant()[name], "standard") for name in ("flow", "load")]),
     "flat": lambda keras: keras.Sequential([keras.Input((2 * WINDOW,)), keras.layers.Dense(2 * WINDOW)]),
     "heads": _heads,
     "static": _static,
@@ -145,20 +102,14 @@ def _made(keras: Any, name: str) -> Any:
         keras.utils.set_random_seed(0)
         return what(keras)
     series = columns()
-    x = np.stack([by(what.method, series[column]) for column in what.inputs.split()], axis=1)
-    starts = np.arange(TRAIN - WINDOW - max(lead for _, lead, _ in what.outputs))
-    newest = starts + WINDOW - 1
-    target = np.stack([by(own, series[column])[newest + lead] for column, lead, own in what.outputs], axis=1)
-    if name == "differences":
-        target -= x[newest]
-    windows = np.stack([x[start : start + WINDOW].ravel() for start in starts])
-    solved = np.linalg.lstsq(np.c_[windows, np.ones(len(windows))], target, rcond=None)[0]
-    source = keras.Input((WINDOW, x.shape[1]))
-    layer = keras.layers.Dense(target.shape[1])
-    y = layer(keras.layers.Flatten()(source))
-    model = keras.Model(source, y if what.more is None else what.more(keras, y))
-    layer.set_weights([solved[:-1], solved[-1]])
-    return model
+    return fitted(
+        keras,
+        [scaled(series[column], what.method) for column in what.inputs.split()],
+        [scaled(series[column], own) for column, _, own in what.outputs],
+        [lead for _, lead, _ in what.outputs],
+        differences=name == "differences",
+        more=what.more,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -311,7 +262,7 @@ TABLE = [
     refused("a noisy sensor, three samples ahead", "rough_ahead", 'inputs = ["rough"]\noutputs = ["rough"]', "",
         STANDARD,
         "fit lead 3", "lead = 3 under [forecast]", line=("forecast", "lead = 3"), then="lead 3", csv="rough.csv"),
-    refused("a lead beyond the data", "soft", PRICE, "lead = 600", RAW_TARGET, "plant.csv", "rows"),
+    refused("a lead beyond the data", "soft", PRICE, "lead = 700", RAW_TARGET, "plant.csv", "rows"),
     # units and order
     warned("min-max, said to be standard", "loop_minmax", FLOW_LOAD, "", STANDARD, "where data are taken min-max",
         'method = "minmax" under [scaling]', line=("scaling", 'method = "minmax"'), without=STANDARD, then="min-max"),
@@ -389,8 +340,7 @@ def plant_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "states.csv": ("flow", "load", "state"),
     }
     for name, names in files.items():
-        taken = {column: columns()[column] for column in names}
-        np.savetxt(folder / name, np.stack([*taken.values()], 1), "%.6f", ",", header=",".join(taken), comments="")
+        write_csv(folder / name, {column: columns()[column] for column in names})
     return folder
 
 
@@ -474,8 +424,7 @@ def test_init_writes_what_fits_best_and_says_what_it_found(
     models: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    taken = {name: columns()[name] for name in ("flow", "load", "price")}
-    np.savetxt("d.csv", np.stack([*taken.values()], 1), "%.6f", ",", header=",".join(taken), comments="")
+    write_csv("d.csv", {name: columns()[name] for name in ("flow", "load", "price")})
     code, out, _ = run("init", models("soft"), "--data", "d.csv")
     assert code == 0
     assert "price at lead 0" in out

@@ -94,7 +94,7 @@ def model_request(
                 f"no model was given and there is no {FILE} here",
                 hint="Name a .keras or .tflite file, or write a project with `edge-tqs init MODEL --data CSV`.",
             )
-        project = _bare_project(model, data)
+        project = bare_project(model, data)
     if series_format != AS_FOUND:
         settings = project.data or (DataSettings(csv=(data,)) if data else None)
         if settings is None:
@@ -205,7 +205,7 @@ def plan_request(
     )
 
 
-def _bare_project(model: Path, data: Path | None) -> Project:
+def bare_project(model: Path, data: Path | None) -> Project:
     """A project that says nothing but its model and, where given, its data."""
     return Project(
         path=model,

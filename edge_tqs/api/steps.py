@@ -7,13 +7,13 @@ Each takes what the step before it returned, or anything earlier: what was left 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from edge_tqs.api.arguments import StrPath, all_but, silent
-from edge_tqs.api.request import PlanSettings, Recurrence, model_request, plan_request
+from edge_tqs.api.request import PlanSettings, Recurrence, bare_project, model_request, plan_request
 from edge_tqs.api.threads import single_threaded
 from edge_tqs.boards.board import Board, load_board
 from edge_tqs.building.build import build as build_from_source
@@ -27,23 +27,20 @@ from edge_tqs.building.planned import PlannedModel, plan_model
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.request import ModelRequest
 from edge_tqs.building.scored import ScoredModel, score_model
-from edge_tqs.building.settle import open_requested
-from edge_tqs.errors import TqsError, UsageError
+from edge_tqs.building.start import classified, find_start
+from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer.form import FOR_ALL, RUNTIMES, FileForm
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
-from edge_tqs.project.file import FILE, Start, init_project, load_project
-from edge_tqs.project.scales import Method
-from edge_tqs.project.series import AS_FOUND
+from edge_tqs.project.file import FILE, DataSettings, Start, init_project, load_project
+from edge_tqs.project.scales import METHODS, Method
+from edge_tqs.project.series import AS_FOUND, read_series
 from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.quantization.range_search import RangeMethod
 from edge_tqs.system.reading import AskedKind
-
-#: What a fact of `init` begins with where model and data do not tell what is needed.
-NOT_FOUND = "Not found out"
 
 #: A model file or project, or what was made of one so far.
 Source = StrPath | ModelRequest | Model | ScoredModel
@@ -313,21 +310,18 @@ def init(
 
 def _found(model: Path, data: Path) -> Start:
     """What the data tell of the model; where they do not, the reason."""
-    try:
-        request, _ = open_requested(model_request(model, None, data=data), silent)
-    except TqsError as error:
-        why = error.message.replace(f"{model}: ", "")
-        return Start(texts=(f"{NOT_FOUND}: {why}", *([error.hint] if error.hint else [])))
-    series = request.series
-    if series is None or isinstance(series.scaling, Scaling) or isinstance(series.output_scaling, Scaling):
-        return Start()
-    return Start(
-        replace(request.roles, inputs=request.columns),
-        series.scaling,
-        series.output_scaling,
-        request.said.last_only,
-        request.findings,
-    )
+
+    def asked() -> Iterator[ModelRequest]:
+        bare = bare_project(model, data)
+        yield model_request(model, None, data=data)
+        for label in classified(read_series(data)):
+            labelled = replace(bare, data=DataSettings(csv=(data,), label=label))
+            yield model_request(None, labelled)
+            for method in METHODS:
+                yield model_request(None, labelled, scaling=method)
+        yield model_request(model, None, data=data, target="delta")
+
+    return find_start(asked())
 
 
 def _read_request(path: StrPath, **settings: Any) -> ModelRequest:

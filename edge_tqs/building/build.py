@@ -76,7 +76,7 @@ def build_quantized(
     held_out, truth = windows.evaluation, windows.truth
     evaluation = evaluate.evaluate(graph, quantized.variants, held_out, truth, horizon, quantized.warnings)
     floats, codes = evaluation.outputs["float"], evaluation.mixed.outputs
-    sane = sanity.examine(quantized.integer, held_out, floats, codes, real=truth is not None)
+    sane = sanity.examine(quantized.integer, held_out, floats, codes, real=quantized.request.windows is not None)
     if sane.failures and not force:
         raise sanity.insane(quantized.integer, sane, evaluation)
     quantized.warnings.extend(f"Built by force: {failure}" for failure in sane.failures)

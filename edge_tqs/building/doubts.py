@@ -13,10 +13,10 @@ import numpy as np
 
 from edge_tqs.building.finding.deciding import CLEAR, CLEAR_ALONE, FEWEST, MOST_LEAD, WINDOWS, clearly_less, unbiased
 from edge_tqs.building.finding.one_step import Fit, fit_of, one_step
+from edge_tqs.building.finding.otherwise import Otherwise, as_columns, as_labels, as_shares, in_another_order
 from edge_tqs.building.finding.scaling import WORDS
-from edge_tqs.building.otherwise import Otherwise, as_columns, as_labels, as_shares, in_another_order
 from edge_tqs.graph.graph import Array, Forecast, Output, Scaling
-from edge_tqs.project.rollouts import ProjectData, cut, room, target_columns
+from edge_tqs.project.rollouts import ProjectData, cut, labelled, room, target_columns
 from edge_tqs.project.scales import METHODS, Method, keeping, scaling_by
 from edge_tqs.project.series import normalise, origins, windows
 from edge_tqs.system.reading import IN_FILE, UnsaidError
@@ -59,7 +59,7 @@ def doubts(
     Raises UnsaidError for a lead that was not said, and is another one; UsageError where the data are too short for it,
     or do not hold what is predicted.
     """
-    if forecast.task == "classes" and not _labelled(data):
+    if forecast.task == "classes" and not labelled(data):
         return ()
     count = min(WINDOWS, room(data, forecast, 1, "train")[0])
     seeds, truth = cut(data, forecast, 1, max(1, count), "train")  # in the model's units
@@ -110,11 +110,6 @@ def fits(system: System, forecast: Forecast, data: ProjectData) -> bool:
     seeds, truth = cut(data, forecast, 1, count, "train")
     fit = fit_of(forecast, one_step(system, seeds), truth[:, 0], seeds)
     return bool(fit.error < fit.bar)
-
-
-def _labelled(data: ProjectData) -> bool:
-    """Whether the data hold the class of each sample."""
-    return any(name not in data.inputs for name in data.series.columns)
 
 
 def _of_classes(y: Array, truth: Array, data: ProjectData) -> tuple[Doubt, ...]:

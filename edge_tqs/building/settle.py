@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from edge_tqs.building.doubts import doubts, fits
+from edge_tqs.building.finding.one_step import warmed
 from edge_tqs.building.finding.reading import find_reading
 from edge_tqs.building.finding.scaling import find_scaling
 from edge_tqs.building.request import Asked, ModelRequest
 from edge_tqs.building.units import forecast_of
 from edge_tqs.building.windows import training_of, windows_of
-from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.errors import ModelError, TqsError, UsageError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.progress import Progress
 from edge_tqs.project.roles import Roles, said_of
 from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method, check_rows, check_unscaled, keeping, scaling_of_inputs, scaling_of_outputs
 from edge_tqs.read.opening import Opened, open_model
+from edge_tqs.read.windows import flat_values
 from edge_tqs.system.reading import Said, UnsaidError
 from edge_tqs.system.system import System
 
@@ -39,6 +41,11 @@ def open_requested(request: ModelRequest, progress: Progress) -> tuple[ModelRequ
             raise
         request = _with_reading(request)
         opened = _open(request)
+    except ModelError as error:
+        flat = flat_values(error)
+        if not flat or request.series is None:
+            raise
+        return _flat(request, flat, error, progress)
     channels, series = opened.system.channels, request.series
     if series and not request.roles.inputs and len(request.columns) < channels == len(series.data.series.columns):
         request = _with_inputs(request, series.data.series.columns)  # what is predicted is among them
@@ -53,6 +60,36 @@ def open_requested(request: ModelRequest, progress: Progress) -> tuple[ModelRequ
     request, opened = _settled(_with_whole(request, opened.system), opened)
     request = _with_whole(request, opened.system)  # in the units that were found
     return _doubted(request, opened.system), opened
+
+
+def _flat(request: ModelRequest, values: int, error: ModelError, progress: Progress) -> tuple[ModelRequest, Opened]:
+    """A flat window of so many ``values``: of as many columns as were named, or as the data have but for the target.
+
+    Raises ``error`` with the lengths that are possible where several fit, or none.
+    """
+    series = request.series
+    assert series is not None
+    named = len(request.roles.inputs)
+    counts = [named] if named else [len(series.data.series.columns), len(series.data.series.columns) - 1]
+    lengths = {values // count: count for count in counts if count and values % count == 0}
+    if named and len(lengths) == 1:
+        return open_requested(replace(request, window=values // named), progress)
+    fitting: list[tuple[ModelRequest, Opened]] = []
+    for length in lengths:
+        try:
+            one = open_requested(replace(request, window=length), progress)
+        except TqsError:
+            continue
+        if not one[0].doubts:
+            fitting.append(one)
+    if len(fitting) == 1:
+        found, opened = fitting[0]
+        text = f"Its flat window of {values} values is {found.window} samples of {opened.system.channels} columns."
+        return replace(found, findings=(text, *found.findings)), opened
+    lines = [f"window = {length} for {count} input column{'s' * (count > 1)}" for length, count in lengths.items()]
+    file = series.data.series.path.name
+    here = f"With the columns of {file}: {' or '.join(lines)}. " if lines else ""
+    raise ModelError(error.message, hint=here + error.hint) from error
 
 
 def _label_line(request: ModelRequest, channels: int, values: int) -> str:
@@ -138,6 +175,7 @@ def _doubted(request: ModelRequest, system: System) -> ModelRequest:
     leads = [output.lead for output in roles.predicted]
     known = roles.lead is not None or request.roles.lead is not None or any(lead is not None for lead in leads)
     plain = (request.target, request.centre) == ("level", "none")
+    system = warmed(system, _data(request).train_rows)
     try:
         found = doubts(
             system,
@@ -183,7 +221,9 @@ def _with_reading(request: ModelRequest) -> ModelRequest:
     leads = max(output.lead for output in reading.predicted)
     shape = (reading.outputs,) if flat else (leads, reading.outputs // leads)
     try:
-        found = find_reading(opened.system, shape, request.series.data, request.roles, request.series.scaling)
+        data = request.series.data
+        system = warmed(opened.system, data.train_rows)
+        found = find_reading(system, shape, data, request.roles, request.series.scaling)
     except ModelError as error:
         label = _label_line(request, opened.system.channels, reading.outputs)
         raise type(error)(f"{request.model}: {error.message}", hint=f"{error.hint}{label}") from error
@@ -214,6 +254,7 @@ def _with_scaling(request: ModelRequest, system: System) -> ModelRequest:
     series = request.series
     if series is None or request.findings:
         return request
+    system = warmed(system, series.data.train_rows)
     forecast = forecast_of(system, replace(request, scaling=None, output_scaling=None))
     targets = any(channel is None for channel in forecast.output_channels) and forecast.task == "forecast"
     if series.scaling is not None and (series.output_scaling is not None or not targets):

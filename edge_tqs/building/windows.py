@@ -11,7 +11,7 @@ import numpy as np
 from edge_tqs.building.naive import Naive, naive_forecasts
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Forecast, Scaling
-from edge_tqs.project.rollouts import ProjectData, cut, evaluation_origins, room
+from edge_tqs.project.rollouts import ProjectData, cut, evaluation_origins, labelled, room, seeds_of
 from edge_tqs.read.loaded import Masked
 
 #: Windows of the training part that activation ranges come from, at most; and windows that are saved for validation and
@@ -68,20 +68,25 @@ def check_unmasked(windows: Windows, masked: Sequence[Masked]) -> None:
 
 def training_of(data: ProjectData) -> Callable[[Forecast, int, int], Array]:
     """What cuts ``count`` seeds of the training part: called with (forecast, horizon, count)."""
-    return lambda forecast, horizon, count: cut(data, forecast, horizon, count, "train")[0]
+    return lambda forecast, horizon, count: seeds_of(data, forecast, horizon, count, "train")
 
 
 def windows_of(data: ProjectData) -> Callable[[Forecast, int], Windows]:
-    """What cuts the windows of a series, and the truth after them: called with (forecast, horizon)."""
+    """What cuts the windows of a series, and the truth after them: called with (forecast, horizon).
+
+    Of classes there is no truth where no column holds it.
+    """
 
     def cut_parts(forecast: Forecast, horizon: int) -> Windows:
         length, series = forecast.seed_length(horizon), data.series
         (possible, lost), (possible_after, lost_after) = (room(data, forecast, horizon, part) for part in PARTS)
-        calibration, _ = cut(data, forecast, horizon, min(CALIBRATION_WINDOWS, max(1, possible)), "train")
+        calibration = seeds_of(data, forecast, horizon, min(CALIBRATION_WINDOWS, max(1, possible)), "train")
         count = min(EVALUATION_WINDOWS, max(LEAST_WINDOWS, possible_after))
-        evaluation, truth = cut(data, forecast, horizon, count, "test")
-        begun = evaluation_origins(data, forecast, horizon, count, "test")
-        naive = naive_forecasts(data, forecast, begun, horizon)
+        evaluation, truth, naive = seeds_of(data, forecast, horizon, count, "test"), None, None
+        if forecast.task != "classes" or labelled(data):
+            evaluation, truth = cut(data, forecast, horizon, count, "test")
+            begun = evaluation_origins(data, forecast, horizon, count, "test")
+            naive = naive_forecasts(data, forecast, begun, horizon)
         warnings = series.warnings
         if lost or lost_after:
             warnings += (

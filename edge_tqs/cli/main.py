@@ -70,8 +70,8 @@ def init(model: Path | None, data: Path | None, as_json: bool) -> None:
 
     What the outputs are and how the data are scaled is tried out on the data with the model, and said.
     """
-    from edge_tqs.api.steps import NOT_FOUND
     from edge_tqs.api.steps import init as run
+    from edge_tqs.building.start import NOT_FOUND
 
     found: list[str] = []
     path = run(Path.cwd(), model=model, data=data, say=found.append)

@@ -272,7 +272,7 @@ class Start:
     """What was found out of a model and its data, for `init_project`: empty and None where it was not.
 
     scaling, output_scaling: of the inputs, and of outputs that are no inputs. last_only: the last of a sequence is the
-    forecast. texts: what was seen, in sentences.
+    forecast. texts: what was seen, in sentences. window: of a flat one. target: "delta": differences are predicted.
     """
 
     roles: Roles = field(default_factory=Roles)
@@ -280,6 +280,8 @@ class Start:
     output_scaling: Method | None = None
     last_only: bool = False
     texts: tuple[str, ...] = ()
+    window: int | None = None
+    target: Target = "level"
 
 
 def init_project(
@@ -348,8 +350,9 @@ def _template(
     columns = roles.inputs or (series.columns if series else ("temperature",))
     outputs = roles.outputs or columns
     unread = "" if series else "# "
-    unread = "# " if start.texts and start.scaling is None and len(columns) > 1 else unread  # inputs may be fewer
-    known_outputs = "" if series and (roles.outputs or start.scaling or len(columns) == 1) else "# "
+    unread = "# " if start.texts and not roles.inputs and len(columns) > 1 else unread  # inputs may be fewer
+    predicts = roles.label is None and roles.kind not in ("reconstruction", "classes")
+    known_outputs = "" if series and predicts and (roles.outputs or start.scaling) else "# "
     method = start.scaling or (None if data else "none")
     own = f'outputs = {{method = "{start.output_scaling}"}}' if start.output_scaling else ""
     period = "10min" if series is None or series.period is None else period_text(series.period)
@@ -363,7 +366,8 @@ def _template(
         "[forecast]",
         f"horizon = {HORIZON}               # steps that the model is rolled out in closed loop",
         '# recurrence = "stateful"    # LSTM, GRU: carry the states on ("windowed", as Keras does, is the default)',
-        "# window = 24                # only for a model whose input shape leaves it open",
+        f"{'# ' if start.window is None else ''}window = {start.window or 24}                "
+        "# only for a model whose input shape leaves it open, or is flat",
         f"{'' if roles.steps else '# '}steps = {roles.steps or 4}                  "
         "# only for a flat output that holds several samples, the oldest first",
         f'{"" if roles.kind else "# "}kind = "{roles.kind or "direct"}"            # direct: '
@@ -372,7 +376,8 @@ def _template(
         "# samples from the newest input to the first that is predicted; 1 is the next one",
         *(['labels = "wide"'] if start.last_only else []),
         '# output = "head"           # only for a Keras model of several outputs: the layer that gives the forecast',
-        '# target = "delta"          # the model predicts the difference to the last sample, in its own units',
+        f"{'# ' if start.target == 'level' else ''}"
+        + 'target = "delta"          # the model predicts the difference to the last sample, in its own units',
         '# centre = "mean"           # its window comes without its mean over time ("last": its last sample)',
         "",
     ]
@@ -381,6 +386,11 @@ def _template(
         f"{off}[data]                       # real windows for ranges and validation",
         f"{off}csv = {relative(data) if data else _text('measurements.csv')}",
         f"{unread}inputs = {names(columns)}",
+        *(
+            [f"label = {_text(roles.label)}              # the column with the number of the class"]
+            if roles.label
+            else []
+        ),
         f"{known_outputs}outputs = {names(outputs)}   # what the model predicts, in its order; inputs or not",
         '# known_ahead = ["hour"]     # inputs that are not predicted; or measured = [...]: held at the last value',
         f"{off}test_fraction = {TEST_FRACTION}          # of the rows, at the end; or test_rows = 1500",

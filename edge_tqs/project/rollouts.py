@@ -124,6 +124,11 @@ def _labels(data: ProjectData, forecast: Forecast, rows: Array) -> Array:
     return found
 
 
+def labelled(data: ProjectData) -> bool:
+    """Whether the series has columns beside the inputs, one of which may hold the class of each sample."""
+    return any(name not in data.inputs for name in data.series.columns)
+
+
 def label_column(data: ProjectData) -> int:
     """The column of the series that holds the number of each sample's class. Raises UsageError without one."""
     labels = [name for name in data.series.columns if name not in data.inputs]

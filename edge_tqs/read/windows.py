@@ -8,13 +8,31 @@ from collections.abc import Sequence
 from edge_tqs.errors import ModelError, UsageError
 
 
+class FlatWindowError(ModelError):
+    """A flat window whose length was not said."""
+
+    def __init__(self, message: str, *, hint: str = "", values: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.values = values
+
+
+def flat_values(error: BaseException | None) -> int:
+    """The values of the flat window that an error is about, which may have been raised again; 0 of others."""
+    while error is not None:
+        if isinstance(error, FlatWindowError) and error.values:
+            return error.values
+        error = error.__context__
+    return 0
+
+
 def window_of(shape: Sequence[int | None], given: int | None = None) -> tuple[int | None, int]:
     """(W, F) of an input of ``shape``, without the batch; W is None where it is open.
 
     (W, F) is itself; (W, F, 1), (W, 1, F) and (1, W, F) hold the same values in that order; (W * F,) holds them in a
     row, the oldest sample first, where ``given`` is W. Sizes other than W are known, and one of three is 1.
 
-    Raises ModelError for a flat window whose length was not given, UsageError for one that is no ``given`` samples.
+    Raises FlatWindowError for a flat window whose length was not given, UsageError for one that is no
+    ``given`` samples.
     """
     if len(shape) == 2:
         return shape[0], int(shape[1] or 0)
@@ -25,10 +43,11 @@ def window_of(shape: Sequence[int | None], given: int | None = None) -> tuple[in
     lengths = [length for length in range(1, values + 1) if values % length == 0]
     listed = ", ".join(map(str, lengths))
     if given is None:
-        raise ModelError(
+        raise FlatWindowError(
             f"its input is a flat window of {values} values, and nothing says how many samples they are",
             hint=f"Say it with window = SAMPLES under [forecast] in edge-tqs.toml, or --window SAMPLES: {listed} "
             f"{'divides' if len(lengths) == 1 else 'divide'} {values}. Samples follow each other, the oldest first.",
+            values=values,
         )
     if given not in lengths:
         raise UsageError(

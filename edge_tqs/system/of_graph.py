@@ -30,6 +30,7 @@ def graph_system(graph: Graph) -> System:
         output_bias=None if bias is None else _part(graph, bias),
         trace=trace,
         whole=graph.forecast.whole,
+        stateful=graph.forecast.recurrence == "stateful" and not any(state.delays for state in graph.states),
         whole_values=graph.forecast.whole_values(),
         roll=lambda seeds, horizon: float_rollout(graph, seeds, horizon).outputs,
     )

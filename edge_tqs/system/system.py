@@ -59,7 +59,7 @@ class System:
     what is added to the forecast itself, or None. trace: (horizon, count) -> fast Rollouts of just that many steps and
     seeds. roll: (seeds, horizon) -> outputs (N, T, outputs) of the model as it is, for any N. whole: (channel, N) of
     each channel that holds one of N whole numbers, by which rows are looked up; whole_values: these by channel, (N,),
-    in the units of the seeds.
+    in the units of the seeds. stateful: what it says depends on all samples of a rollout, not only on its window.
 
     Seeds are float32 in the model's normalised units, oldest sample first: (N, W, F), or with exogenous inputs
     (N, W + T, F), whose last T rows hold what is known ahead (their fed-back channels are not read).
@@ -75,6 +75,7 @@ class System:
     roll: Callable[[Array, int], Array]
     whole: tuple[tuple[int, int], ...] = ()
     whole_values: Mapping[int, Array] = field(default_factory=dict)
+    stateful: bool = False
 
     @property
     def outputs(self) -> int:

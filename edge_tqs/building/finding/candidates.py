@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_tqs.building.finding.deciding import CLEAR_ALONE, MOST_LEAD, clearly_less, unbiased
+from edge_tqs.building.finding.deciding import CLEAR, CLEAR_ALONE, MOST_LEAD, clearly_less, unbiased
 from edge_tqs.building.finding.scaling import WORDS
 from edge_tqs.building.finding.statistics import statistics
 from edge_tqs.building.finding.trial import Candidate, Curve, Curves, Trial, curves_of
@@ -57,11 +57,9 @@ def _window_again(trial: Trial, channels: int) -> Iterator[Candidate]:
     later = float(np.sqrt(np.mean(((made[:, :-1] - window[:, 1:]) / spreads) ** 2))) if trial.window > 1 else np.inf
     if later < error:  # each of its values is of the sample after: labels, not the window
         return
-    method = [f'method = "{trial.inputs}" under [scaling]'] if isinstance(trial.inputs, str) else []
     words = "its window again" + (f", inputs {WORDS[trial.inputs]}" if isinstance(trial.inputs, str) else "")
     roles = replace(trial.roles, outputs=(), kind="reconstruction", lead=None, steps=None)
-    lines = ", ".join(['kind = "reconstruction" under [forecast]', *method])
-    yield Candidate(error, 1.0, roles, trial.inputs, {}, words, lines)
+    yield Candidate(error, 1.0, roles, trial.inputs, {}, words, 'kind = "reconstruction" under [forecast]')
 
 
 def _samples(trial: Trial, y: Array, *, flat: bool = False, last_only: bool = False) -> Iterator[Candidate]:
@@ -149,10 +147,14 @@ def _candidate(
         lead=None if lead == 1 else lead,
         steps=steps if loop and steps > 1 and (flat or steps == trial.window) else None,
     )
-    listed = ", ".join(f'"{name}"' for name in names)
-    lines = [f"outputs = [{listed}] under [data]"]
-    lines += ['kind = "direct" under [forecast]'] if not loop and all(own) else []
-    lines += [f"lead = {lead} under [forecast]"] if lead != 1 or at is not None or alike else []
+    if steps == 1 and lead != 1 and not last_only:  # in one line
+        listed = ", ".join(f'{{name = "{name}", lead = {lead}}}' for name in names)
+        lines = [f"outputs = [{listed}] under [forecast]"]
+    else:
+        listed = ", ".join(f'"{name}"' for name in names)
+        lines = [f"outputs = [{listed}] under [data]"]
+        lines += ['kind = "direct" under [forecast]'] if not loop and all(own) else []
+        lines += [f"lead = {lead} under [forecast]"] if lead != 1 or at is not None or alike else []
     lines += [f"steps = {steps} under [forecast]"] if roles.steps else []
     lines += ['labels = "wide" under [forecast]'] if last_only else []
     what = ", ".join(names) if steps == 1 else f"{steps} samples of {', '.join(names)}"
@@ -161,8 +163,6 @@ def _candidate(
     methods = {name: method for name, method in picks if method is not None}
     words += "".join(f", {name} {WORDS[method]}" for name, method in methods.items())
     words += ", the last of each sequence" if last_only else ""
-    if isinstance(trial.inputs, str):
-        lines.append(f'method = "{trial.inputs}" under [scaling]')
     return Candidate(
         float(errors[lead]),
         float(naive[lead]),
@@ -178,8 +178,10 @@ def _candidate(
 
 
 def _beyond_doubt(chosen: Sequence[Curve], lead: int, second: int) -> bool:
-    """Whether the squared errors of ``lead`` are smaller than those of ``second`` beyond what windows differ by."""
+    """Whether the squared errors of ``lead`` are smaller than those of ``second`` beyond what windows differ by, or the
+    error is at most half: where little happens most of the time, as with rain, few windows tell.
+    """
     here, there = (
         np.mean([curve.squared(at)[:, number] for number, curve in enumerate(chosen)], axis=0) for at in (lead, second)
     )
-    return clearly_less(here, there)
+    return clearly_less(here, there) or bool(here.mean() * CLEAR**2 < there.mean())

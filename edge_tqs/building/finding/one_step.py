@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge_tqs.graph.graph import Array, Forecast
 from edge_tqs.system.system import System
+
+#: Samples that a system with states takes before it is compared, at most, and the part of the rows that they may be.
+WARM, PART_OF_ROWS = 64, 8
+
+
+def warmed(system: System, rows: int) -> System:
+    """A system of states, nothing of which is fed back, as one whose window are the samples that it is warmed up by.
+
+    From zero states its first answers are not those of a filter that has run. rows: of the training part.
+    """
+    warm = min(WARM, rows // PART_OF_ROWS)
+    if not (system.stateful and system.driven and system.reading.task != "reconstruction"):
+        return system
+
+    def roll(seeds: Array, horizon: int) -> Array:
+        return system.roll(seeds, warm + horizon)[:, warm:]
+
+    return replace(system, window=system.window + warm, roll=roll)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from edge_tqs.project.series import normalise, origins, windows
 from edge_tqs.system.reading import IN_FILE, UnsaidError
 from edge_tqs.system.system import System
 
+#: Sets of columns, in their order, that may be the inputs where none are named, at most.
+MOST_SETS = 24
 #: Candidates that a refusal names.
 NAMED = 3
 
@@ -72,7 +75,11 @@ def find_reading(
     ]
     found.sort(key=lambda candidate: candidate.error)
     if not found:
-        raise ModelError(f"its output {shape} fits none of the columns", hint=f"Say kind and outputs {IN_FILE}.")
+        raise ModelError(
+            f"its output {shape} fits none of the columns",
+            hint=f"Name what it takes and what it predicts under [data] {IN_FILE}: inputs = [...], {system.channels} "
+            "columns in its order, and outputs = [...].",
+        )
     best = found[0]
     others = [one for one in found[1:] if one.words != best.words]
     # what the naive forecast is nearer to than the model is a rival only where it is near the best
@@ -91,7 +98,8 @@ def _open_reading(shape: tuple[int, ...], candidates: Sequence[Candidate], doubt
     figures = "; ".join(f"{one.words} {one.error:.3g} (naive {one.naive:.3g})" for one in named)
     if not any(one.error < one.naive for one in named):
         doubt = "no column, lead and scaling is nearer to it than the naive forecast"
-    lines = "; or ".join(dict.fromkeys(one.lines for one in named))
+    alike = [one.lines for one in named]
+    lines = "; or ".join(dict.fromkeys(one.lines + (one.method if alike.count(one.lines) > 1 else "") for one in named))
     if not any(one.error < one.naive for one in named):
         lines = f"Is the column that it predicts in the file, and in the units that it was trained in? Else: {lines}"
     fits = named[0].error * CLEAR_ALONE < named[0].naive and named[0].error * CLEAR < 1
@@ -111,8 +119,10 @@ def _trials(
         sets = [data.inputs]
     elif not roles.inputs and len(columns) == system.channels:
         sets = [columns]
-    elif not roles.inputs and len(columns) == system.channels + 1:
-        sets = [tuple(name for name in columns if name != left) for left in columns]
+    elif not roles.inputs and system.channels < len(columns):
+        sets = [*islice(combinations(columns, system.channels), MOST_SETS + 1)]
+        if len(sets) > MOST_SETS:
+            return
     for inputs in sets:
         numbers = [columns.index(name) for name in inputs]
         train = data.series.values[: data.train_rows, numbers]

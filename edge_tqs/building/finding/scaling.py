@@ -1,8 +1,9 @@
 """Which scaling turns the data into the model's units: each is tried with the float model, one step from each window.
 
 One is taken where its error is smaller than that of repeating the last sample (of the mean, for a column that is no
-input), and at most half of the next best's; also one that alone is smaller than that, with at most four fifths of the
-next best's, and one with which the model is half as far off as the mean where all others are further.
+input), and at most half of the next best's. Four fifths are enough for one that alone is smaller than that, and for one
+that is nearer beyond what windows differ by, with a forecast that moves as far as the truth. One is also taken with
+which the model is half as far off as the mean where all others are further.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_tqs.building.finding.deciding import CLEAR, CLEAR_ALONE, FEWEST, WINDOWS
+from edge_tqs.building.finding.deciding import CLEAR, CLEAR_ALONE, FEWEST, WINDOWS, clearly_less, unbiased
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array, Forecast, Scaling
-from edge_tqs.project.rollouts import ProjectData, cut, room
+from edge_tqs.project.rollouts import ProjectData, cut, labelled, room
 from edge_tqs.project.scales import METHODS, Method, keeping, scaling_by
 from edge_tqs.project.series import normalise
 from edge_tqs.system.reading import IN_FILE
 from edge_tqs.system.system import System
 
 WORDS: dict[Method, str] = {"none": "as it is", "standard": "standardised", "minmax": "min-max"}
+
+
+class UndecidedError(UsageError):
+    """The data do not tell how they become the model's units."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ def find_scaling(
     forecast: how the system is fed, without scaling. Raises UsageError where the data do not tell, with the figures.
     """
     count = min(WINDOWS, room(data, forecast, 1, "train")[0])
+    if forecast.task == "classes" and not labelled(data):
+        raise _undecided(data, "no column holds the class of each sample (label under [data]), which would tell")
     if count < FEWEST:
         raise _undecided(data, f"the training part holds {count} windows, too few to find it out")
     seeds, truth = cut(data, forecast, 1, count, "train")
@@ -57,6 +64,7 @@ def find_scaling(
     columns = data.series.values[: data.train_rows, [data.series.columns.index(name) for name in data.inputs]]
     naive = _naive_error(forecast, seeds, truth, usable)
     tried: dict[tuple[Method | None, Method | None], float] = {}
+    fits: dict[tuple[Method | None, Method | None], _Pairs] = {}
     given = inputs is not None and not isinstance(inputs, str)
     for method in [None] if given else methods_for(columns, inputs, system.whole):
         scaling = inputs if isinstance(inputs, Scaling) else scaling_by(method or "none", columns)
@@ -65,26 +73,33 @@ def find_scaling(
         y = system.roll(scaled, 1)[:, 0].astype(np.float64)
         for own_method in methods_for(truth[:, 0, own], None) if vary else [None]:
             tried[method, own_method] = _error(forecast, y, truth[:, 0], usable, scaling, own_method)
+            fits[method, own_method] = _pairs(forecast, y, truth[:, 0], usable, scaling, own_method)
     (best, error), *others = sorted(tried.items(), key=lambda item: item[1])
     figures = ", ".join(f"{_pair(*pair)} {figure:.3g}" for pair, figure in sorted(tried.items(), key=lambda i: i[1]))
     reference = f"{naive[1]} {naive[0]:.3g}"
     clear = CLEAR_ALONE if all(other > naive[0] for _, other in others) else CLEAR
     # beside scalings that are worse than the mean one is evident, though it may not be better than the naive forecast
     evident = error * CLEAR < 1 and all(other > 1 for _, other in others) and forecast.task == "forecast"
-    if len(tried) > 1 and not evident and (not error < naive[0] or any(error * clear > other for _, other in others)):
+    told = all(error * CLEAR_ALONE < other and _told(fits[best], fits[pair]) for pair, other in others)
+    rivalled = any(error * clear > other for _, other in others) and not (told and forecast.task == "forecast")
+    if len(tried) > 1 and not evident and (not error < naive[0] or rivalled):
         why = f"the float model's one-step error is {figures}; {reference} (standard deviations)"
         near = [pair for pair, other in ((best, error), *others) if other < min(1.0, error * CLEAR)]
         raise _undecided(data, why, near)
     return FoundScaling(
         best[0] or "none",
         best[1],
-        f"{_pair(*best)}: the float model's one-step error is then {error:.3g} of a standard deviation"
+        f"{_pair(*best)}: the float model's one-step error is then {error:.3g} of {_unit(forecast)}"
         + (f" ({', '.join(f'{_pair(*pair)} {figure:.3g}' for pair, figure in others)})" if others else "")
         + f"; {reference}",
     )
 
 
-def _undecided(data: ProjectData, why: str, near: Sequence[tuple[Method | None, Method | None]] = ()) -> UsageError:
+def _unit(forecast: Forecast) -> str:
+    return "the windows" if forecast.task == "classes" else "a standard deviation"
+
+
+def _undecided(data: ProjectData, why: str, near: Sequence[tuple[Method | None, Method | None]] = ()) -> UndecidedError:
     """near: the methods that fit alike, better than the mean does."""
     lines = "; or ".join(
         ", ".join([f'method = "{inputs}"'] * bool(inputs) + [f'outputs = {{method = "{own}"}}'] * bool(own))
@@ -97,7 +112,7 @@ def _undecided(data: ProjectData, why: str, near: Sequence[tuple[Method | None, 
         "was trained with (outputs = {...} for targets); or --scaling standard, minmax or none. If none of them fits: "
         "are the columns in the model's order, and its targets among them?"
     )
-    return UsageError(
+    return UndecidedError(
         f"nothing says how {data.series.path.name} becomes the model's units, and the data do not tell: {why}",
         hint=said,
     )
@@ -143,6 +158,33 @@ def _error(
         if target.std() > 0:
             relative.append(np.mean((y[:, number] * std + mean - target) ** 2) / target.var())
     return float(np.sqrt(np.mean(relative))) if relative else float("inf")
+
+
+_Pairs = tuple[Array, Array]
+
+
+def _pairs(
+    forecast: Forecast, y: Array, truth: Array, usable: Sequence[int], scaling: Scaling, own: Method | None
+) -> _Pairs:
+    """Forecast and truth (N, usable), in standard deviations from the mean of each column."""
+    made, real = [], []
+    for number in usable:
+        channel, target = forecast.output_channels[number], truth[:, number].astype(np.float64)
+        of = scaling if channel is not None else scaling_by(own or "none", truth[:, [number]])
+        mean, std = of.mean[channel or 0], of.std[channel or 0]
+        if target.std() > 0:
+            made.append((y[:, number] * std + mean - target.mean()) / target.std())
+            real.append((target - target.mean()) / target.std())
+    return np.array(made).T, np.array(real).T
+
+
+def _told(best: _Pairs, other: _Pairs) -> bool:
+    """Whether the ``best`` is nearer than the ``other`` beyond what windows differ by, and moves as far as the truth.
+
+    So does a model in the units that it was fitted to.
+    """
+    here, there = (np.mean((made - real) ** 2, axis=1) for made, real in (best, other))
+    return clearly_less(here, there) and unbiased(best[0].ravel(), best[1].ravel())
 
 
 def _naive_error(forecast: Forecast, seeds: Array, truth: Array, usable: Sequence[int]) -> tuple[float, str]:

@@ -14,6 +14,8 @@ from edge_tqs.project.scales import Method
 
 #: How many times a deviation its size may be.
 LIKE = 3.0
+#: How much more of the truth lies below the last quantile than below the first, at least.
+SPREAD = 0.1
 #: The part of the windows in which quantiles come in their order.
 ORDERED = 0.9
 
@@ -36,6 +38,8 @@ def statistics(trial: Trial) -> Iterator[Candidate]:
             truth = trial.rows[:, trial.window - 1 + lead, trial.columns.index(name)]
             mean, std = trial.units(name, method, truth)
             below = [float(np.mean(truth <= trial.y[:, number] * std + mean)) for number in range(values)]
+            if below[-1] - below[0] < SPREAD:
+                continue
             shares = ", ".join(f"{share:.0%}" for share in below)
             entries = ", ".join(f'{{name = "{name}", quantile = {level:g}}}' for level in _levels(values))
             yield Candidate(

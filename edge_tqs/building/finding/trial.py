@@ -54,6 +54,11 @@ class Candidate:
     doubt: str = ""
     alike: Candidate | None = None
 
+    @property
+    def method(self) -> str:
+        """The line of the scaling, behind others; empty where it was given."""
+        return f', method = "{self.inputs}" under [scaling]' if isinstance(self.inputs, str) else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -72,7 +77,8 @@ class Curve:
 
     def squared(self, lead: int) -> Array:
         """(N, Y): the squared error, in variances of the column."""
-        return _squared(self.made, self.series, self.newest + lead)
+        squared: Array = _squared(self.made, self.series, self.newest + lead) / self.series.var()
+        return squared
 
     def pairs(self, lead: int) -> tuple[Array, Array]:
         """Forecast and truth, one after the other, in standard deviations from the column's mean."""
@@ -98,7 +104,7 @@ def curves_of(trial: Trial, y: Array, name: str) -> Iterator[tuple[Method | None
         made = y * std + mean
         errors, naive = np.full((y.shape[2], MOST_LEAD + 1), np.inf), np.full(MOST_LEAD + 1, np.inf)
         for lead in range(1 if is_input else 0, MOST_LEAD + 1):
-            errors[:, lead] = np.sqrt(_squared(made, series, newest + lead).mean(axis=0))
+            errors[:, lead] = np.sqrt(_squared(made, series, newest + lead).mean(axis=0)) / spread
             reference = series[:, newest : newest + 1] if is_input else series.mean()
             truth = series[:, newest + lead : newest + lead + y.shape[1]]
             naive[lead] = np.sqrt(np.mean((truth - reference) ** 2)) / spread
@@ -107,5 +113,5 @@ def curves_of(trial: Trial, y: Array, name: str) -> Iterator[tuple[Method | None
 
 def _squared(made: Array, series: Array, first: int) -> Array:
     truth = series[:, first : first + made.shape[1]]
-    result: Array = ((made - truth[:, :, None]) ** 2).mean(axis=1) / series.std() ** 2
+    result: Array = ((made - truth[:, :, None]) ** 2).mean(axis=1)
     return result
