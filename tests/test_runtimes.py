@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from graphs import KINDS, METADATA, needs_tflm, quantized, quantized16, random_graph, random_seeds
 
+from edge_tqs.building import evaluate
 from edge_tqs.errors import ToolError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Graph
 from edge_tqs.passes import interpret
 from edge_tqs.quantization import runtimes, simulate
+from edge_tqs.quantization.calibration import calibrate
+from edge_tqs.quantization.quantize import quantize
 
 
 def drawn(number: int) -> tuple[Graph, Graph, bytes, np.ndarray]:
@@ -161,3 +164,24 @@ def test_the_reference_is_near_the_float_model():
     exact = interpret.float_rollout(graph, seeds, 3).outputs
     codes = simulate.integer_rollout(integer, simulate.encode(integer, seeds), 3).outputs
     assert np.abs(simulate.decode(integer, codes) - exact).max() < 0.5 * np.abs(exact).max()
+
+
+def test_a_linux_bundle_says_where_litert_drifts():
+    """Drawn models, both sorts: the ratio is worked out here anew, from LiteRT's codes."""
+    drifts = {}
+    for number in (1, 6, 11, 22):
+        rng = np.random.default_rng([77, number])
+        graph = random_graph(rng, KINDS[number % len(KINDS)])
+        seeds = random_seeds(rng, graph, 2)
+        integer = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, seeds, 48))
+        model = tflite_model.write(integer, METADATA)
+        evaluation = evaluate.evaluate(graph, {"mixed": integer}, seeds, None, 48, [])
+        found = evaluate.in_runtimes(model, integer, ("litert",), evaluation, [], lambda *_: None)
+        codes = simulate.encode(integer, seeds)
+        said = simulate.decode(integer, runtimes.rollout_in("litert", model, integer, codes, 48).outputs)
+        floats, reference = evaluation.outputs["float"], evaluation.outputs["mixed"]
+        drifts[number] = np.sqrt(np.square(said - floats).mean() / np.square(reference - floats).mean())
+        assert found.tflm_exact is None
+        assert found.litert_drift == pytest.approx(drifts[number])
+        assert bool(found.warnings()) == (drifts[number] > 1.25)
+    assert min(drifts.values()) < 1.25 < max(drifts.values())

@@ -83,6 +83,8 @@ def build_quantized(
     agreement = evaluate.in_runtimes(
         model, quantized.integer, quantized.form.runtimes, evaluation, quantized.warnings, progress
     )
+    if not board.bare_metal:
+        quantized.warnings.extend(agreement.warnings())
 
     out.mkdir(parents=True, exist_ok=True)
     build_dir.save(
@@ -121,7 +123,7 @@ def _build_report(
     board: Board,
     evaluation: evaluate.Evaluation,
     image: Image,
-    agreement: tuple[bool | None, float | None],
+    agreement: evaluate.Agreement,
     sane: Sanity,
 ) -> BuildReport:
     loaded, graph, plan, costs = quantized.loaded, quantized.graph, quantized.plan, quantized.scored.costs
@@ -164,8 +166,8 @@ def _build_report(
             horizon=evaluation.mixed.outputs.shape[1],
             float_vs_keras_max_abs=loaded.float_vs_keras_max_abs,
             divergence=evaluate.divergence(evaluation),
-            tflm_bit_exact=agreement[0],
-            litert_rmse=agreement[1],
+            tflm_bit_exact=agreement.tflm_exact,
+            litert_rmse=agreement.litert_rmse,
             mse_vs_truth=evaluate.mse_vs_truth(evaluation, forecast),
             curves=evaluate.curves(evaluation, graph),
             sanity=sane,

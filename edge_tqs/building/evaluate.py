@@ -28,6 +28,8 @@ from edge_tqs.report.host_report import (
 VARIANTS = ("int8", "int4", "mixed")
 #: Rollouts that are also run in tflite-micro and LiteRT: enough to see a wrong bit, few enough to be quick.
 RUNTIME_ROLLOUTS = 2
+#: RMSE of LiteRT's rollouts from float over those of the integer reference, from which on a Linux bundle warns of it.
+DRIFT = 1.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +177,31 @@ def curves(evaluation: Evaluation, graph: Graph) -> Curves:
     )
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """What runtimes compute beside the integer reference; None where one is missing, does not run the model or was not
+    asked.
+
+    tflm_exact: whether tflite-micro agrees bit for bit. litert_rmse: of LiteRT's rollouts from the reference's.
+    litert_drift: their RMSE from float over that of the reference.
+    """
+
+    tflm_exact: bool | None
+    litert_rmse: float | None
+    litert_drift: float | None
+
+    def warnings(self) -> list[str]:
+        """For a Linux bundle, whose Python agent runs LiteRT: where that forecasts worse than its program."""
+        if self.litert_drift is None or self.litert_drift <= DRIFT:
+            return []
+        return [
+            f"In LiteRT the rollout is {self.litert_drift:.2f} times as far from float as in the integer reference: it "
+            "rounds some operators otherwise, and the loop carries that on. The bundle's program, which install.sh "
+            "installs, computes the reference; forecaster.py and --server agent forecast as LiteRT does. "
+            "--activations int16 brings both nearer to float."
+        ]
+
+
 def in_runtimes(
     model: bytes,
     graph: Graph,
@@ -182,9 +209,8 @@ def in_runtimes(
     evaluation: Evaluation,
     warnings: list[str],
     progress: Callable[[str, int, int], None],
-) -> tuple[bool | None, float | None]:
-    """(whether tflite-micro agrees bit for bit, RMSE of LiteRT against it); None where a package is missing, or the
-    runtime is not one of ``runtimes``.
+) -> Agreement:
+    """What the ``runtimes`` that are here compute.
 
     Raises CheckError where tflite-micro computes something else, or a runtime refuses what it should run; appends
     to ``warnings`` what could not be compared.
@@ -196,6 +222,7 @@ def in_runtimes(
     horizon = expected.shape[1]
     exact: bool | None = None
     error: float | None = None
+    drift: float | None = None
     able = [runtime for runtime in support.runtimes_of(graph) if runtime in runtimes]
     try:
         if "tflm" in able:
@@ -212,7 +239,10 @@ def in_runtimes(
         if "litert" in able:
             progress("running in LiteRT", 0, 1)
             litert = rollout_in("litert", model, graph, codes, horizon).outputs
-            error = rmse(decode(graph, litert), decode(graph, expected))
+            said, reference, floats = decode(graph, litert), decode(graph, expected), evaluation.outputs["float"]
+            error = rmse(said, reference)
+            of_reference = rmse(reference, floats[:RUNTIME_ROLLOUTS])
+            drift = rmse(said, floats[:RUNTIME_ROLLOUTS]) / of_reference if of_reference else 1.0
     except ToolError as missing:
         warnings.append(f"Not compared with LiteRT: {missing.message}")
-    return exact, error
+    return Agreement(exact, error, drift)
