@@ -172,14 +172,14 @@ def test_a_linux_bundle_says_where_litert_drifts():
     for number in (1, 6, 11, 22):
         rng = np.random.default_rng([77, number])
         graph = random_graph(rng, KINDS[number % len(KINDS)])
-        seeds = random_seeds(rng, graph, 2)
+        seeds = random_seeds(rng, graph, 4)
         integer = quantize(graph, dict.fromkeys(graph.weights(), 8), calibrate(graph, seeds, 48))
         model = tflite_model.write(integer, METADATA)
         evaluation = evaluate.evaluate(graph, {"mixed": integer}, seeds, None, 48, [])
         found = evaluate.in_runtimes(model, integer, ("litert",), evaluation, [], lambda *_: None)
-        codes = simulate.encode(integer, seeds)
+        codes = simulate.encode(integer, seeds[:2])
         said = simulate.decode(integer, runtimes.rollout_in("litert", model, integer, codes, 48).outputs)
-        floats, reference = evaluation.outputs["float"], evaluation.outputs["mixed"]
+        floats, reference = evaluation.outputs["float"][:2], evaluation.outputs["mixed"][:2]
         drifts[number] = np.sqrt(np.square(said - floats).mean() / np.square(reference - floats).mean())
         assert found.tflm_exact is None
         assert found.litert_drift == pytest.approx(drifts[number])
