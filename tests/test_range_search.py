@@ -53,7 +53,7 @@ def test_a_range_that_hardly_counts_is_narrowed_and_windows_to_come_gain():
     low, high = found.ranges.bounds["hidden"]
     assert -5 < low < -3.5
     assert 3.5 < high < 5
-    assert min(found.parts["hidden"]) >= LEAST_PART
+    assert LEAST_PART <= found.parts["hidden"] < 0.7
     seeds = windows(graph, 64, 2)
     truth = seeds[:, :-1, :1] + 8e-4 * seeds[:, :-1, 1:]  # the model's formula, and no code of the tool
     before, after = (np.square(said(int8(graph)(r), seeds) - truth).mean() for r in (ranges, found.ranges))

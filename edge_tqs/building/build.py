@@ -184,7 +184,7 @@ def _build_report(
 def _narrowing(found: Narrowed) -> Narrowing | None:
     if not found.parts:
         return None
-    parts = tuple(NarrowedRange(name, *ends) for name, ends in found.parts.items())
+    parts = tuple(NarrowedRange(name, part) for name, part in found.parts.items())
     return Narrowing(parts, found.tried, found.error)
 
 

@@ -2,7 +2,7 @@
 
 The least and the greatest value that a calibration saw make every code coarse for the sake of the few values far out.
 A narrower range clips these and is finer for all others. Which of the two costs more is measured in rollouts beside
-float's: what shares a quantisation is narrowed at both ends or at one, one after another, the most promising first.
+float's: what shares a quantisation is narrowed, one after another, the most promising first.
 
 Half of the windows set the ranges that are narrowed, a quarter judges the parts that are tried, one evaluation each and
 more where that is quick, and the last quarter confirms each choice over the horizon: so a range is not fitted to the
@@ -18,40 +18,35 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Array, Forecast, Graph
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.operators.arithmetic.int8 import LEAST_SPAN
-from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.quantization.calibration import Range, Ranges
+from edge_tqs.quantization.judges import LEAST_JUDGES, Errors, Judges, better, cost
 from edge_tqs.quantization.quantize import Family, Shared, affine, shared_quants, with_rounded_weights
 from edge_tqs.quantization.rounded_rollout import Quants, RoundedRollouts
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
 
-#: Of a range's end: what is tried first of all families, of both ends, and then of one end more.
-SCREENED = 0.7
-BOTH = (0.9, 0.8, 0.7, 0.6, 0.5)
-ONE = (0.9, 0.75)
+#: Parts of a range that are tried: of all families one, of the promising ones the others.
+SCREENED, PARTS = 0.7, (0.9, 0.8, 0.7, 0.6, 0.5)
 #: What is left of a range at least: windows to come reach further than those that were seen.
 LEAST_PART = 0.5
 #: Of parts whose errors are within this of the best, the widest is taken.
-ALIKE = 0.02
+ALIKE = 0.05
 #: Families, or bundles of them, that are looked at closely.
 CLOSELY = 8
-#: The error must fall by this part, and by this many of its standard errors over the windows.
-LEAST_GAIN, LEAST_SURE = 0.02, 2.0
-#: Windows that judge, at least and at most.
-LEAST_JUDGES, MOST_JUDGES = 16, 256
-#: Nanoseconds, as counted by `_cost`: of all parts that are tried, of confirming one, of the integer graphs' rollouts.
-SEARCH_NS, CONFIRM_NS, LAST_NS = 2.5e9, 0.4e9, 1.5e9
-#: About what a value of an activation, and a product of a dense layer, take; an integer graph takes more.
-VALUE_NS, PRODUCT_NS, INTEGER_TIMES = 8.0, 0.1, 10.0
+#: Standard errors over the windows that the error must fall by: where several parts were tried, where one is confirmed.
+LEAST_SURE, CONFIRMED = 1.5, 1.0
+#: Nanoseconds, as `cost` counts them: of all parts that are tried, of confirming one, of the integer graphs' rollouts.
+SEARCH_NS, CONFIRM_NS, LAST_NS = 4e9, 0.4e9, 1.5e9
+#: How many times those of a rounded rollout an integer graph's takes.
+INTEGER_TIMES = 10.0
 
 #: "measured": narrower where a rollout is nearer to float so; "minmax": all that the calibration saw.
 RangeMethod = Literal["measured", "minmax"]
-Parts = tuple[float, float]
-Errors = npt.NDArray[np.float64]
+#: By family, what is left of its least and of its greatest value.
+Parts = Mapping[Family, float]
 #: Families that are narrowed alike.
 Bundle = tuple[Family, ...]
 
@@ -60,13 +55,12 @@ Bundle = tuple[Family, ...]
 class Narrowed:
     """Ranges, and what was done to them.
 
-    parts: by what was narrowed, the part of its least and of its greatest value that is left. tried: how many could
-    be. error: of the integer graph's rollouts from float (RMSE) over that of the ranges as they were; 1 where nothing
-    was narrowed.
+    parts: by what was narrowed, what is left of its least and of its greatest value. tried: how many could be.
+    error: of the integer graph's rollouts from float (RMSE) over that of the ranges as they were; 1 where none changed.
     """
 
     ranges: Ranges
-    parts: Mapping[str, Parts] = field(default_factory=dict)
+    parts: Mapping[str, float] = field(default_factory=dict)
     tried: int = 0
     error: float = 1.0
 
@@ -101,48 +95,45 @@ class _Search:
         self._shared = shared_quants(with_rounded_weights(graph, integer), self._ranges)
         self._rollouts = RoundedRollouts(self._shared)
         self._bundles = _bundles(self._shared)
-        variants = sum(len(self._sides(bundle)) for bundle in self._bundles) + CLOSELY * (len(BOTH) + 2 * len(ONE))
-        cost, judges = _cost(graph), ranges.kept[~setting]
-        self._tuning = _Judges(graph, judges[::2], SEARCH_NS / variants / cost, horizon, deep=False)
-        self._confirming = _Judges(graph, judges[1::2], CONFIRM_NS / cost, horizon, deep=True)
-        self._last = _Judges(graph, judges[1::2], LAST_NS / cost / INTEGER_TIMES, horizon, deep=True)
+        variants = len(self._bundles) + CLOSELY * len(PARTS)
+        each, judges = cost(graph), ranges.kept[~setting]
+        self._tuning = Judges(graph, judges[::2], SEARCH_NS / variants / each, horizon, deep=False)
+        self._confirming = Judges(graph, judges[1::2], CONFIRM_NS / each, horizon, deep=True)
+        self._last = Judges(graph, judges[1::2], LAST_NS / each / INTEGER_TIMES, horizon, deep=True)
 
     @property
     def tried(self) -> int:
         """How many families may be narrowed."""
         return len({family for bundle in self._bundles for family in bundle})
 
-    def found(self) -> dict[Family, Parts]:
+    def found(self) -> dict[Family, float]:
         """The parts of the ranges of families that make the rollout better: one bundle after another."""
-        parts: dict[Family, Parts] = {}
+        parts: dict[Family, float] = {}
         if not self._bundles:
             return parts
-        screened = [(bundle, tried) for bundle in self._bundles for tried in self._tried({}, bundle, (SCREENED,))]
-        now, *errors = self._measured(self._tuning, [{}, *(tried for _, tried in screened)])
-        sure, *_ = self._measured(self._confirming, [{}])
-        best = dict.fromkeys(self._bundles, np.inf)
-        for (bundle, _), error in zip(screened, errors, strict=True):
-            best[bundle] = min(best[bundle], float(error.mean()))
-        promising = sorted((bundle for bundle in best if best[bundle] < now.mean()), key=lambda bundle: best[bundle])
-        for bundle in promising[:CLOSELY]:
-            for steps, one in ((BOTH, False), (ONE, True)):
-                tried = self._tried(parts, bundle, steps, one)
-                if not tried:
-                    continue
-                errors = self._measured(self._tuning, tried)
-                alike = (1 + ALIKE) * min((float(error.mean()) for error in errors), default=0.0)
-                found = next((at for at, error in enumerate(errors) if error.mean() <= alike), None)
-                if found is None or not _better(errors[found], now, LEAST_SURE):
-                    continue
-                confirmed, *_ = self._measured(self._confirming, [tried[found]])
-                if _better(confirmed, sure, 0.0):
-                    parts, now, sure = tried[found], errors[found], confirmed
+        screened = [dict.fromkeys(bundle, SCREENED) for bundle in self._bundles]
+        now, *errors = self._measured(self._tuning, [parts, *screened])
+        sure, *_ = self._measured(self._confirming, [parts])
+        ranked = sorted(zip((float(error.mean()) for error in errors), self._bundles, strict=True))
+        for _, bundle in [(error, bundle) for error, bundle in ranked if error < now.mean()][:CLOSELY]:
+            tried = [parts | {family: parts.get(family, 1.0) * part for family in bundle} for part in PARTS]
+            tried = [made for made in tried if min(made.values()) >= LEAST_PART]
+            if not tried:
+                continue
+            errors = self._measured(self._tuning, tried)
+            alike = (1 + ALIKE) * min(float(error.mean()) for error in errors)
+            for made, error in zip(tried, errors, strict=True):  # the widest first
+                if error.mean() <= alike and better(error, now, LEAST_SURE):
+                    confirmed, *_ = self._measured(self._confirming, [made])
+                    if better(confirmed, sure, CONFIRMED):
+                        parts, now, sure = made, error, confirmed
+                    break
         return parts
 
-    def last_word(self, parts: Mapping[Family, Parts]) -> float:
+    def last_word(self, parts: Parts) -> float:
         """The error of the integer graph with ``parts`` over that without them (RMSE); 1 where it is not better."""
         before, after = map(self._integer_errors, (self._ranges, _with_parts(self._shared, self._ranges, parts)))
-        if not _better(after, before, 0.0):
+        if not better(after, before, 0.0):
             return 1.0
         return float(np.sqrt(np.square(after).mean() / np.square(before).mean()))
 
@@ -151,82 +142,12 @@ class _Search:
         rolled = integer_rollout(made, encode(made, judges.seeds), judges.horizon)
         return judges.errors(decode(made, rolled.outputs))
 
-    def _measured(self, judges: _Judges, tried: Sequence[Mapping[Family, Parts]]) -> list[Errors]:
+    def _measured(self, judges: Judges, tried: Sequence[Parts]) -> list[Errors]:
         variants = [self._quants(parts) for parts in tried]
         return list(map(judges.errors, self._rollouts.outputs(judges.seeds, judges.horizon, variants)))
 
-    def _quants(self, parts: Mapping[Family, Parts]) -> Quants:
-        return {family: affine(*_part(self._shared.spans[family], ends)) for family, ends in parts.items()}
-
-    def _sides(self, bundle: Bundle) -> list[tuple[bool, bool]]:
-        """Which ends can be narrowed together: (least, greatest)."""
-        below = any(self._shared.spans[family][0] < 0 for family in bundle)
-        above = any(self._shared.spans[family][1] > 0 for family in bundle)
-        return [(True, True), (True, False), (False, True)] if below and above else [(below, above)]
-
-    def _tried(
-        self, parts: Mapping[Family, Parts], bundle: Bundle, steps: Sequence[float], one: bool | None = None
-    ) -> list[dict[Family, Parts]]:
-        """``parts`` with ``steps`` of those of ``bundle`` left at either end, from the widest to the narrowest.
-
-        one: at one end only, or at both where there are two; None: each way.
-        """
-        sides = self._sides(bundle)
-        if one is not None:
-            sides = sides[1:] if one else sides[:1]
-        found = []
-        for step in steps:
-            for below, above in sides:
-                made = dict(parts)
-                for family in bundle:
-                    least, most = parts.get(family, (1.0, 1.0))
-                    made[family] = least * (step if below else 1), most * (step if above else 1)
-                if min(min(made[family]) for family in bundle) >= LEAST_PART:
-                    found.append(made)
-        return found
-
-
-class _Judges:
-    """Windows and how far they are rolled out, with what float says.
-
-    rows: evaluations of one window that there is time for. deep: over the horizon, as far as they reach, rather than
-    of many windows.
-    """
-
-    def __init__(self, graph: Graph, windows: Array, rows: float, horizon: int, *, deep: bool) -> None:
-        forecast = graph.forecast
-        if forecast.driven and forecast.recurrence != "stateful":
-            self.horizon = 1  # what is said of a window does not depend on what was said before
-            rest = range(0, windows.shape[1] - forecast.window, max(1, forecast.window // 2))
-            windows = np.concatenate([windows[:, at : at + forecast.window + 1] for at in rest])
-        else:
-            least = LEAST_JUDGES if deep else len(windows)
-            fit = [t for t in range(1, horizon + 1) if _evaluations(forecast, t) * least <= rows]
-            self.horizon = max(fit, default=1)
-        fitting = int(rows / _evaluations(forecast, self.horizon))
-        count = min(len(windows), max(LEAST_JUDGES, min(MOST_JUDGES, fitting)))
-        chosen = np.linspace(0, len(windows) - 1, count).round().astype(int)
-        self.seeds = windows[chosen, : forecast.seed_length(self.horizon)].astype(np.float32)
-        self._float = float_rollout(graph, self.seeds, self.horizon).outputs.astype(np.float64)
-        deviation = self._float.reshape(-1, self._float.shape[-1]).std(axis=0)
-        self._units = np.where(deviation > 0, deviation, deviation.max() or 1.0)
-
-    def errors(self, outputs: Array) -> Errors:
-        """RMSE of each window's rollout, (N,), in deviations of the outputs; outputs: (N, T, outputs)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            found: Errors = np.sqrt(np.square((outputs - self._float) / self._units).mean(axis=(1, 2)))
-        return np.where(np.isnan(found), np.inf, found)
-
-
-def _better(errors: Errors, before: Errors, sure: float) -> bool:
-    """Whether windows are nearer to float by LEAST_GAIN in the mean, ``sure`` standard errors, and not less in square:
-    few that are much worse do not pass for many that are a little better."""
-    if not np.isfinite(errors).all():
-        return False
-    gain = before - errors
-    error_of_it = gain.std(ddof=1) / np.sqrt(len(gain))
-    enough = errors.mean() <= (1 - LEAST_GAIN) * before.mean() and gain.mean() >= sure * error_of_it
-    return bool(enough and np.square(errors).mean() <= np.square(before).mean())
+    def _quants(self, parts: Parts) -> Quants:
+        return {family: affine(*_part(self._shared.spans[family], part)) for family, part in parts.items()}
 
 
 def _of_windows(ranges: Ranges, chosen: Array) -> Ranges:
@@ -237,7 +158,7 @@ def _of_windows(ranges: Ranges, chosen: Array) -> Ranges:
     return replace(ranges, bounds=dict(ranges.bounds) | bounds)
 
 
-def _with_parts(shared: Shared, ranges: Ranges, parts: Mapping[Family, Parts]) -> Ranges:
+def _with_parts(shared: Shared, ranges: Ranges, parts: Parts) -> Ranges:
     """``ranges`` whose families keep these parts of what ``shared`` says that they hold."""
     bounds = dict(ranges.bounds)
     for name, (low, high) in ranges.bounds.items():
@@ -248,8 +169,8 @@ def _with_parts(shared: Shared, ranges: Ranges, parts: Mapping[Family, Parts]) -
     return replace(ranges, bounds=bounds)
 
 
-def _part(span: Range, ends: Parts) -> Range:
-    return span[0] * ends[0], span[1] * ends[1]
+def _part(span: Range, part: float) -> Range:
+    return span[0] * part, span[1] * part
 
 
 def _bundles(shared: Shared) -> list[Bundle]:
@@ -277,22 +198,3 @@ def _bundle(family: Family) -> str:
 def _name(family: Family) -> str:
     """Of what is free the tensor, of states and groups theirs."""
     return family[1]
-
-
-def _cost(graph: Graph) -> float:
-    """About the nanoseconds that one evaluation of one window takes."""
-    made = sum(graph.tensors[name].size for op in graph.ops for name in op.outputs)
-    rows = {op.outputs[0]: graph.tensors[op.outputs[0]].size for op in graph.ops if op.signature.is_weighted}
-    products = sum(
-        rows[op.outputs[0]] * graph.tensors[op.inputs[1]].size // graph.tensors[op.inputs[1]].shape[0]
-        for op in graph.ops
-        if op.signature.is_weighted
-    )
-    return VALUE_NS * made + PRODUCT_NS * products
-
-
-def _evaluations(forecast: Forecast, steps: int) -> int:
-    """Of the graph, for a rollout of ``steps``."""
-    if forecast.recurrence == "stateful":
-        return forecast.window + steps - 1
-    return -(-steps // forecast.steps) * (forecast.window if forecast.recurrence == "windowed" else 1)

@@ -124,11 +124,10 @@ class Sanity:
 
 @dataclass(frozen=True)
 class NarrowedRange:
-    """Activations whose range is narrower than what calibration saw: the parts of its ends that are left, 0 to 1."""
+    """Activations whose range is narrower than what calibration saw: the part of it that is left, 0 to 1."""
 
     name: str
-    least: float
-    greatest: float
+    part: float
 
 
 @dataclass(frozen=True)
