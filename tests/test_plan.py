@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_tqs.errors import UsageError
+from edge_tqs.planning.file import Rounding
 from edge_tqs.planning.plan import (
     Evidence,
     Plan,
@@ -307,7 +308,9 @@ def test_broken_fields_of_the_refinement_are_refused(change, message):
 
 def test_a_weight_without_a_clip_is_not_clipped():
     costs = {name: {8: 100, 4: 50} for name in "ab"}
-    assert assigned({}, costs, {"a": 8, "b": 4}, 150, {}, {"b": 0.5}).clips() == {"a": 1.0, "b": 0.5}
+    made = assigned({}, costs, {"a": Rounding(8), "b": Rounding(4, 0.5)}, 150, {})
+    assert made.clips() == {"a": 1.0, "b": 0.5}
+    assert made.assignment == "8,4*0.5"
 
 
 def test_a_plan_says_its_budget_and_a_frontier_has_none():

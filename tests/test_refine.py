@@ -172,7 +172,7 @@ def test_a_bias_shift_that_is_planted_is_taken_out() -> None:
     refiner, _, costs = prepared(graph)
     channels = graph.forecast.channels
     away = tuple(0.05 + 0.01 * c for c in range(channels))
-    weights = [refiner._rounded(t.name, 8, 1.0) for t in uniform(costs, {}, 8).tensors]
+    weights = [refiner._rounded(t.name, t.rounded) for t in uniform(costs, {}, 8).tensors]
     divergence = refiner._roll(weights, away)
     shift = _fit(refiner._responses, divergence)
     left = refiner._roll(weights, tuple(a + s for a, s in zip(away, shift, strict=True)))

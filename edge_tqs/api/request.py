@@ -36,7 +36,7 @@ from edge_tqs.system.reading import AskedKind
 
 Recurrence = Literal["auto", "windowed", "stateful"]
 #: Parts of the refinement that `without` leaves out.
-REFINEMENTS = ("gram", "clip", "verify", "bias-correction")
+REFINEMENTS = ("gram", "clip", "verify", "bias-correction", "candidates")
 
 
 class PlanSettings(TypedDict, total=False):
@@ -49,6 +49,7 @@ class PlanSettings(TypedDict, total=False):
     pins: Mapping[str, int] | None
     refine: bool
     without: Sequence[str]
+    rounding: Literal["compensated", "nearest"]
 
 
 def model_request(
@@ -154,6 +155,7 @@ def plan_request(
     pins: Mapping[str, int] | None = None,
     refine: bool = True,
     without: Sequence[str] = (),
+    rounding: Literal["compensated", "nearest"] = "compensated",
 ) -> PlanRequest:
     """How wide the weights may be: what is asked for, else ``default_budget`` bytes, else the default.
 
@@ -202,6 +204,7 @@ def plan_request(
         max_divergence=max_divergence,
         pins=dict(pins or {}),
         refine=settings if refine else None,
+        rounding=rounding,
     )
 
 

@@ -165,6 +165,7 @@ def plan(
     pins: Mapping[str, int] | None = None,
     refine: bool = True,
     without: Sequence[str] = (),
+    rounding: Literal["compensated", "nearest"] = "compensated",
     board: str | os.PathLike[str] | Board | None = None,
     progress: Progress = silent,
 ) -> PlannedModel:
@@ -181,7 +182,8 @@ def plan(
         max_divergence: The smallest plan whose measured divergence (RMSE, the model's units) is within this.
         pins: Widths by weight that are not up for choice.
         refine: Whether rounding is measured and the best plans are verified.
-        without: Parts of the refinement to leave out: "gram", "clip", "verify", "bias-correction".
+        without: Parts of the refinement to leave out: "gram", "clip", "verify", "bias-correction", "candidates".
+        rounding: Whether the errors of a row are made to cancel, or each weight is rounded to the nearest code.
         board: Whose flash and activations count.
 
     Raises UsageError for keywords that exclude each other and for what cannot be had; else as `score`.

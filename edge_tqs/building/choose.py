@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.planning import plan as planning
+from edge_tqs.planning.file import NEAREST, Origin
 from edge_tqs.planning.plan import Costs, Evidence, Plan
 from edge_tqs.planning.refine import POINTS, SEEDS, Refiner, RefineSettings
+from edge_tqs.planning.roundings import Roundings
 from edge_tqs.planning.score import Sensitivity
 from edge_tqs.system.seeds import zero_data_seeds
 from edge_tqs.system.system import System
@@ -25,7 +28,7 @@ class PlanRequest:
     mean_bits: the most that the codes of all weights may take on average. fit_flash: what the board's flash has room
     for; the pipeline that knows the board makes ``code_bytes`` of it, the most that the codes alone may take.
     max_divergence: RMSE that the smallest plan must keep to. pins: widths that are not up for choice. refine: None
-    leaves it at the a-priori plan.
+    leaves it at the a-priori plan, and at rounding to nearest. rounding: of a plan that is not given.
     """
 
     budget_bytes: int | None = None
@@ -38,6 +41,7 @@ class PlanRequest:
     max_divergence: float | None = None
     pins: Mapping[str, int] = field(default_factory=dict)
     refine: RefineSettings | None = field(default_factory=RefineSettings)
+    rounding: Literal["compensated", "nearest"] = "compensated"
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Choice:
 class Chooser:
     """Plans of one scored model. ``progress(stage, done, total)`` is called while divergences are measured.
 
-    seeds: real windows (S, W, F) that a refinement measures on; zero-data ones when not given.
+    seeds: real windows (S, W, F) that a refinement measures on; zero-data ones when not given. rounder: called with
+    what the codes of a plan follow from, or None for a new plan, it compensates; without it weights are rounded to
+    nearest.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class Chooser:
         request: PlanRequest,
         progress: Progress | None = None,
         seeds: Array | None = None,
+        rounder: Callable[[Origin | None], Roundings] | None = None,
     ) -> None:
         self._sensitivity, self._costs, self._request = sensitivity, costs, request
         self._scores = {tensor.name: tensor.tqs for tensor in sensitivity.tensors}
@@ -72,6 +79,9 @@ class Chooser:
         #: what the user should know of the plan, after plan()
         self.warnings: list[str] = []
         self._refiner: Refiner | None = None
+        self._rounder = rounder
+        #: what gives the codes of the plan, after plan(); None where all are those of rounding to nearest
+        self.roundings: Roundings | None = None
 
     def plan(self) -> Plan:
         """The plan that was asked for. Raises UsageError when it cannot be had, or a plan file is of another model."""
@@ -86,8 +96,10 @@ class Chooser:
                     "The plan's widths or clips are not those that its bias correction was measured with: the "
                     "correction was left out. To build it nonetheless, set the plan's evidence to null."
                 )
-            return made
+            return self._with_codes(made)
         if request.bits is not None:
+            if request.refine is not None and self._rounder is not None:
+                return self._refined().uniform(request.bits)
             return self._known(planning.uniform(costs, self._scores, request.bits, shapes=self._shapes), "uniform")
         if request.max_divergence is not None:
             if request.refine is None:
@@ -104,24 +116,38 @@ class Chooser:
     def choose(self) -> Choice:
         """The plan with the frontier around it; measured figures too where the plan is refined."""
         chosen = self.plan()
+        widths = [width for width in (4, 8) if all(width in options for options in self._costs.values())]
+        refiner = self._refiner
+        if refiner is not None:
+            flat = [refiner.uniform(width, candidates=False) for width in widths]
+            return Choice(chosen, refiner.frontier(), tuple(flat))
         uniform = tuple(
             self._known(planning.uniform(self._costs, self._scores, width, shapes=self._shapes), "uniform")
-            for width in (4, 8)
-            if all(width in options for options in self._costs.values())
+            for width in widths
         )
-        if self._refiner is not None:
-            measured = [self._refiner.measure(made) for made in uniform]
-            return Choice(chosen, self._refiner.frontier(), tuple(map(self._with_measured, uniform, measured)))
         points = planning.frontier(self._scores, self._costs, pins=self._request.pins, shapes=self._shapes)
         last = len(points) - 1
         shown = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)}) if last >= POINTS else range(last + 1)
         return Choice(chosen, tuple(self._known(points[i]) for i in shown), uniform)
+
+    def _with_codes(self, made: Plan) -> Plan:
+        """A plan that was given, its codes those that it was made with. Raises UsageError where they cannot be had."""
+        if all(tensor.rounding == NEAREST for tensor in made.tensors):
+            return made
+        if self._rounder is None:
+            raise UsageError(
+                "The plan compensates roundings, and this model's layers cannot be looked into",
+                hint='Build the model that it was made with, or set each "rounding" in the plan to "nearest".',
+            )
+        self.roundings = self._rounder(made.origin)
+        return self.roundings.signed(made)
 
     def _refined(self, limits: Costs | None = None) -> Refiner:
         if self._refiner is None:
             report, horizon, seeds = self._progress, self._sensitivity.horizon, self._seeds
             if seeds is None:
                 seeds = zero_data_seeds(self._system, SEEDS, horizon, self._sensitivity.seed)
+            self.roundings = None if self._rounder is None else self._rounder(None)
             self._refiner = Refiner(
                 self._system,
                 self._scores,
@@ -133,6 +159,7 @@ class Chooser:
                 pins=self._request.pins,
                 shapes=self._shapes,
                 progress=None if report is None else lambda done, total: report("refining the plan", done, total),
+                roundings=self.roundings,
             )
         return self._refiner
 
@@ -167,11 +194,6 @@ class Chooser:
             method, (), "tqs", made.predicted_damage**0.5, None, 0, sensitivity.horizon, made.assignment
         )
         return replace(made, evidence=evidence)
-
-    def _with_measured(self, made: Plan, rmse: float) -> Plan:
-        assert made.evidence is not None
-        assert self._refiner is not None
-        return replace(made, evidence=replace(made.evidence, measured_rmse=rmse, seeds_count=self._refiner.seeds_count))
 
 
 def mean_bits(made: Plan) -> float:

@@ -8,7 +8,8 @@ from edge_tqs.boards.board import Board
 from edge_tqs.building.choose import Choice, Chooser, PlanRequest
 from edge_tqs.building.flash_room import code_room
 from edge_tqs.building.opened import scaled_graph
-from edge_tqs.building.scored import ScoredModel, Source, scored_model
+from edge_tqs.building.roundings import rounder_of
+from edge_tqs.building.scored import ScoredModel, Source, scored_model, zero_data_windows
 from edge_tqs.graph.graph import Graph, same_units
 from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
@@ -58,19 +59,26 @@ def plan_model(source: Source, request: PlanRequest, progress: Progress, board: 
         scored = scored.with_activations(activations)
         if request.fit_flash:
             request = fitted(request, scored.model.opened.need_graph()[1], board, activations, progress)
-    found = chooser(scored, request, progress, _folded_of_data(scored))
+    found = chooser(scored, request, progress, _folded(scored, request))
     return PlannedModel(scored, found.choose(), tuple(found.warnings))
 
 
-def _folded_of_data(scored: ScoredModel) -> Folded | None:
-    """How a build of this data will fold its channels' ranges; None where it leaves the columns of weights alone."""
+def _folded(scored: ScoredModel, asked: PlanRequest) -> Folded | None:
+    """How a build will fold its channels' ranges; None where it leaves alone what the plan is of.
+
+    Rounding to nearest sees the columns of weights alone, and without data they are not folded.
+    """
     request, loaded = scored.model.request, scored.model.opened.loaded
-    if loaded is None or request.windows is None:
+    compensates = asked.rounding == "compensated" and asked.refine is not None
+    if loaded is None or (request.windows is None and not compensates):
         return None
     graph = scaled_graph(scored.model)
-    windows = request.windows(graph.forecast, request.horizon).calibration
-    if not may_fold_inputs(graph, windows):
-        return None
+    if request.windows is None:
+        windows = zero_data_windows(graph, request)
+    else:
+        windows = request.windows(graph.forecast, request.horizon).calibration
+        if not compensates and not may_fold_inputs(graph, windows):
+            return None
     return on_own_scales(graph, calibrate(graph, windows, request.horizon))[0]
 
 
@@ -82,9 +90,12 @@ def chooser(
     folded: the graph with other columns of its weights, whose rounding is then measured; in the model's units still.
     """
     system = scored.model.opened.system
-    if folded is not None and folded.x != same_units(system.channels):
+    rounder = None
+    if request.rounding == "compensated":
+        rounder = rounder_of(scored.model, folded)
+    if folded is not None and (rounder is not None or folded.x != same_units(system.channels)):
         system = in_model_units(graph_system(folded.graph), folded.x, folded.y)
-    return Chooser(system, scored.sensitivity, scored.costs, request, progress, scored.seeds)
+    return Chooser(system, scored.sensitivity, scored.costs, request, progress, scored.seeds, rounder)
 
 
 def fitted(

@@ -14,7 +14,7 @@ from edge_tqs.building.evaluate import not_compared
 from edge_tqs.building.opened import Model, opened_model, scaled_graph
 from edge_tqs.building.planned import chooser, fitted
 from edge_tqs.building.request import DEFAULT_ACTIVATIONS, ModelRequest
-from edge_tqs.building.scored import ScoredModel, Source, scored_model
+from edge_tqs.building.scored import ScoredModel, Source, scored_model, zero_data_windows
 from edge_tqs.building.units import in_words
 from edge_tqs.building.windows import LEAST_WINDOWS, Windows, check_unmasked
 from edge_tqs.errors import ModelError, UsageError
@@ -22,7 +22,8 @@ from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.flatbuffer.form import FOR_ALL, RUNTIMES, FileForm
 from edge_tqs.graph.graph import Forecast, Graph
 from edge_tqs.passes.output_bias import shift_output
-from edge_tqs.planning.plan import Plan
+from edge_tqs.planning.file import COMPENSATED, Plan, Rounding
+from edge_tqs.planning.roundings import Rounded, Roundings
 from edge_tqs.progress import Progress
 from edge_tqs.quantization import support
 from edge_tqs.quantization.calibration import Ranges, calibrate
@@ -32,9 +33,6 @@ from edge_tqs.quantization.range_search import Narrowed, narrowed
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds
-
-#: Windows for activation ranges where there is no data.
-ZERO_DATA_WINDOWS = 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,8 +120,9 @@ def quantize_model(
             f"{left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
             f"the float model itself runs away within {horizon} steps."
         )
-    searched = _narrowed(graph, plan, bias_correction, ranges, model_request, progress)
-    variants = _variants(graph, plan, bias_correction, scored.costs, searched.ranges, activations, warnings)
+    codes = None if chosen.roundings is None else chosen.roundings.rounded(plan.roundings())
+    searched = _narrowed(graph, plan, bias_correction, codes, ranges, model_request, progress)
+    variants = _variants(graph, plan, bias_correction, chosen.roundings, searched.ranges, activations, warnings)
     mixed = variants["mixed"]
     warnings += _few_codes(mixed, ranges, stuck)
     of_each = activations == "int8" or form.runtimes != RUNTIMES  # which were named
@@ -139,6 +138,7 @@ def _narrowed(
     graph: Graph,
     plan: Plan,
     bias_correction: tuple[float, ...],
+    codes: Mapping[str, Rounded] | None,
     ranges: Ranges,
     request: ModelRequest,
     progress: Progress,
@@ -151,7 +151,7 @@ def _narrowed(
     corrected = shift_output(graph, bias_correction)
     return narrowed(
         graph,
-        lambda tried: quantize(corrected, plan.widths(), tried, plan.clips()),
+        lambda tried: quantize(corrected, plan.widths(), tried, plan.clips(), rounded=codes),
         ranges,
         request.horizon,
     )
@@ -183,10 +183,8 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
         else "Activation ranges come from the model's own rollouts, not from data: the codes reach "
         f"{reach:g} times as far, and real inputs beyond that saturate. Give a CSV with --data to be sure."
     )
-    system = graph_system(graph)
-    calibration = zero_data_seeds(system, ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
-    held_out = zero_data_seeds(system, LEAST_WINDOWS, request.horizon, request.seed + 2)
-    return Windows(calibration, held_out)
+    held_out = zero_data_seeds(graph_system(graph), LEAST_WINDOWS, request.horizon, request.seed + 2)
+    return Windows(zero_data_windows(graph, request), held_out)
 
 
 def _fold_note(forecast: Forecast, folded: Folded) -> str:
@@ -231,29 +229,40 @@ def _variants(
     graph: Graph,
     plan: Plan,
     bias_correction: tuple[float, ...],
-    costs: Mapping[str, Mapping[int, int]],
+    roundings: Roundings | None,
     ranges: Ranges,
     activations: Activations,
     warnings: list[str],
 ) -> dict[str, Graph]:
     """The integer graphs by name; a plan that is uniform, and no more than that, shares its graph with that variant.
 
-    A uniform one that cannot be made, and is not the plan, is left out: it is only shown.
+    A uniform one that cannot be made, and is not the plan, is left out: it is only shown. It is compensated where the
+    plan is, unmeasured.
     """
-    plain = not plan.bias_correction and all(clip == 1 for clip in plan.clips().values())
+    asked = plan.evidence is not None and plan.evidence.method == "uniform"
+    plain = asked or (not plan.bias_correction and {t.rounded for t in plan.tensors} <= {Rounding(8), Rounding(4)})
     same = [f"int{width}" for width in (8, 4) if plain and set(plan.widths().values()) == {width}]
     corrected = shift_output(graph, bias_correction)
-    mixed = quantize(corrected, plan.widths(), ranges, plan.clips(), activations)
+    codes = None if roundings is None else roundings.rounded(plan.roundings())
+    mixed = quantize(corrected, plan.widths(), ranges, plan.clips(), activations, codes)
     variants = {"mixed": mixed}
     for width in (8, 4):
         name = f"int{width}"
         try:
-            variants[name] = (
-                mixed if name in same else quantize(graph, dict.fromkeys(costs, width), ranges, activations=activations)
-            )
+            variants[name] = mixed if name in same else _uniform(graph, width, plan, roundings, ranges, activations)
         except ModelError as error:
             warnings.append(not_compared(name, error))
     return variants
+
+
+def _uniform(
+    graph: Graph, width: int, plan: Plan, roundings: Roundings | None, ranges: Ranges, activations: Activations
+) -> Graph:
+    widths = dict.fromkeys(plan.widths(), width)
+    if roundings is None or plan.origin is None:
+        return quantize(graph, widths, ranges, activations=activations)
+    first = dict.fromkeys(widths, Rounding(width, 1.0, COMPENSATED[0]))
+    return quantize(graph, widths, ranges, None, activations, roundings.rounded(first))
 
 
 def _metadata(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:

@@ -9,12 +9,17 @@ from edge_tqs.building.opened import Model, opened_model
 from edge_tqs.building.request import DEFAULT_ACTIVATIONS, ModelRequest
 from edge_tqs.building.units import forecast_of
 from edge_tqs.errors import UsageError
-from edge_tqs.graph.graph import Array
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.planning.refine import SEEDS as REFINE_SEEDS
 from edge_tqs.planning.score import SEEDS, Sensitivity, score
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.quantize import Activations
 from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
+from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.seeds import zero_data_seeds
+
+#: Windows for activation ranges where there is no data.
+ZERO_DATA_WINDOWS = 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,6 +83,11 @@ def score_model(model: Model, progress: Progress) -> ScoredModel:
         variant=request.variant,
     )
     return ScoredModel(model, sensitivity, _costs(model), real(REFINE_SEEDS))
+
+
+def zero_data_windows(graph: Graph, request: ModelRequest) -> Array:
+    """Windows (ZERO_DATA_WINDOWS, W, F) or longer that activation ranges come from where there is no data."""
+    return zero_data_seeds(graph_system(graph), ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
 
 
 def _costs(model: Model) -> Mapping[str, Mapping[int, int]]:

@@ -158,8 +158,15 @@ plan_options = options(
     click.option(
         "--without",
         multiple=True,
-        type=click.Choice(["gram", "clip", "verify", "bias-correction"]),
+        type=click.Choice(["gram", "clip", "verify", "bias-correction", "candidates"]),
         help="Leave a part of the refinement out; may be repeated.",
     ),
+    click.option(
+        "--rounding",
+        type=click.Choice(["compensated", "nearest"]),
+        default="compensated",
+        show_default=True,
+        help="Round weights so that the errors of a row cancel, or each to the nearest code.",
+    ),
 )
-PLAN_SETTINGS = ("budget", "bits", "plan", "mean_bits", "max_divergence", "pin", "refine", "without")
+PLAN_SETTINGS = ("budget", "bits", "plan", "mean_bits", "max_divergence", "pin", "refine", "without", "rounding")

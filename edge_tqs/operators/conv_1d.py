@@ -67,6 +67,11 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
     return convolve
 
 
+def _reads(graph: Graph, op: Op) -> Function:
+    shape = graph.tensors[op.inputs[1]].shape
+    return lambda x: taps(x, shape, op, 0)[None]
+
+
 def _integer(graph: Graph, op: Op) -> Function:
     """Beyond the window lies 0.0."""
     layer, shape = dense.integer_layer(graph, op), graph.tensors[op.inputs[1]].shape
@@ -205,4 +210,5 @@ OPERATOR = Operator(
     read=_read,
     reasons=_REASONS,
     emitted=_emitted,
+    reads=_reads,
 )

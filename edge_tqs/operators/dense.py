@@ -65,6 +65,10 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
     return lambda *inputs: product(tf, op.attrs["activation"], *inputs)
 
 
+def _reads(graph: Graph, op: Op) -> Function:
+    return lambda x: x[None, :, None]
+
+
 # --- integer ----------------------------------------------------------------------------------------------------------
 
 
@@ -211,4 +215,5 @@ OPERATOR = Operator(
     filter=Filter(_written_weight, _read_weight),
     reasons=_REASONS,
     emitted=_emitted,
+    reads=_reads,
 )

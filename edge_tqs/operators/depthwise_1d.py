@@ -17,7 +17,15 @@ from edge_tqs.graph.shapes import conv_length
 from edge_tqs.graph.signature import Shape, Signature
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
-from edge_tqs.operators.conv_1d import ATTRIBUTES, REFUSED_16X4, WRONG, around, read_convolution, write_convolution
+from edge_tqs.operators.conv_1d import (
+    ATTRIBUTES,
+    REFUSED_16X4,
+    WRONG,
+    around,
+    read_convolution,
+    taps,
+    write_convolution,
+)
 from edge_tqs.operators.operator import (
     Builtin,
     Call,
@@ -84,6 +92,17 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
         return activation(tf.add_n(read) + b)
 
     return depthwise
+
+
+def _reads(graph: Graph, op: Op) -> Function:
+    """The samples of one channel, for as many rows as it has filters."""
+    count = graph.tensors[op.inputs[1]].shape[1]
+
+    def read(x: Array) -> Array:
+        each = taps(x, (0, count, x.shape[2]), op, 0).reshape(*x.shape[:1], -1, count, x.shape[2])
+        return each.transpose(3, 0, 1, 2)
+
+    return read
 
 
 def _integer(graph: Graph, op: Op) -> Function:
@@ -195,4 +214,5 @@ OPERATOR = Operator(
         for granularity in ("per_channel", "per_tensor")
     },
     emitted=_emitted,
+    reads=_reads,
 )

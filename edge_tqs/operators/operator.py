@@ -227,6 +227,8 @@ class Operator:
     filter: how its weight is written.
     reasons: in place of ``refused`` for one with a weight, all that its builtins were measured for.
     emitted: what it becomes for a runtime, given (graph, op, runtime); else itself.
+    reads: of one with a weight, its input (N, ...) to what the rows of the weight read, (G, N, P, K): P times for each
+        of N, in G groups of rows that follow one another.
     """
 
     kind: str
@@ -251,6 +253,7 @@ class Operator:
     filter: Filter | None = None
     reasons: Mapping[TypedOperator, Reasons] = field(default_factory=dict)
     emitted: Callable[[Graph, Op, str], tuple[TypedOperator, ...]] | None = None
+    reads: Callable[[Graph, Op], Function] | None = None
 
 
 def write_plain(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:

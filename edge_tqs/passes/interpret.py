@@ -21,10 +21,11 @@ Slots = list[Any]
 Action = Callable[[Slots], None]
 
 
-def float_step(graph: Graph) -> StepFunction:
+def float_step(graph: Graph, computed: Callable[[Graph, Op], Callable[..., Any]] | None = None) -> StepFunction:
     """Compile ``graph`` (float32, as keras_model.load gives it) to a batched StepFunction.
 
-    x is (N, W, F) for recurrence "none", else (N, F); states are (N, width); everything is float32.
+    x is (N, W, F) for recurrence "none", else (N, F); states are (N, width); everything is float32. computed: what an
+    operator computes, in place of what it says itself.
     Raises ModelError when the graph holds an operator or a constant that is not float.
     """
     slots = {name: index for index, name in enumerate(graph.tensors)}
@@ -34,7 +35,11 @@ def float_step(graph: Graph) -> StepFunction:
             raise ModelError(f"{graph.name}: tensor {name} is {tensor.dtype}; only a float graph runs in float")
         if tensor.data is not None:
             initial[slots[name]] = tensor.data
-    actions = [_compile(graph, op, slots) for op in graph.ops]
+    computed = computed or (lambda graph, op: OPERATORS[op.kind].compute(graph, op))
+    actions = [
+        compile_function(computed(graph, op), [slots[n] for n in op.inputs], [slots[n] for n in op.outputs])
+        for op in graph.ops
+    ]
     x_slot, y_slot = slots[graph.input], slots[graph.output]
     state_inputs = [slots[state.input] for state in graph.states]
     state_outputs = [slots[state.output] for state in graph.states]
@@ -65,12 +70,6 @@ def float_rollout(graph: Graph, seeds: Array, horizon: int, truth: Array | None 
     step, states = float_step(graph), zero_states(graph, seeds.shape[0])
     forced = None if truth is None else np.asarray(truth, np.float32)
     return closed_loop(step, graph.forecast, seeds, horizon, states, "float", forced)
-
-
-def _compile(graph: Graph, op: Op, slots: dict[str, int]) -> Action:
-    inputs = [slots[name] for name in op.inputs]
-    outputs = [slots[name] for name in op.outputs]
-    return compile_function(OPERATORS[op.kind].compute(graph, op), inputs, outputs)
 
 
 def compile_function(function: Callable[..., Any], inputs: Sequence[int], outputs: Sequence[int]) -> Action:

@@ -1,4 +1,4 @@
-"""A plan and its file: a width and a clip ratio for every weight, and how they were chosen.
+"""A plan and its file: how every weight is rounded, to how many bits, and how that was chosen.
 
 The file is JSON that a hand may edit: change a ``width`` or a ``clip`` and build it. ``plan.recost`` renews all that
 follows from them, and drops what was measured of other widths.
@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from edge_tqs import strict
 from edge_tqs.errors import UsageError
@@ -26,9 +26,42 @@ FORMAT = 1
 METHODS = ("a-priori", "refined", "uniform")
 PREDICTORS = ("tqs", "gram")
 
+#: Ways to round (planning/roundings.py). Of the compensated ones the first is that which widths are chosen with.
+NEAREST, CORRECTED = "nearest", "corrected"
+COMPENSATED = ("rollout 0.01", "both 0.01", "rollout 0.1", "start 0.01", "both 0.1", "rollout 1", "both 1")
+RECIPES = (NEAREST, CORRECTED, *COMPENSATED)
+#: Where the windows come from that a compensated rounding is of: noise, or the training part of a series.
+SOURCES = ("zero-data", "data")
+
 AGAIN = "Write it anew with `edge-tqs plan`."
 _Count = Annotated[int, at_least(0)]
 _Figure = Annotated[float, at_least(0)]
+
+
+class Rounding(NamedTuple):
+    """How a weight is rounded. clip: of "nearest" and "corrected", as in a plan; else each row finds its own."""
+
+    width: int
+    clip: float = 1.0
+    recipe: str = NEAREST
+
+    def __str__(self) -> str:
+        clip = "" if self.clip == 1 else f"*{self.clip:g}"
+        return f"{self.width}{clip}" if self.recipe == NEAREST else f"{self.width}{clip}~{self.recipe}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the codes of a plan follow from, beside the model and its recipes.
+
+    windows: one of SOURCES, ``count`` of them, drawn with ``seed`` where they are noise, and rolled out for ``horizon``
+    steps.
+    """
+
+    windows: Annotated[str, one_of(SOURCES)]
+    count: Annotated[int, at_least(1)]
+    horizon: Annotated[int, at_least(1)]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +69,8 @@ class PlannedTensor:
     """One weight: ``name`` is its source, ``width`` in bits, ``bytes`` with per-channel metadata.
 
     ``tqs`` is None where the weight was never scored; then ``predicted_damage`` (squared model's units) is None too.
-    ``clip`` in (0, 1]: the largest magnitude that a row can hold, over the largest that it has.
+    ``clip`` in (0, 1]: the largest magnitude that a row can hold, over the largest that it has. ``rounding``: one of
+    RECIPES. ``codes``: what tells the codes from others, where they are not those of rounding to nearest.
     """
 
     name: str
@@ -46,6 +80,12 @@ class PlannedTensor:
     tqs: _Figure | None
     predicted_damage: _Figure | None
     clip: Annotated[float, Rule(lambda clip: 0 < clip <= 1, "a ratio above 0, at most 1")] = 1.0
+    rounding: Annotated[str, one_of(RECIPES)] = NEAREST
+    codes: str = ""
+
+    @property
+    def rounded(self) -> Rounding:
+        return Rounding(self.width, self.clip, self.rounding)
 
 
 @dataclass(frozen=True)
@@ -55,7 +95,7 @@ class Evidence:
     method: one of METHODS. stages: parts of the refinement that were used (gram, clip, verify, bias_correction).
     predicted_rmse, measured_rmse: divergence from the float rollout with rounded weights and float activations, in the
     model's units; predicted by ``predicted_by`` (one of PREDICTORS), measured over ``seeds_count`` rollouts of
-    ``horizon`` steps. None where it was not measured. assignment: the widths and clips that the figures are of.
+    ``horizon`` steps. None where it was not measured. assignment: the roundings that the figures are of.
     """
 
     method: Annotated[str, one_of(METHODS)]
@@ -73,12 +113,14 @@ class Plan:
     """A width for every weight, in the model's order. ``budget_bytes`` is None where none was asked for.
 
     bias_correction: what is added to the bias of the output, one value a channel in the model's units; empty for none.
+    origin: what the codes follow from; None where all weights are rounded to nearest.
     """
 
     budget_bytes: _Count | None
     tensors: Annotated[tuple[PlannedTensor, ...], FILLED]
     bias_correction: tuple[float, ...] = ()
     evidence: Evidence | None = None
+    origin: Origin | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -100,11 +142,14 @@ class Plan:
 
     @property
     def assignment(self) -> str:
-        """Widths and clips as text, "8,4*0.9": equal for plans that round the weights alike."""
-        return ",".join(f"{t.width}" if t.clip == 1 else f"{t.width}*{t.clip:g}" for t in self.tensors)
+        """Roundings as text, "8~both 1,4*0.9": equal for plans that round the weights alike."""
+        return ",".join(str(tensor.rounded) for tensor in self.tensors)
 
     def widths(self) -> dict[str, int]:
         return {tensor.name: tensor.width for tensor in self.tensors}
+
+    def roundings(self) -> dict[str, Rounding]:
+        return {tensor.name: tensor.rounded for tensor in self.tensors}
 
     def clips(self) -> dict[str, float]:
         return {tensor.name: tensor.clip for tensor in self.tensors}
@@ -117,6 +162,8 @@ class Plan:
                 "shape": list(tensor.shape),
                 "width": tensor.width,
                 "clip": tensor.clip,
+                "rounding": tensor.rounding,
+                "codes": tensor.codes,
                 "bytes": tensor.bytes,
                 "tqs": tensor.tqs,
                 "predicted_damage": tensor.predicted_damage,
@@ -129,12 +176,14 @@ class Plan:
             "tensors": tensors,
             "bias_correction": list(self.bias_correction),
             "evidence": None if self.evidence is None else asdict(self.evidence),
+            "origin": None if self.origin is None else asdict(self.origin),
         }
         return json.dumps(body, indent=2, allow_nan=False) + "\n"
 
     @staticmethod
     def from_json(text: str, where: str = "the plan") -> Plan:
-        """Read what ``to_json`` wrote; ``clip``, ``bias_correction`` and ``evidence`` may be left out.
+        """Read what ``to_json`` wrote; ``clip``, ``rounding``, ``codes``, ``bias_correction``, ``evidence`` and
+        ``origin`` may be left out: a plan without them rounds to nearest.
 
         Raises UsageError with the place of the first thing that is wrong.
         """

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
-from edge_tqs.planning.file import Evidence, Plan, PlannedTensor, listed, predicted_damage
+from edge_tqs.planning.file import Evidence, Plan, PlannedTensor, Rounding, listed, predicted_damage
 from edge_tqs.strict import nearest
 
 __all__ = [
@@ -75,7 +75,7 @@ def plan(
             hint=f"Give a budget of {smallest:,} bytes or more, or a smaller model.",
         )
     best = _undominated(scores, costs, choices, budget_bytes)[-1]
-    return assigned(scores, costs, best, budget_bytes, shapes or {})
+    return assigned(scores, costs, _to_nearest(best), budget_bytes, shapes or {})
 
 
 def frontier(
@@ -83,7 +83,7 @@ def frontier(
 ) -> tuple[Plan, ...]:
     """Every plan that no other one beats in both bytes and predicted damage, from the smallest to the best."""
     found = _undominated(scores, costs, _choices(scores, costs, pins or {}), None)
-    return tuple(assigned(scores, costs, widths, None, shapes or {}) for widths in found)
+    return tuple(assigned(scores, costs, _to_nearest(widths), None, shapes or {}) for widths in found)
 
 
 def uniform(costs: Costs, scores: Mapping[str, float | None], width: int, *, shapes: Shapes | None = None) -> Plan:
@@ -93,7 +93,11 @@ def uniform(costs: Costs, scores: Mapping[str, float | None], width: int, *, sha
             raise UsageError(
                 f"{name} cannot be built with {width} bits", hint=f"Choose from {listed(sorted(options))}."
             )
-    return assigned(scores, costs, dict.fromkeys(costs, width), None, shapes or {})
+    return assigned(scores, costs, dict.fromkeys(costs, Rounding(width)), None, shapes or {})
+
+
+def _to_nearest(widths: Mapping[str, int]) -> dict[str, Rounding]:
+    return {name: Rounding(width) for name, width in widths.items()}
 
 
 def default_budget(costs: Costs, pins: Mapping[str, int] | None = None) -> int:
@@ -108,9 +112,9 @@ def default_budget(costs: Costs, pins: Mapping[str, int] | None = None) -> int:
 def recost(edited: Plan, costs: Costs, *, shapes: Shapes | None = None) -> Plan:
     """``edited`` in the model's order, with bytes and predicted damage that follow from its widths.
 
-    Where the evidence is of other widths or clips, it is dropped, and the bias correction with it: both were measured
-    with those. Raises UsageError when the plan does not name exactly the weights in ``costs``, or gives a width that
-    one cannot have.
+    Where the evidence is of other roundings, it is dropped, and the bias correction with it: both were measured with
+    those. What told the codes from others is kept for the weights that are still rounded as they were. Raises
+    UsageError when the plan does not name exactly the weights in ``costs``, or gives a width that one cannot have.
     """
     given = {tensor.name: tensor for tensor in edited.tensors}
     for name in given:
@@ -125,7 +129,14 @@ def recost(edited: Plan, costs: Costs, *, shapes: Shapes | None = None) -> Plan:
             )
     scores = {name: tensor.tqs for name, tensor in given.items()}
     known = {name: tensor.shape for name, tensor in given.items()} | dict(shapes or {})
-    renewed = assigned(scores, costs, edited.widths(), edited.budget_bytes, known, edited.clips())
+    renewed = assigned(scores, costs, edited.roundings(), edited.budget_bytes, known)
+    was = edited.evidence.assignment.split(",") if edited.evidence else []
+    same = dict(zip(given, was, strict=True)) if len(was) == len(given) else {}
+    tensors = [
+        replace(tensor, codes=given[tensor.name].codes if same.get(tensor.name) == str(tensor.rounded) else "")
+        for tensor in renewed.tensors
+    ]
+    renewed = replace(renewed, tensors=tuple(tensors), origin=edited.origin)
     if edited.evidence is None:
         return replace(renewed, bias_correction=edited.bias_correction)
     if edited.evidence.assignment != renewed.assignment:
@@ -202,19 +213,17 @@ def _trace(
 def assigned(
     scores: Mapping[str, float | None],
     costs: Costs,
-    widths: Mapping[str, int],
+    roundings: Mapping[str, Rounding],
     budget: int | None,
     shapes: Shapes,
-    clips: Mapping[str, float] | None = None,
 ) -> Plan:
-    """The plan of given widths and clips (1 where none is given), in the order of ``costs``."""
+    """The plan of given roundings, in the order of ``costs``."""
     tensors = []
     for name in costs:
-        tqs, width = scores.get(name), widths[name]
+        tqs, (width, clip, recipe) = scores.get(name), roundings[name]
         damage = None if tqs is None else predicted_damage(tqs, width)
-        clip = 1.0 if clips is None else clips.get(name, 1.0)
         shape = tuple(shapes.get(name, ()))
-        tensors.append(PlannedTensor(name, shape, width, int(costs[name][width]), tqs, damage, clip))
+        tensors.append(PlannedTensor(name, shape, width, int(costs[name][width]), tqs, damage, clip, recipe))
     return Plan(budget, tuple(tensors))
 
 

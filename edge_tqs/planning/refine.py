@@ -1,10 +1,12 @@
 """The refinement of a plan: measured rounding in place of predicted damage, still forward passes and no data.
 
-For every weight and choice (8 bits; 4 bits at each clip ratio) the weight is really rounded, the closed loop is rolled
-out, and d = yhat' - yhat, the divergence over all seeds, steps and channels, is kept. Small errors superpose: an
-assignment's divergence is about the sum of its d, its mean square x'Gx with the Gram matrix G = <d_a, d_b> / size. What
-is least there within the budget (gram_search) is rolled out jointly. From the best of those, changes of one or two
-weights are predicted from the divergence that it really has, rolled out, and taken while they help.
+For every weight and choice (8 bits or 4, compensated; of a black box 8 bits, or 4 at each clip ratio) the weight is
+really rounded, the closed loop is rolled out, and d = yhat' - yhat, the divergence over all seeds, steps and
+channels, is kept. Small errors superpose: an assignment's divergence is about the sum of its d, its mean square x'Gx
+with the Gram matrix G = <d_a, d_b> / size. What is least there within the budget (gram_search) is rolled out jointly.
+From the best of those, changes of one or two weights are predicted from the divergence that it really has, rolled out,
+and taken while they help. At the widths that were found, each weight's other roundings are then rolled out in turn, and
+taken where they help (candidates): a good rounding is a draw, and to nearest is among them.
 
 A shift of the output's bias costs nothing at run time and bends the trajectory too: r[c] = dyhat / dbias[c]. Ridge
 regression of d on r gives the shift that leaves least; being linear, it is taken out of every d before G is formed. It
@@ -19,15 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
+from edge_tqs.planning.candidates import Assigned, descended, others
 from edge_tqs.planning.divergence import output_units
+from edge_tqs.planning.file import COMPENSATED, NEAREST, Rounding
 from edge_tqs.planning.gram_search import Assignment, Search
 from edge_tqs.planning.plan import Costs, Evidence, Plan, Scores, assigned, frontier, plan, predicted_damage
+from edge_tqs.planning.roundings import Roundings
 from edge_tqs.system.system import System
 
 Progress = Callable[[int, int], None]
@@ -61,13 +67,15 @@ class RefineSettings:
     """The parts of the refinement.
 
     gram: measure the divergence of each choice and let errors cancel; without it TQS predicts. clip: try the clip
-    ratios at 4 bits. verify: roll the best assignments out and compare. bias_correction: correct the output's bias.
+    ratios of rounding to nearest. verify: roll the best assignments out and compare. bias_correction: correct the
+    output's bias. candidates: try other roundings at the widths that were found.
     """
 
     gram: bool = True
     clip: bool = True
     verify: bool = True
     bias_correction: bool = True
+    candidates: bool = True
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -88,6 +96,7 @@ class Refiner:
     Made from a system, the TQS and the byte costs of its weights (both in the model's order), seeds, the horizon, and
     widths that are pinned. A budget is in bytes, or with ``limits`` (by weight and width,
     as the costs are) in their unit. A width that is no cheaper than a wider one is left out: int4 can cost more bytes.
+    roundings: what compensates; None rounds to nearest.
     """
 
     def __init__(
@@ -103,25 +112,25 @@ class Refiner:
         pins: Mapping[str, int] | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         progress: Progress | None = None,
+        roundings: Roundings | None = None,
     ) -> None:
         self.settings = settings or RefineSettings()
         self.costs = costs
         self.limits = limits or costs
         self._system, self._scores, self._seeds, self._horizon = system, scores, seeds, horizon
         self._pins, self._shapes = dict(pins or {}), dict(shapes or {})
+        self._roundings, self._progress = roundings, progress or (lambda done, total: None)
         self._names = list(scores)
         self._rollout = system.trace(horizon, len(seeds))
         self._nominal = self._rollout({}, seeds).astype(np.float64)
         self._units = output_units(system, self._nominal)
-        self._known: dict[Assignment, Measurement] = {}
+        self._known: dict[Assigned, Measurement] = {}
         self._vectors: Array | None = None  # (C, P), the divergence of each choice, once measured
-        self._options: list[tuple[int, int, float]] = []  # choice -> weight, width, clip
+        self._options: list[tuple[int, Rounding]] = []  # choice -> weight, how it is rounded
         for index, name in enumerate(self._names):
             for width in (self._pins[name],) if name in self._pins else self._useful(name):
-                clips = CLIPS if self.settings.clip and width == 4 else (1.0,)
-                self._options += [(index, width, clip) for clip in clips]
+                self._options += [(index, rounding) for rounding in self._first_choices(width)]
         self._responses = self._respond() if self.settings.bias_correction else None
-        self._search = self._measure(progress or (lambda done, total: None))
 
     @property
     def seeds_count(self) -> int:
@@ -135,7 +144,12 @@ class Refiner:
         found = self._search.best(self._sizes(self.limits), budget, keep, [a_priori])
         if self.settings.verify:
             found = [self._improved(self._least(dict.fromkeys([*found, a_priori])), budget)]
-        return self._plan(found[0], budget if self.limits is self.costs else None)
+        return self._plan(self._settled(self._taken(found[0])), budget if self.limits is self.costs else None, found[0])
+
+    def uniform(self, width: int, *, candidates: bool = True) -> Plan:
+        """All weights at one width; the roundings measured where ``candidates`` says so, else the first of each."""
+        taken = tuple(self._first_choices(width)[0] for _ in self._names)
+        return self._plan(self._settled(taken) if candidates else taken, None)
 
     def within(self, divergence: float) -> Plan:
         """The smallest plan found whose measured divergence RMSE is at most ``divergence``.
@@ -146,7 +160,7 @@ class Refiner:
         closest = np.inf
         for budget in self._budgets(None):
             for choice in self._search.best(self._sizes(self.costs), budget):
-                closest = min(closest, self._verified(choice).rmse)
+                closest = min(closest, self._verified(self._taken(choice)).rmse)
                 if closest <= divergence:
                     return replace(self.plan(budget), budget_bytes=None)
         raise UsageError(
@@ -159,7 +173,7 @@ class Refiner:
         found: dict[Assignment, None] = {}
         for budget in self._budgets(points):
             found |= dict.fromkeys(self._search.best(self._sizes(self.costs), budget))
-        plans = [self._plan(choice, None) for choice in found]
+        plans = [self._plan(self._taken(choice), None, choice) for choice in found]
         plans.sort(key=lambda made: (made.total_bytes, made.predicted_rmse))
         least, kept = np.inf, []
         for made in plans:
@@ -170,49 +184,52 @@ class Refiner:
 
     def measure(self, made: Plan) -> float:
         """Divergence RMSE of any plan of this model, with the bias correction that it has."""
-        weights = [self._rounded(t.name, t.width, t.clip) for t in made.tensors]
+        weights = [self._rounded(t.name, t.rounded) for t in made.tensors]
         return _rmse(self._roll(weights, made.bias_correction))
 
     # --- measuring --------------------------------------------------------------------------------------------------
 
-    def _measure(self, progress: Progress) -> Search:
+    @cached_property
+    def _search(self) -> Search:
         """The search over what was measured; without ``gram`` over TQS, and of the clip ratios the best by itself."""
         options, settings = self._options, self.settings
         count = len(options)
         gram = np.zeros((count, count))
         if settings.gram or settings.clip:
             vectors = []
-            for done, (index, width, clip) in enumerate(options):
-                vectors.append(self._roll([self._rounded(self._names[index], width, clip)]).reshape(-1))
-                progress(done + 1, count)
+            for done, (index, rounding) in enumerate(options):
+                vectors.append(self._roll([self._rounded(self._names[index], rounding)]).reshape(-1))
+                self._progress(done + 1, count)
             stacked = self._without_shift(np.array(vectors))
             self._vectors = stacked if settings.gram else None
             gram = stacked @ stacked.T / stacked.shape[1]
         groups = [tuple(c for c in range(count) if options[c][0] == index) for index in range(len(self._names))]
         if not settings.gram:
             alone = np.diag(gram)
-            gram = np.diag([predicted_damage(self._scores[self._names[i]], width) for i, width, _ in options])
+            gram = np.diag([predicted_damage(self._scores[self._names[i]], way.width) for i, way in options])
             groups = [
                 tuple(
-                    min((c for c in group if options[c][1] == width), key=lambda c: (alone[c], c))
-                    for width in dict.fromkeys(options[c][1] for c in group)
+                    min((c for c in group if options[c][1].width == width), key=lambda c: (alone[c], c))
+                    for width in dict.fromkeys(options[c][1].width for c in group)
                 )
                 for group in groups
             ]
-        return Search(tuple(groups), tuple(width for _, width, _ in options), (gram + gram.T) / 2)
+        return Search(tuple(groups), tuple(way.width for _, way in options), (gram + gram.T) / 2)
 
     def _least(self, choices: Iterable[Assignment]) -> Assignment:
         """The one that diverges least when rolled out; of equals the smallest."""
         sizes = self._sizes(self.costs)
-        return min(choices, key=lambda choice: (self._verified(choice).rmse, sum(sizes[c] for c in choice), choice))
+        return min(
+            choices,
+            key=lambda choice: (self._verified(self._taken(choice)).rmse, sum(sizes[c] for c in choice), choice),
+        )
 
     def _improved(self, choice: Assignment, budget: int) -> Assignment:
         """Steps from ``choice`` to better neighbours, predicted from the divergence that it was measured to have."""
         if self._vectors is None:
             return choice
         for _ in range(STEPS):
-            weights = [self._rounded(self._names[index], width, clip) for index, width, clip in self._taken(choice)]
-            measured = self._without_shift(self._roll(weights).reshape(1, -1))[0]
+            measured = self._without_shift(self._roll(self._all_rounded(self._taken(choice))).reshape(1, -1))[0]
             reach = self._vectors @ measured / measured.size
             near = self._search.neighbours(choice, reach, self._sizes(self.limits), budget, NEIGHBOURS)
             best = self._least([choice, *near])
@@ -221,14 +238,34 @@ class Refiner:
             choice = best
         return choice
 
-    def _verified(self, choice: Assignment) -> Measurement:
-        """The divergence of ``choice`` rolled out, its bias corrected where that is wanted and helps."""
-        if choice not in self._known:
-            weights = [self._rounded(self._names[index], width, clip) for index, width, clip in self._taken(choice)]
+    def _settled(self, taken: Assigned) -> Assigned:
+        """The best roundings that were found at the widths of ``taken``, rounding to nearest among them."""
+        if self._roundings is None or not self.settings.candidates:
+            return taken
+        nearest = tuple(Rounding(rounding.width) for rounding in taken)
+        start = min((taken, nearest), key=lambda tried: self._verified(tried).rmse)
+        shifted = bool(self._verified(start).correction)
+
+        def measure(tried: Assigned) -> float:
+            divergence = self._roll(self._all_rounded(tried))
+            return _rmse(self._without_shift(divergence.reshape(1, -1)) if shifted else divergence)
+
+        sizes = [self._system.size(name) for name in self._names]
+        found = descended(
+            start,
+            [others(way.width, size, self.settings.clip) for way, size in zip(start, sizes, strict=True)],
+            measure,
+        )
+        return min((found, start), key=lambda tried: self._verified(tried).rmse)
+
+    def _verified(self, taken: Assigned) -> Measurement:
+        """The divergence of ``taken`` rolled out, its bias corrected where that is wanted and helps."""
+        if taken not in self._known:
+            weights = self._all_rounded(taken)
             divergence = self._roll(weights)
             plain = Measurement(_rmse(divergence))
-            self._known[choice] = self._corrected(weights, divergence, plain)
-        return self._known[choice]
+            self._known[taken] = self._corrected(weights, divergence, plain)
+        return self._known[taken]
 
     def _respond(self) -> Array | None:
         """Divergence (F, S, T, F) for each channel of the output's bias, per unit of shift; None without one."""
@@ -262,11 +299,16 @@ class Refiner:
         corrected = Measurement(_rmse(self._roll(weights, shift)), shift)
         return min(corrected, plain, key=lambda measured: measured.rmse)
 
-    def _rounded(self, name: str, width: int, clip: float) -> dict[str, Array]:
-        """The parts of a weight as ``width`` bits hold them, in float."""
+    def _all_rounded(self, taken: Assigned) -> Weights:
+        return [self._rounded(name, rounding) for name, rounding in zip(self._names, taken, strict=True)]
+
+    def _rounded(self, name: str, rounding: Rounding) -> dict[str, Array]:
+        """The parts of a weight as their codes hold them, in float, and the biases that change with them."""
+        if self._roundings is not None and rounding.recipe != NEAREST:
+            return self._roundings.values(name, rounding)
         rounded = {}
         for part in self._system.weights[name]:
-            codes, scale = quantize_weight(part.rows(), width, clip=clip)
+            codes, scale = quantize_weight(part.rows(), rounding.width, clip=rounding.clip)
             rounded[part.name] = part.with_rows(codes.astype(np.float32) * scale[:, None])
         return rounded
 
@@ -275,11 +317,17 @@ class Refiner:
         changed = {name: data for part in weights for name, data in part.items()}
         bias = self._system.output_bias
         if shift and bias is not None:
-            changed[bias.name] = (bias.data + np.asarray(shift)).astype(np.float32)
+            changed[bias.name] = (changed.get(bias.name, bias.data) + np.asarray(shift)).astype(np.float32)
         difference = (self._rollout(changed, self._seeds).astype(np.float64) - self._nominal) / self._units
         return np.clip(np.nan_to_num(difference, nan=MOST, posinf=MOST, neginf=-MOST), -MOST, MOST)
 
     # --- plans and assignments --------------------------------------------------------------------------------------
+
+    def _first_choices(self, width: int) -> list[Rounding]:
+        """The roundings at ``width`` that widths are chosen with."""
+        if self._roundings is not None:
+            return [Rounding(width, 1.0, COMPENSATED[0])]
+        return [Rounding(width, clip) for clip in (CLIPS if self.settings.clip and width == 4 else (1.0,))]
 
     def _useful(self, name: str) -> list[int]:
         """The widths of a weight, widest first, of which each is cheaper than the one before."""
@@ -290,31 +338,33 @@ class Refiner:
         return kept
 
     def _sizes(self, costs: Costs) -> list[int]:
-        return [costs[self._names[index]][width] for index, width, _ in self._options]
+        return [costs[self._names[index]][rounding.width] for index, rounding in self._options]
 
-    def _taken(self, choice: Assignment) -> list[tuple[int, int, float]]:
-        return [self._options[c] for c in choice]
+    def _taken(self, choice: Assignment) -> Assigned:
+        return tuple(self._options[c][1] for c in choice)
 
     def _from_plan(self, made: Plan) -> Assignment:
         """The widths of ``made``; of the clip ratios the best by itself."""
         gram, widths = self._search.gram, made.widths()
         return tuple(
-            min((c for c in group if self._options[c][1] == widths[name]), key=lambda c: (gram[c, c], c))
+            min((c for c in group if self._options[c][1].width == widths[name]), key=lambda c: (gram[c, c], c))
             for name, group in zip(self._names, self._search.choices, strict=True)
         )
 
-    def _plan(self, choice: Assignment, budget: int | None) -> Plan:
+    def _plan(self, taken: Assigned, budget: int | None, choice: Assignment | None = None) -> Plan:
+        """The plan of roundings, as predicted for ``choice``; without one, of one width for all."""
         settings = self.settings
-        taken = self._taken(choice)
-        widths = {self._names[index]: width for index, width, _ in taken}
-        clips = {self._names[index]: clip for index, _, clip in taken}
-        made = assigned(self._scores, self.costs, widths, budget, self._shapes, clips)
-        measured = self._verified(choice) if settings.verify or settings.bias_correction else None
+        roundings = dict(zip(self._names, taken, strict=True))
+        made = assigned(self._scores, self.costs, roundings, budget, self._shapes)
+        if self._roundings is not None:
+            made = self._roundings.signed(made)
+        measured = self._verified(taken) if settings.verify or settings.bias_correction else None
+        by_gram = settings.gram and choice is not None
         evidence = Evidence(
-            method="refined",
-            stages=settings.stages,
-            predicted_by="gram" if settings.gram else "tqs",
-            predicted_rmse=self._search.damage(choice) ** 0.5,
+            method="uniform" if choice is None else "refined",
+            stages=tuple(part for part in settings.stages if part != "candidates" or self._roundings is not None),
+            predicted_by="gram" if by_gram else "tqs",
+            predicted_rmse=(made.predicted_damage if choice is None else self._search.damage(choice)) ** 0.5,
             measured_rmse=measured.rmse if measured else None,
             seeds_count=len(self._seeds),
             horizon=self._horizon,

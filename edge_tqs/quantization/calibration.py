@@ -8,15 +8,16 @@ leave the values in the data.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Array, Forecast, Graph, State
+from edge_tqs.graph.graph import Array, Forecast, Graph
 from edge_tqs.graph.rollout import StepFunction, closed_loop
 from edge_tqs.passes import interpret
+from edge_tqs.passes.moments import with_probes
 
 Range = tuple[float, float]
 
@@ -62,7 +63,7 @@ def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:
     when one that counts leaves the finite numbers: no scale could hold it.
     """
     names = [name for name, tensor in graph.tensors.items() if tensor.data is None]
-    probed = _with_probes(graph, names)
+    probed = with_probes(graph, names)
     probed_step = interpret.float_step(probed)
     rollouts = len(seeds)
     zero_states = interpret.zero_states(probed, rollouts)
@@ -138,13 +139,3 @@ def _by_channel(forecast: Forecast, seeds: Array, outputs: Array) -> ChannelRang
     x_low, x_high = forecast.reached(x_low, x_high)
     x_deviation, y_deviation = (values.astype(np.float64).std(axis=over) for values in (seeds, outputs))
     return ChannelRanges(x_low, x_high, y_low, y_high, x_deviation, y_deviation)
-
-
-def _with_probes(graph: Graph, names: Iterable[str]) -> Graph:
-    """``graph`` with one more state for each name, whose output is that tensor: so its step returns them all."""
-    tensors, probes = dict(graph.tensors), []
-    for name in names:
-        idle = f"{name}?"
-        tensors[idle] = replace(graph.tensors[name], name=idle)
-        probes.append(State(idle, idle, name))
-    return replace(graph, tensors=tensors, states=(*graph.states, *probes))

@@ -32,6 +32,7 @@ from edge_tqs.operators.arithmetic.int8 import (
     quantize_weight,
 )
 from edge_tqs.operators.unary import curve, function
+from edge_tqs.planning.roundings import Rounded
 from edge_tqs.quantization.calibration import Range, Ranges
 from edge_tqs.quantization.rows import check_rows
 
@@ -71,6 +72,7 @@ def quantize(
     ranges: Ranges,
     clips: Mapping[str, float] | None = None,
     activations: Activations = "int8",
+    rounded: Mapping[str, Rounded] | None = None,
 ) -> Graph:
     """The integer graph of a float one.
 
@@ -79,6 +81,7 @@ def quantize(
         widths: 4 or 8 for each source of ``graph.weights()``, no more and no fewer.
         ranges: What calibrate gave for this graph.
         clips: The largest magnitude that a row of a source can hold over the largest that it has; 1 where not given.
+        rounded: By weight tensor, codes of its width that are not those of rounding to nearest.
         activations: "int8", or "int16" ("16x8": closer to the float model, twice the bytes of states and samples).
 
     Raises:
@@ -102,7 +105,7 @@ def quantize(
     ops = tuple(
         _looked_up(pinned, tensors, index, op, spans[families[op.inputs[0]]], scheme)
         if op.kind == "function" or op.kind in scheme.functions
-        else _with_constants(pinned, tensors, index, op, widths, clips or {}, scheme)
+        else _with_constants(pinned, tensors, index, op, widths, clips or {}, rounded or {}, scheme)
         for index, op in enumerate(pinned.ops)
     )
     order = {name: place for place, name in enumerate(pinned.tensors)}
@@ -376,6 +379,7 @@ def _with_constants(
     op: Op,
     widths: Mapping[str, int],
     clips: Mapping[str, float],
+    rounded: Mapping[str, Rounded],
     scheme: Scheme,
 ) -> Op:
     """Add the integer constants of ``op`` to ``tensors``; return the operator that reads them."""
@@ -389,16 +393,24 @@ def _with_constants(
     bias = _constant(graph, op, 2) if len(op.inputs) == 3 else None
     source = weight.source or weight.name
     width = widths[source]
-    floor = 0.0 if bias is None else least_weight_scale(_data(bias), input_scale)
+    given = rounded.get(weight.name)
+    bias_values = None if bias is None else _data(bias)
+    if bias_values is not None and given is not None and given.shift is not None:
+        bias_values = (bias_values + given.shift).astype(np.float32)
+    floor = 0.0 if bias_values is None else least_weight_scale(bias_values, input_scale)
     codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
+    if given is not None:
+        fits = given.scale >= floor
+        codes = np.where(fits.reshape(-1, *[1] * (codes.ndim - 1)), given.codes, codes)
+        scale = np.where(fits, given.scale, scale)
     # Beside int16 activations every runtime computes int4 depthwise weights wrongly or refuses them: such codes have
     # 4 bits, and a byte each. What that costs is in sizes, so a plan within a budget has no reason to ask for it.
     in_bytes = width == 8 or (op.kind == "depthwise_1d" and scheme.bias_type == "int64")
     dtype: DType = "int8" if in_bytes else "int4"
     made = [Tensor(weight.name, weight.shape, dtype, codes, Quant(scale), weight.source)]
-    if bias is not None:
+    if bias is not None and bias_values is not None:
         of_bias = bias_scale(input_scale, scale)
-        bias_codes = quantize_bias(_data(bias), of_bias).astype(scheme.bias_type)
+        bias_codes = quantize_bias(bias_values, of_bias).astype(scheme.bias_type)
         made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(of_bias), bias.source))
     return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
 

@@ -17,9 +17,11 @@ def graph_system(graph: Graph) -> System:
         if tensor.data is None or tensor.dtype != "float32":
             raise ModelError(f"{graph.name}: weight {tensor.name} is {tensor.dtype}: only a float graph can be scored")
     bias = output_bias(graph)
+    biases = dict.fromkeys(op.inputs[2] for op in graph.ops if op.signature.is_weighted and len(op.inputs) == 3)
+    constants = [name for name in biases if graph.tensors[name].data is not None]
 
     def trace(horizon: int, count: int) -> Rollouts:
-        return trace_rollout(graph, horizon, count, constants=[bias] if bias else [])
+        return trace_rollout(graph, horizon, count, constants=constants)
 
     return System(
         name=graph.name,

@@ -51,6 +51,11 @@ def zero_data_seeds(system: System, count: int, horizon: int, seed: int) -> Arra
         return np.concatenate([_mildest(system, noise, lambda seeds: seeds, count - len(fed), horizon), fed])
 
 
+def noise(system: System, count: int, horizon: int, seed: int) -> Array:
+    """``count`` seeds of noise alone, shaped as `zero_data_seeds`; no rollout decides which."""
+    return _noise(system, np.random.default_rng([seed, count, 1]), count, system.seed_length(horizon))
+
+
 def _noise(system: System, rng: np.random.Generator, count: int, length: int) -> Array:
     """(count, length, F)."""
     made = _autoregressive(rng, (count, length, system.channels))
