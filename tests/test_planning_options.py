@@ -55,7 +55,7 @@ def marked(body: dict, mark: str) -> dict:
 
 def test_the_refined_plan_is_the_default_and_beats_the_a_priori_one(plan: Plan) -> None:
     refined, a_priori = plan(), plan("--no-refine")
-    assert refined["evidence"]["stages"] == ["gram", "clip", "verify", "bias_correction"]
+    assert refined["evidence"]["stages"] == ["gram", "clip", "verify", "bias_correction", "candidates"]
     assert refined["evidence"]["measured_rmse"] > 0
     assert a_priori["evidence"]["method"] == "a-priori"
     assert a_priori["evidence"]["measured_rmse"] is None
@@ -98,7 +98,7 @@ def test_max_divergence_takes_the_smallest_plan_that_keeps_it(plan: Plan) -> Non
 
 def test_a_part_that_is_left_out_is_not_in_the_plan(plan: Plan) -> None:
     body = plan("--without", "clip", "--without", "bias-correction")
-    assert body["evidence"]["stages"] == ["gram", "verify"]
+    assert body["evidence"]["stages"] == ["gram", "verify", "candidates"]
     assert {tensor["clip"] for tensor in body["tensors"]} == {1.0}
     assert body["bias_correction"] == []
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_tqs.planning.file import NEAREST
 from edge_tqs.report.figure_table import figure_cells
 from edge_tqs.report.verdict import verdict
 from edge_tqs.text_table import table
@@ -65,7 +66,9 @@ def plan_table(plan: Plan, costs: Costs) -> str:
             tensor.name,
             "x".join(map(str, tensor.shape)),
             "-" if tensor.tqs is None else f"{tensor.tqs:.2e}",
-            f"int{tensor.width}" if tensor.clip == 1 else f"int{tensor.width}, clip {tensor.clip:g}",
+            f"int{tensor.width}"
+            + ("" if tensor.clip == 1 else f", clip {tensor.clip:g}")
+            + ("" if tensor.rounding == NEAREST else f", {tensor.rounding}"),
             f"{tensor.bytes:,}",
         ]
         for tensor in plan.tensors

@@ -246,9 +246,10 @@ class Refiner:
         start = min((taken, nearest), key=lambda tried: self._verified(tried).rmse)
         shifted = bool(self._verified(start).correction)
 
-        def measure(tried: Assigned) -> float:
+        def measure(tried: Assigned) -> Array:
             divergence = self._roll(self._all_rounded(tried))
-            return _rmse(self._without_shift(divergence.reshape(1, -1)) if shifted else divergence)
+            left = self._without_shift(divergence.reshape(1, -1)).reshape(divergence.shape) if shifted else divergence
+            return np.array([float(np.mean(np.square(left[half::2]))) for half in range(min(2, len(left)))])
 
         sizes = [self._system.size(name) for name in self._names]
         found = descended(
