@@ -2,17 +2,13 @@
 
 A rounding is one draw of what errors it leaves, and two draws that are as good by their moments may differ by half in a
 closed loop; only rolling out tells. So each weight tries its other roundings beside those that the others have, and
-keeps what leaves least; SWEEPS times, as what suits a weight depends on the others. It must leave less of each half of
-the seeds: so many draws, each judged by the same seeds, would else be fitted to these.
+keeps what leaves least; SWEEPS times, as what suits a weight depends on the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from edge_tqs.graph.graph import Array
 from edge_tqs.planning.file import COMPENSATED, CORRECTED, NEAREST, Rounding
 
 #: How each weight is rounded, in the order of the model.
@@ -37,12 +33,9 @@ def others(width: int, size: int, clips: bool = True) -> tuple[Rounding, ...]:
 
 
 def descended(
-    start: Assigned, candidates: Sequence[Sequence[Rounding]], measure: Callable[[Assigned], Array]
+    start: Assigned, candidates: Sequence[Sequence[Rounding]], measure: Callable[[Assigned], float]
 ) -> Assigned:
-    """From ``start``, what is found by changing one weight at a time.
-
-    measure: mean square divergences over parts of the seeds, none of which rises.
-    """
+    """From ``start``, what is found by changing one weight at a time; never worse by ``measure``."""
     each = max(LEAST, ROLLOUTS // (SWEEPS * max(len(start), 1)))
     taken, least = start, measure(start)
     for _ in range(SWEEPS):
@@ -53,7 +46,7 @@ def descended(
                     continue
                 tried = (*taken[:index], rounding, *taken[index + 1 :])
                 divergence = measure(tried)
-                if divergence.sum() < HELPS**2 * least.sum() and np.all(divergence <= least):
+                if divergence < HELPS * least:
                     taken, least = tried, divergence
         if taken == before:
             break

@@ -246,10 +246,9 @@ class Refiner:
         start = min((taken, nearest), key=lambda tried: self._verified(tried).rmse)
         shifted = bool(self._verified(start).correction)
 
-        def measure(tried: Assigned) -> Array:
+        def measure(tried: Assigned) -> float:
             divergence = self._roll(self._all_rounded(tried))
-            left = self._without_shift(divergence.reshape(1, -1)).reshape(divergence.shape) if shifted else divergence
-            return np.array([float(np.mean(np.square(left[half::2]))) for half in range(min(2, len(left)))])
+            return _rmse(self._without_shift(divergence.reshape(1, -1)) if shifted else divergence)
 
         sizes = [self._system.size(name) for name in self._names]
         found = descended(
