@@ -2,11 +2,11 @@
 
     python -m benchmarks.rounding [--training-seeds N] [--data] [ARCHITECTURE ...]
 
-For each model of the zoo's judging half (benchmarks/evidence): all-int8 and all-int4 weights, and a plan at half of the
-gap between them, each rounded to nearest ("nearest", with the clip ratios that a plan has), compensated by the first
-recipe ("first"), and with the recipes that measured rollouts choose ("candidates"). What is built is chosen without
-data, or with --data compensated over training windows; all are judged on windows that nothing saw. Prints one line a
-model, and the geometric means, the largest ratio and the wins over nearest.
+For each model of the zoo's judging half (benchmarks/evidence): all-int8 and all-int4 weights, rounded to nearest,
+compensated by the first recipe ("first"), and with the recipes that measured rollouts choose ("candidates"); and plans
+at half of the gap between them, by the same search over roundings to nearest with clip ratios, and over compensated
+ones. All is chosen without data, or with --data compensated over training windows; all is judged on windows that
+nothing saw, decoded here from codes. Prints one line a model, then geometric means, the largest ratio and wins.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -28,8 +28,8 @@ from benchmarks.evidence.zoo import HORIZON, Member, members, trained
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
 from edge_tqs.planning.file import NEAREST, Origin
-from edge_tqs.planning.plan import Plan
-from edge_tqs.planning.refine import Refiner, RefineSettings
+from edge_tqs.planning.plan import Plan, uniform
+from edge_tqs.planning.refine import Refiner
 from edge_tqs.planning.roundings import WINDOWS, Roundings
 from edge_tqs.planning.score import score
 from edge_tqs.read.opening import open_model
@@ -37,14 +37,16 @@ from edge_tqs.system.reading import Said
 from edge_tqs.system.seeds import noise, zero_data_seeds
 
 SEEDS = 48
-WAYS = ("nearest", "first", "candidates")
-FORMS = ("int8", "int4", "plan")
+COLUMNS = (
+    *((form, way) for form in ("int8", "int4") for way in ("nearest", "first", "candidates")),
+    *(("plan", way) for way in ("nearest", "candidates")),
+)
 
 
-def changed_by(graph: Graph, plan: Plan, roundings: Roundings | None, bias: str | None) -> dict[str, Array]:
+def changed_by(graph: Graph, plan: Plan, roundings: Roundings, bias: str | None) -> dict[str, Array]:
     """The constants of ``graph`` that a plan changes, decoded here from its codes."""
     changed: dict[str, Array] = {}
-    codes = {} if roundings is None else roundings.rounded(plan.roundings())
+    codes = roundings.rounded(plan.roundings())
     for tensor in plan.tensors:
         for weight in graph.weights()[tensor.name]:
             assert weight.data is not None
@@ -69,7 +71,7 @@ def changed_by(graph: Graph, plan: Plan, roundings: Roundings | None, bias: str 
 
 
 def measure(member: Member, on_data: bool) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
-    """Divergence RMSE by form and way; CPU seconds by way."""
+    """Divergence RMSE by form and way; CPU seconds of each plan, without the score."""
     of_zoo = trained(member)
     series = of_zoo.series
     opened = open_model(member.file, said=Said(feedback=series.feedback))
@@ -84,31 +86,28 @@ def measure(member: Member, on_data: bool) -> tuple[dict[tuple[str, str], float]
         windows = series.windows(system.window, HORIZON, WINDOWS, held_out=False)
     else:
         windows = noise(system, WINDOWS, HORIZON, 0)
+    origin = Origin("data" if on_data else "zero-data", WINDOWS, HORIZON, 0)
+    roundings = Roundings(graph, lambda: windows, origin)
+    bias = system.output_bias.name if system.output_bias else None
     found, seconds = {}, {}
-    for way in WAYS:
-        started = time.process_time()
-        origin = Origin("data" if on_data else "zero-data", WINDOWS, HORIZON, 0)
-        roundings = None if way == "nearest" else Roundings(graph, lambda: windows, origin)
-        settings = RefineSettings(candidates=way == "candidates")
-        refiner = Refiner(system, scores, prices, seeds, HORIZON, settings=settings, roundings=roundings)
-        plans: Mapping[str, Plan] = {
-            "int8": refiner.uniform(8, candidates=settings.candidates),
-            "int4": refiner.uniform(4, candidates=settings.candidates),
-            "plan": refiner.plan(budget),
-        }
-        bias = system.output_bias.name if system.output_bias else None
-        for form, made in plans.items():
-            plain = made if form == "plan" or way == "candidates" else _without_correction(made)
-            found[form, way] = judge.damage(changed_by(graph, plain, roundings, bias)) ** 0.5
-        seconds[way] = time.process_time() - started
+
+    def judged(form: str, way: str, plan: Plan) -> None:
+        found[form, way] = judge.damage(changed_by(graph, plan, roundings, bias)) ** 0.5
+
+    started = time.process_time()
+    refiner = Refiner(system, scores, prices, seeds, HORIZON)
+    judged("plan", "nearest", refiner.plan(budget))
+    seconds["nearest"] = time.process_time() - started
+    started = time.process_time()
+    refiner = Refiner(system, scores, prices, seeds, HORIZON, roundings=roundings)
+    judged("plan", "candidates", refiner.plan(budget))
+    seconds["candidates"] = time.process_time() - started
+    for width in (8, 4):
+        judged(f"int{width}", "nearest", uniform(prices, scores, width))
+        first = refiner.uniform(width, candidates=False)
+        judged(f"int{width}", "first", replace(first, bias_correction=()))
+        judged(f"int{width}", "candidates", refiner.uniform(width))
     return found, seconds
-
-
-def _without_correction(plan: Plan) -> Plan:
-    """Uniform weights rounded to nearest had none, and one recipe alone is shown without."""
-    from dataclasses import replace
-
-    return replace(plan, bias_correction=())
 
 
 def main() -> None:
@@ -119,18 +118,17 @@ def main() -> None:
     args = parser.parse_args()
     one_thread()
     ratios: dict[tuple[str, str], list[float]] = {}
-    columns = [(form, way) for form in FORMS for way in WAYS]
-    print("| model | " + " | ".join(f"{form} {way}" for form, way in columns) + " | CPU s |")
-    print("|---" * (len(columns) + 2) + "|")
+    print("| model | " + " | ".join(f"{form} {way}" for form, way in COLUMNS) + " | CPU s |")
+    print("|---" * (len(COLUMNS) + 2) + "|")
     for member in members(chooses=False):
         if member.training_seed >= args.training_seeds or member.architecture not in (
             args.architectures or [member.architecture]
         ):
             continue
         found, seconds = measure(member, args.data)
-        figures = " | ".join(f"{found[column]:.4f}" for column in columns)
+        figures = " | ".join(f"{found[column]:.4f}" for column in COLUMNS)
         print(f"| {member.name} | {figures} | {', '.join(f'{value:.0f}' for value in seconds.values())} |", flush=True)
-        for form, way in columns:
+        for form, way in COLUMNS:
             if way != "nearest":
                 ratios.setdefault((form, way), []).append(found[form, way] / found[form, "nearest"])
     print("\n| over nearest | geometric mean | largest | less |\n|---|---|---|---|")
