@@ -318,7 +318,8 @@ class Refiner:
         bias = self._system.output_bias
         if shift and bias is not None:
             changed[bias.name] = (changed.get(bias.name, bias.data) + np.asarray(shift)).astype(np.float32)
-        difference = (self._rollout(changed, self._seeds).astype(np.float64) - self._nominal) / self._units
+        with np.errstate(over="ignore", invalid="ignore"):  # a float model may run away by itself
+            difference = (self._rollout(changed, self._seeds).astype(np.float64) - self._nominal) / self._units
         return np.clip(np.nan_to_num(difference, nan=MOST, posinf=MOST, neginf=-MOST), -MOST, MOST)
 
     # --- plans and assignments --------------------------------------------------------------------------------------
