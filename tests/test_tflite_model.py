@@ -112,6 +112,25 @@ def test_two_int4_layers_of_one_input_share_its_reshape():
     assert_equal(graph, tflite_model.read(model)[0])
 
 
+def test_a_vector_between_int4_layers_stays_an_image():
+    b = Builder(np.random.default_rng(3))
+    x = b.tensor("x", (1, 4))
+    first = b.op("tanh", (b.dense(x, b.weight("p", 4, 4), "p_y"),), "h")
+    y = b.dense(b.op("add", (first, first), "twice"), b.weight("q", 4, 4), "y")
+    graph = Graph("chain", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 4, "stateful", (0, 1, 2, 3))).check()
+    seeds = random_seeds(np.random.default_rng(4), graph, 3)
+    ranges = calibrate(graph, seeds, 5)
+    int4, half = (quantize(graph, {"p": 4, "q": width}, ranges) for width in (4, 8))
+    model = tflite_model.write(int4, METADATA)
+    assert kinds_of(model) == ["RESHAPE", "CONV_2D", "TANH", "ADD", "CONV_2D", "RESHAPE"]
+    assert_equal(int4, tflite_model.read(model)[0])
+    codes = simulate.encode(int4, seeds)
+    expected = runtimes.rollout_in("tflm", model, int4, codes, 8).outputs
+    np.testing.assert_array_equal(simulate.integer_rollout(int4, codes, 8).outputs, expected)
+    plain = ["RESHAPE", "CONV_2D", "RESHAPE", "TANH", "ADD", "FULLY_CONNECTED"]
+    assert kinds_of(tflite_model.write(half, METADATA)) == plain
+
+
 def kinds_of(model: bytes) -> list[str]:
     parsed, builtin = parse(model), tflite_lower.schema().BuiltinOperator
     names = {getattr(builtin, known.builtin): known.builtin for known in tflite_lower.BUILTINS.values()}

@@ -17,12 +17,15 @@ from edge_tqs.flatbuffer.form import FileForm
 from edge_tqs.graph.graph import Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, Builtin
 from edge_tqs.operators.arithmetic.int8 import bias_scale, pack_int4
+from edge_tqs.operators.dense import is_convolved
 
 SIGNATURE_KEY = "serving_default"
 METADATA_NAME = "edge_tqs"
 SCHEMA_VERSION = 3
 PADDING_VALID = 1
 IMAGE_RANK = 4
+#: ends the name of a vector that is written as an image
+VECTOR_IMAGE = "/1x1"
 NO_BIAS = "no bias"  # begins the name of the zeros that a convolution reads where the layer has no bias
 
 TENSOR_TYPES: dict[DType, str] = {"int8": "INT8", "int4": "INT4", "int16": "INT16", "int32": "INT32", "int64": "INT64"}
@@ -70,11 +73,34 @@ def implied_biases(graph: Graph, written: bool = True) -> dict[str, Quant]:
     return implied
 
 
+def vector_images(graph: Graph) -> frozenset[str]:
+    """The vectors (1, N) of an integer ``graph`` that need no RESHAPE where they are written as images (1, 1, 1, N).
+
+    Dense layers with int4 weights are convolutions over such images. Between two of them, and through operators that
+    take any shape, a vector stays one; not where anything else makes or reads it, or the signature names it.
+    """
+    named = {graph.input, graph.output, *(name for state in graph.states for name in (state.input, state.output))}
+    found = {name for name, t in graph.tensors.items() if t.data is None and len(t.shape) == 2 and name not in named}
+    while True:
+        kept = set(found)
+        for op in graph.ops:
+            ends = {name for name in (*op.inputs, *op.outputs) if name in graph.tensors}
+            if op.kind == "fully_connected" and is_convolved(graph, op):
+                continue  # which reads and writes either
+            if not OPERATORS[op.kind].any_rank or not ends <= kept:
+                kept -= ends
+        if kept == found:
+            made = {op.outputs[0] for op in graph.ops}
+            return frozenset(found & made)
+        found = kept
+
+
 class _Lowering:
     """Numbers tensors, buffers and operator codes while one model is being written; an operators.Writer."""
 
     def __init__(self, graph: Graph, form: FileForm) -> None:
         self.graph, self.form = graph, form
+        self.vector_images = vector_images(graph)
         self.schema = schema()
         self.buffers = [self.schema.BufferT()]  # buffer 0 is empty: the tensors that are computed
         self.codes: list[Any] = []
@@ -130,8 +156,10 @@ class _Lowering:
         return signature
 
     def written_shape(self, name: str) -> tuple[int, ...]:
-        """A sequence or a filter (rank 3) as an image; what the signature names keeps its shape."""
+        """A sequence or a filter (rank 3) as an image, and some vectors; what the signature names keeps its shape."""
         graph, shape = self.graph, self.graph.tensors[name].shape
+        if name in self.vector_images:
+            return (1, 1, *shape)
         if len(shape) != IMAGE_RANK - 1 or name == graph.input:
             return shape
         if name == graph.output or any(name in (state.input, state.output) for state in graph.states):
@@ -174,7 +202,8 @@ class _Lowering:
                 f"{self.graph.name}: tensor {tensor.name} is {tensor.dtype}; only an integer graph is written"
             )
         written = self.schema.TensorT()
-        written.name, written.shape, written.hasRank = tensor.name.encode(), list(shape), True
+        name = tensor.name + VECTOR_IMAGE * (tensor.name in self.vector_images)
+        written.name, written.shape, written.hasRank = name.encode(), list(shape), True
         written.type = getattr(self.schema.TensorType, TENSOR_TYPES[tensor.dtype])
         written.buffer = 0
         if tensor.data is not None:
@@ -203,6 +232,9 @@ class _Lowering:
 
     def known(self, name: str) -> bool:
         return name in self.index_of
+
+    def is_vector_image(self, name: str) -> bool:
+        return name in self.vector_images
 
     def constant(self, *values: int, scalar: bool = False) -> int:
         """An int32 operand such as a split's axis; equal ones are shared."""

@@ -17,6 +17,7 @@ from edge_tqs.flatbuffer.lower import (
     NO_BIAS,
     SIGNATURE_KEY,
     TENSOR_TYPES,
+    VECTOR_IMAGE,
     implied_biases,
 )
 from edge_tqs.graph.graph import Array, DType, Forecast, Graph, Op, Quant, State, Tensor
@@ -112,9 +113,6 @@ class _Raising:
             raise ModelError(f"{self._graph}: {self._name(op.inputs[1])} has an unsupported fused activation")
         return activation
 
-    def is_image(self, index: int, suffix: str) -> bool:
-        return int(index) in self._images and self._name(index).endswith(suffix)
-
     def made_by(self, index: int) -> Any:
         return self._makers.get(int(index))
 
@@ -162,12 +160,16 @@ class _Raising:
 
     def _tensor(self, tensor: Any) -> Tensor:
         name = _text(tensor.name)
+        is_vector = name.endswith(VECTOR_IMAGE)
+        name = name.removesuffix(VECTOR_IMAGE)
         if tensor.type not in self.types:
             raise ModelError(f"{self._graph}: tensor {name} has the unsupported type {tensor.type}")
         dtype: DType = self.types[tensor.type]
         shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
         if any(size < 1 for size in shape):
             raise ModelError(f"{self._graph}: tensor {name} has the shape {shape}")
+        if is_vector and len(shape) == IMAGE_RANK:
+            shape = shape[2:]
         raw = self.model.buffers[_checked(tensor.buffer, len(self.model.buffers))].data
         data = None if tensor.buffer == 0 else self._data(name, dtype, shape, raw)
         return Tensor(name, shape, dtype, data, self._quant(name, tensor.quantization))

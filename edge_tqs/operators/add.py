@@ -170,6 +170,7 @@ def _operator(kind: str, builtin: Builtin) -> Operator:
         write=_write,
         read=read_plain,
         in_place=True,
+        any_rank=True,
         by_sample=True,
     )
 

@@ -142,7 +142,7 @@ def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> Non
 def _read(reader: Reader, builtin: str, op: Any) -> Op | None:
     if builtin == "pad":
         return None  # read with the convolution that reads it
-    if reader.is_image(op.inputs[0], "/in"):
+    if len(reader.shape(op.inputs[0])) == 2:
         return dense.read(reader, op)
     return read_convolution(reader, "conv_1d", op)
 

@@ -124,7 +124,7 @@ def layer(graph: Graph, op: Op) -> DenseLayer:
 # --- the flatbuffer ---------------------------------------------------------------------------------------------------
 
 
-def _is_convolved(graph: Graph, op: Op) -> bool:
+def is_convolved(graph: Graph, op: Op) -> bool:
     """Whether ``op`` is written as RESHAPE, a 1x1 CONV_2D and RESHAPE: with int4 weights beside int8 activations.
 
     tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel. Beside int16 activations
@@ -135,22 +135,26 @@ def _is_convolved(graph: Graph, op: Op) -> bool:
 
 
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
-    if not _is_convolved(writer.graph, op):
+    if not is_convolved(writer.graph, op):
         writer.append(op.kind, [*inputs, -1][:3], outputs, fusedActivationFunction=writer.activation(op))
         return
     rows, columns = writer.graph.tensors[op.inputs[1]].shape
     x, y = op.inputs[0], op.outputs[0]
-    is_first = not writer.known(f"{x}/in")
-    x_image = writer.helper(f"{x}/in", (1, 1, 1, columns), x)
-    if is_first:  # the first reader of this image makes it
-        writer.append("reshape", [inputs[0]], [x_image], newShape=[1, 1, 1, columns])
-    y_image = writer.helper(f"{y}/out", (1, 1, 1, rows), y)
+    x_image, y_image = inputs[0], outputs[0]
+    if not writer.is_vector_image(x):
+        is_first = not writer.known(f"{x}/in")
+        x_image = writer.helper(f"{x}/in", (1, 1, 1, columns), x)
+        if is_first:  # the first reader of this image makes it
+            writer.append("reshape", [inputs[0]], [x_image], newShape=[1, 1, 1, columns])
+    if not writer.is_vector_image(y):
+        y_image = writer.helper(f"{y}/out", (1, 1, 1, rows), y)
     writer.convolve("conv_2d", op, [x_image, inputs[1], writer.bias(op)], [y_image])
-    writer.append("reshape", [y_image], outputs, newShape=[1, rows])
+    if y_image != outputs[0]:
+        writer.append("reshape", [y_image], outputs, newShape=[1, rows])
 
 
 def _written_weight(graph: Graph, op: Op, weight: Array) -> Array:
-    return weight[:, None, None] if _is_convolved(graph, op) else weight
+    return weight[:, None, None] if is_convolved(graph, op) else weight
 
 
 def _read_weight(written: Array) -> Array | None:
@@ -191,7 +195,7 @@ _REASONS: dict[TypedOperator, Reasons] = {
 
 
 def _emitted(graph: Graph, op: Op, runtime: str) -> tuple[TypedOperator, ...]:
-    if runtime != "c" and _is_convolved(graph, op):
+    if runtime != "c" and is_convolved(graph, op):
         return TypedOperator("reshape", "int8"), typed_weight(graph, op, "conv_2d")
     return (typed_weight(graph, op),)
 

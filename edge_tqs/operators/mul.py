@@ -103,5 +103,6 @@ OPERATOR = Operator(
     read=read_plain,
     fast=_fast,
     in_place=True,
+    any_rank=True,
     by_sample=True,
 )

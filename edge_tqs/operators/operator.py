@@ -161,6 +161,9 @@ class Writer(Protocol):
     def known(self, name: str) -> bool:
         """Whether a helper of this name is there already."""
 
+    def is_vector_image(self, name: str) -> bool:
+        """Whether a vector (1, N) is written as an image (1, 1, 1, N), as all its readers take it."""
+
     def written_shape(self, name: str) -> tuple[int, ...]:
         """The shape of a graph tensor as it is written: a sequence (1, W, C) is an image (1, 1, W, C)."""
 
@@ -192,9 +195,6 @@ class Reader(Protocol):
     def activation(self, op: Any) -> str:
         """The fused activation of a flatbuffer operator, by its name in the graph."""
 
-    def is_image(self, index: int, suffix: str) -> bool:
-        """Whether a tensor is an added image, one whose name ends in ``suffix``."""
-
     def made_by(self, index: int) -> Any:
         """The flatbuffer operator that writes a tensor, or None."""
 
@@ -220,6 +220,7 @@ class Operator:
     moves: they are moved, and nothing else.
     in_place: the kernel may write over an input of the output's size.
     by_sample: it works on each sample of a sequence by itself.
+    any_rank: what it is written as takes a vector (1, N) as an image (1, 1, 1, N) too.
     fixed_output: scale and zero point by activation type, where the kernel knows no other.
     saturation: by activation type, the |input| beyond which the output no longer changes.
     as_function: by activation type, the attributes of the "function" that it is tabulated as.
@@ -246,6 +247,7 @@ class Operator:
     moves: bool = False
     in_place: bool = False
     by_sample: bool = False
+    any_rank: bool = False
     fixed_output: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     saturation: Mapping[str, float] = field(default_factory=dict)
     as_function: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

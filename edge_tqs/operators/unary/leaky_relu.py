@@ -95,5 +95,6 @@ OPERATOR = Operator(
     write=_write,
     read=_read,
     in_place=True,
+    any_rank=True,
     by_sample=True,
 )

@@ -71,4 +71,5 @@ OPERATOR = Operator(
     read=read_plain,
     fast=_fast,
     in_place=True,
+    any_rank=True,
 )

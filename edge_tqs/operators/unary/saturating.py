@@ -144,6 +144,7 @@ def _operator(kind: str) -> Operator:
         write=write_plain,
         read=read_plain,
         in_place=True,
+        any_rank=True,
         by_sample=True,
         fixed_output=_OUTPUTS[kind],
         saturation=_ENDS[kind],
