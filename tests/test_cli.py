@@ -104,6 +104,22 @@ def test_validate_passes_and_reports(run: Run, builds: Path) -> None:
     assert len(trace) == 1 + 3 * HORIZON
 
 
+def test_each_command_says_what_comes_next(run: Run, models: Path, builds: Path, tmp_path: Path) -> None:
+    model, few = models / "good.keras", ["--horizon", 4, "--draws", 2, "--no-cache"]
+    code, out, err = run("score", model, *few, "--kind", "closed loop")
+    assert code == 0, err
+    last = "next        edge-tqs plan {} --horizon 4 --kind 'closed loop' --draws 2 --no-cache"
+    assert out.splitlines()[-1] == last.format(model)
+    code, out, err = run("plan", model, *few, "--no-refine", "--out", tmp_path / "plan.json")
+    assert code == 0, err
+    assert f"next        edge-tqs build {model} --horizon 4" in out.splitlines()[-1]
+    assert f"--plan {tmp_path / 'plan.json'} --board BOARD" in out.splitlines()[-1]
+    assert "refine" not in out.splitlines()[-1]  # a plan file has settled it
+    code, out, err = run("validate", builds / "good", "--rollouts", 1, "--horizon", 2)
+    assert code == 0, err
+    assert out.splitlines()[-1].startswith("next        ")
+
+
 def test_a_run_is_resumed_only_where_it_was_interrupted_and_with_what_it_was(
     run: Run, builds: Path, tmp_path: Path
 ) -> None:

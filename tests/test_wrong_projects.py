@@ -411,13 +411,16 @@ def test_on_the_command_line(
     assert "columns     assumed: in the order of inputs.csv" in out
     assert "scaling     said: as it is" in out
     assert "warning     One step ahead the float model is worse than repeating the last sample" in out
+    assert "built with --force alone" in out
+    assert out.splitlines()[-1] == "next        write that line into edge-tqs.toml, then edge-tqs inspect"
     code, _, err = run("inspect", models("lazy"), "--data", plant_csv / "inputs.csv")
     assert code == 2
     assert "the project names 2 columns" in err
     # what a refusal proposes on the command line
-    code, out, _ = run("inspect", models("soft"), "--kind", "driven", "--json")
+    code, out, _ = run("inspect", models("soft"), "--kind", "driven")
     assert code == 0
-    assert '"driven": true' in out
+    assert "known ahead" not in out
+    assert f"next        edge-tqs build {models('soft')} --kind driven --board BOARD" in out.splitlines()[-1]
 
 
 def test_init_writes_what_fits_best_and_says_what_it_found(

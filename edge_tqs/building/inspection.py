@@ -78,9 +78,10 @@ class Behaviour:
     inputs: channels of each of the model's inputs, which lie side by side in the window. graph_input, graph_output:
     shapes of what is run; empty for a model that cannot be built. recurrence: None likewise. streaming: of a graph of
     the whole window without recurrent layers; None elsewhere. scaling: given, or None. target, centre: see
-    passes/level.py. bases: what was said, found and assumed. findings: what the data told of it, in sentences. doubts:
-    what in it contradicts what was said. held: inputs that are measured, or static; static: those that never change.
-    driven: nothing is fed back. predicted: labels of the outputs, where they are said.
+    passes/level.py. bases: what was said, found and assumed. findings: what the data told of it, in sentences.
+    doubts: what in it contradicts what was said; refuted: those for which `build` asks for --force. held: inputs that
+    are measured, or static; static: those that never change. driven: nothing is fed back. predicted: labels of the
+    outputs, where they are said.
     """
 
     window: int
@@ -99,6 +100,7 @@ class Behaviour:
     bases: tuple[Basis, ...] = ()
     findings: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    refuted: tuple[str, ...] = ()
     held: tuple[int, ...] = ()
     static: tuple[int, ...] = ()
     driven: bool = False
@@ -196,6 +198,7 @@ def _behaviour(opened: Opened, request: ModelRequest, kind: Format) -> Behaviour
         bases=bases(request, system),
         findings=request.findings,
         doubts=request.doubts,
+        refuted=request.refuted,
         held=system.reading.held,
         static=_static(request, system),
         driven=system.driven,
@@ -426,6 +429,11 @@ def _forms_text(forms: Sequence[Form]) -> str:
 
 
 def _verdict(inspection: Inspection) -> str:
+    if inspection.can_be_built and inspection.behaviour is not None and inspection.behaviour.refuted:
+        return (
+            "It can be scored and planned, and built with --force alone: by the data it is another thing than was "
+            "said. The warning has the line to write."
+        )
     if inspection.can_be_built:
         return "It can be scored, planned and built."
     why = f"because: {inspection.refusal}" + (f"\n    try: {inspection.hint}" if inspection.hint else "")

@@ -95,10 +95,12 @@ def inspect(model: Path | None, as_json: bool, **settings: Any) -> None:
     """
     request = _model_request(model, {"horizon": None, "draws": 16, "seed": 0} | settings)
     from edge_tqs.building.inspection import describe, inspect_model
+    from edge_tqs.cli.next_steps import after_inspect
 
     with show() as progress:
         inspection = inspect_model(request, progress)
-    _print(as_json, inspection.to_body(), describe(inspection))
+    text = "\n".join([describe(inspection), *after_inspect(inspection)])
+    _print(as_json, inspection.to_body(), text)
     if not inspection.can_be_built:
         sys.exit(1)
 
@@ -110,6 +112,7 @@ def inspect(model: Path | None, as_json: bool, **settings: Any) -> None:
 def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) -> None:
     """Score each weight of MODEL by how its rollout reacts to noise (TQS)."""
     from edge_tqs.api.steps import score as run
+    from edge_tqs.cli.next_steps import line, same
     from edge_tqs.cli.text import score_table
 
     request = _model_request(model, settings)
@@ -118,7 +121,8 @@ def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) 
     _note(scored.model)
     text = scored.sensitivity.to_json()
     _write(out, text)
-    _print(as_json, json.loads(text), score_table(scored.sensitivity, scored.costs))
+    shown = f"{score_table(scored.sensitivity, scored.costs)}\n{line(same('plan'))}"
+    _print(as_json, json.loads(text), shown)
 
 
 @cli.command()
@@ -134,6 +138,7 @@ def plan(
     """Choose int8 or int4 for each weight of MODEL under a byte budget, and show the frontier around the choice."""
     from edge_tqs.api.steps import plan as run
     from edge_tqs.building.frontier import frontier_body, frontier_plot, frontier_table
+    from edge_tqs.cli.next_steps import after_plan
     from edge_tqs.cli.text import plan_table
 
     planning = _planning(settings)
@@ -146,7 +151,8 @@ def plan(
     if plot is not None:
         picture = frontier_plot(planned.choice, planned.scored.model.name)
         _write(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
-    shown = f"{frontier_table(planned.choice)}\n\n{plan_table(planned.plan, planned.scored.costs)}"
+    then = after_plan(planned.scored.model.refusal is None, out, board)
+    shown = f"{frontier_table(planned.choice)}\n\n{plan_table(planned.plan, planned.scored.costs)}\n{then}"
     _print(as_json, json.loads(text) | frontier_body(planned.choice), shown)
 
 

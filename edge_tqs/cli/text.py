@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_tqs.cli.next_steps import after_validate, line
 from edge_tqs.planning.file import NEAREST
 from edge_tqs.report.figure_table import figure_cells
 from edge_tqs.report.verdict import verdict
@@ -149,7 +150,7 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     lines += [f"warning     {warning}" for warning in result.warnings]
     lines.append(f"report      {out / 'report.html'}")
     ported = "" if emulated else f" --port PORT, after edge-tqs flash {out}"
-    lines.append(f"next        edge-tqs validate {out}{ported}")
+    lines.append(line(f"edge-tqs validate {out}{ported}"))
     return "\n".join(lines)
 
 
@@ -213,6 +214,7 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         f"bit_exact   {'true' if result.bit_exact else 'false'}",
         *_slowest(result),
         f"report      {build / 'report.html'}",
+        after_validate(result, build),
     ]
     return "\n".join(lines)
 

@@ -194,9 +194,10 @@ class Device:
         info = self.info
         given = (0, 0) if ahead is None else ahead.shape
         if given != ((steps, info.exogenous) if info.exogenous else (0, 0)):
+            driven = info.exogenous == info.channels
             raise UsageError(
-                f"{self.name}: the model takes {info.exogenous} values known ahead of each of {steps} steps, "
-                f"not {given}"
+                f"{self.name}: the model takes {info.exogenous} values "
+                f"{'measured at' if driven else 'known ahead of'} each of {steps} steps, not {given}"
             )
         if ahead is not None:
             return self._forecast_ahead(steps, on_step, ahead, at_once)

@@ -191,8 +191,8 @@ def _seeds(built: BuildDir, request: ValidateRequest, horizon: int) -> tuple[Arr
     length = forecast.seed_length(horizon)
     if built.seeds.shape[1] < length:
         raise UsageError(
-            f"the build saved what is known ahead for {built.seeds.shape[1] - forecast.window} steps, --horizon asks "
-            f"for {horizon}",
+            f"the build saved {'the samples of' if forecast.driven else 'what is known ahead for'} "
+            f"{built.seeds.shape[1] - forecast.window} steps, --horizon asks for {horizon}",
             hint="Ask for no more steps, or give a CSV with --data.",
         )
     truth = built.truth

@@ -166,7 +166,8 @@ class Forecaster:
         known = np.zeros((steps, 0)) if ahead is None else np.asarray(ahead, np.float64)
         if known.shape != (steps, len(self.exogenous)):
             wanted = (steps, len(self.exogenous))
-            raise ForecasterError(f"{known.shape} values are known ahead, the model takes {wanted}")
+            what = "are measured" if len(self.exogenous) == self.channels else "are known ahead"
+            raise ForecasterError(f"{known.shape} values {what}, the model takes {wanted}")
         known = self._encode(known, self.exogenous)
         self.begin()
         codes = np.array([self.next_codes(row)[0] for row in known], np.float64).reshape(steps, self.outputs)
