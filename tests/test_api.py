@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,6 +173,20 @@ def test_activations_are_changed_after_scoring(model: Path):
     assert wide.flatbuffer == direct.flatbuffer
     assert wide.plan == direct.plan
     assert wide.flatbuffer != edge_tqs.quantize(scored, bits=8).flatbuffer
+
+
+def test_ranges_are_measured_on_data_or_where_that_is_asked_for(model: Path, tmp_path: Path):
+    csv = tmp_path / "series.csv"
+    rows = np.random.default_rng(1).normal(size=(400, 3))
+    csv.write_text("\n".join(["a,b,c", *(",".join(map(str, row)) for row in rows)]) + "\n")
+
+    def tried(**said: Any) -> int:
+        made = edge_tqs.open_model(model, horizon=2, scaling="none" if "data" in said else None, **said)
+        scored = edge_tqs.score(made, draws=2)
+        return edge_tqs.quantize(scored, bits=8).narrowed.tried
+
+    assert tried(data=csv) == tried(ranges="measured") > 0
+    assert tried(data=csv, ranges="minmax") == tried() == tried(ranges="measured", activations="int16") == 0
 
 
 def test_data_and_scaling_are_keywords(model: Path, tmp_path: Path):

@@ -102,8 +102,8 @@ def open_model(
         measured: Inputs that are measured and not predicted: beyond the last sample they are held.
         static: Inputs that never change.
         activations: "int8" or "int16"; None takes the board's, and int8 where there is no board.
-        ranges: Of int8 activations: "measured" (the default) narrows those with which rollouts of training windows are
-            nearer to float; "minmax" leaves all that these windows saw.
+        ranges: Of int8 activations: "measured" narrows those with which rollouts of training windows, or of some made
+            without data, are nearer to float; "minmax" leaves all that was seen, as None does where there is no data.
         custom_objects: module:name of each class or function of your own that the model holds.
 
     Raises:

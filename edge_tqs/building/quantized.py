@@ -143,9 +143,8 @@ def _narrowed(
     request: ModelRequest,
     progress: Progress,
 ) -> Narrowed:
-    """The ranges of int8 activations, narrower where that was measured to be better: on data alone. What was made up
-    without data says little of what real inputs reach; and int16 codes reach beyond any range."""
-    if request.ranges == "minmax" or request.activations == "int16" or request.windows is None:
+    """The ranges of int8 activations, narrower where that was measured to be better."""
+    if not request.measures_ranges:
         return Narrowed(ranges)
     progress("measuring ranges", 0, 1)
     corrected = shift_output(graph, bias_correction)

@@ -45,8 +45,9 @@ class ModelRequest:
     None: those of the inputs that they speak of. real_seeds: score from these instead of zero-data seeds. workers:
     processes that score. cache: folder where scores are kept; None keeps nothing. activations: None takes the board's,
     and DEFAULT_ACTIVATIONS where there is no board. custom_objects: module:name of each class or function of the user's
-    own in the model. ranges: how those of activations are chosen. output: which of the model's outputs is the forecast,
-    where it has several. target, centre: what the model predicts, and what is taken off its window (passes/level.py).
+    own in the model. ranges: how those of activations are chosen; None: "measured" where there is data. output: which
+    of the model's outputs is the forecast, where it has several. target, centre: what the model predicts, and what is
+    taken off its window (passes/level.py).
     budget_bytes: of all weights, where a plan is asked for that says nothing of its own; None takes the default.
     roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and
     what was said of its scaling. findings: what was found out from it, in sentences. doubts: what in it contradicts
@@ -71,7 +72,7 @@ class ModelRequest:
     workers: int = 1
     cache: Path | None = None
     activations: Activations | None = None
-    ranges: RangeMethod = "measured"
+    ranges: RangeMethod | None = None
     custom_objects: tuple[str, ...] = ()
     output: str | None = None
     target: Target = "level"
@@ -84,6 +85,12 @@ class ModelRequest:
     refuted: tuple[str, ...] = ()
     asked: Asked | None = None
     ends_taken: bool = False
+
+    @property
+    def measures_ranges(self) -> bool:
+        """Whether ranges of activations are measured: on data unless said otherwise. int16 codes reach beyond any."""
+        wanted = self.ranges == "measured" or (self.ranges is None and self.windows is not None)
+        return wanted and self.activations != "int16"
 
     @property
     def variant(self) -> str:

@@ -18,8 +18,8 @@ from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds
 
-#: Windows for activation ranges where there is no data.
-ZERO_DATA_WINDOWS = 16
+#: Windows for activation ranges where there is no data, and where these are to be measured nonetheless.
+ZERO_DATA_WINDOWS, MEASURED_WINDOWS = 16, 128
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,8 +86,9 @@ def score_model(model: Model, progress: Progress) -> ScoredModel:
 
 
 def zero_data_windows(graph: Graph, request: ModelRequest) -> Array:
-    """Windows (ZERO_DATA_WINDOWS, W, F) or longer that activation ranges come from where there is no data."""
-    return zero_data_seeds(graph_system(graph), ZERO_DATA_WINDOWS, request.horizon, request.seed + 1)
+    """Windows (N, W, F) or longer that activation ranges come from where there is no data."""
+    count = MEASURED_WINDOWS if request.measures_ranges else ZERO_DATA_WINDOWS
+    return zero_data_seeds(graph_system(graph), count, request.horizon, request.seed + 1)
 
 
 def _costs(model: Model) -> Mapping[str, Mapping[int, int]]:

@@ -165,8 +165,8 @@ def plan(
 @click.option(
     "--ranges",
     type=click.Choice(["measured", "minmax"]),
-    help="Of int8 activations: narrower than what training windows saw where rollouts are nearer to float so, or never."
-    "  [default: the project's, else measured]",
+    help="Of int8 activations: narrower than what windows saw where rollouts are nearer to float so, or never.  "
+    "[default: the project's, else measured with data]",
 )
 @click.option("--probe", is_flag=True, help="Firmware that also tells what each operator computes, for validate.")
 @click.option(

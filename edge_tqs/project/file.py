@@ -120,7 +120,7 @@ class _ScalingTable(ScalesTable):
 class _PlanTable:
     budget: Annotated[int | str, Rule(_is_budget, 'a number of bytes, or text like "24KB"')] | None = None
     activations: Literal["int8", "int16"] | None = None
-    ranges: Literal["measured", "minmax"] = "measured"
+    ranges: Literal["measured", "minmax"] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class Project:
 
     scaling, output_scaling: a method (scales.Method) or given, of the inputs and of the outputs; None where nothing is
     said: outputs that are inputs then have the scaling of these. budget_bytes: None takes the default. activations:
-    None takes the board's. ranges: how those of activations are chosen. custom_objects: module:name of each class or
-    function of the user's own in the model.
+    None takes the board's. ranges: how those of activations are chosen; None: measured where there is data.
+    custom_objects: module:name of each class or function of the user's own in the model.
     """
 
     path: Path
@@ -154,7 +154,7 @@ class Project:
     validate: ValidateSettings
     output_scaling: Scaling | Method | None = None
     activations: Literal["int8", "int16"] | None = None
-    ranges: Literal["measured", "minmax"] = "measured"
+    ranges: Literal["measured", "minmax"] | None = None
     custom_objects: tuple[str, ...] = ()
 
     @property
@@ -412,7 +412,7 @@ def _template(
         "[plan]",
         '# budget = "24KB"            # bytes for all weights, KB = 1024; default: halfway from all-int4 to all-int8',
         '# activations = "int16"      # int8 or int16; default: the board\'s, which is int8',
-        '# ranges = "minmax"          # of int8 activations: all that was seen; default: narrower where that is better',
+        '# ranges = "minmax"          # of int8 activations: all that was seen; default with data: measured',
         "",
         "[validate]",
         f"rollouts = {ROLLOUTS}",
