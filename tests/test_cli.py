@@ -54,6 +54,7 @@ def builds(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("good", "other"):
         command = [sys.executable, "-m", "edge_tqs", "build", models / f"{name}.keras", "--board", "host"]
         command += ["--horizon", str(HORIZON), "--draws", "4", "--out", folder / name, "--json"]
+        command += ["--activations", "int8"]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["board"] == "host"
@@ -86,7 +87,9 @@ def test_build_writes_everything_that_it_names(builds: Path) -> None:
     body = json.loads((good / "report.json").read_text())
     assert body["host"]["tflm_bit_exact"] is True
     assert body["host"]["float_vs_keras_max_abs"] < 1e-5
-    assert body["bytes"]["mixed"] <= body["bytes"]["budget"] < body["bytes"]["int8"] < body["bytes"]["float32"]
+    assert body["bytes"]["mixed"] == body["bytes"]["int8"] < body["bytes"]["float32"]
+    assert body["bytes"]["budget"] is None
+    assert (body["choice"]["asked"], body["choice"]["chosen"]["narrow"]) == (False, 0)
     assert sum(tensor["bytes"] for tensor in body["tensors"]) == body["bytes"]["mixed"]
     assert {tensor["width"] for tensor in body["tensors"]} <= {4, 8}
 
@@ -185,7 +188,8 @@ def test_int16_activations_are_built_and_validated(
 
 def test_the_same_input_gives_the_same_bytes(run: Run, models: Path, builds: Path, tmp_path: Path) -> None:
     code, _, err = run(
-        "build", models / "good.keras", "--board", "host", "--horizon", HORIZON, "--draws", 4, "--out", tmp_path
+        *("build", models / "good.keras", "--board", "host", "--horizon", HORIZON, "--draws", 4, "--out", tmp_path),
+        *("--activations", "int8"),
     )
     assert code == 0, err
     for name in ("model.tflite", "plan.json", "score.json", "float.graph", "seeds.npz", "firmware/model.c"):

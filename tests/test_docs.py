@@ -167,12 +167,10 @@ def test_the_readme_has_the_figures_of_the_tutorial() -> None:
         assert found is not None, line
         return found.groups()
 
-    mixed, int8, float32 = figures(r"plan .*: (\S+) of \S+ bytes \(int4 \S+, int8 (\S+), float32 (\S+)\)")
-    assert f"{float32} bytes of float, {int8} at int8 | {mixed} bytes mixed; " in readme
-    far8, far4, far = figures(r"divergence .*: int8 (\S+), int4 (\S+), mixed (\S+)")
-    assert (
-        f"RMSE from float {float(far):.3f}, where int8 has {float(far8):.3f} and all int4 {float(far4):.3f} " in readme
-    )
+    built, int4, float32 = figures(r"plan .*: (\S+) bytes \(int4 (\S+), int8 \S+, float32 (\S+)\)")
+    assert f"{float32} bytes of float, {int4} at int4 | {built} bytes, all int8, by default; " in readme
+    far4, far = figures(r"divergence .*: int8 \S+, int4 (\S+), mixed (\S+)")
+    assert f"RMSE from float {float(far):.3f}, where all int4 has {float(far4):.3f} " in readme
     last, before = figures(r"deploy\? .* error is (\d+)% .* value and (\d+)% ")
     assert f"error {last} % below that of the last value repeated, {before} % below that of the day before" in readme
     errors = figures(r"  air_temp +all +RMSE +data's unit +(\S+) +\S+ +\S+ +(\S+) .* to \S+ +(\S+) +(\S+) +\S+$")

@@ -18,6 +18,8 @@ import edge_tqs
 from edge_tqs.graph.graph import Array
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+#: Where the project has none.
+BUDGET: dict[str, Any] = {"greenhouse": {"budget": 8432}}
 Predict = Callable[[Array], Array]  # windows (N, W, F) -> outputs (N, ...), both in the model's units
 
 
@@ -41,10 +43,10 @@ def of_keras(keras: Any, folder: Path) -> Predict:
 
 
 def of_build(folder: Path, out: Path) -> Predict:
-    """The mixed build of an example as LiteRT runs it, one window a call, nothing of edge_tqs between."""
+    """A mixed build of an example as LiteRT runs it, one window a call, nothing of edge_tqs between."""
     from ai_edge_litert.interpreter import Interpreter
 
-    built = edge_tqs.build(folder, board="host", out=out)
+    built = edge_tqs.build(folder, board="host", out=out, **BUDGET.get(folder.name, {}))
     file = (built.path / "model.tflite").read_bytes()
     assert (
         4

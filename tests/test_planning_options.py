@@ -53,8 +53,8 @@ def marked(body: dict, mark: str) -> dict:
     return point
 
 
-def test_the_refined_plan_is_the_default_and_beats_the_a_priori_one(plan: Plan) -> None:
-    refined, a_priori = plan(), plan("--no-refine")
+def test_a_budget_is_refined_unless_told_otherwise(plan: Plan) -> None:
+    refined, a_priori = plan("--budget", "6KB"), plan("--budget", "6KB", "--no-refine")
     assert refined["evidence"]["stages"] == ["gram", "clip", "verify", "bias_correction", "candidates"]
     assert refined["evidence"]["measured_rmse"] > 0
     assert a_priori["evidence"]["method"] == "a-priori"

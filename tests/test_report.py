@@ -19,6 +19,7 @@ from edge_tqs.building import evaluate
 from edge_tqs.cli.text import validation_summary
 from edge_tqs.errors import UsageError
 from edge_tqs.report.build_report import BuildReport, ByteReport, ImageReport, ModelInfo, TensorReport
+from edge_tqs.report.choice_report import CandidateReport, ChoiceReport
 from edge_tqs.report.drift import Drift, measure_drift
 from edge_tqs.report.figures import FigureRow, Figures
 from edge_tqs.report.files import write_report
@@ -88,6 +89,15 @@ def build_report(**changes) -> BuildReport:
                     "temperature", "physical", wave(3)[:12], wave(4), wave(4.2), wave(8), wave(4.4), wave(5)
                 ),
             ),
+        ),
+        choice=ChoiceReport(
+            asked=False,
+            measured="truth",
+            tolerance=0.02,
+            windows=64,
+            why="",
+            chosen=CandidateReport("int8", 3, 0, "", 0.012, 11232, 7876, 900, True),
+            others=(CandidateReport("int8", 3, 1, "--budget 7777", None, 9000, 6000, 900, False),),
         ),
         image=ImageReport(9000, 11000, 16, 1800, 8192, 300, ("Reset_Handler", "main"), 104, "tqs_fc_s8_dsp"),
     )
@@ -181,7 +191,7 @@ def test_validation_json_round_trips(made):
 
 def test_the_keys_that_others_rely_on():
     body = json.loads(build_report().to_json())
-    assert {"model", "board", "tensors", "bytes", "host", "image", "warnings", "data", "format"} == set(body)
+    assert {"model", "board", "tensors", "bytes", "host", "image", "warnings", "data", "choice", "format"} == set(body)
     assert set(body["tensors"][0]) == {"name", "shape", "width", "bytes", "tqs"}
     assert set(body["bytes"]) == {"float32", "int8", "int4", "mixed", "budget", "tflite"}
     assert {"float_vs_keras_max_abs", "divergence", "tflm_bit_exact", "litert_rmse", "mse_vs_truth"} < set(body["host"])
@@ -213,7 +223,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "must be a table"),
-        (changed(lambda b: b.update(format=8)), "its format is 8"),
+        (changed(lambda b: b.update(format=9)), "its format is 9"),
         (changed(lambda b: b.update(extra=1)), "unknown key 'extra'"),
         (changed(lambda b: b["host"].pop("horizon")), "the key 'host.horizon' is missing"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "'bytes.mixed' must be an integer, not '7'"),
@@ -267,6 +277,13 @@ def test_the_page_is_whole_and_stands_alone():
     assert seen.tags.count("svg") == 4
     assert seen.tags.count("details") == 4
     assert set(re.findall(r"https?://[^\"' ]+", text)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_the_page_tells_the_choice_and_its_neighbours():
+    text = page(build_report(), None)
+    assert "Int8 activations, all weights int8: +1.2% of float&#x27;s MSE, within 2 % (64 training windows)." in text
+    assert "<td>int8 activations, 2 of 3 weights int8, the others int4</td><td>it runs away</td>" in text
+    assert "What was chosen" not in page(build_report(choice=None), None)
 
 
 def test_every_plot_is_named_and_well_formed():

@@ -166,7 +166,7 @@ def test_a_variant_that_is_only_shown_does_not_end_a_build(
     run: Run, keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The all-int4 graph overflows in one row; that is a line."""
-    from edge_tqs.building import quantized
+    from edge_tqs.building.selection import prepared
     from edge_tqs.errors import ModelError
     from edge_tqs.quantization.quantize import quantize
 
@@ -175,7 +175,7 @@ def test_a_variant_that_is_only_shown_does_not_end_a_build(
             raise ModelError("dense: the 32-bit accumulator can overflow")
         return quantize(graph, widths, *rest, **more)
 
-    monkeypatch.setattr(quantized, "quantize", refuse)
+    monkeypatch.setattr(prepared, "quantize", refuse)
     keras.utils.set_random_seed(2)
     keras.Sequential([keras.Input((4, 2)), keras.layers.Flatten(), keras.layers.Dense(2)]).save(tmp_path / "m.keras")
     code, said, err = run("build", tmp_path / "m.keras", *CHEAP, "--out", tmp_path / "build")

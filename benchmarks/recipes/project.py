@@ -35,16 +35,7 @@ class Project:
 
 def built(trained: Trained, folder: Path) -> Project:
     """Make the folder, build with every weight at int8, and validate two rollouts on the emulated board."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    trained.model.save(folder / "model.keras")
-    trained.series.write(folder / "series.csv", trained.recipe.columns)
-    found: list[str] = []
-    file = init(folder, say=found.append)
-    (folder / "init.txt").write_text("\n".join(found) + "\n", encoding="utf-8")
-    begun = file.read_text(encoding="utf-8")
-    file.write_text(with_line(begun, trained.recipe.line), encoding="utf-8")
-    lines = added(begun, file.read_text(encoding="utf-8"))
+    lines = written(trained, folder)
     try:
         model = edge_tqs.open_model(folder, horizon=HORIZON)
         made = edge_tqs.build(model, board=BOARD, bits=8, out=folder / "build" / BOARD)
@@ -54,6 +45,20 @@ def built(trained: Trained, folder: Path) -> Project:
     size = (folder / "build" / BOARD / "model.tflite").stat().st_size
     refused = "" if checked.passed else "; ".join(checked.failures)
     return Project(folder, lines, refused, size, bool(checked.bit_exact), checked.steps)
+
+
+def written(trained: Trained, folder: Path) -> tuple[str, ...]:
+    """Make the folder; the lines of its edge-tqs.toml that `init` did not write."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    trained.model.save(folder / "model.keras")
+    trained.series.write(folder / "series.csv", trained.recipe.columns)
+    found: list[str] = []
+    file = init(folder, say=found.append)
+    (folder / "init.txt").write_text("\n".join(found) + "\n", encoding="utf-8")
+    begun = file.read_text(encoding="utf-8")
+    file.write_text(with_line(begun, trained.recipe.line), encoding="utf-8")
+    return added(begun, file.read_text(encoding="utf-8"))
 
 
 def with_line(text: str, line: tuple[str, str] | None) -> str:

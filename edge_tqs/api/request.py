@@ -17,7 +17,7 @@ from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import RefineSettings
 from edge_tqs.planning.score import DRAWS
-from edge_tqs.project.budget import parse_budget
+from edge_tqs.project.budget import parse_budget, parse_tolerance
 from edge_tqs.project.file import (
     FILE,
     DataSettings,
@@ -46,6 +46,7 @@ class PlanSettings(TypedDict, total=False):
     bits: Literal[8, 4] | None
     mean_bits: float | None
     max_divergence: float | None
+    tolerance: float | str | None
     pins: Mapping[str, int] | None
     refine: bool
     without: Sequence[str]
@@ -152,12 +153,13 @@ def plan_request(
     plan: Plan | Path | None = None,
     mean_bits: float | None = None,
     max_divergence: float | None = None,
+    tolerance: float | str | None = None,
     pins: Mapping[str, int] | None = None,
     refine: bool = True,
     without: Sequence[str] = (),
     rounding: Literal["compensated", "nearest"] = "compensated",
 ) -> PlanRequest:
-    """How wide the weights may be: what is asked for, else ``default_budget`` bytes, else the default.
+    """How wide the weights may be: what is asked for, else ``default_budget`` bytes, else what accuracy needs.
 
     Raises UsageError for options that exclude each other, and for a budget or a pin that cannot be read.
     """
@@ -167,6 +169,7 @@ def plan_request(
         "--plan": plan,
         "--mean-bits": mean_bits,
         "--max-divergence": max_divergence,
+        "--tolerance": tolerance,
     }
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:
@@ -189,8 +192,9 @@ def plan_request(
     if bits not in (None, 4, 8):
         raise UsageError(f"weights of {bits} bits cannot be had", hint="Take 8 or 4.")
     settings = RefineSettings(**{part.replace("-", "_"): False for part in without})
-    fit_flash = isinstance(budget, str) and budget.strip().lower() == "flash"
-    if budget is not None and not fit_flash:
+    word = budget.strip().lower() if isinstance(budget, str) else ""
+    fit_flash = word == "flash"
+    if budget is not None and word not in ("flash", "none"):
         size: int | None = parse_budget(str(budget))
     else:
         size = None if given else default_budget
@@ -202,6 +206,7 @@ def plan_request(
         plan_file=plan if isinstance(plan, Path) else None,
         mean_bits=mean_bits,
         max_divergence=max_divergence,
+        tolerance=None if tolerance is None else parse_tolerance(tolerance),
         pins=dict(pins or {}),
         refine=settings if refine else None,
         rounding=rounding,

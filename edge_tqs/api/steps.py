@@ -162,6 +162,7 @@ def plan(
     bits: Literal[8, 4] | None = None,
     mean_bits: float | None = None,
     max_divergence: float | None = None,
+    tolerance: float | str | None = None,
     pins: Mapping[str, int] | None = None,
     refine: bool = True,
     without: Sequence[str] = (),
@@ -171,20 +172,23 @@ def plan(
 ) -> PlannedModel:
     """Choose int8 or int4 for each weight, and look at the frontier around the choice.
 
-    At most one of the first four is given; with none the budget is that of the project, else halfway between all-int4
-    and all-int8.
+    At most one of the first five is given. With none the budget is that of the project, else accuracy decides: the
+    plan is the one that `build` takes. A model that cannot be built gets half of the bytes between all-int4 and
+    all-int8.
 
     Args:
         source: What is planned.
-        budget: Bytes for all weights: 24576, "24KB", or "flash", what the board has room for.
+        budget: Bytes for all weights: 24576, "24KB"; "flash", what the board has room for; "none", over a project's.
         bits: One width for all weights.
         mean_bits: Most bits for a weight on average, 4 to 8.
         max_divergence: The smallest plan whose measured divergence (RMSE, the model's units) is within this.
+        tolerance: The smallest that adds at most this share to float's error, "2%" or 0.02, measured on training
+            windows; without data to the float rollouts' variance.
         pins: Widths by weight that are not up for choice.
         refine: Whether rounding is measured and the best plans are verified.
         without: Parts of the refinement to leave out: "gram", "clip", "verify", "bias-correction", "candidates".
         rounding: Whether the errors of a row are made to cancel, or each weight is rounded to the nearest code.
-        board: Whose flash and activations count.
+        board: Whose flash, RAM, runtimes and activations count.
 
     Raises UsageError for keywords that exclude each other and for what cannot be had; else as `score`.
     """

@@ -110,8 +110,9 @@ class Board:
     objcopy and objdump, empty for the host's; proven: how far this board was tried, "emulated" (its image ran in its
     emulator) or "compiled"; stack_bytes: RAM kept for the stack. flash, ram, uart and stack_bytes are a
     microcontroller's: present with a port that is bare metal, absent with the others. activations: of models that are
-    built for it, unless something else is asked for. boot: a file of firmware_templates/drivers/boot, what the chip's
-    ROM starts before the image; None where the core starts the image itself.
+    built for it, unless something else is asked for; None leaves it to what they cost. boot: a file of
+    firmware_templates/drivers/boot, what the chip's ROM starts before the image; None where the core starts the image
+    itself.
     """
 
     name: Annotated[str, matching(r"[a-z0-9][a-z0-9-]{0,39}")]
@@ -133,7 +134,7 @@ class Board:
     lines: ControlLines = AS_THEY_ARE
     boot: Annotated[str | None, matching(r"[a-z0-9_]+")] = None
     emulator: Emulator | None = None
-    activations: Literal["int8", "int16"] = "int8"
+    activations: Literal["int8", "int16"] | None = None
     path: Path = dataclasses.field(default=Path(), compare=False, metadata={"key": False})
     """The file that this was read from; not a key of it."""
 

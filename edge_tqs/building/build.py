@@ -15,6 +15,7 @@ from edge_tqs.building import evaluate, figures, sanity
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.scored import Source
+from edge_tqs.building.selection.said import costly, reported
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import CheckError
 from edge_tqs.flatbuffer import model as tflite_model
@@ -80,6 +81,7 @@ def build_quantized(
     if sane.failures and not force:
         raise sanity.insane(quantized.integer, sane, evaluation)
     quantized.warnings.extend(f"Built by force: {failure}" for failure in sane.failures)
+    quantized.warnings.extend(costly(quantized.selection, evaluate.mse_vs_truth(evaluation, graph.forecast)))
     agreement = evaluate.in_runtimes(
         model, quantized.integer, quantized.form.runtimes, evaluation, quantized.warnings, progress
     )
@@ -178,6 +180,7 @@ def _build_report(
         image=_image_report(image),
         warnings=tuple(quantized.warnings),
         data=quantized.windows.facts,
+        choice=reported(quantized.selection),
     )
 
 

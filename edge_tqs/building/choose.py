@@ -27,8 +27,9 @@ class PlanRequest:
 
     mean_bits: the most that the codes of all weights may take on average. fit_flash: what the board's flash has room
     for; the pipeline that knows the board makes ``code_bytes`` of it, the most that the codes alone may take.
-    max_divergence: RMSE that the smallest plan must keep to. pins: widths that are not up for choice. refine: None
-    leaves it at the a-priori plan, and at rounding to nearest. rounding: of a plan that is not given.
+    max_divergence: RMSE that the smallest plan must keep to. tolerance: how much more error than float's the smallest
+    model may have, as a share (building/selection). pins: widths that are not up for choice. refine: None leaves it at
+    the a-priori plan, and at rounding to nearest. rounding: of a plan that is not given.
     """
 
     budget_bytes: int | None = None
@@ -39,9 +40,16 @@ class PlanRequest:
     fit_flash: bool = False
     code_bytes: int | None = None
     max_divergence: float | None = None
+    tolerance: float | None = None
     pins: Mapping[str, int] = field(default_factory=dict)
     refine: RefineSettings | None = field(default_factory=RefineSettings)
     rounding: Literal["compensated", "nearest"] = "compensated"
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing says how wide the weights are: then accuracy decides."""
+        said = (self.budget_bytes, self.bits, self.plan, self.plan_file, self.mean_bits, self.code_bytes)
+        return all(value is None for value in (*said, self.max_divergence)) and not self.fit_flash
 
 
 @dataclass(frozen=True)
@@ -98,9 +106,7 @@ class Chooser:
                 )
             return self._with_codes(made)
         if request.bits is not None:
-            if request.refine is not None and self._rounder is not None:
-                return self._refined().uniform(request.bits)
-            return self._known(planning.uniform(costs, self._scores, request.bits, shapes=self._shapes), "uniform")
+            return self.uniform(request.bits)
         if request.max_divergence is not None:
             if request.refine is None:
                 raise UsageError("A divergence cannot be kept to without measuring it", hint="Leave --no-refine out.")
@@ -113,9 +119,48 @@ class Chooser:
         made = planning.plan(self._scores, costs, budget, pins=request.pins, shapes=self._shapes)
         return self._known(made) if request.refine is None else self._refined().plan(budget)
 
-    def choose(self) -> Choice:
-        """The plan with the frontier around it; measured figures too where the plan is refined."""
-        chosen = self.plan()
+    def uniform(self, width: int) -> Plan:
+        """All weights at one width, their roundings measured. Raises UsageError when a weight cannot have it."""
+        if self._request.refine is not None and self._rounder is not None:
+            return self._refined().uniform(width)
+        made = planning.uniform(self._costs, self._scores, width, shapes=self._shapes)
+        return self._known(made, "uniform")
+
+    def halfway(self) -> Plan:
+        """The best plan of half the bytes between all-int4 and all-int8, whatever was asked for."""
+        budget = planning.default_budget(self._costs, self._request.pins)
+        if self._request.refine is not None:
+            return self._refined().plan(budget)
+        pins = self._request.pins
+        return self._known(planning.plan(self._scores, self._costs, budget, pins=pins, shapes=self._shapes))
+
+    def widest(self) -> Plan:
+        """All weights as wide as they can be, the pinned ones as they are pinned; the output's bias corrected."""
+        pins = {name: max(options) for name, options in self._costs.items()} | dict(self._request.pins)
+        most = sum(max(options.values()) for options in self._costs.values())
+        made = planning.plan(self._scores, self._costs, most, pins=pins, shapes=self._shapes)
+        if self._request.refine is None:
+            return replace(self._known(made), budget_bytes=None)
+        if len(widths := set(pins.values())) == 1:
+            return self._refined().uniform(*widths)
+        return replace(self._new_refiner(pins).plan(made.total_bytes), budget_bytes=None)
+
+    def frontier(self) -> tuple[Plan, ...]:
+        """Plans from the smallest to the largest, none of which another beats in bytes and predicted divergence."""
+        if self._request.refine is not None:
+            return self._refined().frontier()
+        points = planning.frontier(self._scores, self._costs, pins=self._request.pins, shapes=self._shapes)
+        last = len(points) - 1
+        shown = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)}) if last >= POINTS else range(last + 1)
+        return tuple(self._known(points[i]) for i in shown)
+
+    def choose(self, chosen: Plan | None = None) -> Choice:
+        """The plan, that of `plan` unless another was chosen, with the frontier around it; measured figures too where
+        plans are refined."""
+        if chosen is None:
+            chosen = self.plan()
+        elif self._request.refine is not None:
+            self._refined()
         widths = [width for width in (4, 8) if all(width in options for options in self._costs.values())]
         refiner = self._refiner
         if refiner is not None:
@@ -125,10 +170,7 @@ class Chooser:
             self._known(planning.uniform(self._costs, self._scores, width, shapes=self._shapes), "uniform")
             for width in widths
         )
-        points = planning.frontier(self._scores, self._costs, pins=self._request.pins, shapes=self._shapes)
-        last = len(points) - 1
-        shown = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)}) if last >= POINTS else range(last + 1)
-        return Choice(chosen, tuple(self._known(points[i]) for i in shown), uniform)
+        return Choice(chosen, self.frontier(), uniform)
 
     def _with_codes(self, made: Plan) -> Plan:
         """A plan that was given, its codes those that it was made with. Raises UsageError where they cannot be had."""
@@ -144,24 +186,27 @@ class Chooser:
 
     def _refined(self, limits: Costs | None = None) -> Refiner:
         if self._refiner is None:
-            report, horizon, seeds = self._progress, self._sensitivity.horizon, self._seeds
-            if seeds is None:
-                seeds = zero_data_seeds(self._system, SEEDS, horizon, self._sensitivity.seed)
-            self.roundings = None if self._rounder is None else self._rounder(None)
-            self._refiner = Refiner(
-                self._system,
-                self._scores,
-                self._costs,
-                seeds,
-                horizon,
-                settings=self._request.refine,
-                limits=limits,
-                pins=self._request.pins,
-                shapes=self._shapes,
-                progress=None if report is None else lambda done, total: report("refining the plan", done, total),
-                roundings=self.roundings,
-            )
+            self._refiner = self._new_refiner(self._request.pins, limits)
         return self._refiner
+
+    def _new_refiner(self, pins: Mapping[str, int], limits: Costs | None = None) -> Refiner:
+        report, horizon = self._progress, self._sensitivity.horizon
+        if self._seeds is None:
+            self._seeds = zero_data_seeds(self._system, SEEDS, horizon, self._sensitivity.seed)
+        self.roundings = None if self._rounder is None else self._rounder(None)
+        return Refiner(
+            self._system,
+            self._scores,
+            self._costs,
+            self._seeds,
+            horizon,
+            settings=self._request.refine,
+            limits=limits,
+            pins=pins,
+            shapes=self._shapes,
+            progress=None if report is None else lambda done, total: report("refining the plan", done, total),
+            roundings=self.roundings,
+        )
 
     def _of_code_bits(self, ceiling: int) -> Plan:
         """The best plan whose codes, metadata apart, take at most ``ceiling`` bits."""

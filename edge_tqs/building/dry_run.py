@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from edge_tqs.boards.board import Board, Memory
 from edge_tqs.building.choose import PlanRequest
-from edge_tqs.building.flash_room import link, roomy
 from edge_tqs.building.quantized import quantize_model
 from edge_tqs.building.scored import Source
+from edge_tqs.building.selection.flash_room import link, roomy
 from edge_tqs.emit_c.emit import memory_plan
 from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer.form import FOR_ALL, FileForm

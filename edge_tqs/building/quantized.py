@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from edge_tqs import __version__
@@ -11,28 +11,26 @@ from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import check_toolchain
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.evaluate import not_compared
-from edge_tqs.building.opened import Model, opened_model, scaled_graph
-from edge_tqs.building.planned import chooser, fitted
-from edge_tqs.building.request import DEFAULT_ACTIVATIONS, ModelRequest
-from edge_tqs.building.scored import ScoredModel, Source, scored_model, zero_data_windows
+from edge_tqs.building.opened import Model, opened_model
+from edge_tqs.building.request import ModelRequest
+from edge_tqs.building.scored import ScoredModel, Source, scored_model
+from edge_tqs.building.selection.candidate import Candidate, Selection
+from edge_tqs.building.selection.prepared import Prepared, prepare
+from edge_tqs.building.selection.search import select
 from edge_tqs.building.units import in_words
-from edge_tqs.building.windows import LEAST_WINDOWS, Windows, check_unmasked
+from edge_tqs.building.windows import Windows
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.flatbuffer.form import FOR_ALL, RUNTIMES, FileForm
 from edge_tqs.graph.graph import Forecast, Graph
-from edge_tqs.passes.output_bias import shift_output
-from edge_tqs.planning.file import COMPENSATED, Plan, Rounding
-from edge_tqs.planning.roundings import Rounded, Roundings
+from edge_tqs.planning.file import Plan, Rounding
 from edge_tqs.progress import Progress
 from edge_tqs.quantization import support
-from edge_tqs.quantization.calibration import Ranges, calibrate
-from edge_tqs.quantization.channel_scales import LEAST_CODES, Folded, few_codes, on_own_scales
-from edge_tqs.quantization.quantize import SCHEMES, Activations, quantize
-from edge_tqs.quantization.range_search import Narrowed, narrowed
+from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.channel_scales import LEAST_CODES, Folded, few_codes
+from edge_tqs.quantization.quantize import SCHEMES, Activations
+from edge_tqs.quantization.range_search import Narrowed
 from edge_tqs.read.loaded import LoadedModel
-from edge_tqs.system.of_graph import graph_system
-from edge_tqs.system.seeds import zero_data_seeds
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,8 +38,9 @@ class QuantizedModel:
     """A model that is planned, quantised and written: all that the C is made from.
 
     loaded: what was read. graph: float. variants: the integer graphs by name: "mixed" is that of the plan, "int8" and
-    "int4" are there where they can be made. flatbuffer: model.tflite, in ``form``. warnings: what the reader should
-    know. narrowed: ranges of activations that are narrower than what the calibration saw.
+    "int4" are there where they can be made. flatbuffer: model.tflite, in ``form``. selection: why it is this plan
+    beside these activations, and what others were measured to be. warnings: what the reader should know. narrowed:
+    ranges of activations that are narrower than what the calibration saw.
     """
 
     loaded: LoadedModel
@@ -52,6 +51,7 @@ class QuantizedModel:
     variants: Mapping[str, Graph]
     flatbuffer: bytes
     activations: Activations
+    selection: Selection
     warnings: list[str]
     narrowed: Narrowed
     form: FileForm = FOR_ALL
@@ -84,75 +84,47 @@ def quantize_model(
     if board is not None:
         check_toolchain(board)
         _check_form(form, board)
-    request = source if isinstance(source, ModelRequest) else _model_of(source).request
-    activations = request.activations or (DEFAULT_ACTIVATIONS if board is None else board.activations)
     if isinstance(source, ModelRequest):
-        source = opened_model(replace(source, activations=activations), progress)
+        source = opened_model(source, progress)
     _model_of(source).opened.need_graph()
-    scored = scored_model(source, progress).with_activations(activations)
-    model_request = scored.model.request
-    loaded, horizon = scored.model.opened.need_graph()[0], model_request.horizon
-    graph = scaled_graph(scored.model)
-    if board is not None:
-        plan_request = fitted(plan_request, graph, board, activations, progress)
-    of_data: list[str] = []
-    windows = _windows(model_request, graph, of_data)
-    check_unmasked(windows, loaded.masked)
-    ranges = calibrate(graph, windows.calibration, horizon)
-    left_out = ranges.left_out
-    folded, stuck = on_own_scales(graph, ranges)
-    chosen = chooser(scored, plan_request, progress, folded)
-    plan = chosen.plan()
-    warnings = [*chosen.warnings, *loaded.notes, *of_data]
-    bias_correction = plan.bias_correction
-    if folded is not None:
-        warnings.append(_fold_note(graph.forecast, folded))
-        graph = replace(folded.graph, forecast=graph.forecast.in_units(folded.x, folded.y)).check()
-        windows = windows.scaled(folded.x, folded.y)
-        assert ranges.kept is not None
-        ranges = calibrate(graph, folded.x.scaled(ranges.kept), horizon)
-        left_out += ranges.left_out
-        bias_correction = folded.shifted(bias_correction)
+    prepared = prepare(scored_model(source, progress))
+    selection = select(prepared, plan_request, board, progress, form)
+    activations, plan = selection.chosen.activations, selection.chosen.plan
+    scored = prepared.scored.with_activations(activations)
+    loaded, horizon = scored.model.opened.need_graph()[0], scored.model.request.horizon
+    warnings = [*selection.warnings, *loaded.notes, *prepared.warnings]
+    if scored.model.request.windows is None:
+        warnings.append(_made_up(activations))
+    if prepared.folded is not None:
+        warnings.append(_fold_note(prepared.before, prepared.folded))
 
     progress("quantising", 0, 1)
-    if left_out:
+    if prepared.left_out:
         warnings.append(
-            f"{left_out} of {len(windows.calibration)} windows say nothing about activation ranges: from them "
-            f"the float model itself runs away within {horizon} steps."
+            f"{prepared.left_out} of {len(prepared.windows.calibration)} windows say nothing about activation ranges: "
+            f"from them the float model itself runs away within {horizon} steps."
         )
-    codes = None if chosen.roundings is None else chosen.roundings.rounded(plan.roundings())
-    searched = _narrowed(graph, plan, bias_correction, codes, ranges, model_request, progress)
-    variants = _variants(graph, plan, bias_correction, chosen.roundings, searched.ranges, activations, warnings)
+    searched = prepared.narrowed(plan, progress) if activations == "int8" else Narrowed(prepared.ranges)
+    variants = _variants(prepared, selection.chosen, searched.ranges, warnings)
     mixed = variants["mixed"]
-    warnings += _few_codes(mixed, ranges, stuck)
+    warnings += _few_codes(mixed, prepared.ranges, prepared.stuck)
     of_each = activations == "int8" or form.runtimes != RUNTIMES  # which were named
     support.check_graph(mixed, form.runtimes if of_each else support.RUNTIMES_16X4)
     warnings += support.limits(mixed, form.runtimes)
     flatbuffer = tflite_model.write(mixed, _metadata(loaded, plan), form)
     return QuantizedModel(
-        loaded, graph, scored, plan, windows, variants, flatbuffer, activations, warnings, searched, form
-    )
-
-
-def _narrowed(
-    graph: Graph,
-    plan: Plan,
-    bias_correction: tuple[float, ...],
-    codes: Mapping[str, Rounded] | None,
-    ranges: Ranges,
-    request: ModelRequest,
-    progress: Progress,
-) -> Narrowed:
-    """The ranges of int8 activations, narrower where that was measured to be better."""
-    if not request.measures_ranges:
-        return Narrowed(ranges)
-    progress("measuring ranges", 0, 1)
-    corrected = shift_output(graph, bias_correction)
-    return narrowed(
-        graph,
-        lambda tried: quantize(corrected, plan.widths(), tried, plan.clips(), rounded=codes),
-        ranges,
-        request.horizon,
+        loaded=loaded,
+        graph=prepared.graph,
+        scored=scored,
+        plan=plan,
+        windows=prepared.windows,
+        variants=variants,
+        flatbuffer=flatbuffer,
+        activations=activations,
+        selection=selection,
+        warnings=warnings,
+        narrowed=searched,
+        form=form,
     )
 
 
@@ -168,13 +140,10 @@ def _model_of(source: Model | ScoredModel) -> Model:
     return source.model if isinstance(source, ScoredModel) else source
 
 
-def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Windows:
-    if request.windows is not None:
-        cut = request.windows(graph.forecast, request.horizon)
-        warnings += [*cut.warnings, *request.doubts]
-        return replace(cut, facts=(*cut.facts, *request.findings))
-    reach = SCHEMES[request.activations or DEFAULT_ACTIVATIONS].headroom
-    warnings.append(
+def _made_up(activations: Activations) -> str:
+    """The warning that ranges are not of data."""
+    reach = SCHEMES[activations].headroom
+    return (
         "Activation ranges come from the model's own rollouts, not from data: on real inputs that leave them the "
         "closed loop may saturate (measured on 25 models: typically 3.6 times, at worst 19 times the divergence of "
         "real ranges). Give a CSV with --data."
@@ -182,8 +151,6 @@ def _windows(request: ModelRequest, graph: Graph, warnings: list[str]) -> Window
         else "Activation ranges come from the model's own rollouts, not from data: the codes reach "
         f"{reach:g} times as far, and real inputs beyond that saturate. Give a CSV with --data to be sure."
     )
-    held_out = zero_data_seeds(graph_system(graph), LEAST_WINDOWS, request.horizon, request.seed + 2)
-    return Windows(zero_data_windows(graph, request), held_out)
 
 
 def _fold_note(forecast: Forecast, folded: Folded) -> str:
@@ -225,12 +192,9 @@ def _few_codes(integer: Graph, ranges: Ranges, stuck: str) -> list[str]:
 
 
 def _variants(
-    graph: Graph,
-    plan: Plan,
-    bias_correction: tuple[float, ...],
-    roundings: Roundings | None,
+    prepared: Prepared,
+    chosen: Candidate,
     ranges: Ranges,
-    activations: Activations,
     warnings: list[str],
 ) -> dict[str, Graph]:
     """The integer graphs by name; a plan that is uniform, and no more than that, shares its graph with that variant.
@@ -238,30 +202,21 @@ def _variants(
     A uniform one that cannot be made, and is not the plan, is left out: it is only shown. It is compensated where the
     plan is, unmeasured.
     """
+    plan = chosen.plan
     asked = plan.evidence is not None and plan.evidence.method == "uniform"
     plain = asked or (not plan.bias_correction and {t.rounded for t in plan.tensors} <= {Rounding(8), Rounding(4)})
     same = [f"int{width}" for width in (8, 4) if plain and set(plan.widths().values()) == {width}]
-    corrected = shift_output(graph, bias_correction)
-    codes = None if roundings is None else roundings.rounded(plan.roundings())
-    mixed = quantize(corrected, plan.widths(), ranges, plan.clips(), activations, codes)
-    variants = {"mixed": mixed}
+    variants = {"mixed": chosen.integer}
     for width in (8, 4):
         name = f"int{width}"
         try:
-            variants[name] = mixed if name in same else _uniform(graph, width, plan, roundings, ranges, activations)
+            if name in same:
+                variants[name] = chosen.integer
+            else:
+                variants[name] = prepared.uniform(width, plan, ranges, chosen.activations)
         except ModelError as error:
             warnings.append(not_compared(name, error))
     return variants
-
-
-def _uniform(
-    graph: Graph, width: int, plan: Plan, roundings: Roundings | None, ranges: Ranges, activations: Activations
-) -> Graph:
-    widths = dict.fromkeys(plan.widths(), width)
-    if roundings is None or plan.origin is None:
-        return quantize(graph, widths, ranges, activations=activations)
-    first = dict.fromkeys(widths, Rounding(width, 1.0, COMPENSATED[0]))
-    return quantize(graph, widths, ranges, None, activations, roundings.rounded(first))
 
 
 def _metadata(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:

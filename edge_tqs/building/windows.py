@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,9 +14,9 @@ from edge_tqs.graph.graph import Array, Forecast, Scaling
 from edge_tqs.project.rollouts import ProjectData, cut, evaluation_origins, labelled, room, seeds_of
 from edge_tqs.read.loaded import Masked
 
-#: Windows of the training part that activation ranges come from, at most; and windows that are saved for validation and
-#: that the host's figures come from, at least and where the data allow.
-CALIBRATION_WINDOWS = 256
+#: Windows of the training part that activation ranges come from, and that choices are measured on, at most; and windows
+#: that are saved for validation and that the host's figures come from, at least and where the data allow.
+CALIBRATION_WINDOWS, SELECTION_WINDOWS = 256, 64
 LEAST_WINDOWS, EVALUATION_WINDOWS = 16, 64
 #: The parts of a series.
 PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -27,6 +27,8 @@ class Windows:
     """Seeds in the model's units, as rollouts take them: calibration and evaluation, (N, W, F), or (N, W + T, F).
 
     truth: (N, T, outputs), what really followed the evaluation seeds, and naive forecasts of it; None without data.
+    selection, selection_truth: likewise of the training part, what choices are measured on; the calibration seeds where
+    there are none.
     facts: how the data was read; warnings: what the reader should know of it, in sentences.
     """
 
@@ -36,6 +38,8 @@ class Windows:
     naive: Naive | None = None
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    selection: Array | None = None
+    selection_truth: Array | None = None
 
     @property
     def saved(self) -> Array:
@@ -49,7 +53,9 @@ class Windows:
         truth = None if self.truth is None else y.scaled(self.truth)
         naive = None if self.naive is None else self.naive.scaled(y)
         calibration, evaluation = x.scaled(self.calibration), x.scaled(self.evaluation)
-        return replace(self, calibration=calibration, evaluation=evaluation, truth=truth, naive=naive)
+        selection = None if self.selection is None else x.scaled(self.selection)
+        followed = None if self.selection_truth is None else y.scaled(self.selection_truth)
+        return Windows(calibration, evaluation, truth, naive, self.facts, self.warnings, selection, followed)
 
 
 def check_unmasked(windows: Windows, masked: Sequence[Masked]) -> None:
@@ -81,10 +87,13 @@ def windows_of(data: ProjectData) -> Callable[[Forecast, int], Windows]:
         length, series = forecast.seed_length(horizon), data.series
         (possible, lost), (possible_after, lost_after) = (room(data, forecast, horizon, part) for part in PARTS)
         calibration = seeds_of(data, forecast, horizon, min(CALIBRATION_WINDOWS, max(1, possible)), "train")
+        selected = min(SELECTION_WINDOWS, max(1, possible))
+        selection, followed = seeds_of(data, forecast, horizon, selected, "train"), None
         count = min(EVALUATION_WINDOWS, max(LEAST_WINDOWS, possible_after))
         evaluation, truth, naive = seeds_of(data, forecast, horizon, count, "test"), None, None
         if forecast.task != "classes" or labelled(data):
             evaluation, truth = cut(data, forecast, horizon, count, "test")
+            selection, followed = cut(data, forecast, horizon, selected, "train")
             begun = evaluation_origins(data, forecast, horizon, count, "test")
             naive = naive_forecasts(data, forecast, begun, horizon)
         warnings = series.warnings
@@ -94,6 +103,8 @@ def windows_of(data: ProjectData) -> Callable[[Forecast, int], Windows]:
                 f"{forecast.window} rows with {horizon} rows of truth are left out: they would cross a hole of "
                 f"{series.path.name}.",
             )
-        return Windows(calibration[:, :length], evaluation[:, :length], truth, naive, series.facts, warnings)
+        seeds = (part[:, :length] for part in (calibration, evaluation, selection))
+        calibration, evaluation, selection = seeds
+        return Windows(calibration, evaluation, truth, naive, series.facts, warnings, selection, followed)
 
     return cut_parts

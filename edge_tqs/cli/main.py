@@ -130,16 +130,20 @@ def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) 
 @plan_options
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the plan to this file, to edit and build.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the frontier to this .svg or .png file.")
-@click.option("--board", help="The board whose flash counts, for --budget flash.")
+@click.option("--board", help="The board that it is for: its flash, RAM and runtimes count.")
 @as_json
 def plan(
     model: Path | None, out: Path | None, plot: Path | None, board: str | None, as_json: bool, **settings: Any
 ) -> None:
-    """Choose int8 or int4 for each weight of MODEL under a byte budget, and show the frontier around the choice."""
+    """Choose int8 or int4 for each weight of MODEL, and show the frontier around the choice.
+
+    Without a budget it is the choice of `build`: what accuracy needs and the board has room for.
+    """
     from edge_tqs.api.steps import plan as run
     from edge_tqs.building.frontier import frontier_body, frontier_plot, frontier_table
+    from edge_tqs.building.selection.said import reported
     from edge_tqs.cli.next_steps import after_plan
-    from edge_tqs.cli.text import plan_table
+    from edge_tqs.cli.text import choice_lines, plan_table
 
     planning = _planning(settings)
     request = _model_request(model, settings)
@@ -151,9 +155,14 @@ def plan(
     if plot is not None:
         picture = frontier_plot(planned.choice, planned.scored.model.name)
         _write(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
-    then = after_plan(planned.scored.model.refusal is None, out, board)
-    shown = f"{frontier_table(planned.choice)}\n\n{plan_table(planned.plan, planned.scored.costs)}\n{then}"
-    _print(as_json, json.loads(text) | frontier_body(planned.choice), shown)
+    then = after_plan(planned.scored.model.refusal is None, out, board, planned.selection)
+    lines = [frontier_table(planned.choice), "", plan_table(planned.plan, planned.scored.costs)]
+    body = json.loads(text) | frontier_body(planned.choice)
+    if planned.selection is not None:
+        chosen = reported(planned.selection)
+        lines.append(choice_lines(chosen))
+        body |= {"choice": asdict(chosen)}
+    _print(as_json, body, "\n".join([*lines, then]))
 
 
 @cli.command()

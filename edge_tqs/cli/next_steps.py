@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from edge_tqs.building.inspection import Inspection
+    from edge_tqs.building.selection.candidate import Selection
     from edge_tqs.report.validation_report import ValidationReport
 
 #: Options that are of one command alone, though others have the name.
@@ -58,14 +59,17 @@ def after_inspect(inspection: Inspection) -> list[str]:
     return [line(f"{same('build')} --board BOARD ({BOARDS})")]
 
 
-def after_plan(buildable: bool, out: Path | None, board: str | None) -> str:
-    """``buildable``: whether the model can be."""
+def after_plan(buildable: bool, out: Path | None, board: str | None, selection: Selection | None) -> str:
+    """``buildable``: whether the model can be. A plan file does not hold the activations that were chosen beside it."""
     if not buildable:
         return line("round the weights by this plan where the model is built: here it cannot be, as the note says")
     from edge_tqs.cli.options import PLAN_SETTINGS
 
     command = same("build", () if out is None else PLAN_SETTINGS)
-    command += "" if out is None else f" --plan {shlex.quote(str(out))}"
+    if out is not None:
+        command += f" --plan {shlex.quote(str(out))}"
+        if selection is not None and selection.chosen.activations != "int8" and "--activations" not in command:
+            command += f" --activations {selection.chosen.activations}"
     return line(command if board else f"{command} --board BOARD ({BOARDS})")
 
 

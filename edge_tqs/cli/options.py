@@ -120,7 +120,7 @@ model_options = options(
         "--activations",
         type=click.Choice(["int8", "int16"]),
         help="Codes of samples, states and all between; int16 is nearer to float, in twice the RAM.  "
-        "[default: the project's or the board's]",
+        "[default: the project's or the board's, else what accuracy needs]",
     ),
     click.option("--draws", type=click.IntRange(2), default=16, show_default=True, help="Noise draws per weight."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
@@ -138,8 +138,8 @@ model_options = options(
 plan_options = options(
     click.option(
         "--budget",
-        help="Bytes for all weights: 24576, 24KB, or flash: what the board has room for.  [default: half of the "
-        "int4-int8 gap]",
+        help="Bytes for all weights: 24576, 24KB; flash: what the board has room for; none: whatever accuracy needs.  "
+        "[default: the project's, else none]",
     ),
     click.option("--bits", type=click.Choice(["8", "4"]), help="One width for all weights instead of a plan."),
     click.option("--mean-bits", type=click.FloatRange(4, 8), help="Most bits for a weight on average, for --budget."),
@@ -147,6 +147,12 @@ plan_options = options(
         "--max-divergence",
         type=click.FloatRange(0, min_open=True),
         help="Take the smallest plan whose measured divergence (RMSE, model's units) is within this, for --budget.",
+    ),
+    click.option(
+        "--tolerance",
+        metavar="PERCENT",
+        help="Take the smallest that adds at most this to float's error: 2%. Without it nothing is saved: all weights "
+        "int8 where the board has room, and int16 activations where int8 ones add more than 2%.",
     ),
     click.option("--pin", multiple=True, metavar="NAME=8", help="Fix the width of a weight; may be repeated."),
     click.option(
@@ -169,4 +175,6 @@ plan_options = options(
         help="Round weights so that the errors of a row cancel, or each to the nearest code.",
     ),
 )
-PLAN_SETTINGS = ("budget", "bits", "plan", "mean_bits", "max_divergence", "pin", "refine", "without", "rounding")
+PLAN_SETTINGS = (
+    *("budget", "bits", "plan", "mean_bits", "max_divergence", "tolerance", "pin", "refine", "without", "rounding"),
+)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_tqs.cli.next_steps import after_validate, line
 from edge_tqs.planning.file import NEAREST
+from edge_tqs.report.choice_report import costs
 from edge_tqs.report.figure_table import figure_cells
 from edge_tqs.report.verdict import verdict
 from edge_tqs.text_table import table
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edge_tqs.planning.score import Sensitivity
     from edge_tqs.report.board_runs import BoardRuns
     from edge_tqs.report.build_report import BuildReport, ModelInfo
+    from edge_tqs.report.choice_report import ChoiceReport
     from edge_tqs.report.figures import Figures
     from edge_tqs.report.validation_report import ValidationReport
 
@@ -120,6 +122,7 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
         f"model       {model.name} ({model.recurrence}), window {model.window}, {model.channels} channels, "
         f"{model.parameters:,} parameters, {model.activations} activations, hash {model.hash[:12]}",
         *_rolled(model),
+        *_choice(result),
         f"float       differs from the model file by at most {_number(host.float_vs_keras_max_abs)}",
         f"plan        {wide} weights int8, {len(result.tensors) - wide} int4: {size.mixed:,}{budget} bytes "
         f"(int4 {size.int4:,}, int8 {size.int8:,}, float32 {size.float32:,})",
@@ -152,6 +155,18 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     ported = "" if emulated else f" --port PORT, after edge-tqs flash {out}"
     lines.append(line(f"edge-tqs validate {out}{ported}"))
     return "\n".join(lines)
+
+
+def choice_lines(choice: ChoiceReport, cost: str = "") -> str:
+    """What was chosen and why, what it costs, and what else there is: three lines; two where ``cost`` is not known."""
+    said = (("chosen", choice.reason()), ("costs", cost), ("instead", choice.instead()))
+    return "\n".join(f"{name:11} {text}" for name, text in said if text)
+
+
+def _choice(result: BuildReport) -> list[str]:
+    if result.choice is None:
+        return []
+    return choice_lines(result.choice, costs(result.host.figures, result.host.mse_vs_truth)).splitlines()
 
 
 def _figures(figures: Figures | None) -> list[str]:

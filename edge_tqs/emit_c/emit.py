@@ -27,11 +27,13 @@ HEADERS = {"int8": "tqs_kernels.h", "int16": "tqs_kernels_s16.h"}
 @dataclass(frozen=True)
 class GeneratedC:
     """files: text of model.c and model.h by name. kernels: the C files that model.c calls, sorted, relative to the
-    template root ("kernels/tqs_fc_s8.c").
+    template root ("kernels/tqs_fc_s8.c"). table_bytes: what the arrays of model.c take in flash: codes, what goes with
+    each channel, and lookup tables.
     """
 
     files: Mapping[str, str]
     kernels: tuple[str, ...]
+    table_bytes: int
 
 
 def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> GeneratedC:
@@ -49,7 +51,8 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> Gene
     kernels = _kernels(graph, core)
     plan = _plan(graph, kernels)
     fused = fusions(graph, plan, kernels)
-    source = _source(graph, plan, kernels, fused, core, title := plain(name), model_hash)
+    tables = Tables(graph, core)
+    source = _source(graph, plan, kernels, fused, tables, title := plain(name), model_hash)
     root = template_root()
     files = {
         "model.h": fill((root / "model.h.in").read_text(encoding="utf-8"), _header(graph, plan, title, name)),
@@ -57,7 +60,7 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> Gene
     }
     computed = {fusion.first for fusion in fused.values()}
     called = (fused[i].kernel if i in fused else kernel for i, kernel in kernels.items() if i not in computed)
-    return GeneratedC(files, tuple(sorted({source for kernel in called for source in kernel.sources})))
+    return GeneratedC(files, tuple(sorted({source for kernel in called for source in kernel.sources})), tables.bytes)
 
 
 def memory_plan(graph: Graph, core: str = PORTABLE) -> MemoryPlan:
@@ -149,14 +152,13 @@ def _source(
     plan: MemoryPlan,
     kernels: Mapping[int, Kernel],
     fused: Mapping[int, Fusion],
-    core: str,
+    tables: Tables,
     title: str,
     model_hash: str,
 ) -> dict[str, str]:
     digest = bytes.fromhex(model_hash)
     if len(digest) != 32:
         raise ValueError(f"model_hash has {len(digest)} bytes, not 32")
-    tables = Tables(graph, core)
     writer = Calls(graph, plan, tables)
     points = {name: point for point, name in enumerate(probe_points(graph))}
     computed = {fusion.first for fusion in fused.values()}

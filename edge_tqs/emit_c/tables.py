@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from edge_tqs.emit_c.dense_kernels import (
     ELEMENTWISE_KERNELS,
     PORTABLE,
@@ -81,6 +83,8 @@ class Tables:
         self.graph = graph
         self.core = core
         self.texts: list[str] = []
+        #: of all arrays so far, in flash; the structs that point to them are not counted
+        self.bytes = 0
         self._names: set[str] = set()
         self._shared: dict[bytes, str] = {}
 
@@ -148,6 +152,7 @@ class Tables:
         form = "0x{:08x}u" if c_type == "uint32_t" else "{}"
         body = wrap(form.format(value) for value in values.reshape(-1).tolist())
         self.texts.append(f"{remark}static const {c_type} {name}[{values.size}] = {{\n{body}\n}};")
+        self.bytes += values.size * np.dtype(c_type.removesuffix("_t")).itemsize
         return name
 
     def _add_rows(self, name: str, rows: Array, c_type: str) -> str:
@@ -159,6 +164,7 @@ class Tables:
         ]
         self.texts.append("\n".join([f"static const {c_type} {name}[{rows.size}] = {{", *blocks, "};"]))
         self._shared[key] = name
+        self.bytes += rows.nbytes
         return name
 
     def _add_shared(self, c_type: str, name: str, values: Array, what: str) -> str:

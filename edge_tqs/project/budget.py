@@ -1,4 +1,4 @@
-"""A budget as people write it."""
+"""A budget, and a tolerance, as people write them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ def parse_budget(text: str) -> int:
     if size < 1:
         raise UsageError(
             f"{text!r} is not a number of bytes",
-            hint="Write 24576, 24KB (KB = 1024 bytes), 1.5MB, or flash for what the board has room for.",
+            hint="Write 24576, 24KB (KB = 1024 bytes), 1.5MB, flash for what the board has room for, or none.",
         )
     return size
+
+
+def parse_tolerance(given: float | str) -> float:
+    """A share: .02 of 0.02, "0.02" and "2%". Raises UsageError for what is none, or not above 0."""
+    text = str(given).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = float("nan")
+    if not 0 < share < float("inf"):
+        raise UsageError(f"{given!r} is no share of an error", hint="Write 2% or 0.02: a fiftieth of float's error.")
+    return share

@@ -7,6 +7,7 @@ from typing import Literal
 
 from edge_tqs import strict
 from edge_tqs.graph.graph import Centre, Target
+from edge_tqs.report.choice_report import ChoiceReport
 from edge_tqs.report.format import FORMAT, REPORT_JSON, Figure, load
 from edge_tqs.report.host_report import HostReport
 
@@ -85,7 +86,7 @@ class ImageReport:
 @dataclass(frozen=True)
 class BuildReport:
     """report.json. ``image`` is None where nothing was compiled; ``warnings`` are sentences for the reader;
-    ``data`` says how the series was read."""
+    ``data`` says how the series was read; ``choice`` why it was built with these widths and activations."""
 
     model: ModelInfo
     board: str
@@ -95,6 +96,7 @@ class BuildReport:
     image: ImageReport | None
     warnings: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    choice: ChoiceReport | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:

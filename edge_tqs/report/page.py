@@ -7,6 +7,7 @@ from html import escape
 
 from edge_tqs.report.board_runs import BoardRuns
 from edge_tqs.report.build_report import BuildReport
+from edge_tqs.report.choice_report import costs
 from edge_tqs.report.figure_table import figure_cells
 from edge_tqs.report.format import Series
 from edge_tqs.report.html import TIMES, count, figure, section, share, table
@@ -55,6 +56,7 @@ def page(build: BuildReport, validation: ValidationReport | None, runs: BoardRun
         _warnings(build.warnings),
         _cards(build, validation),
         _figures(build),
+        _choice(build),
         "" if runs is None else boards_section(runs),
         _widths(build),
         _divergence(build, validation),
@@ -141,6 +143,25 @@ def _figures(build: BuildReport) -> str:
     rest = [row for row in figures.rows if row.measure in ("mae", "mase")]
     more = f"<details><summary>MAE and MASE</summary>{table(*figure_cells(figures, rest))}</details>" if rest else ""
     return section("What the forecast is worth", f'<p class="soft">{escape(note)}</p>\n{shown}{more}')
+
+
+def _choice(build: BuildReport) -> str:
+    """Why it was built like this, what that costs, and what the neighbours were measured to cost."""
+    choice = build.choice
+    if choice is None:
+        return ""
+    cost = costs(build.host.figures, build.host.mse_vs_truth)
+    said = "".join(f"<p>{escape(text)}.</p>\n" for text in (_capital(choice.reason()), cost) if text)
+    rows = [
+        [item.option or "as built", item.words, choice.added(item), item.size, "yes" if item.fits else "no"]
+        for item in (choice.chosen, *choice.others)
+    ]
+    head = ["option", "what it is", "added error", "takes", "fits"]
+    return section("What was chosen, and what else there is", f"{said}{table(head, rows)}")
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _first_divergence(validation: ValidationReport | None) -> str:

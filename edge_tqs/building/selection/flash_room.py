@@ -9,9 +9,11 @@ from pathlib import Path
 
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import Image, assemble, compile_firmware
+from edge_tqs.building.choose import PlanRequest
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Graph
+from edge_tqs.progress import Progress
 from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 
@@ -44,6 +46,16 @@ def code_room(graph: Graph, board: Board, activations: Activations = "int8") -> 
         _beside(graph, widths, open_ended, activations) for widths in (wide, narrow | {first: 8}, wide | {first: 4})
     )
     return max(0, board.flash.size_bytes - beside - _padding(graph))
+
+
+def fitted(
+    request: PlanRequest, graph: Graph, board: Board, activations: Activations, progress: Progress
+) -> PlanRequest:
+    """``request``, with what the board's flash leaves for the codes of the weights where that is asked for."""
+    if not request.fit_flash:
+        return request
+    progress("measuring the firmware", 0, 1)
+    return replace(request, code_bytes=code_room(graph, board, activations))
 
 
 def roomy(board: Board) -> Board:

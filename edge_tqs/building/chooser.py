@@ -1,0 +1,84 @@
+"""What finds plans of a scored model, and what compensates the rounding of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edge_tqs.building.choose import Chooser, PlanRequest
+from edge_tqs.building.opened import Model, scaled_graph
+from edge_tqs.building.scored import ScoredModel
+from edge_tqs.errors import UsageError
+from edge_tqs.graph.graph import Array, same_units
+from edge_tqs.planning.file import Origin
+from edge_tqs.planning.roundings import WINDOWS, Roundings
+from edge_tqs.progress import Progress
+from edge_tqs.quantization.channel_scales import Folded
+from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.other_units import in_model_units
+from edge_tqs.system.seeds import noise
+
+#: Of the origin that a plan names; None: of the usual one.
+Rounder = Callable[[Origin | None], Roundings]
+
+
+def chooser(
+    scored: ScoredModel,
+    request: PlanRequest,
+    progress: Progress | None = None,
+    folded: Folded | None = None,
+    rounder: Rounder | None = None,
+) -> Chooser:
+    """What finds the plan that ``request`` asks for, and the frontier around it.
+
+    folded: the graph with other columns of its weights, whose rounding is then measured; in the model's units still.
+    rounder: that of this model, where there is one already.
+    """
+    system = scored.model.opened.system
+    if request.rounding != "compensated":
+        rounder = None
+    elif rounder is None:
+        rounder = rounder_of(scored.model, folded)
+    if folded is not None and (rounder is not None or folded.x != same_units(system.channels)):
+        system = in_model_units(graph_system(folded.graph), folded.x, folded.y)
+    return Chooser(system, scored.sensitivity, scored.costs, request, progress, scored.seeds, rounder)
+
+
+def rounder_of(model: Model, folded: Folded | None) -> Rounder | None:
+    """What compensates the weights of ``model``, in the units that ``folded`` gives it.
+
+    None for a model whose inputs of layers cannot be seen: one that has no graph, or is rolled out by LiteRT.
+    """
+    opened, request = model.opened, model.request
+    if opened.loaded is None:
+        return None
+    graph = scaled_graph(model)
+    parts = [part for parts in opened.system.weights.values() for part in parts]
+    if any(part.name not in graph.tensors or graph.tensors[part.name].shape != part.data.shape for part in parts):
+        return None
+
+    def roundings(origin: Origin | None) -> Roundings:
+        source = "zero-data" if request.windows is None else "data"
+        made = origin or Origin(source, WINDOWS, request.horizon, request.seed)
+        cut = request.windows
+        if made.windows == "data" and cut is None:
+            raise UsageError(
+                "The plan's codes follow from training windows, and there is no data",
+                hint="Give the CSV that it was made with (--data), or plan again without data.",
+            )
+
+        def windows() -> Array:
+            if made.windows == "data" and cut is not None:
+                every = cut(graph.forecast, made.horizon).calibration
+                places = np.linspace(0, len(every) - 1, min(made.count, len(every))).round().astype(int)
+                found = every[places]
+            else:
+                found = noise(graph_system(graph), made.count, made.horizon, made.seed)
+            return found if folded is None else folded.x.scaled(found)
+
+        if folded is None:
+            return Roundings(graph, windows, made)
+        return Roundings(folded.graph, windows, made, np.array(folded.y.std))
+
+    return roundings

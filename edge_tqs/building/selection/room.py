@@ -1,0 +1,40 @@
+"""Whether an integer graph fits its board: told from its tables and its arena, or linked where that is close."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_tqs.boards.board import Board
+from edge_tqs.building.selection.flash_room import ANY_HASH, link, roomy
+from edge_tqs.emit_c.emit import emit, memory_plan
+from edge_tqs.graph.graph import Graph
+
+#: More than the code of any image, and than its buffers and stack frames beside what the model keeps, in bytes.
+CODE_BYTES, BUFFER_BYTES = 48 * 1024, 8 * 1024
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model needs of a board. tables: bytes of flash beside the code; ram: of its arena, states and window."""
+
+    tables: int
+    ram: int
+
+
+def needs(graph: Graph, board: Board) -> Needs:
+    """What an integer ``graph`` needs of a microcontroller, code and buffers apart."""
+    made, memory = emit(graph, ANY_HASH, graph.name, board.core), memory_plan(graph, board.core)
+    forecast, code = graph.forecast, 1 if graph.activations == "int8" else 2
+    history = 0 if forecast.recurrence == "stateful" else 2 * code * forecast.window * forecast.channels
+    return Needs(made.table_bytes, memory.arena_size + 2 * memory.state_size + history)
+
+
+def fits(graph: Graph, board: Board, known: Needs) -> tuple[bool, bool]:
+    """Whether flash and RAM of ``board`` have room for an integer ``graph``. Raises ToolError without its compiler."""
+    if board.flash is None or board.ram is None:
+        return True, True
+    flash, ram, stack = board.flash.size_bytes, board.ram.size_bytes, board.stack_bytes or 0
+    if known.tables + CODE_BYTES <= flash and known.ram + BUFFER_BYTES + stack <= ram:
+        return True, True
+    image = link(graph, roomy(board), ANY_HASH)
+    return image.flash_bytes <= flash, image.ram_bytes + (image.stack or 0) <= ram
