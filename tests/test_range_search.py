@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from graphs import KINDS, Builder, attention_graph, dense_layer, lstm_layer, random_graph, random_seeds
+from graphs import KINDS, Builder, attention_graph, dense_layer, lstm_layer, random_graph, random_seeds, shaped
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Forecast, Graph
+from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.quantization.calibration import Ranges, calibrate
+from edge_tqs.quantization.judges import LEAST_JUDGES, Judges
 from edge_tqs.quantization.quantize import affine, quantize, shared_quants, with_rounded_weights
 from edge_tqs.quantization.range_search import LEAST_PART, narrowed
 from edge_tqs.quantization.rounded_rollout import RoundedRollouts
@@ -118,3 +120,36 @@ def test_the_rounded_rollout_is_the_integer_one_but_for_a_few_codes(kind):
     np.testing.assert_array_equal(plain, again)
     np.testing.assert_array_equal(rollouts.outputs(seeds, 1, [coarse])[0], other)
     assert np.abs(other - plain).max() > 2 * y_scale
+
+
+FORECASTS = {
+    "stateful, driven": Forecast(4, 3, "stateful", (None, None, None), outputs=2),
+    "stateful loop": Forecast(1, 3, "stateful", (0, 1, 2)),
+    "an input known ahead": Forecast(4, 3, "windowed", (0, 1, None), outputs=2),
+    "an input held": Forecast(4, 3, "windowed", (0, 1, None), outputs=2, held=(2,)),
+    "blocks, an input known ahead": Forecast(4, 3, "none", (0, 1, None), steps=3, outputs=2),
+    "direct": Forecast(4, 3, "none", (None, None, None), outputs=4),
+}
+
+
+@pytest.mark.parametrize("forecast", FORECASTS.values(), ids=FORECASTS)
+@pytest.mark.parametrize("horizon", [1, 12])
+def test_windows_judge_every_kind_of_forecast(forecast, horizon):
+    b = Builder(np.random.default_rng(1))
+    values = forecast.outputs * forecast.steps
+    if forecast.recurrence == "none":
+        x = b.tensor("x", (1, 4, 3))
+        y = dense_layer(b, "head", shaped(b, "reshape", (x,), "flat", (1, 12)), values, "none")
+    else:
+        x = b.tensor("x", (1, 3))
+        y = dense_layer(b, "head", lstm_layer(b, "lstm", x, 4), values, "none")
+    graph = Graph("any", b.tensors, tuple(b.ops), x, y, tuple(b.states), forecast).check()
+    seeds = np.random.default_rng(2).normal(size=(80, forecast.seed_length(horizon), 3)).astype(np.float32)
+    for deep in (False, True):
+        judges = Judges(graph, seeds, 4000, horizon, deep=deep)
+        assert 1 <= judges.horizon <= horizon
+        assert judges.seeds.shape[1:] == (forecast.seed_length(judges.horizon), 3)
+        assert len(judges.seeds) >= LEAST_JUDGES
+        exact = float_rollout(graph, judges.seeds, judges.horizon).outputs
+        np.testing.assert_array_equal(judges.errors(exact), 0)
+        assert (judges.errors(exact + exact.std(axis=(0, 1))) > 0.99).all()

@@ -37,7 +37,7 @@ class Judges:
             fit = [t for t in range(1, horizon + 1) if _evaluations(forecast, t) * least <= rows]
             self.horizon = max(fit, default=1)
             if not deep:
-                windows = _with_later(graph, windows, self.horizon, min(horizon, forecast.window))
+                windows = _with_later(graph, windows, self.horizon, min(horizon, self.horizon + forecast.window))
         fitting = int(rows / _evaluations(forecast, self.horizon))
         count = min(len(windows), max(LEAST_JUDGES, min(MOST_JUDGES, fitting)))
         chosen = np.linspace(0, len(windows) - 1, count).round().astype(int)
@@ -54,7 +54,10 @@ class Judges:
 
 
 def _with_later(graph: Graph, windows: Array, horizon: int, steps: int) -> Array:
-    """Seeds of rollouts of ``horizon``: ``windows``, and those that the float model makes of them in ``steps``."""
+    """Seeds of rollouts of ``horizon``: ``windows``, and those that the float model makes of them in ``steps``.
+
+    There are no fewer of these than ``horizon``.
+    """
     forecast = graph.forecast
     length = forecast.seed_length(steps)
     path = true_samples(forecast, windows[:, :length], float_rollout(graph, windows[:, :length], steps).outputs)
