@@ -455,6 +455,7 @@ MODELS["tabled activation layers"] = sequential(
     dense(4),
     lambda layers: layers.PReLU(),
     lambda layers: layers.Softmax(),
+    lambda layers: layers.Softmax(axis=1),
     flatten,
     dense(5),
     lambda layers: layers.PReLU(),
@@ -749,8 +750,12 @@ REFUSED: dict[str, tuple[Make, str]] = {
         "layer mask .*skips samples by what other layers make of them",
     ),
     "softmax": (
-        sequential(lambda layers: layers.Softmax(axis=1, name="soft"), flatten, dense()),
-        "layer soft .*axis=1",
+        sequential(lambda layers: layers.Softmax(axis=(1, 2), name="soft"), flatten, dense()),
+        r"layer soft .*axis=\[1, 2\]",
+    ),
+    "lambda": (
+        sequential(conv(4, 3), lambda layers: layers.Lambda(lambda x: x[:, -1:, :], name="last"), flatten, dense()),
+        "layer last .*code of a file is not run",
     ),
     "activation": (sequential(flatten, dense(F, "glu", name="head")), "layer head .*activation glu"),
     "sequences": (

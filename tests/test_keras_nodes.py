@@ -66,3 +66,16 @@ def test_a_sequential_model_is_a_chain() -> None:
     assert nodes.outputs[0].source == Source("inner/flat")
     items = list(items_of(chain.get_config()))
     assert [kind_of(item) for item in items] == ["InputLayer", "Dense", "InputLayer", "Dense", "Flatten"]
+
+
+def test_a_nested_model_is_the_end_of_one_in_any_of_its_calls() -> None:
+    keras = import_tensorflow().keras
+    layers = keras.layers
+    with quiet():
+        given = [keras.Input((6, 2)), keras.Input((6, 1))]
+        inner = keras.Model(given, layers.Dense(3, name="last")(layers.Concatenate(name="both")(given)), name="inner")
+        x = keras.Input((6, 3), name="x")
+        once = inner([x[..., :2], x[..., 2:]])
+        twice = inner([once[..., :2], once[..., 2:]])
+        ends = [read_nodes(keras.Model(x, end)).outputs[0].source for end in (once, twice)]
+    assert ends == [Source("inner/last"), Source("inner_call2/last")]

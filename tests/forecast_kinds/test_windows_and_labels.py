@@ -222,7 +222,7 @@ def two_flat_ones(keras: Any) -> Any:
 @pytest.mark.parametrize(
     ("make", "match", "line"),
     [
-        (length_unlike, "past .* and future .* differ", "--exogenous"),
+        (length_unlike, "past .* and future .* differ", "move its columns up in the data (future by 3 rows)"),
         (as_long_as_the_window, "may be one channel over the 6 samples of the window, or 6 values", "(1, 6)"),
         (two_flat_ones, "none of its inputs is a sequence", "static"),
     ],
@@ -233,6 +233,23 @@ def test_inputs_that_make_no_window_are_refused(
     with pytest.raises(ModelError, match=match) as refused:
         open_model(save(make(keras), tmp_path / "m.keras"))
     assert line in refused.value.hint
+
+
+def test_a_known_future_of_another_length_is_built_as_its_refusal_says(keras: Any, tmp_path: Path) -> None:
+    model = length_unlike(keras)
+    with pytest.raises(ModelError) as refused:
+        open_model(save(model, tmp_path / "old.keras"))
+    line = re.search(r"x = (keras\.Input.*?); (keras\.Model\(x, model\(.*?\]\)\))", refused.value.hint)
+    assert line is not None
+    x = eval(line[1], {"keras": keras})
+    made = eval(line[2], {"keras": keras, "model": model, "x": x})
+    graph = open_model(save(made, tmp_path / "new.keras"), said=Said(kind="direct", targets=("a", "b"))).need_graph()[1]
+    assert (graph.forecast.window, graph.forecast.channels) == (W, F + 1)
+    windows = series(20, W, F + 1, seed=5)
+    file = written(as_int8(graph), tmp_path)
+    assert codes_apart(file, np.asarray(model([windows[..., :F], windows[:, -3:, F:]])), windows) < 1
+    for board in ("host", *EMULATED):
+        check_on_board(board, file)
 
 
 @pytest.mark.parametrize(

@@ -206,8 +206,7 @@ def _window(
             raise ModelError(
                 f"its inputs {first} {sequences[0][1]} and {name} {shape} differ in their batch or their length W: "
                 "they are no window whose channels lie side by side",
-                hint=f"{_INPUT_HINT} What is known ahead goes in as channels of that window, named with --exogenous: "
-                "its values are then given with each forecast, one a step.",
+                hint=_INPUT_HINT if shape[0] != batch else _side_by_side(shapes, dict(sequences)),
             )
         if len(shape) == 2 and shape[1] == window and shape[1] != 1 and (name, shape) not in by_sample:
             raise ModelError(
@@ -223,6 +222,27 @@ def _window(
         for name, shape in shapes
     )
     return batch, window, entries
+
+
+def _side_by_side(shapes: list[tuple[str, Any]], sequences: dict[str, Any]) -> str:
+    """The line that makes one window of inputs of several lengths, and what its samples then hold."""
+    longest = max(shape[1] or 0 for shape in sequences.values())
+    if not all(shape[1] for shape in sequences.values()):
+        return _INPUT_HINT
+    taken, begin = [], 0
+    for name, shape in shapes:
+        end = begin + int(shape[-1])
+        rows = f"-{shape[1]}:" if name in sequences else "-1:" if len(shape) == 3 else "-1"
+        taken.append(f"x[:, {':' if name in sequences and shape[1] == longest else rows}, {begin}:{end}]")
+        begin = end
+    batch = shapes[0][1][0]
+    size = f"({longest}, {begin})" if batch is None else f"batch_shape={(batch, longest, begin)}"
+    ahead = ", ".join(f"{name} by {shape[1]}" for name, shape in sequences.items() if shape[1] != longest)
+    return (
+        f"Put it behind one window, with the weights that it has: x = keras.Input({size}); "
+        f"keras.Model(x, model([{', '.join(taken)}])). If an input is known ahead, a sample holds what is to come: "
+        f"move its columns up in the data ({ahead} rows)."
+    )
 
 
 def _part(entry: Entry, window: Any) -> Any:

@@ -164,7 +164,9 @@ class _Reading:
             sources = made[name, call]
             return sources[tensor] if tensor < len(sources) else Source(sources[0].node, tensor)
 
-        ends = [(name, call, tensor) for _, name, call, tensor in _ends(config["output_layers"])]
+        # Keras counts a nested Functional's calls from 1 here, where others read it from 0
+        nested = {name for (name, _), (item, _) in calls.items() if is_model(item) and "input_layers" in item["config"]}
+        ends = [(name, call - (name in nested), tensor) for _, name, call, tensor in _ends(config["output_layers"])]
         for name, call, _ in ends:
             pending = [(name, call)]
             while pending:

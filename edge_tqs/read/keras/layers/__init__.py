@@ -162,6 +162,13 @@ UNBUILDABLE: dict[str, tuple[str, str]] = {
         "its states are images, and no runtime has its convolutions of images over time",
         "Use Conv1D layers before an LSTM.",
     ),
+    "Lambda": (
+        "its code is in the file, and code of a file is not run",
+        "Replace it, in the code that makes the model, by what it computes: x * 2 by keras.layers.Rescaling(2.0); "
+        "x[:, -1:, :] by keras.layers.Cropping1D((W - 1, 0)), W being its samples, and x[:, -1, :] by that and "
+        "keras.layers.Flatten(); expand_dims, squeeze and reshape by keras.layers.Reshape((...)) of the shape that it "
+        "gives. Then new.set_weights(old.get_weights()), and save that.",
+    ),
     "AdditiveAttention": (
         "it bends the sum of every query and every key, which is no sequence",
         "Use Attention or MultiHeadAttention.",
@@ -191,7 +198,7 @@ def is_over_time(layer: KerasLayer) -> bool:
         return False
     if ops.keeps_time(layer) or (ops.is_single(layer) and layer.kind in ("Flatten", "ops.GetItem")):
         return False
-    by_axis = layer.kind in ("Concatenate", "ops.Softmax") and layer.config["axis"] in (1, -2)
+    by_axis = layer.kind in ("Concatenate", "ops.Softmax", "Softmax") and layer.config["axis"] in (1, -2)
     return layer.kind in _OVER_TIME or by_axis
 
 

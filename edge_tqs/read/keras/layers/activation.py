@@ -118,11 +118,22 @@ def read_elu(layer: KerasLayer, builder: GraphBuilder) -> None:
 
 
 def read_softmax(layer: KerasLayer, builder: GraphBuilder) -> None:
-    """Softmax along the channels."""
-    axis = layer.config["axis"]
-    if axis not in (-1, layer.ranks[0] - 1):
-        raise layer.refuse(f"axis={axis} is not supported", hint="Use the last axis, behind a Permute if need be.")
+    """Softmax along the channels, or of a sequence over time."""
+    axis, rank = layer.config["axis"], layer.ranks[0]
+    if rank == 3 and axis in (1, -2):
+        builder.value = softmax_over_time(builder, layer.name, builder.value)
+        return
+    if axis not in (-1, rank - 1):
+        raise layer.refuse(f"axis={axis} is not supported", hint="Use the last axis, or that of time.")
     activate(layer, builder, "softmax")
+
+
+def softmax_over_time(builder: GraphBuilder, name: str, x: str) -> str:
+    """The shares of the samples of ``x`` (1, W, C), channel by channel, as attention has them."""
+    _, length, channels = builder.shape(x)
+    turned = builder.op("transpose", f"{name}/turned", [x], (1, channels, length))
+    shares = apply_activation(builder, "softmax", f"{name}/shares", turned)
+    return builder.op("transpose", f"{name}/y", [shares], (1, length, channels))
 
 
 def read_p_relu(layer: KerasLayer, builder: GraphBuilder) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_tqs.graph.graph import Array
 from edge_tqs.graph.shapes import broadcasts
-from edge_tqs.read.keras.layers.activation import apply_activation, apply_function
+from edge_tqs.read.keras.layers.activation import apply_activation, apply_function, softmax_over_time
 from edge_tqs.read.keras.layers.builder import GraphBuilder, KerasLayer
 from edge_tqs.read.keras.layers.call import arguments
 
@@ -155,10 +155,7 @@ def _softmax(layer: KerasLayer, builder: GraphBuilder) -> None:
     if _axis(layer, options["axis"], rank) == rank - 1:
         builder.value = apply_activation(builder, "softmax", f"{layer.name}/y", x)
         return
-    _, length, channels = builder.shape(x)  # over time, as attention that is written by hand has it
-    turned = builder.op("transpose", f"{layer.name}/turned", [x], (1, channels, length))
-    shares = apply_activation(builder, "softmax", f"{layer.name}/shares", turned)
-    builder.value = builder.op("transpose", f"{layer.name}/y", [shares], (1, length, channels))
+    builder.value = softmax_over_time(builder, layer.name, x)
 
 
 def _square(layer: KerasLayer, builder: GraphBuilder) -> None:
