@@ -90,8 +90,12 @@ def test_codes_are_those_of_the_formulas_in_the_papers(width: int, size: int) ->
             assert scale[group, row] == pytest.approx(step, rel=1e-6)
 
 
+@pytest.mark.parametrize("heavy", [1 << 31, 0])
 @pytest.mark.parametrize("width", [8, 4])
-def test_no_row_errs_more_than_to_nearest_at_its_scale_or_at_its_largest_weight(width: int) -> None:
+def test_no_row_errs_more_than_to_nearest_at_its_scale_or_at_its_largest_weight(
+    width: int, heavy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_tqs.operators.arithmetic.compensated.HEAVY", heavy)
     rng = np.random.default_rng(width)
     for size in (1, 2, 9, 40):
         rows = rng.normal(size=(1, 12, size)).astype(np.float32) * np.exp(rng.normal(size=(1, 12, 1))).astype(

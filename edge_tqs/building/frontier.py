@@ -46,6 +46,7 @@ def frontier_body(choice: Choice) -> dict[str, Any]:
                 "measured_rmse": made.measured_rmse,
                 "widths": made.widths(),
                 "clips": made.clips(),
+                "roundings": {tensor.name: tensor.rounding for tensor in made.tensors},
             }
             for mark, made in frontier_rows(choice)
         ]

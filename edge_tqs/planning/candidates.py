@@ -18,7 +18,7 @@ Assigned = tuple[Rounding, ...]
 SWEEPS = 2
 #: Rollouts of a search, at most; with more weights each has fewer candidates, but LEAST at least.
 ROLLOUTS, LEAST = 160, 2
-#: Weights of more values try FEW candidates: each costs a factorisation of its moments.
+#: Weights of more values try FEW candidates: each costs seconds to make.
 LARGE, FEW = 100_000, 2
 #: A candidate is taken where it leaves at most this of the divergence: less is as likely to be of these seeds alone.
 HELPS = 0.995

@@ -58,7 +58,7 @@ def _counts(records: Sequence[Record]) -> str:
     full = ratios(records, REFINED[-1], "HAWQ-V2")
     lines = [
         f"- By the median, TQS alone ranks the weights of these kinds {word} HAWQ-V2, which sees data and gradients.\n",
-        f"- What the tool does by default ({REFINED[-1]}) diverges less than HAWQ-V2's plan in "
+        f"- What the tool does with `--rounding nearest` ({REFINED[-1]}) diverges less than HAWQ-V2's plan in "
         f"{sum(ratio < 1 - TIE for ratio in full)} of {len(full)} cases, more in "
         f"{sum(ratio > 1 + TIE for ratio in full)}.\n",
     ]

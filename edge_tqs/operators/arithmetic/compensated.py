@@ -30,6 +30,8 @@ PASSES = 3
 GRID_BITS, HALF_BITS = 28, 11
 #: Columns that are compensated together: the factor of more takes their cube in time.
 TOGETHER = 1024
+#: R K^2 of a group beyond which fewer clips are tried and each code is looked at once: seconds would be minutes.
+HEAVY = 1 << 31
 
 
 def compensated(rows: Array, moments: Array, width: int, damping: float) -> tuple[Array, Array]:
@@ -48,13 +50,14 @@ def compensated(rows: Array, moments: Array, width: int, damping: float) -> tupl
     peak = np.abs(w).max(axis=2)
     peak = np.where(peak < np.finfo(np.float32).tiny, 1.0, peak)
     scale, least = peak / limit, np.full(peak.shape, np.inf)
-    for clip in CLIPS:
+    heavy = rows[0].size * rows.shape[2] > HEAVY
+    for clip in CLIPS[::4] if heavy else CLIPS:
         tried = clip * peak / limit
         lost = _loss(_nearest(w, tried, limit), tried, h, hw)
         scale, least = np.where(lost < least, tried, scale), np.minimum(lost, least)
     first = scale
     codes = _in_turn(w, h, scale, limit)
-    codes, scale = _settled(codes, scale, h, hw, limit)
+    codes, scale = _settled(codes, scale, h, hw, limit, 0 if heavy else PASSES)
     for tried in (scale, first):
         nearest = _nearest(w, tried, limit)
         better = _loss(nearest, tried, h, hw) < _loss(codes, scale, h, hw)
@@ -123,11 +126,11 @@ def _factor(h: Array) -> Array:
     return factor
 
 
-def _settled(codes: Array, scale: Array, h: Array, hw: Array, limit: int) -> tuple[Array, Array]:
-    """Codes and scales after PASSES of both, and a last fit of the scale."""
+def _settled(codes: Array, scale: Array, h: Array, hw: Array, limit: int, passes: int) -> tuple[Array, Array]:
+    """Codes and scales after ``passes`` of both, and a last fit of the scale."""
     diagonal = np.diagonal(h, axis1=1, axis2=2)
     hq = codes @ h
-    for _ in range(PASSES):
+    for _ in range(passes):
         scale = _fitted(codes, scale, hq, hw)
         settled = True
         for k in range(codes.shape[2]):
