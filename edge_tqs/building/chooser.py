@@ -48,14 +48,19 @@ def chooser(
 def rounder_of(model: Model, folded: Folded | None) -> Rounder | None:
     """What compensates the weights of ``model``, in the units that ``folded`` gives it.
 
-    None for a model whose inputs of layers cannot be seen: one that has no graph, or is rolled out by LiteRT.
+    None for a model whose inputs of layers cannot be seen: one without a graph, or with other constants than that. And
+    for one that LiteRT rolls out, as TensorFlow is not asked for there, in other units of its outputs alone.
     """
     opened, request = model.opened, model.request
     if opened.loaded is None:
         return None
     graph = scaled_graph(model)
-    parts = [part for parts in opened.system.weights.values() for part in parts]
-    if any(part.name not in graph.tensors or graph.tensors[part.name].shape != part.data.shape for part in parts):
+    for part in (part for parts in opened.system.weights.values() for part in parts):
+        data = graph.tensors[part.name].data if part.name in graph.tensors else None
+        if data is None or not np.array_equal(data, part.data):
+            return None
+    biases = opened.system.constants
+    if not biases and folded is not None and folded.x == same_units(graph.forecast.channels):
         return None
 
     def roundings(origin: Origin | None) -> Roundings:
@@ -78,7 +83,7 @@ def rounder_of(model: Model, folded: Folded | None) -> Rounder | None:
             return found if folded is None else folded.x.scaled(found)
 
         if folded is None:
-            return Roundings(graph, windows, made)
-        return Roundings(folded.graph, windows, made, np.array(folded.y.std))
+            return Roundings(graph, windows, made, biases=biases)
+        return Roundings(folded.graph, windows, made, np.array(folded.y.std), biases)
 
     return roundings

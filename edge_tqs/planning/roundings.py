@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -53,15 +53,22 @@ class Roundings:
 
     windows: (N, W, F) or longer, as a rollout of ``origin.horizon`` steps takes them, in the graph's units; called once
     they are needed.
-    output_units: what a value of the output's bias is in the units of a plan, (outputs,) or one for all.
+    output_units: what a value of the output's bias is in the units of a plan, (outputs,) or one for all. biases: those
+    that may change; None for all.
     """
 
     def __init__(
-        self, graph: Graph, windows: Callable[[], Array], origin: Origin, output_units: Array | float = 1.0
+        self,
+        graph: Graph,
+        windows: Callable[[], Array],
+        origin: Origin,
+        output_units: Array | float = 1.0,
+        biases: Collection[str] | None = None,
     ) -> None:
         self.origin = origin
         self._graph, self._windows, self._output_units = graph, windows, output_units
-        self._own = _own_biases(graph)
+        own = _own_biases(graph)
+        self._own = {name: bias for name, bias in own.items() if biases is None or bias in biases}
         self._known: dict[tuple[str, Rounding], dict[str, Rounded]] = {}
 
     def codes(self, source: str, rounding: Rounding) -> Mapping[str, Rounded]:

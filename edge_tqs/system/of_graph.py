@@ -18,7 +18,7 @@ def graph_system(graph: Graph) -> System:
             raise ModelError(f"{graph.name}: weight {tensor.name} is {tensor.dtype}: only a float graph can be scored")
     bias = output_bias(graph)
     biases = dict.fromkeys(op.inputs[2] for op in graph.ops if op.signature.is_weighted and len(op.inputs) == 3)
-    constants = [name for name in biases if graph.tensors[name].data is not None]
+    constants = tuple(name for name in biases if graph.tensors[name].data is not None)
 
     def trace(horizon: int, count: int) -> Rollouts:
         return trace_rollout(graph, horizon, count, constants=constants)
@@ -35,6 +35,7 @@ def graph_system(graph: Graph) -> System:
         stateful=graph.forecast.recurrence == "stateful" and not any(state.delays for state in graph.states),
         whole_values=graph.forecast.whole_values(),
         roll=lambda seeds, horizon: float_rollout(graph, seeds, horizon).outputs,
+        constants=constants,
     )
 
 

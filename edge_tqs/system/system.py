@@ -60,6 +60,7 @@ class System:
     seeds. roll: (seeds, horizon) -> outputs (N, T, outputs) of the model as it is, for any N. whole: (channel, N) of
     each channel that holds one of N whole numbers, by which rows are looked up; whole_values: these by channel, (N,),
     in the units of the seeds. stateful: what it says depends on all samples of a rollout, not only on its window.
+    constants: names of other tensors that Rollouts can change, such as biases.
 
     Seeds are float32 in the model's normalised units, oldest sample first: (N, W, F), or with exogenous inputs
     (N, W + T, F), whose last T rows hold what is known ahead (their fed-back channels are not read).
@@ -76,6 +77,7 @@ class System:
     whole: tuple[tuple[int, int], ...] = ()
     whole_values: Mapping[int, Array] = field(default_factory=dict)
     stateful: bool = False
+    constants: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> int:
