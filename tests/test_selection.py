@@ -215,6 +215,14 @@ def test_one_width_keeps_its_activations(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [item.option for item in found.others] == ["--activations int16"]
 
 
+def test_what_is_asked_for_and_adds_little_has_nothing_measured_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World({MIX: 0.02})
+    found = choose(monkeypatch, world, PlanRequest(budget_bytes=6000))
+    assert (taken(found), found.others, world.measured) == (MIX, (), [MIX])
+    (warning,) = costly(found, VariantsAndFloat(0.5, 0.5, 0.9, 0.6))
+    assert "20% above float's. On 3 other windows it adds little (+2.0% of float's MSE)" in warning
+
+
 def test_the_words_name_what_was_chosen_and_the_way_to_each_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
     report = reported(choose(monkeypatch, World({INT8: 0.08, INT16: 0.004, MIX: 0.3})))
     assert report.reason() == (

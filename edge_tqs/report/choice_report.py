@@ -103,12 +103,12 @@ class ChoiceReport:
         return f"{candidate.error:.2%} of the float rollouts' variance off"
 
     def instead(self) -> str:
-        """The neighbours, each with the option that takes it."""
+        """The neighbours, each with the option that takes it; empty where none was measured."""
         said = [
             f"{item.option}: {self.added(item)}, {item.size}{'' if item.fits else ', which does not fit'}"
             for item in self.others
         ]
-        return "; ".join(said) or "nothing that 4 bits would save, nor int16 activations better"
+        return "; ".join(said)
 
     def _windows(self) -> str:
         return f"{self.windows} {'training windows' if self.measured == 'truth' else 'rollouts'}"

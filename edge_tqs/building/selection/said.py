@@ -53,7 +53,10 @@ def costly(selection: Selection, held_out: VariantsAndFloat | None) -> list[str]
     if error <= MUCH:
         return []
     better = selection.better()
-    if better is None:
+    if better is None and not selection.others:
+        where = report.added(report.chosen)
+        mend = f"On {selection.windows} other windows it adds little ({where}), so that nothing else was measured."
+    elif better is None:
         mend = "No other that fits was better. Train it with noise on its inputs, or for more steps ahead."
     else:
         measured = report.added(_candidate(better))

@@ -61,14 +61,17 @@ class _Search:
         self._allowed: tuple[Activations, ...] = ("int8", "int16") if said is None else (said,)
 
     def asked(self) -> Selection:
-        """The plan that was asked for, beside the activations that were, or int8 ones."""
+        """The plan that was asked for, beside the activations that were, or int8; beyond the tolerance with what is
+        more accurate."""
         activations = self._allowed[0] if len(self._allowed) == 1 else DEFAULT_ACTIVATIONS
         graph, board, request = self._prepared.graph, self._board, self._request
         if board is not None:
             request = fitted(request, graph, board, activations, self._progress)
         found = self._prepared.chooser(request, self._progress, activations)
         chosen = self._need(activations, found.plan(), "")
-        others = []
+        others: list[Candidate | None] = []
+        if chosen.error <= TOLERANCE:
+            return self._made(chosen, others, "as it was asked for", TOLERANCE, tuple(found.warnings))
         if request.bits != 8 and chosen.narrow:
             others.append(
                 self._candidate(activations, self._widest(activations), f"{FREE} --activations {activations}")
