@@ -217,11 +217,13 @@ def test_the_budget_is_what_the_flash_of_the_board_leaves(
 
     roomy = do("plan", "--budget", "flash", "--board", "qemu-microbit", "--no-refine")
     assert {tensor["width"] for tensor in roomy["tensors"]} == {8}
+    assert marked(roomy, "all-int4")["flash"] < marked(roomy, "all-int8")["flash"] == marked(roomy, "chosen")["flash"]
     image = do("build", "--bits", "8", "--board", "qemu-microbit", "--out", tmp_path / "wide")["image"]
     small = board_with(tmp_path, image["text"] + image["rodata"] + image["data"] - 500)
     arguments = ("--budget", "flash", "--board", small)
     assert {tensor["width"] for tensor in do("plan", *arguments)["tensors"]} == {4, 8}
-    do("build", *arguments, "--out", tmp_path / "small")  # which refuses an image that does not fit
+    built = do("build", "--board", small, "--out", tmp_path / "small")  # which refuses an image that does not fit
+    assert (built["choice"]["asked"], built["choice"]["chosen"]["narrow"] > 0) == (False, True)
     code, _, err = run("plan", model, *QUICK, "--budget", "flash", "--board", board_with(tmp_path, 4096))
     assert code == 2
     assert "room for 0 bytes of weights" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edge_tqs.building.choose import Choice, mean_bits
@@ -18,11 +19,13 @@ def frontier_rows(choice: Choice) -> list[tuple[str, Plan]]:
     return sorted(rows, key=lambda row: (row[1].total_bytes, -row[1].predicted_rmse, row[0]))
 
 
-def frontier_table(choice: Choice) -> str:
-    """One line a plan, from the smallest."""
+def frontier_table(choice: Choice, tables: Mapping[str, int]) -> str:
+    """One line a plan, from the smallest; with ``tables`` (flash by assignment) what a microcontroller flashes."""
+    flash = ["flash"] if tables else []
     rows = [
         [
             f"{made.total_bytes:,}",
+            *(f"{tables[made.assignment]:,}" for _ in flash),
             f"{mean_bits(made):.2f}",
             f"{made.predicted_rmse:.4f}",
             "-" if made.measured_rmse is None else f"{made.measured_rmse:.4f}",
@@ -31,16 +34,19 @@ def frontier_table(choice: Choice) -> str:
         ]
         for mark, made in frontier_rows(choice)
     ]
-    return table(["bytes", "mean bits", "predicted", "measured", "", "widths*clips, in the model's order"], rows)
+    return table(
+        ["bytes", *flash, "mean bits", "predicted", "measured", "", "widths*clips, in the model's order"], rows
+    )
 
 
-def frontier_body(choice: Choice) -> dict[str, Any]:
-    """The same for --json: "frontier" is a list of points by bytes."""
+def frontier_body(choice: Choice, tables: Mapping[str, int]) -> dict[str, Any]:
+    """The same for --json: "frontier" is a list of points by bytes; "flash" is null without a microcontroller."""
     return {
         "frontier": [
             {
                 "mark": mark,
                 "bytes": made.total_bytes,
+                "flash": tables.get(made.assignment),
                 "mean_bits": mean_bits(made),
                 "predicted_rmse": made.predicted_rmse,
                 "measured_rmse": made.measured_rmse,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from edge_tqs.boards.board import Board
 from edge_tqs.building.choose import Choice, PlanRequest
@@ -13,22 +14,26 @@ from edge_tqs.building.scored import ScoredModel, Source, scored_model, zero_dat
 from edge_tqs.building.selection.candidate import Selection
 from edge_tqs.building.selection.flash_room import fitted
 from edge_tqs.building.selection.prepared import prepare
+from edge_tqs.building.selection.room import tables_of
 from edge_tqs.building.selection.search import select
 from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.channel_scales import Folded, may_fold_inputs, on_own_scales
+from edge_tqs.quantization.quantize import Activations
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PlannedModel:
     """A model with the width of each weight. warnings: what the reader should know. selection: why these, and beside
-    which activations, where nothing but accuracy decided."""
+    which activations, where nothing but accuracy decided. tables: bytes of a microcontroller's flash beside the
+    code, by the assignment of each plan; empty without such a board."""
 
     scored: ScoredModel
     choice: Choice
     warnings: tuple[str, ...]
     selection: Selection | None = None
+    tables: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         wide = sum(tensor.width == 8 for tensor in self.plan.tensors)
@@ -64,14 +69,24 @@ def plan_model(source: Source, request: PlanRequest, progress: Progress, board: 
         scored = scored.with_activations(selection.chosen.activations)
         found = prepared.chooser(request, progress, selection.chosen.activations)
         choice = found.choose(selection.chosen.plan)
-        return PlannedModel(scored, choice, (*selection.warnings, *found.warnings), selection)
+        tables = _tables(scored, choice, board, selection.chosen.activations)
+        return PlannedModel(scored, choice, (*selection.warnings, *found.warnings), selection, tables)
     if board is not None:
         activations = scored.model.request.activations or board.activations or DEFAULT_ACTIVATIONS
         scored = scored.with_activations(activations)
         if request.fit_flash:
             request = fitted(request, scored.model.opened.need_graph()[1], board, activations, progress)
     found = chooser(scored, request, progress, _folded(scored, request))
-    return PlannedModel(scored, found.choose(), tuple(found.warnings))
+    choice = found.choose()
+    tables = _tables(scored, choice, board, scored.model.request.activations or DEFAULT_ACTIVATIONS)
+    return PlannedModel(scored, choice, tuple(found.warnings), tables=tables)
+
+
+def _tables(scored: ScoredModel, choice: Choice, board: Board | None, activations: Activations) -> dict[str, int]:
+    loaded = scored.model.opened.loaded
+    if board is None or board.flash is None or loaded is None:
+        return {}
+    return tables_of(loaded.graph, (choice.plan, *choice.frontier, *choice.uniform), board, activations)
 
 
 def _folded(scored: ScoredModel, asked: PlanRequest) -> Folded | None:

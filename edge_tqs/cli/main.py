@@ -156,8 +156,8 @@ def plan(
         picture = frontier_plot(planned.choice, planned.scored.model.name)
         _write(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
     then = after_plan(planned.scored.model.refusal is None, out, board, planned.selection)
-    lines = [frontier_table(planned.choice), "", plan_table(planned.plan, planned.scored.costs)]
-    body = json.loads(text) | frontier_body(planned.choice)
+    lines = [frontier_table(planned.choice, planned.tables), "", plan_table(planned.plan, planned.scored.costs)]
+    body = json.loads(text) | frontier_body(planned.choice, planned.tables)
     if planned.selection is not None:
         chosen = reported(planned.selection)
         lines.append(choice_lines(chosen))

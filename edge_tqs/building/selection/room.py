@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_tqs.boards.board import Board
 from edge_tqs.building.selection.flash_room import ANY_HASH, link, roomy
 from edge_tqs.emit_c.emit import emit, memory_plan
 from edge_tqs.graph.graph import Graph
+from edge_tqs.planning.plan import Plan
+from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.quantize import Activations, quantize
 
 #: More than the code of any image, and than its buffers and stack frames beside what the model keeps, in bytes.
 CODE_BYTES, BUFFER_BYTES = 48 * 1024, 8 * 1024
@@ -27,6 +31,23 @@ def needs(graph: Graph, board: Board) -> Needs:
     forecast, code = graph.forecast, 1 if graph.activations == "int8" else 2
     history = 0 if forecast.recurrence == "stateful" else 2 * code * forecast.window * forecast.channels
     return Needs(made.table_bytes, memory.arena_size + 2 * memory.state_size + history)
+
+
+def tables_of(graph: Graph, plans: Sequence[Plan], board: Board, activations: Activations) -> dict[str, int]:
+    """Bytes of flash beside the code, by the assignment of each of ``plans`` of a float ``graph``; as they are emitted.
+
+    They depend on the widths alone, so that no ranges are needed.
+    """
+    ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
+    known: dict[tuple[int, ...], int] = {}
+    found = {}
+    for plan in plans:
+        widths = plan.widths()
+        key = tuple(widths.values())
+        if key not in known:
+            known[key] = needs(quantize(graph, widths, ranges, activations=activations), board).tables
+        found[plan.assignment] = known[key]
+    return found
 
 
 def fits(graph: Graph, board: Board, known: Needs) -> tuple[bool, bool]:
