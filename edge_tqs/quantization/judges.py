@@ -11,8 +11,10 @@ from edge_tqs.passes.interpret import float_rollout
 
 #: Windows that judge, at least and at most.
 LEAST_JUDGES, MOST_JUDGES = 16, 512
+#: Steps that many windows are rolled out, at most, where a block is no longer.
+NEAR = 4
 #: The part by which the error must fall.
-LEAST_GAIN = 0.02
+LEAST_GAIN = 0.05
 #: About the nanoseconds that a value of an activation, and a product of a dense layer, take in a rounded rollout.
 VALUE_NS, PRODUCT_NS = 8.0, 0.1
 
@@ -23,7 +25,7 @@ class Judges:
     """Windows and how far they are rolled out, with what float says.
 
     rows: evaluations of one window that there is time for. deep: over the horizon, as far as they reach, rather than
-    of many windows.
+    of many windows, NEAR steps each at most.
     """
 
     def __init__(self, graph: Graph, windows: Array, rows: float, horizon: int, *, deep: bool) -> None:
@@ -34,7 +36,8 @@ class Judges:
             windows = np.concatenate([windows[:, at : at + forecast.window + 1] for at in rest])
         else:
             least = LEAST_JUDGES if deep else MOST_JUDGES
-            fit = [t for t in range(1, horizon + 1) if _evaluations(forecast, t) * least <= rows]
+            furthest = horizon if deep else min(horizon, max(NEAR, forecast.steps))
+            fit = [t for t in range(1, furthest + 1) if _evaluations(forecast, t) * least <= rows]
             self.horizon = max(fit, default=1)
             if not deep:
                 windows = _with_later(graph, windows, self.horizon, min(horizon, self.horizon + forecast.window))
