@@ -214,6 +214,16 @@ def test_a_season_is_a_day_a_week_or_what_comes_again() -> None:
     assert season_of(data(drifting, len(hours), period=HOUR).series, len(hours), [0]) == 24
     tide = [float(np.sin(2 * np.pi * k / 37) + 0.1 * rng.normal()) for k in hours]  # no clock's
     assert season_of(data(tide, len(hours), period=HOUR).series, len(hours), [0]) % 37 == 0
+    # what comes again after 25 hours correlates with itself a day ago nearly as much, and its forecast is far worse
+    late = [float(np.sin(2 * np.pi * k / 25) + 0.05 * rng.normal()) for k in hours]
+    season = season_of(data(late, len(hours), period=HOUR).series, len(hours), [0], range(1, 25))
+    assert season is not None
+    assert season % 25 == 0
+    error = {lag: np.mean(np.subtract(late[lag:], late[:-lag]) ** 2) for lag in (24, season)}
+    assert error[season] < 0.2 * error[24]
+    # beyond its season a forecast repeats from further back, which counts
+    slope = [float(k % 5 == 0) + 0.02 * k for k in range(300)]
+    assert season_of(data(slope, 300).series, 300, [0], range(1, 21)) == 5
     assert season_of(data(list(rng.normal(size=500)), 500).series, 500, [0]) is None
     assert season_of(data([1.0] * 50, 50).series, 50, [0]) is None
     assert season_of(data([float(k) for k in range(4)], 4).series, 4, [0]) is None

@@ -6,6 +6,7 @@ the value of now, the one before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +21,8 @@ SEASONS = (24 * 3600 * 10**9, 7 * 24 * 3600 * 10**9)
 MOST_ROWS, LEAST_SEASONS = 50_000, 3
 #: Correlation of a value with that of a season ago, at least.
 LEAST_CORRELATION = 0.2
-#: How much more a season that no clock gives must correlate.
-CLEARER = 0.05
+#: Lags that are tried beside those of a clock; up to how many times the least squared error is alike.
+PEAKS, ALIKE = 8, 1.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,8 @@ def naive_forecasts(data: ProjectData, forecast: Forecast, origins: Array, horiz
     start = origins[:, None, None] - 1
     newest = start + (steps[:, None] if forecast.driven else 0) + np.minimum(0, leads - 1)
     meant = start + steps[:, None] + leads
-    season = season_of(series, data.train_rows, sorted(set(columns)))
+    distances = np.broadcast_to(meant - newest, (len(origins), horizon, len(leads)))[0].ravel()
+    season = season_of(series, data.train_rows, sorted(set(columns)), distances.tolist())
     at = np.arange(len(leads))
 
     def repeated(rows: Array) -> Array:
@@ -86,13 +88,13 @@ def naive_forecasts(data: ProjectData, forecast: Forecast, origins: Array, horiz
     return Naive(repeated(newest), seasonal, season, step, mean)
 
 
-def season_of(series: Series, rows: int, columns: list[int]) -> int | None:
-    """Samples after which ``columns`` come again most nearly, in the first ``rows`` rows; None where they do not.
+def season_of(series: Series, rows: int, columns: list[int], distances: Sequence[int] = (1,)) -> int | None:
+    """The season that the best naive forecast of ``columns`` repeats, in samples; None where they do not come again.
 
-    A day and a week are tried where the period is known, and the lag at which the columns correlate most with
-    themselves, beyond the first at which they no longer fall: that one counts where it comes again at twice the lag,
-    and where no season of the clock is within CLEARER of it. What drifts correlates most a little before its day (22
-    hours, not 24), without repeating that any better.
+    Tried are a day and a week, where the period is known, and the PEAKS lags at which the columns correlate most with
+    themselves, beyond the first at which they no longer fall, that come again at twice the lag. The one whose forecast
+    is nearest counts, in the first ``rows`` rows: of two alike the shorter. distances: samples from the newest that is
+    known to each that is predicted.
     """
     values = series.values[max(0, rows - MOST_ROWS) : rows, columns].astype(np.float64)
     values = values[:, values.std(axis=0) > 0]
@@ -108,18 +110,28 @@ def season_of(series: Series, rows: int, columns: list[int]) -> int | None:
     def fits(lag: int) -> bool:
         return 2 <= lag <= longest and bool(correlation[lag] >= LEAST_CORRELATION)
 
+    def error(lag: int) -> float:
+        """Of repeating, at each distance, the latest value of the same place in the season."""
+        lags, counts = np.unique(-(-np.maximum(1, distances) // lag) * lag, return_counts=True)
+        known = lags < len(centred)
+        squared = [np.mean((centred[back:] - centred[:-back]) ** 2) for back in lags[known]]
+        return float(np.average(squared, weights=counts[known])) if known.any() else float("inf")
+
     clocks = (
         [round(season / series.period) for season in SEASONS if season % series.period == 0] if series.period else []
     )
-    clock = max(filter(fits, clocks), key=lambda lag: (round(float(correlation[lag]), 3), -lag), default=None)
+    inner = correlation[1 : longest + 1]
     rising = np.flatnonzero(np.diff(correlation[: longest + 1]) > 0)
-    if not len(rising):
-        return clock
-    free = int(rising[0]) + int(np.argmax(correlation[rising[0] : longest + 1]))
-    again = 2 * free <= reach and correlation[2 * free] >= LEAST_CORRELATION
-    if not (fits(free) and again) or (clock is not None and correlation[free] < correlation[clock] + CLEARER):
-        return clock
-    return free
+    peaks = 1 + np.flatnonzero((inner >= correlation[:longest]) & (inner >= correlation[2 : longest + 2]))
+    again = [
+        int(lag)
+        for lag in peaks
+        if len(rising) and lag > rising[0] and 2 * lag <= reach and correlation[2 * lag] >= LEAST_CORRELATION
+    ]
+    again = sorted(again, key=lambda lag: -correlation[lag])[:PEAKS]
+    errors = {lag: error(lag) for lag in {*clocks, *again} if fits(lag)}
+    least = min(errors.values(), default=0.0)
+    return min((lag for lag in errors if errors[lag] <= least * ALIKE + 1e-9), default=None)
 
 
 def _span(series: Series, rows: Array) -> Array:
