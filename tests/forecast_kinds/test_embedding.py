@@ -207,6 +207,30 @@ def test_what_cannot_be_looked_up_is_refused(
     assert line in refused.value.hint
 
 
+def test_an_embedding_within_a_nested_model_has_a_graph_and_is_no_black_box(keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+    hour, x = keras.Input((W,), dtype="int32"), keras.Input((W, F + 1))
+    nested = keras.Model(hour, layers.Embedding(ROWS, 3)(hour))
+    both = layers.Concatenate()([x[..., :F], nested(keras.ops.cast(x[:, :, F], "int32"))])
+    made = keras.Model(x, layers.Dense(F)(layers.Flatten()(both)))
+    said = Said(feedback=(*range(F), None))
+    assert open_model(save(made, tmp_path / "m.keras"), said=said).system.whole == ((F, ROWS),)
+    with pytest.raises(ModelError, match=r"\(Embedding\): it lies within another layer or model"):
+        keras_system(made, said)
+
+
+def test_a_number_that_is_measured_is_held_as_it_is(keras: Any, tmp_path: Path) -> None:
+    path, loop = save(channel(keras), tmp_path / "m.keras"), (*range(F), None)
+    measured = open_model(path, said=Said(feedback=loop, held=(F,))).system
+    ahead = open_model(path, said=Said(feedback=loop)).system
+    seeds = zero_data_seeds(measured, 3, 4, 0)
+    assert seeds.shape[1] == W
+    known = np.concatenate([seeds, np.repeat(seeds[:, -1:], 4, axis=1)], axis=1)
+    np.testing.assert_array_equal(measured.roll(seeds, 4), ahead.roll(known, 4))
+    known[:, W:, F] = (known[:, W:, F] + 1) % ROWS
+    assert not np.allclose(measured.roll(seeds, 4), ahead.roll(known, 4))
+
+
 def test_data_are_looked_up_as_they_are(keras: Any, tmp_path: Path) -> None:
     path = save(own_input(keras), tmp_path / "m.keras")
 

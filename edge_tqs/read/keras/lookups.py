@@ -18,10 +18,19 @@ def looked_up(model: Any, ends: Ends, window: int) -> tuple[set[str], Whole]:
     """Paths of the tables of Embedding layers, and (channel, N) of each channel that looks up one of N rows.
 
     It is tried out: what such a layer is called with must be the values of a channel as they are, at each sample or the
-    newest. Raises ModelError for a layer that is called with anything else.
+    newest. Raises ModelError for a layer that is called with anything else, or that lies within another layer or model,
+    where it cannot be tried out.
     """
     needed, channels = ends.operations(), sum(ends.channels)
     layers = [layer for layer in model.layers if type(layer).__name__ == "Embedding" and id(layer) in (needed or ())]
+    own = {id(layer) for layer in model.layers}
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if type(layer).__name__ == "Embedding" and id(layer) not in own:
+            raise ModelError(
+                f"layer {layer.name} (Embedding): it lies within another layer or model, and which channel it looks "
+                "rows up by cannot be tried out there",
+                hint="Put it into the model itself. A model that can be built has it read wherever it lies.",
+            )
     rng = np.random.default_rng(0)
     given = rng.integers(0, 1 << 20, (2, window, channels)).astype(np.float32)
     tables, found = set[str](), dict[int, int]()
