@@ -501,6 +501,9 @@ def test_a_loop_is_scored_but_not_built() -> None:
     content = tflite_models.convert(model)
     assert len(tflite_system(content, "m").weights) == 3
     refused(content, "it cannot be built: .*WHILE")
+    with pytest.raises(ModelError) as refusal:
+        loaded(content)
+    assert "give the .keras file" in refusal.value.hint
 
 
 # --- one of several outputs -------------------------------------------------------------------------------------------

@@ -147,14 +147,15 @@ def _candidate(
         lead=None if lead == 1 else lead,
         steps=steps if loop and steps > 1 and (flat or steps == trial.window) else None,
     )
-    if steps == 1 and lead != 1 and not last_only:  # in one line
+    unsure = at is not None or alike is not None
+    if steps == 1 and not last_only and (lead != 1 or (unsure and not any(own))):  # in one line
         listed = ", ".join(f'{{name = "{name}", lead = {lead}}}' for name in names)
         lines = [f"outputs = [{listed}] under [forecast]"]
     else:
         listed = ", ".join(f'"{name}"' for name in names)
         lines = [f"outputs = [{listed}] under [data]"]
         lines += ['kind = "direct" under [forecast]'] if not loop and all(own) else []
-        lines += [f"lead = {lead} under [forecast]"] if lead != 1 or at is not None or alike else []
+        lines += [f"lead = {lead} under [forecast]"] if lead != 1 or unsure else []
     lines += [f"steps = {steps} under [forecast]"] if roles.steps else []
     lines += ['labels = "wide" under [forecast]'] if last_only else []
     what = ", ".join(names) if steps == 1 else f"{steps} samples of {', '.join(names)}"

@@ -26,6 +26,12 @@ from edge_tqs.system.system import System
 CHECK_WINDOWS = 16
 #: Largest difference from LiteRT, relative to 1 + max|y|: float32 rounding.
 TOLERANCE = 1e-4
+#: What a recurrent layer becomes that the converter does not unroll.
+LOOPS = frozenset({"WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"})
+UNROLLED = (
+    "It is a recurrent layer as the converter leaves it: give the .keras file, which is built as a step with states, "
+    "or convert the model again with unroll=True in its recurrent layers. "
+)
 SUPPORTED = (
     f"Supported operators: {', '.join(sorted(TABLE))}. `edge-tqs score` and `edge-tqs plan` take any float model."
 )
@@ -126,7 +132,7 @@ def _check_kinds(file: FileGraph) -> None:
     if unknown:
         raise ModelError(
             f"it cannot be built: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not supported",
-            hint=SUPPORTED,
+            hint=(UNROLLED if LOOPS & {*unknown} else "") + SUPPORTED,
         )
 
 
