@@ -18,11 +18,13 @@ from graphs import KINDS, Builder, attention_graph, random_graph, random_seeds
 import edge_tqs
 from edge_tqs.building.choose import Chooser, PlanRequest
 from edge_tqs.errors import UsageError
-from edge_tqs.graph.graph import Array, Forecast, Graph, Op, Tensor
+from edge_tqs.graph.graph import Array, Forecast, Graph, Op, Scaling, Tensor
 from edge_tqs.operators.arithmetic.compensated import CLIPS, compensated
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
 from edge_tqs.passes.interpret import float_rollout, float_step, zero_states
 from edge_tqs.passes.moments import input_moments, with_probes
+from edge_tqs.passes.output_bias import output_bias
+from edge_tqs.passes.units import in_units
 from edge_tqs.planning.candidates import descended
 from edge_tqs.planning.file import COMPENSATED, CORRECTED, RECIPES, Origin, Plan, Rounding
 from edge_tqs.planning.plan import default_budget
@@ -32,6 +34,7 @@ from edge_tqs.planning.score import score
 from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.quantize import quantize
 from edge_tqs.system.of_graph import graph_system
+from edge_tqs.system.other_units import in_model_units
 from edge_tqs.system.seeds import noise, zero_data_seeds
 
 HORIZON = 6
@@ -337,6 +340,47 @@ def test_a_plan_measured_with_candidates_is_never_worse_than_to_nearest(kind: st
         - float_rollout(graph, seeds, HORIZON).outputs
     )
     assert made.measured_rmse == pytest.approx(float(np.sqrt(np.mean(np.square(off)))), rel=1e-2, abs=1e-6)
+
+
+def test_in_other_units_the_output_bias_is_measured_as_it_is_built() -> None:
+    rng = np.random.default_rng(21)
+    graph = next(found for found in (random_graph(rng, "mlp") for _ in range(99)) if output_bias(found))
+    size = np.array([3.0, 0.5, 2.0, 1.0])[: graph.forecast.channels]
+    x = Scaling((0.0,) * len(size), tuple(size))
+    y = Scaling((0.0,) * len(size), tuple(size[[graph.forecast.feedback.index(out) for out in range(len(size))]]))
+    folded = in_units(graph, x, y, drop=False)
+    system = in_model_units(graph_system(folded), x, y)
+    assert system.output_bias is not None
+    windows = random_seeds(np.random.default_rng(2), graph, 24)
+    origin = Origin("zero-data", 24, HORIZON, 0)
+    roundings = Roundings(folded, lambda: x.scaled(windows), origin, np.array(y.std), system.constants)
+    sizes = {source: sum(t.size for t in tensors) for source, tensors in graph.weights().items()}
+    costs = {source: {8: size, 4: -(-size // 2)} for source, size in sizes.items()}
+    seeds = windows[:6]
+    refiner = Refiner(system, dict.fromkeys(costs, 1.0), costs, seeds, HORIZON, roundings=roundings)
+    made = refiner.uniform(4, candidates=False)
+    changed = {}
+    for name, rounded in roundings.rounded(made.roundings()).items():
+        changed[name] = replace(folded.tensors[name], data=rounded.values)
+        (bias,) = {op.inputs[2] for op in folded.ops if len(op.inputs) == 3 and op.inputs[1] == name} or {None}
+        if rounded.shift is not None:
+            moved = folded.tensors[bias].data + rounded.shift
+            if bias == system.output_bias.name and made.bias_correction:
+                moved = moved + np.array(made.bias_correction) / np.array(y.std)
+            changed[bias] = replace(folded.tensors[bias], data=moved.astype(np.float32))
+    assert system.output_bias.name in changed
+    rolled = [
+        float_rollout(g, x.scaled(seeds), HORIZON).outputs * y.std for g in (folded, folded.with_tensors(changed))
+    ]
+    assert made.measured_rmse == pytest.approx(float(np.sqrt(np.mean(np.square(rolled[1] - rolled[0])))), rel=1e-2)
+
+
+def test_biases_that_a_rollout_cannot_change_are_left_alone() -> None:
+    graph = depthwise_graph()
+    windows = random_seeds(np.random.default_rng(2), graph, 24)
+    roundings = Roundings(graph, lambda: windows, Origin("zero-data", 24, HORIZON, 0), biases=("head/bias",))
+    assert set(roundings.values("filter", Rounding(8, 1.0, COMPENSATED[0]))) == {"filter"}
+    assert set(roundings.values("head", Rounding(8, 1.0, COMPENSATED[0]))) == {"head", "head/bias"}
 
 
 def test_the_search_over_candidates_changes_one_weight_at_a_time_and_keeps_what_helps() -> None:
