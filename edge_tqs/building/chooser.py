@@ -15,6 +15,7 @@ from edge_tqs.planning.file import Origin
 from edge_tqs.planning.roundings import WINDOWS, Roundings
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.channel_scales import Folded
+from edge_tqs.read.opening import TFLITE_SUFFIX
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.other_units import in_model_units
 from edge_tqs.system.seeds import noise
@@ -49,7 +50,7 @@ def rounder_of(model: Model, folded: Folded | None) -> Rounder | None:
     """What compensates the weights of ``model``, in the units that ``folded`` gives it.
 
     None for a model whose inputs of layers cannot be seen: one without a graph, or with other constants than that. And
-    for one that LiteRT rolls out, as TensorFlow is not asked for there, in other units of its outputs alone.
+    for a .tflite file that LiteRT rolls out, a window after another: candidates would take minutes.
     """
     opened, request = model.opened, model.request
     if opened.loaded is None:
@@ -60,7 +61,7 @@ def rounder_of(model: Model, folded: Folded | None) -> Rounder | None:
         if data is None or not np.array_equal(data, part.data):
             return None
     biases = opened.system.constants
-    if not biases and folded is not None and folded.x == same_units(graph.forecast.channels):
+    if not biases and request.model.suffix == TFLITE_SUFFIX:
         return None
 
     def roundings(origin: Origin | None) -> Roundings:
