@@ -1,6 +1,6 @@
 """What a build without options costs: mean square error over that of float, on windows that nothing was fitted to.
 
-    python benchmarks/defaults.py                 about a quarter of an hour
+    python benchmarks/defaults.py                 about an hour on one core
     python benchmarks/defaults.py --only tcn      models with that in their names
 
 Fourteen closed loops of benchmarks/evidence and eight recipes of benchmarks/recipes, trained here on their series. For
