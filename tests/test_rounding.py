@@ -58,7 +58,7 @@ def plainly(row: Array, h: Array, limit: int) -> tuple[Array, float]:
         error = scale * codes - row
         return float(error @ h @ error)
 
-    def near(scale: float) -> Array:
+    def near(scale: Any) -> Array:
         return np.clip(np.rint(row / scale), -limit, limit)
 
     peak = np.abs(row).max()
@@ -333,7 +333,7 @@ def test_a_plan_measured_with_candidates_is_never_worse_than_to_nearest(kind: st
     bias = graph_system(graph).output_bias
     if made.bias_correction and bias is not None:
         before = changed.get(bias.name, graph.tensors[bias.name])
-        changed[bias.name] = replace(before, data=before.data + np.float32(made.bias_correction))
+        changed[bias.name] = replace(before, data=before.data + np.array(made.bias_correction, np.float32))
     seeds = zero_data_seeds(graph_system(graph), 6, HORIZON, 0)
     off = (
         float_rollout(graph.with_tensors(changed), seeds, HORIZON).outputs

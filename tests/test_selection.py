@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graphs import random_graph, random_seeds
 
 from edge_tqs.boards.board import load_board
 from edge_tqs.building.choose import PlanRequest
@@ -26,7 +27,6 @@ from edge_tqs.quantization.calibration import Ranges, calibrate
 from edge_tqs.quantization.quantize import quantize
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
 from edge_tqs.report.host_report import VariantsAndFloat
-from tests.graphs import random_graph, random_seeds
 
 COSTS = {"a": {8: 6000, 4: 3000}, "b": {8: 2000, 4: 1000}}
 SCORES = {"a": 1e-4, "b": 1e-3}
@@ -93,7 +93,7 @@ def choose(
     activations: str | None = None,
     asked: Plan | None = None,
 ) -> Selection:
-    scored = SimpleNamespace(
+    scored: Any = SimpleNamespace(
         model=SimpleNamespace(request=SimpleNamespace(activations=activations, horizon=4)),
         costs=COSTS,
         with_activations=lambda activations: scored,
