@@ -147,7 +147,7 @@ def test_operators_of_attention_run(runtime, kind, activations):
 
 def as_fully_connected(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The flatbuffer with its int4 layers left FULLY_CONNECTED."""
-    monkeypatch.setattr(dense_operator, "_is_convolved", lambda graph, op: False)
+    monkeypatch.setattr(dense_operator, "is_convolved", lambda graph, op: False)
     return tflite_model.write(graph, METADATA)
 
 
@@ -197,7 +197,7 @@ def test_operators_that_move_codes_run(runtime, activations):
 def test_dense_layers_run_or_are_refused_as_the_table_says(runtime, operator, weight, granularity, monkeypatch):
     graph = dense(weight, granularity)
     if operator == "conv_2d":
-        monkeypatch.setattr(dense_operator, "_is_convolved", lambda graph, op: True)
+        monkeypatch.setattr(dense_operator, "is_convolved", lambda graph, op: True)
         model = tflite_model.write(graph, METADATA)
     else:
         model = as_fully_connected(graph, monkeypatch)

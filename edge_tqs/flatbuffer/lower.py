@@ -15,9 +15,8 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.form import FileForm
 from edge_tqs.graph.graph import Array, DType, Graph, Op, Quant, Tensor
-from edge_tqs.operators import OPERATORS, Builtin
+from edge_tqs.operators import OPERATORS, Builtin, dense
 from edge_tqs.operators.arithmetic.int8 import bias_scale, pack_int4
-from edge_tqs.operators.dense import is_convolved
 
 SIGNATURE_KEY = "serving_default"
 METADATA_NAME = "edge_tqs"
@@ -85,7 +84,7 @@ def vector_images(graph: Graph) -> frozenset[str]:
         kept = set(found)
         for op in graph.ops:
             ends = {name for name in (*op.inputs, *op.outputs) if name in graph.tensors}
-            if op.kind == "fully_connected" and is_convolved(graph, op):
+            if op.kind == "fully_connected" and dense.is_convolved(graph, op):
                 continue  # which reads and writes either
             if not OPERATORS[op.kind].any_rank or not ends <= kept:
                 kept -= ends
