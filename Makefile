@@ -20,7 +20,7 @@
 BIN := .venv/bin
 BOARD := qemu-mps2-an386
 EXAMPLE := examples/greenhouse
-C_FILES := $(shell find firmware_templates benchmarks examples -name '*.[ch]')
+C_FILES := $(shell find firmware_templates benchmarks examples -name build -prune -o -name '*.[ch]' -print)
 JOBS := 2
 # Programs that roll out are faster with one thread for their small products; the command says so itself.
 export OPENBLAS_NUM_THREADS := 1
