@@ -8,15 +8,16 @@ there. The rows of a batch are windows, once for each of the quantisations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edge_tqs.graph.graph import Array, Graph, Op, Quant
-from edge_tqs.graph.rollout import closed_loop
+from edge_tqs.graph.rollout import StepFunction, closed_loop
 from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic.int8 import HIGH, LOW
-from edge_tqs.passes.interpret import Action, Slots, compile_function, zero_states
+from edge_tqs.passes.interpret import float_step, zero_states
 from edge_tqs.quantization.quantize import MOVING_KINDS, Family, Shared
 
 #: Values of the largest activation in a batch: what a processor's cache holds.
@@ -78,41 +79,26 @@ def _rounding(quants: Sequence[Quant], count: int) -> Round:
     return apply
 
 
-def _step(shared: Shared, rounds: Mapping[Family, Round]) -> Any:
+def _step(shared: Shared, rounds: Mapping[Family, Round]) -> StepFunction:
     graph = shared.graph
-    slots = {name: index for index, name in enumerate(graph.tensors)}
     weights = {name for op in graph.ops if op.signature.is_weighted for name in op.inputs[1:]}
-    initial: Slots = [
-        tensor.data
-        if tensor.data is None or name in weights
-        else _constant(tensor.data, shared.quants[shared.families[name]])
+    constants = {
+        name: replace(tensor, data=_constant(tensor.data, shared.quants[shared.families[name]]))
         for name, tensor in graph.tensors.items()
-    ]
-    actions = [_action(graph, op, slots, rounds[shared.families[op.outputs[0]]]) for op in graph.ops]
-    x_slot, y_slot = slots[graph.input], slots[graph.output]
-    befores, afters = [slots[s.input] for s in graph.states], [slots[s.output] for s in graph.states]
-
-    def step(x: Array, states: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-        values = initial.copy()
-        values[x_slot] = x
-        for slot, state in zip(befores, states, strict=True):
-            values[slot] = state
-        for action in actions:
-            action(values)
-        return values[y_slot], tuple(values[slot] for slot in afters)
-
-    return step
+        if tensor.data is not None and name not in weights
+    }
+    return float_step(
+        graph.with_tensors(constants), lambda _, op: _computed(graph, op, rounds[shared.families[op.outputs[0]]])
+    )
 
 
 def _constant(data: Array, quant: Quant) -> Array:
     return _rounding([quant], 1)(data.astype(np.float32, copy=True))
 
 
-def _action(graph: Graph, op: Op, slots: Mapping[str, int], rounded: Round) -> Action:
-    inputs, outputs = ([slots[name] for name in names] for names in (op.inputs, op.outputs))
+def _computed(graph: Graph, op: Op, rounded: Round) -> Callable[..., Any]:
+    """What ``op`` computes, rounded; codes that are only moved are rounded already."""
     if op.kind == "quantize":
-        return compile_function(lambda x: rounded(x.copy()), inputs, outputs)
+        return lambda x: rounded(x.copy())
     compute = OPERATORS[op.kind].compute(graph, op)
-    if op.kind in MOVING_KINDS:
-        return compile_function(compute, inputs, outputs)
-    return compile_function(lambda *given: rounded(compute(*given)), inputs, outputs)
+    return compute if op.kind in MOVING_KINDS else lambda *given: rounded(compute(*given))
