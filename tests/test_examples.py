@@ -141,6 +141,21 @@ JUDGES = [
 ]
 
 
+#: the figures of the mixed build: in the judge's table, and in the README
+SAID = {
+    "greenhouse": (r"all, standard deviations \| model \|(.*)\|", r"`--budget 8432`[^|]*\|(.*)\|"),
+    "electricity-demand": (r"\| model \|.* (\S+) \|", r"mixed build has an RMSE of (\S+) MW"),
+    "reactor-concentration": (r"\| model \| (\S+) \|", r"mixed build has an RMSE of (\S+) mol/l"),
+    "pump-anomaly": (r"\| autoencoder \|((?:[^|]*\|){4})", r"by its budget \|(.*)\|"),
+}
+
+
+def numbers(pattern: str, text: str) -> list[float]:
+    said = re.search(pattern, text)
+    assert said is not None, pattern
+    return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\.?\d*", said.group(1))]
+
+
 @pytest.mark.parametrize(("example", "judge", "every"), JUDGES, indirect=["example"])
 def test_the_readme_says_what_its_model_does(
     example: ModuleType, judge: Callable[..., str], every: int, keras: Any
@@ -160,4 +175,7 @@ def test_the_readme_says_what_its_model_does(
 def test_the_build_of_an_example_beats_the_naive_forecasts_too(
     example: ModuleType, judge: Callable[..., str], every: int, keras: Any, tmp_path: Path
 ) -> None:
-    assert judge(example, of_build(example.HERE, tmp_path / "build"), every)
+    found = judge(example, of_build(example.HERE, tmp_path / "build"), every)
+    of_judge, of_readme = SAID[example.HERE.name]
+    readme = (example.HERE / "README.md").read_text()
+    np.testing.assert_allclose(numbers(of_judge, found), numbers(of_readme, readme), rtol=0.03)
