@@ -109,7 +109,7 @@ def test_build_leaves_out_what_is_not_asked_for(keras: Any, tmp_path: Path, run:
     keras.utils.set_random_seed(0)
     model = tmp_path / "model.keras"
     keras.Sequential([keras.Input((6, 2)), keras.layers.Flatten(), keras.layers.Dense(2)]).save(model)
-    asked = ("build", str(model), "--bits", "8", "--horizon", "8", "--runtimes", "tflm,c")
+    asked = ("build", str(model), "--bits", "8", "--horizon", "8", "--runtimes", "tflm, c")
     code, _, error = run(*asked, "--board", "rpi4", "--out", str(tmp_path / "linux"))
     assert code == 2
     assert "--runtimes litert,tflm,c" in error

@@ -213,7 +213,7 @@ def build(
 
     planning: dict[str, Any] = _planning(settings) | {"strip": strip}
     if runtimes is not None:
-        planning["runtimes"] = runtimes.split(",")
+        planning["runtimes"] = [name.strip() for name in runtimes.split(",")]
     request = _model_request(model, settings)
     if dry_run:
         from edge_tqs.building.dry_run import refuse_misfit
