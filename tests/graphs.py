@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from edge_tqs.graph.graph import Array, DType, Forecast, Graph, Op, Quant, Recur
 from edge_tqs.graph.shapes import conv_length
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import calibrate
-from edge_tqs.quantization.quantize import quantize
+from edge_tqs.quantization.quantize import Activations, quantize
 
 KINDS = ("mlp", "lstm", "gru", "tcn")
 FUSED = ("none", "relu", "relu6")
@@ -287,3 +287,26 @@ def single_op(
         ops.append(Op("reshape", ("b_in",), ("b_out",)))
     forecast = Forecast(1, size, "stateful", tuple(range(size)))
     return Graph(f"one_{kind}", tensors, tuple(ops), "x", "y", states, forecast).check()
+
+
+def rescaled_graph(recurrence: str, steps: int, activations: str = "int8") -> Graph:
+    """An integer graph whose y is fed back from a scale of its own; with "float32", the float one.
+
+    Its two outputs become the second and the first of three inputs; the third is held, and reaches ten times as far.
+    """
+    b, window = Builder(np.random.default_rng(7)), 5
+    if recurrence == "none":
+        x = b.tensor("x", (1, window, 3))
+        y = dense_layer(b, "first", b.op("reshape", (x,), "flat", 3 * window), 9, "tanh")
+    else:
+        x = b.tensor("x", (1, 3))
+        y = lstm_layer(b, "lstm", x, 6)
+    y = dense_layer(b, "head", y, 2 * steps, "none")
+    forecast = Forecast(window, 3, cast(Recurrence, recurrence), (1, 0, None), steps=steps, outputs=2, held=(2,))
+    graph = Graph("rescaled", b.tensors, tuple(b.ops), x, y, tuple(b.states), forecast).check()
+    if activations == "float32":
+        return graph
+    seeds = random_seeds(np.random.default_rng(8), graph, 8)
+    seeds[..., 2] *= 10
+    ranges = replace(calibrate(graph, seeds, 8), apart=True)
+    return quantize(graph, dict.fromkeys(graph.weights(), 8), ranges, activations=cast(Activations, activations))

@@ -401,10 +401,10 @@ def test_a_float_graph_is_refused() -> None:
 
 
 def test_feedback_with_another_scale_is_refused() -> None:
-    graph = model(80, "mlp")
-    x = graph.tensors[graph.input]
-    changed = graph.with_tensors({graph.input: replace(x, quant=Quant(np.array([0.7], np.float32), 1))})
-    with pytest.raises(ModelError, match="fed back to x, but has another scale"):
+    graph = model(80, "lstm")
+    h = graph.states[0].input
+    changed = graph.with_tensors({h: replace(graph.tensors[h], quant=Quant(np.array([0.7], np.float32), 1))})
+    with pytest.raises(ModelError, match=f"fed back to {h}, but has another scale"):
         emit(changed, HASH, "a")
 
 

@@ -31,7 +31,7 @@ class Built:
         while len(said) < steps:
             for sample in self._evaluated(path[len(said) : len(said) + self.about["window"]]):
                 said.append(sample)
-                path = np.concatenate([path, sample[None, self.about["feedback"]]])
+                path = np.concatenate([path, self._fed(sample)[None, self.about["feedback"]]])
         return self._physical(np.stack(said[:steps]))
 
     def predict(self, windows: Array) -> Array:
@@ -54,6 +54,15 @@ class Built:
         limits = np.iinfo(self._x["dtype"])
         codes: Array = np.clip(np.rint(window / scale) + zero, limits.min, limits.max).astype(self._x["dtype"])
         return codes
+
+    def _fed(self, sample: Array) -> Array:
+        (scale, zero), (of_x, zero_of_x) = self._y["quantization"], self._x["quantization"]
+        if (scale, zero) == (of_x, zero_of_x):
+            return sample
+        values = (sample.astype(np.float64) - zero) * float(scale) / float(of_x)
+        limits = np.iinfo(sample.dtype)
+        codes: Array = np.trunc(values + np.copysign(0.5, values)) + zero_of_x
+        return np.clip(codes, limits.min, limits.max).astype(sample.dtype)
 
     def _physical(self, codes: Array) -> Array:
         """Of codes (samples, outputs), by the units that the file states for each output."""

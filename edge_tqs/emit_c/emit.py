@@ -19,6 +19,7 @@ from edge_tqs.emit_c.tables import Kernel, Tables, kernel_of
 from edge_tqs.emit_c.text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Graph, Scaling
+from edge_tqs.graph.rescale import rescale_table
 from edge_tqs.templates import fill, template_root
 
 HEADERS = {"int8": "tqs_kernels.h", "int16": "tqs_kernels_s16.h"}
@@ -109,7 +110,8 @@ def _check(graph: Graph) -> None:
             )
         if tensor.data is None and tensor.size > 0xFFFF:
             raise ModelError(f"{graph.name}: {tensor.name} has {tensor.size} values; the C kernels take 65535")
-    loop = [(graph.input, graph.output)] if not forecast.driven or forecast.task == "reconstruction" else []
+    alike = forecast.task == "reconstruction" or not (forecast.driven or graph.activations == "int8")
+    loop = [(graph.input, graph.output)] if alike else []
     for a, b in [*loop, *((state.input, state.output) for state in graph.states)]:
         fed, source = graph.quant(a), graph.quant(b)
         if fed.zero_point != source.zero_point or not np.array_equal(fed.scale, source.scale):
@@ -141,6 +143,7 @@ def _header(graph: Graph, plan: MemoryPlan, title: str, name: str) -> dict[str, 
         "ARENA_SIZE": str(max(1, plan.arena_size)),  # C has no empty arrays
         "ZERO_POINT": str(graph.quant(graph.input).zero_point),
         "OUTPUT_ZERO_POINT": str(graph.quant(graph.output).zero_point),
+        "RESCALED": str(int(rescale_table(graph) is not None)),
     }
 
 
@@ -233,7 +236,10 @@ def _channel_tables(graph: Graph) -> list[str]:
             f"{graph.name}: the scaling is not finite, or a standard deviation is not positive",
             hint="Look for a constant or an empty column in the data.",
         )
+    rescaled = rescale_table(graph)
+    table = [] if rescaled is None else [f"const int8_t tqs_rescaled[256] = {{\n{wrap(map(str, rescaled))}\n}};"]
     return [
+        *table,
         f"const uint16_t tqs_feedback[TQS_CHANNELS] = {{\n{wrap(map(str, fed))}\n}};",
         _floats("tqs_sample_mean", scaling.mean),
         _floats("tqs_sample_step", steps),

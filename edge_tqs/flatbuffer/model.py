@@ -19,13 +19,16 @@ from edge_tqs.flatbuffer.form import FOR_ALL, FileForm, without_names
 from edge_tqs.flatbuffer.raise_ import raise_graph
 from edge_tqs.flatbuffer.tables import DAMAGE, FILE_IDENTIFIER, check_counts
 from edge_tqs.graph.graph import Forecast, Graph, Output, Scaling
+from edge_tqs.graph.rescale import rescale_table
 
 #: What is written: the least version that says all of a model, so that older readers read what they can.
 FORMAT_VERSION = 2
 #: The version of models that hold inputs, name their outputs, or feed nothing back.
 KINDS_VERSION = 3
+#: The version of models whose outputs are rescaled before they are fed back.
+RESCALED_VERSION = 4
 #: Version 1 had neither steps nor outputs: one sample of all channels.
-READABLE = (1, 2, 3)
+READABLE = (1, 2, 3, 4)
 NO_HASH = "0" * 64
 
 _HASH_FIELD = re.compile(rb'"model_hash":"([0-9a-f]{64})"')
@@ -52,6 +55,8 @@ def write(graph: Graph, metadata: Mapping[str, Any], form: FileForm = FOR_ALL) -
         metadata = {**metadata, "plan": {sources[source]: width for source, width in metadata["plan"].items()}}
     kinds = _describe_kind(graph.forecast)
     version = KINDS_VERSION if kinds else FORMAT_VERSION
+    if rescale_table(graph) is not None:
+        version = RESCALED_VERSION
     entry = _describe(graph) | kinds | dict(metadata) | {"format_version": version, "model_hash": NO_HASH}
     text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     data = _pack(tflite_lower.lower(graph, text.encode(), form))

@@ -51,6 +51,7 @@ def closed_loop(
     zero_states: tuple[Array, ...],
     source: str,
     truth: Array | None = None,
+    fed: Callable[[Array], Array] | None = None,
 ) -> Rollout:
     """Roll ``seeds`` (N, W, F; oldest sample first) forward by ``horizon`` steps.
 
@@ -67,7 +68,8 @@ def closed_loop(
     what the graph says meanwhile counts once the block is used up.
 
     With ``truth`` (N, T, outputs) the rollout is teacher-forced: each sample that is fed is the true one instead of the
-    predicted one, and every step is the first of a new block, one step ahead of samples that are all true.
+    predicted one, and every step is the first of a new block, one step ahead of samples that are all true. It is as x
+    holds it. ``fed`` makes what x holds of what y says, where the two have codes of their own (graph/rescale.py).
 
     Raises ValueError for seeds or truth of another shape.
     """
@@ -95,7 +97,7 @@ def closed_loop(
             block = y.reshape(count, forecast.steps, forecast.outputs)
         outputs.append(block[:, place])
         hashes.append(hash_states(states) if states else np.zeros(count, np.uint32))
-        following = block[:, place] if truth is None else truth[:, t]
+        following = truth[:, t] if truth is not None else fed(block[:, place]) if fed else block[:, place]
         window = np.concatenate([window[:, 1:], feeds(following, ahead[:, t : t + 1], window[:, -1:])], axis=1)
     return Rollout(source, np.stack(outputs, axis=1), state_hashes=np.stack(hashes, axis=1))
 

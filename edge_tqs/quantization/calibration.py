@@ -47,6 +47,7 @@ class Ranges:
 
     kept: the windows of the others, (N, W, F) or longer; channels: what each channel does in them. None where no
     rollout was seen. by_window: by tensor name, (least, greatest) value in the rollout of each of them, (N,) each.
+    apart: whether y has an int8 scale of its own though it is fed back: the loop then rescales it (graph/rescale.py).
     """
 
     bounds: Mapping[str, Range]
@@ -54,6 +55,7 @@ class Ranges:
     kept: Array | None = None
     channels: ChannelRanges | None = None
     by_window: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    apart: bool = False
 
 
 def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:

@@ -3,7 +3,7 @@
 Activations are int8 and asymmetric or int16 and symmetric, one scale a tensor; weights int8 or int4, symmetric, one
 scale a row; biases int32, or int64 beside int16 activations. What is fed back shares one quantisation with what it is
 fed to (x with y, each state's input with its output), so that the closed loop never leaves the codes. Where nothing is
-fed back, y has a quantisation of its own.
+fed back, y has a quantisation of its own; and where the ranges say that it stands apart, when a table gives x's codes.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def quantize(
     missing = [name for name, tensor in graph.tensors.items() if tensor.data is None and name not in ranges.bounds]
     if missing:
         raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
-    pinned, families = _pin(graph, scheme)
+    pinned, families = _pin(graph, scheme, apart=ranges.apart and activations == "int8")
     spans = _spans(pinned, families, ranges)
     quants = _activation_quants(pinned, families, spans, scheme)
     tensors = {
@@ -132,7 +132,7 @@ class Shared:
 def shared_quants(graph: Graph, ranges: Ranges, activations: Activations = "int8") -> Shared:
     """What `quantize` will do with the activations of ``graph`` (float)."""
     scheme = SCHEMES[activations]
-    pinned, families = _pin(graph, scheme)
+    pinned, families = _pin(graph, scheme, apart=ranges.apart and activations == "int8")
     spans = _spans(pinned, families, ranges)
     quants = _activation_quants(pinned, families, spans, scheme)
     names = _activations(pinned)
@@ -209,13 +209,13 @@ def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str]
     return roots, copies
 
 
-def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
+def _pin(graph: Graph, scheme: Scheme, *, apart: bool) -> tuple[Graph, dict[str, Family]]:
     """Give each tensor its family, and cut loose what would have to be in two.
 
-    A family is a set of tensors of one quantisation: those of the loop (x, and y where it is fed back), of a state,
-    of a group, of logistic or tanh outputs; any other root and what is moved from it is a family of its own. Before
-    a concatenation, and where y or a state's output carries codes of another family (y is h, or comes from a
-    logistic), a "quantize" operator to a new tensor is added.
+    A family is a set of tensors of one quantisation: those of the loop (x, and y where it is fed back and does not
+    stand ``apart``), of a state, of a group, of logistic or tanh outputs; any other root and what is moved from it is
+    a family of its own. Before a concatenation, and where y or a state's output carries codes of another family (y is
+    h, or comes from a logistic), a "quantize" operator to a new tensor is added.
     """
     families: dict[str, Family] = {graph.input: ("loop", "")}
     families |= {state.input: ("state", state.name) for state in graph.states if not state.delays}
@@ -247,14 +247,14 @@ def _pin(graph: Graph, scheme: Scheme) -> tuple[Graph, dict[str, Family]]:
         replace(s, output=s.output if s.delays else settle(s.output, ("state", s.name), s.name), delays="")
         for s in graph.states
     )
-    output = settle(graph.output, _family_of_y(graph, families.get(roots[graph.output])), "y")
+    output = settle(graph.output, _family_of_y(graph, families.get(roots[graph.output]), apart=apart), "y")
     pinned = replace(graph, tensors=tensors, ops=tuple(ops), states=states, output=output)
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
 
 
-def _family_of_y(graph: Graph, own: Family | None) -> Family:
+def _family_of_y(graph: Graph, own: Family | None, *, apart: bool) -> Family:
     """That of x where y is fed back or compared with x; else its own, which no state may share: a state is kept."""
-    if not graph.forecast.driven or graph.forecast.task == "reconstruction":
+    if not (graph.forecast.driven or apart) or graph.forecast.task == "reconstruction":
         return ("loop", "")
     return own if own is not None and own[0] in ("fixed", "group") else ("output", "")
 

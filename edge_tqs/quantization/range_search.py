@@ -7,7 +7,8 @@ float's: what shares a quantisation is narrowed, one after another, the most pro
 Half of the windows set the ranges that are narrowed, a quarter judges the parts that are tried, one evaluation each and
 more where that is quick, and the last quarter confirms each choice over the horizon: so a range is not fitted to the
 windows that it is judged by. The integer graph itself has the last word. The parts that are found are then taken of the
-ranges of all windows. x and y keep theirs: what lies beyond, a board would not see, or not say.
+ranges of all windows. x keeps its own: what lies beyond, a board would not see. y shares it where it is fed back; where
+x holds other channels that reach much further, y is tried with a scale of its own, which the loop then rescales.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ ALIKE = 0.05
 CLOSELY = 8
 #: Standard errors over the windows that the error must fall by: where several parts were tried, where one is confirmed.
 LEAST_SURE, CONFIRMED = 1.5, 1.0
+#: The most of x's range that y may need to be tried with a scale of its own.
+MOST_OF_X = 0.8
 #: Nanoseconds, as `cost` counts them: of all parts that are tried, of confirming one, of the integer graphs' rollouts.
 SEARCH_NS, CONFIRM_NS, LAST_NS = 4e9, 0.4e9, 1.5e9
 #: How many times those of a rounded rollout an integer graph's takes.
@@ -47,6 +50,8 @@ INTEGER_TIMES = 10.0
 RangeMethod = Literal["measured", "minmax"]
 #: By family, what is left of its least and of its greatest value.
 Parts = Mapping[Family, float]
+#: What `Narrowed` calls y with a scale of its own.
+OF_Y = "y, beside x"
 #: Families that are narrowed alike.
 Bundle = tuple[Family, ...]
 
@@ -55,7 +60,8 @@ Bundle = tuple[Family, ...]
 class Narrowed:
     """Ranges, and what was done to them.
 
-    parts: by what was narrowed, what is left of its least and of its greatest value. tried: how many could be.
+    parts: by what was narrowed, what is left of its least and of its greatest value; OF_Y: of the range of x, y's own.
+    tried: how many could be.
     error: of the integer graph's rollouts from float (RMSE) over that of the ranges as they were; 1 where none changed.
     """
 
@@ -77,12 +83,18 @@ def narrowed(graph: Graph, make: Callable[[Ranges], Graph], ranges: Ranges, hori
         parts = search.found()
         error = search.last_word(parts) if parts else 1.0
         if error >= 1:
+            parts, error = {}, 1.0
+        share, of_apart = search.apart(parts)
+        if error * of_apart >= 1:
             return Narrowed(ranges, tried=search.tried)
         whole = _with_parts(shared_quants(graph, ranges), ranges, parts)
+        if share < 1:
+            whole = _apart(graph, whole)
         make(whole)
     except ModelError:  # an accumulator could overflow, or the rows of a table would no longer be told apart
         return Narrowed(ranges)
-    return Narrowed(whole, {_name(family): part for family, part in parts.items()}, search.tried, error)
+    said = {_name(family): part for family, part in parts.items()} | ({OF_Y: share} if share < 1 else {})
+    return Narrowed(whole, said, search.tried, error * of_apart)
 
 
 class _Search:
@@ -95,6 +107,7 @@ class _Search:
         self._shared = shared_quants(with_rounded_weights(graph, integer), self._ranges)
         self._rollouts = RoundedRollouts(self._shared)
         self._bundles = _bundles(self._shared)
+        self._share = _share_of_x(graph, self._shared, self._ranges)
         variants = len(self._bundles) + CLOSELY * len(PARTS)
         each, judges = cost(graph), ranges.kept[~setting]
         self._tuning = Judges(graph, judges[::2], SEARCH_NS / variants / each, horizon, deep=False)
@@ -104,7 +117,7 @@ class _Search:
     @property
     def tried(self) -> int:
         """How many families may be narrowed."""
-        return len({family for bundle in self._bundles for family in bundle})
+        return len({family for bundle in self._bundles for family in bundle}) + (self._share < 1)
 
     def found(self) -> dict[Family, float]:
         """The parts of the ranges of families that make the rollout better: one bundle after another."""
@@ -133,9 +146,16 @@ class _Search:
     def last_word(self, parts: Parts) -> float:
         """The error of the integer graph with ``parts`` over that without them (RMSE); 1 where it is not better."""
         before, after = map(self._integer_errors, (self._ranges, _with_parts(self._shared, self._ranges, parts)))
-        if not better(after, before, 0.0):
-            return 1.0
-        return float(np.sqrt(np.square(after).mean() / np.square(before).mean()))
+        return _fallen(before, after) if better(after, before, 0.0) else 1.0
+
+    def apart(self, parts: Parts) -> tuple[float, float]:
+        """The part of x's range that y keeps, and the integer graph's error with it over that without it, both with
+        ``parts``; (1, 1) where y stays with x."""
+        if self._share == 1:
+            return 1.0, 1.0
+        shared = _with_parts(self._shared, self._ranges, parts)
+        before, after = map(self._integer_errors, (shared, _apart(self._graph, shared)))
+        return (self._share, _fallen(before, after)) if better(after, before, CONFIRMED) else (1.0, 1.0)
 
     def _integer_errors(self, ranges: Ranges) -> Errors:
         made, judges = self._make(ranges), self._last
@@ -148,6 +168,30 @@ class _Search:
 
     def _quants(self, parts: Parts) -> Quants:
         return {family: affine(*_part(self._shared.spans[family], part)) for family, part in parts.items()}
+
+
+def _fallen(before: Errors, after: Errors) -> float:
+    return float(np.sqrt(np.square(after).mean() / np.square(before).mean()))
+
+
+def _share_of_x(graph: Graph, shared: Shared, ranges: Ranges) -> float:
+    """The part of x's codes that y needs for what it says and what it becomes; 1 where y is not to stand apart."""
+    forecast, of_x = graph.forecast, shared.families[graph.input]
+    if forecast.driven or of_x != shared.families[shared.graph.output] or ranges.channels is None:
+        return 1.0
+    low, high = _apart(graph, ranges).bounds[graph.output]
+    share = (max(high, 0.0) - min(low, 0.0)) / max(shared.spans[of_x][1] - shared.spans[of_x][0], LEAST_SPAN)
+    return share if share <= MOST_OF_X else 1.0
+
+
+def _apart(graph: Graph, ranges: Ranges) -> Ranges:
+    """``ranges`` with y on a scale of its own: it holds all that it said, and the channels that it becomes."""
+    channels = ranges.channels
+    assert channels is not None
+    fed = [channel for channel, output in enumerate(graph.forecast.feedback) if output is not None]
+    low = min(float(channels.y_low.min()), float(channels.x_low[fed].min()))
+    high = max(float(channels.y_high.max()), float(channels.x_high[fed].max()))
+    return replace(ranges, bounds=dict(ranges.bounds) | {graph.output: (low, high)}, apart=True)
 
 
 def _of_windows(ranges: Ranges, chosen: Array) -> Ranges:

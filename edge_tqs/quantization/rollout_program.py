@@ -34,6 +34,16 @@ def read_metadata(model: bytes) -> Any:
     return json.JSONDecoder().raw_decode(text)[0]
 
 
+def fed_codes(codes: Any, y: Any, x: Any) -> Any:
+    """What is fed back of ``codes`` of ``y``; y, x: (scale, zero point)."""
+    if tuple(y) == tuple(x):
+        return codes
+    limits = np.iinfo(codes.dtype)
+    values = (codes.astype(np.float64) - y[1]) * np.float64(y[0]) / np.float64(x[0])
+    rounded = np.copysign(np.floor(np.abs(values) + 0.5), values) + x[1]
+    return np.clip(rounded, limits.min, limits.max).astype(codes.dtype)
+
+
 def roll(step: Any, metadata: Any, seed: Any, horizon: int) -> Any:
     """One rollout with a signature runner: seed (W or W + horizon, F) codes -> (horizon, outputs) codes."""
     zeros = {
@@ -42,6 +52,7 @@ def roll(step: Any, metadata: Any, seed: Any, horizon: int) -> Any:
         if name != "x"
     }
     window, ahead, states, outputs = seed[: metadata["window"]], seed[metadata["window"] :], zeros, []
+    scales = [step.get_output_details()["y"]["quantization"], step.get_input_details()["x"]["quantization"]]
     steps, held = metadata.get("steps", 1), metadata.get("held", ())
     for t in range(horizon):
         if metadata["recurrence"] == "stateful" and t > 0:
@@ -59,8 +70,9 @@ def roll(step: Any, metadata: Any, seed: Any, horizon: int) -> Any:
             block = result["y"].reshape(steps, -1)
         y = block[t % steps]
         outputs.append(y)
+        fed = fed_codes(y, *scales)
         sample = [
-            y[source] if source is not None else window[-1, channel] if channel in held else ahead[t, channel]
+            fed[source] if source is not None else window[-1, channel] if channel in held else ahead[t, channel]
             for channel, source in enumerate(metadata["feedback"])
         ]
         window = np.concatenate([window[1:], np.array([sample], seed.dtype)])

@@ -50,11 +50,13 @@ class RoundedRollouts:
             family: _rounding([variant.get(family, quant) for variant in variants], count)
             for family, quant in self._shared.quants.items()
         }
-        of_x = rounds[self._shared.families[graph.input]]
+        of_x, of_y = (rounds[self._shared.families[name]] for name in (graph.input, graph.output))
         rows = of_x(np.tile(seeds, (len(variants), 1, 1)).astype(np.float32))
         step = _step(self._shared, rounds)
         with np.errstate(all="ignore"):  # of a range too narrow for a function, which then is no candidate
-            said = closed_loop(step, graph.forecast, rows, horizon, zero_states(graph, len(rows)), "rounded").outputs
+            states = zero_states(graph, len(rows))
+            fed = None if of_y is of_x else lambda y: of_x(y.copy())
+            said = closed_loop(step, graph.forecast, rows, horizon, states, "rounded", fed=fed).outputs
         return said.reshape(len(variants), count, *said.shape[1:])
 
 

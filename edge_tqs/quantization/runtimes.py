@@ -20,6 +20,7 @@ from edge_tqs.errors import CheckError, ToolError
 from edge_tqs.flatbuffer import litert
 from edge_tqs.flatbuffer import lower as tflite_lower
 from edge_tqs.graph.graph import Array, Graph
+from edge_tqs.graph.rescale import rescaling
 from edge_tqs.graph.rollout import Rollout, StepFunction, closed_loop
 from edge_tqs.needs import Need, python_package
 from edge_tqs.quantization import simulate
@@ -91,11 +92,11 @@ def rollout_in(
 ) -> Rollout:
     """Roll ``model``, the flatbuffer of ``graph``, in "tflm" or "litert" from ``seeds_codes`` (N, W, F).
 
-    With ``truth`` (N, horizon, outputs codes) teacher-forced, as `closed_loop` says.
+    With ``truth`` (N, horizon, outputs codes of x) teacher-forced, as `closed_loop` says.
     """
     step = tflm_step(model) if runtime == "tflm" else litert_step(model)
     states = simulate.zero_states(graph, seeds_codes.shape[0])
-    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, runtime, truth)
+    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, runtime, truth, rescaling(graph))
 
 
 def rollout_in_environment(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import CODE_TYPES, Array, Graph, Op
+from edge_tqs.graph.rescale import rescaling
 from edge_tqs.graph.rollout import Rollout, StepFunction, closed_loop
 from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic import int8 as integer
@@ -93,21 +94,21 @@ def zero_states(graph: Graph, count: int) -> tuple[Array, ...]:
 def integer_rollout(graph: Graph, seeds_codes: Array, horizon: int, truth: Array | None = None) -> Rollout:
     """Roll ``seeds_codes`` (N, W, F codes) forward by ``horizon`` steps; outputs are codes.
 
-    With ``truth`` (N, horizon, outputs codes) teacher-forced, as `closed_loop` says.
+    With ``truth`` (N, horizon, outputs codes of x) teacher-forced, as `closed_loop` says.
     """
     step, states = integer_step(graph), zero_states(graph, seeds_codes.shape[0])
-    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, "integer", truth)
+    return closed_loop(step, graph.forecast, seeds_codes, horizon, states, "integer", truth, rescaling(graph))
 
 
 def encode(graph: Graph, values: Array) -> Array:
-    """Values in the model's units, (..., F), to codes of x, which are also those of y: int8 or int16."""
+    """Values in the model's units, (..., F), to codes of x, int8 or int16."""
     if graph.activations == "int16":
         return integer16.quantize_activations(values, graph.quant(graph.input))
     return integer.quantize_activations(values, graph.quant(graph.input))
 
 
 def decode(graph: Graph, codes: Array) -> npt.NDArray[np.float32]:
-    """Codes of x or y, (..., F), to values in the model's units."""
+    """Codes of y, (..., outputs), to values in the model's units."""
     return integer.dequantize_activations(codes, graph.quant(graph.output))
 
 

@@ -19,6 +19,7 @@ from edge_tqs.emit_c.emit import probe_points
 from edge_tqs.emit_c.memory import needed_ops
 from edge_tqs.errors import DeviceError
 from edge_tqs.graph.graph import Array, Graph, Op
+from edge_tqs.graph.rescale import rescaling
 from edge_tqs.graph.rollout import closed_loop
 from edge_tqs.quantization.simulate import integer_step, integer_tensors, zero_states
 
@@ -211,7 +212,7 @@ class OperatorProbe:
             return run(x, states)
 
         seed = self._seeds[rollout][None, : graph.forecast.seed_length(steps)]
-        closed_loop(record, graph.forecast, seed, steps, zero_states(graph, 1), "integer")
+        closed_loop(record, graph.forecast, seed, steps, zero_states(graph, 1), "integer", fed=rescaling(graph))
         return seen
 
     # --- what the board tells -------------------------------------------------------------------------------------

@@ -236,11 +236,22 @@ class Forecaster:
     def _next_sample(self, before: NDArray[Any]) -> NDArray[Any]:
         """What is fed after the sample ``before``: what was predicted, what is known ahead, what is held."""
         sample = before.copy()
+        latest = self._fed(self._latest)
         for channel, output in enumerate(self.feedback):
             if output is not None:
-                sample[channel] = self._latest[output]
+                sample[channel] = latest[output]
         sample[self.exogenous] = self._known
         return sample
+
+    def _fed(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """Codes of the output to those of the input, whose scale may be another."""
+        if (self._output_scale, self._output_zero_point) == (self._scale, self._zero_point):
+            return codes
+        values = (codes.astype(np.float64) - self._output_zero_point) * float(self._output_scale) / float(self._scale)
+        rounded = np.copysign(np.floor(np.abs(values) + 0.5), values) + self._zero_point
+        limits = np.iinfo(self.code_type)
+        fed: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(self.code_type)
+        return fed
 
     def _step(
         self, x: NDArray[Any], states: Mapping[str, NDArray[Any]]

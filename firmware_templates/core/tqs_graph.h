@@ -20,6 +20,11 @@
  * is the k-th of those that are known ahead, TQS_OUTPUTS + TQS_EXOGENOUS that it holds its last value. */
 extern const uint16_t tqs_feedback[TQS_CHANNELS];
 
+/* The code of a sample for each code of a forecast, that of -128 first. */
+#if TQS_RESCALED
+extern const int8_t tqs_rescaled[256];
+#endif
+
 /* physical = mean + step * (code - TQS_ZERO_POINT), per channel of a sample. */
 extern const float tqs_sample_mean[TQS_CHANNELS];
 extern const float tqs_sample_step[TQS_CHANNELS];

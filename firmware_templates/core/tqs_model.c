@@ -49,7 +49,11 @@ static void feed_back(const tqs_model_t *model, tqs_code_t *sample) {
             continue;
         }
 #endif
+#if TQS_RESCALED
+        sample[i] = tqs_rescaled[128 + y[tqs_feedback[i]]];
+#else
         sample[i] = y[tqs_feedback[i]];
+#endif
     }
 #endif
 }

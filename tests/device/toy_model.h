@@ -32,6 +32,7 @@ typedef int8_t tqs_code_t;
 
 #define TQS_ZERO_POINT (-2)
 #define TQS_OUTPUT_ZERO_POINT (-2)
+#define TQS_RESCALED 0
 
 extern const uint8_t tqs_model_hash[32];
 
