@@ -20,6 +20,7 @@ from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
 from edge_tqs.graph.graph import Array, Forecast, Graph
+from edge_tqs.project.later import with_later
 from edge_tqs.project.rollouts import ProjectData, cut, seeds_of
 from edge_tqs.project.series import read_columns, read_series, train_rows
 from edge_tqs.project.series_format import SeriesFormat
@@ -122,7 +123,8 @@ def windows_of(
         targets = [name for name in read_columns(csv, series_format) if name not in inputs]
         if len(targets) != 1:
             targets = []
-    series = read_series(csv, tuple(dict.fromkeys([*inputs, *targets])), series_format)
+    names = tuple(dict.fromkeys([*inputs, *targets]))
+    series = with_later(names, lambda columns: read_series(csv, columns, series_format))
     if len(inputs) != forecast.channels:
         raise UsageError(
             f"{csv} has {len(inputs)} columns of numbers, the model takes {forecast.channels}",

@@ -18,6 +18,7 @@ from edge_tqs.flatbuffer.form import RUNTIMES
 from edge_tqs.graph.graph import Centre, Graph, Recurrence, Scaling, Target
 from edge_tqs.passes.streaming import stream
 from edge_tqs.progress import Progress
+from edge_tqs.project.later import later
 from edge_tqs.quantization import support
 from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.quantize import Activations, quantize
@@ -394,7 +395,9 @@ def _target_text(behaviour: Behaviour) -> str:
 
 def _source_text(channel: Channel, behaviour: Behaviour) -> str:
     if behaviour.driven:
-        return f"{'static' if channel.number in behaviour.static else 'measured'}: pushed with each step"
+        rows = later(channel.name)[1]
+        role = f"known {rows} rows ahead" if rows else "static" if channel.number in behaviour.static else "measured"
+        return f"{role}: pushed with each step"
     if channel.number in behaviour.static:
         return "static: held, it never changes"
     if channel.number in behaviour.held:

@@ -15,6 +15,7 @@ from edge_tqs.building.windows import training_of, windows_of
 from edge_tqs.errors import ModelError, TqsError, UsageError
 from edge_tqs.graph.graph import Scaling
 from edge_tqs.progress import Progress
+from edge_tqs.project.later import later
 from edge_tqs.project.roles import Roles, said_of
 from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method, check_rows, check_unscaled, keeping, scaling_of_inputs, scaling_of_outputs
@@ -57,9 +58,38 @@ def open_requested(request: ModelRequest, progress: Progress) -> tuple[ModelRequ
                 hint="Name one column for each input of the model, in its order, in edge-tqs.toml."
                 + _label_line(request, channels, opened.system.reading.outputs),
             )
+    _check_newest(request, opened)
     request, opened = _settled(_with_whole(request, opened.system), opened)
     request = _with_whole(request, opened.system)  # in the units that were found
     return _doubted(request, opened.system), opened
+
+
+def _check_newest(request: ModelRequest, opened: Opened) -> None:
+    """Raise UsageError where a column may be what was measured of late or what is known ahead, and none is named.
+
+    Where the newest N samples alone of a channel are read, NAME is the one, NAME+N the other.
+    """
+    newest = dict(opened.loaded.newest) if opened.loaded else {}
+    if request.series is None or not newest:
+        return
+    columns = (request.asked or Asked(request.roles)).roles.inputs
+    for channel, rows in newest.items():
+        where = f"{request.model}: of channel {channel} it reads the newest {rows} samples alone"
+        if not columns:
+            inputs = [f"{name}+{newest[at]}" if at in newest else name for at, name in enumerate(request.columns)]
+            inputs = inputs if len(inputs) == opened.system.channels else ["...", f"COLUMN+{rows}"]
+            listed = ", ".join(name if name == "..." else f'"{name}"' for name in inputs)
+            raise UsageError(
+                f"{where}, and nothing says whether these are known ahead or were measured",
+                hint=f"Write under [data] in edge-tqs.toml: inputs = [{listed}], if they are known ahead; the names "
+                "without the numbers, if they were measured.",
+            )
+        name, ahead = later(columns[channel])
+        if ahead not in (0, rows):
+            raise UsageError(
+                f"{where}, and {columns[channel]} names what comes {ahead} rows later",
+                hint=f'Write "{name}+{rows}" where these samples are known ahead, "{name}" where they were measured.',
+            )
 
 
 def _flat(request: ModelRequest, values: int, error: ModelError, progress: Progress) -> tuple[ModelRequest, Opened]:
@@ -217,6 +247,7 @@ def _with_reading(request: ModelRequest) -> ModelRequest:
         opened, flat = _open(request, Said(kind="direct", steps=1)), True
     except ModelError:
         opened, flat = _open(request, Said(kind="direct")), False
+    _check_newest(request, opened)
     reading = opened.system.reading
     leads = max(output.lead for output in reading.predicted)
     shape = (reading.outputs,) if flat else (leads, reading.outputs // leads)

@@ -13,6 +13,7 @@ from edge_tqs import strict
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
 from edge_tqs.project.budget import parse_budget
+from edge_tqs.project.later import with_later
 from edge_tqs.project.roles import NamedOutput, Roles
 from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method, ScalesTable, scaling_of_inputs, scaling_of_outputs
@@ -235,7 +236,8 @@ def read_data(project: Project, csv: Path | None = None, roles: Roles | None = N
         return None
     series_format = settings.series_format if settings else AS_FOUND
     inputs, targets = roles.inputs, roles.predicted_columns
-    series = read_series(files_of(source), tuple(dict.fromkeys([*inputs, *targets])) if inputs else (), series_format)
+    names = tuple(dict.fromkeys([*inputs, *targets])) if inputs else ()
+    series = with_later(names, lambda columns: read_series(files_of(source), columns, series_format))
     if not inputs:
         if missing := [name for name in targets if name not in series.columns]:
             raise UsageError(

@@ -25,6 +25,7 @@ class LoadedModel:
     graph of the whole window before what no forecast depends on was left out, which streaming looks at; None where
     there is none. unrolled_by: the layer for which recurrent layers are unrolled over the window, "" where they are
     not. inputs: channels of each of the model's inputs. masked: samples that the model skips, and its graph does not.
+    newest: (channel, N) of each channel whose newest N samples alone are read.
     """
 
     graph: Graph
@@ -37,3 +38,4 @@ class LoadedModel:
     unrolled_by: str = ""
     inputs: tuple[int, ...] = ()
     masked: tuple[Masked, ...] = ()
+    newest: tuple[tuple[int, int], ...] = ()

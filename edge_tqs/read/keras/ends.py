@@ -1,10 +1,11 @@
 """The inputs and outputs of a live Keras model as a forecaster's: one window in, one of the outputs out.
 
 Several inputs (W, F1), (W, F2), ... are one window (W, F1 + F2 + ...): their channels side by side in the model's
-order, which for a dict is that of its sorted keys. An input (S,) or (1, S) beside a window is S channels more, behind
-all others: the model reads them off the newest sample. A flat window (W * F,) holds W samples of F, the oldest first,
-and one with an axis of size 1, (W, F, 1), (W, 1, F) or (1, W, F), the same values in that shape. Reading ends
-needs no TensorFlow.
+order, which for a dict is that of its sorted keys. A shorter one (N, C) beside them takes the newest N samples of its
+channels: what was measured of late, or, where a sample holds what is known of N samples later, the future. An input
+(S,) or (1, S) beside a window is S channels more, behind all others: the model reads them off the newest sample. A
+flat window (W * F,) holds W samples of F, the oldest first, and one with an axis of size 1, (W, F, 1), (W, 1, F) or
+(1, W, F), the same values in that shape. Reading ends needs no TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ _INPUT_HINT = "A forecaster's inputs are sequences (W, C) of one length: start t
 @dataclass(frozen=True)
 class Entry:
     """One input of a model. shape: as the model takes it, without the batch. begin, channels: its place among the
-    channels of a sample. static: it takes the newest sample's alone. by_sample: it takes one value a sample, (W,).
-    dtype: of its values; whole numbers where it looks rows up by them."""
+    channels of a sample. newest: how many samples of the window it takes, where these are not all. static: it takes
+    the newest sample's values alone. by_sample: it takes one value a sample, (W,). dtype: of its values; whole numbers
+    where it looks rows up by them."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -33,6 +35,7 @@ class Entry:
     channels: int
     static: bool = False
     by_sample: bool = False
+    newest: int | None = None
     dtype: str = "float32"
 
     @property
@@ -79,6 +82,16 @@ class Ends:
         )
 
     @property
+    def newest(self) -> tuple[tuple[int, int], ...]:
+        """(channel, N) of each channel whose newest N samples alone are read."""
+        return tuple(
+            (channel, entry.newest)
+            for entry in self.entries
+            if entry.newest
+            for channel in range(entry.begin, entry.begin + entry.channels)
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was made of inputs that are no windows as they stand, in sentences."""
         said = []
@@ -88,9 +101,14 @@ class Ends:
                 said.append(f"Channel {first} is its input {entry.name}: whole numbers, one a sample.")
             elif entry.flat:
                 said.append(flat_note(self.window, entry.channels))
-            elif entry.static:
+            elif entry.static or entry.newest:
                 where = f"channel {first} is" if first == last else f"channels {first} to {last} are"
-                said.append(f"{where.capitalize()} its input {entry.name}: static, read off the newest sample.")
+                what = (
+                    f"its newest {entry.newest} samples, which of columns NAME+{entry.newest} are what is known ahead."
+                    if entry.newest
+                    else "static, read off the newest sample."
+                )
+                said.append(f"{where.capitalize()} its input {entry.name}: {what}")
         return tuple(said)
 
     def given(self, window: Any) -> Any:
@@ -190,7 +208,9 @@ def _window(
             f"none of its inputs is a sequence (W, F): {listed}",
             hint=f"{_INPUT_HINT} Inputs (S,) beside it are static. A flat window is read where it is the only input.",
         )
-    first, (batch, window, _) = sequences[0]
+    lengths = [shape[1] for _, shape in sequences]
+    window = None if None in lengths else max(lengths)
+    first, (batch, _, _) = sequences[0]
     by_sample = [
         (name, shape)
         for (name, shape), of_numbers in zip(shapes, whole, strict=True)
@@ -202,11 +222,11 @@ def _window(
             if ((name, shape) not in [*sequences, *by_sample]) == static:
                 places[name], begin = (begin, static), begin + (1 if (name, shape) in by_sample else int(shape[-1]))
     for name, shape in shapes:
-        if shape[0] != batch or ((name, shape) in sequences and shape[1] != window):
+        if shape[0] != batch or (window is None and (name, shape) in sequences and shape[1] is not None):
             raise ModelError(
                 f"its inputs {first} {sequences[0][1]} and {name} {shape} differ in their batch or their length W: "
                 "they are no window whose channels lie side by side",
-                hint=_INPUT_HINT if shape[0] != batch else _side_by_side(shapes, dict(sequences)),
+                hint=_INPUT_HINT,
             )
         if len(shape) == 2 and shape[1] == window and shape[1] != 1 and (name, shape) not in by_sample:
             raise ModelError(
@@ -218,31 +238,17 @@ def _window(
     entries = tuple(
         Entry(name, shape[1:], places[name][0], 1, by_sample=True)
         if (name, shape) in by_sample
-        else Entry(name, shape[1:], places[name][0], int(shape[-1]), places[name][1])
+        else Entry(
+            name,
+            shape[1:],
+            places[name][0],
+            int(shape[-1]),
+            places[name][1],
+            newest=int(shape[1]) if (name, shape) in sequences and shape[1] != window else None,
+        )
         for name, shape in shapes
     )
     return batch, window, entries
-
-
-def _side_by_side(shapes: list[tuple[str, Any]], sequences: dict[str, Any]) -> str:
-    """The line that makes one window of inputs of several lengths, and what its samples then hold."""
-    longest = max(shape[1] or 0 for shape in sequences.values())
-    if not all(shape[1] for shape in sequences.values()):
-        return _INPUT_HINT
-    taken, begin = [], 0
-    for name, shape in shapes:
-        end = begin + int(shape[-1])
-        rows = f"-{shape[1]}:" if name in sequences else "-1:" if len(shape) == 3 else "-1"
-        taken.append(f"x[:, {':' if name in sequences and shape[1] == longest else rows}, {begin}:{end}]")
-        begin = end
-    batch = shapes[0][1][0]
-    size = f"({longest}, {begin})" if batch is None else f"batch_shape={(batch, longest, begin)}"
-    ahead = ", ".join(f"{name} by {shape[1]}" for name, shape in sequences.items() if shape[1] != longest)
-    return (
-        f"Put it behind one window, with the weights that it has: x = keras.Input({size}); "
-        f"keras.Model(x, model([{', '.join(taken)}])). If an input is known ahead, a sample holds what is to come: "
-        f"move its columns up in the data ({ahead} rows)."
-    )
 
 
 def _part(entry: Entry, window: Any) -> Any:
@@ -253,6 +259,8 @@ def _part(entry: Entry, window: Any) -> Any:
         part = tf.cast(tf.round(part), entry.dtype)
     if entry.by_sample:
         return part[..., 0]
+    if entry.newest:
+        return part[:, -entry.newest :]
     if entry.static:
         return part[:, -1] if len(entry.shape) == 1 else part[:, -1:]
     if len(entry.shape) == 2:

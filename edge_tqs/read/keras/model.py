@@ -95,7 +95,7 @@ def load(
             _check_whole_numbers(layers, nodes, ends)
             said = with_static(said or Said(), ends.static)
             masked = tuple(_masked(layers, nodes, ends))
-            chosen = _choose_recurrence(layers, recurrence, said.last_only)
+            chosen = _choose_recurrence(layers, recurrence, said.last_only, ends)
             streamed = chosen == "none" and recurrence == "stateful"
             size = _choose_window(ends.window, None if streamed and ends.window else window, chosen)
             if chosen == "none":
@@ -116,6 +116,7 @@ def load(
         _unrolled_by(layers) if chosen == "none" else "",
         ends.channels,
         masked,
+        ends.newest,
     )
 
 
@@ -256,7 +257,7 @@ def _masked(layers: list[KerasLayer], nodes: Nodes, ends: Ends) -> Iterator[Mask
     for layer in layers:
         if layer.kind == "Masking":
             entry = entries.get(layer.inputs[0])
-            if entry is None or entry.static or layer.ranks != (3,):
+            if entry is None or entry.static or entry.newest or layer.ranks != (3,):
                 raise layer.refuse(
                     "it skips samples by what other layers make of them, and a recurrent layer here runs over all",
                     hint="Let it read the input itself: padding in front of a window is then no sample of the stream.",
@@ -310,7 +311,7 @@ def _weights_of(layer: Any) -> dict[str, Weight]:
     return {variable.name: Weight(variable.path, np.array(variable.numpy())) for variable in layer.weights}
 
 
-def _choose_recurrence(layers: list[KerasLayer], wanted: str, last_only: bool) -> Recurrence:
+def _choose_recurrence(layers: list[KerasLayer], wanted: str, last_only: bool, ends: Ends) -> Recurrence:
     recurrent = [layer for layer in layers if layer.kind in RECURRENT]
     if not recurrent:
         return "none"
@@ -318,6 +319,14 @@ def _choose_recurrence(layers: list[KerasLayer], wanted: str, last_only: bool) -
     if wanted == "auto" and len(set(stateful)) > 1:
         raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
     carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
+    if ends.newest:
+        if carried:
+            name = next(entry.name for entry in ends.entries if entry.newest)
+            raise ModelError(
+                f"its input {name} is a part of the window, so no state can be carried from one sample to the next",
+                hint="Use the model as windowed.",
+            )
+        return "none"
     over_time = _over_time(layers)
     if over_time is None and not last_only and recurrent[-1].config["return_sequences"]:
         if not carried:
@@ -415,17 +424,15 @@ def _build(name: str, nodes: Nodes, layers: list[KerasLayer], ends: Ends, window
 def _entered(builder: GraphBuilder, name: str, entry: Entry, *, alone: bool) -> str:
     """What the layers behind an input read of the window or the sample."""
     x = "x"
-    if entry.static and builder.recurrence == "none":
-        x = builder.op("slice", f"x/{name}/newest", [x], (1, 1, builder.channels), attrs=_newest(builder.window))
+    count = 1 if entry.static and builder.recurrence == "none" else entry.newest
+    if count:
+        attrs = {"axis": 1, "begin": builder.window - count, "size": count}
+        x = builder.op("slice", f"x/{name}/newest", [x], (1, count, builder.channels), attrs=attrs)
     if not alone:
         x = builder.slice(f"x/{name}", x, entry.begin, entry.channels)
     if len(entry.shape) == 1 and len(builder.shape(x)) == 3 and not entry.by_sample:
         x = builder.op("reshape", f"x/{name}/flat" if name else "x/flat", [x], (1, math.prod(builder.shape(x))))
     return x
-
-
-def _newest(window: int) -> dict[str, int]:
-    return {"axis": 1, "begin": window - 1, "size": 1}
 
 
 def _compare(model: Any, graph: Graph, ends: Ends, last_only: bool) -> float:
