@@ -24,7 +24,7 @@ from edge_tqs.errors import (
 )
 
 if TYPE_CHECKING:
-    from edge_tqs.api.running import compare, flash, validate
+    from edge_tqs.api.running import compare, export, flash, validate
     from edge_tqs.api.steps import build, dry_run, open_model, plan, quantize, score
     from edge_tqs.boards.board import Board, list_boards, load_board
     from edge_tqs.boards.flash import FlashResult
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edge_tqs.building.planned import PlannedModel
     from edge_tqs.building.quantized import QuantizedModel
     from edge_tqs.building.scored import ScoredModel
+    from edge_tqs.exporting import Exported
     from edge_tqs.graph.graph import Scaling
     from edge_tqs.planning.plan import Plan
     from edge_tqs.planning.score import Sensitivity
@@ -51,6 +52,7 @@ __all__ = [
     "CheckError",
     "Comparison",
     "DeviceError",
+    "Exported",
     "FlashResult",
     "Model",
     "ModelError",
@@ -70,6 +72,7 @@ __all__ = [
     "build",
     "compare",
     "dry_run",
+    "export",
     "flash",
     "list_boards",
     "load_board",
@@ -82,7 +85,7 @@ __all__ = [
 
 #: Where each name of __all__ comes from that is imported when it is used.
 _PLACES = {
-    "api.running": ("compare", "flash", "validate"),
+    "api.running": ("compare", "export", "flash", "validate"),
     "api.steps": ("build", "dry_run", "open_model", "plan", "quantize", "score"),
     "boards.board": ("Board", "list_boards", "load_board"),
     "boards.flash": ("FlashResult",),
@@ -92,6 +95,7 @@ _PLACES = {
     "building.planned": ("PlannedModel",),
     "building.quantized": ("QuantizedModel",),
     "building.scored": ("ScoredModel",),
+    "exporting": ("Exported",),
     "graph.graph": ("Scaling",),
     "planning.plan": ("Plan",),
     "planning.score": ("Sensitivity",),

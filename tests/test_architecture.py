@@ -25,7 +25,7 @@ ORDER: tuple[str, ...] = (
     "emit_c",
     "device",
 )
-ORDER += ("boards", "report", "project", "building", "validation", "api", "cli")
+ORDER += ("boards", "report", "project", "building", "exporting", "validation", "api", "cli")
 #: The package itself and `python -m edge_tqs` speak for the whole.
 WHOLE = ("__init__", "__main__")
 HEAVY = {"tensorflow", "keras", "ai_edge_litert", "tflite_runtime", "tflite_micro", "scipy"}

@@ -1,4 +1,4 @@
-"""From a build directory to a verdict: flash it, validate it, compare two validations."""
+"""From a build directory on: flash it, validate it, compare two validations, export it to other firmware."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from edge_tqs.api.arguments import StrPath, silent
 from edge_tqs.api.threads import single_threaded
 from edge_tqs.boards.flash import FlashResult
 from edge_tqs.boards.flash import flash as write_image
-from edge_tqs.building.directory import BuildDir, image_of
+from edge_tqs.building.directory import BuildDir, image_of, load
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
+from edge_tqs.exporting import Exported
+from edge_tqs.exporting import export as write_export
 from edge_tqs.progress import Progress
 from edge_tqs.project.file import ROLLOUTS
 from edge_tqs.project.series import AS_FOUND
@@ -38,6 +40,24 @@ def flash(build: StrPath | BuildDir, *, port: str | None = None, tool: str | Non
     where the board does not answer or what was read back differs.
     """
     return write_image(*image_of(_path(build)), port=port, method=tool)
+
+
+def export(
+    build: StrPath | BuildDir, kind: str, out: StrPath, *, prefix: str = "tqs", self_test: bool = True
+) -> Exported:
+    """Write the C of a build as sources for another firmware: one that edge-tqs does not make.
+
+    Args:
+        build: What `build` returned, or its directory.
+        kind: "amalgamated", "arduino", "c", "cmake", "platformio".
+        out: A new or empty folder, or an export to be replaced.
+        prefix: What every symbol, macro and file begins with, so that several models link into one program.
+        self_test: With the codes of a short forecast, by which a program tells that it computes the right thing.
+
+    Raises UsageError for another kind, a prefix that is no name, or a folder that holds something else.
+    """
+    built = build if isinstance(build, BuildDir) else load(Path(build))
+    return write_export(built, kind, Path(out), prefix=prefix, self_test=self_test)
 
 
 class ValidationKeywords(TypedDict, total=False):

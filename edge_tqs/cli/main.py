@@ -248,6 +248,26 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 
 @cli.command()
 @click.argument("build", type=click.Path(path_type=Path))
+@click.option("--as", "kind", required=True, help="amalgamated, arduino, c, cmake or platformio.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder, or an export to replace.")
+@click.option("--prefix", default="tqs", show_default=True, help="What every symbol, macro and file begins with.")
+@click.option("--self-test/--no-self-test", default=True, help="With a forecast to compare with.  [default: with]")
+@as_json
+def export(build: Path, kind: str, out: Path, prefix: str, self_test: bool, as_json: bool) -> None:
+    """Write the C of BUILD as sources for your own firmware."""
+    from edge_tqs.api.running import export as run
+
+    made = run(build, kind, out, prefix=prefix, self_test=self_test)
+    listed = [
+        f"export     {made.folder}, {len(made.files)} files as {made.kind}, model {made.model_hash[:12]}",
+        f"include    {made.entry}",
+        f"next       {made.folder / 'README.md'} says how it is compiled",
+    ]
+    _print(as_json, asdict(made) | {"folder": str(made.folder)}, "\n".join(listed))
+
+
+@cli.command()
+@click.argument("build", type=click.Path(path_type=Path))
 @click.option(
     "--port",
     "ports",
