@@ -213,6 +213,46 @@ def test_a_library_holds_all_families_and_compiles_one(kind: str, core: str, fam
     assert ("library.properties" if kind == "arduino" else "library.json") in names
 
 
+STANDINS = {
+    "zephyr": """
+set(CONFIG_ROOM ON)
+macro(zephyr_include_directories)
+  include_directories(${ARGN})
+endmacro()
+macro(zephyr_library_named name)
+  set(library ${name})
+endmacro()
+macro(zephyr_library_sources)
+  add_library(${library} STATIC ${ARGN})
+endmacro()
+add_subdirectory(module/zephyr)
+include_directories(module/src)
+""",
+    "esp-idf": """
+function(idf_component_register)
+  cmake_parse_arguments(given "" "" "SRCS;INCLUDE_DIRS" ${ARGN})
+  add_library(room STATIC ${given_SRCS})
+  target_include_directories(room PUBLIC ${given_INCLUDE_DIRS})
+endfunction()
+add_subdirectory(module)
+""",
+}
+
+
+@pytest.mark.parametrize("kind", STANDINS)
+def test_what_a_module_names_compiles_with_stand_ins_for_its_system(kind: str, tmp_path: Path) -> None:
+    """A mock: neither Zephyr's tree nor ESP-IDF is here. Their functions do what their documentation says."""
+    write(tmp_path / "module", texts(network(of("lstm")), kind, "room", self_test=True))
+    text = f"cmake_minimum_required(VERSION 3.16)\nproject(a C)\n{STANDINS[kind]}\nadd_executable(a a.c)\n"
+    write(tmp_path, {"CMakeLists.txt": f"{text}target_link_libraries(a PRIVATE room)\n", "a.c": ONE_MODEL})
+    compiled("cmake", "-S", ".", "-B", "b", cwd=tmp_path)
+    compiled("cmake", "--build", "b", cwd=tmp_path)
+    assert call("b/a", cwd=tmp_path).returncode == 0
+    sample = next((tmp_path / "module").rglob("main.c")).read_text()
+    assert '#include "room_model.h"' in sample
+    assert "@" not in sample
+
+
 def test_only_an_export_is_replaced_and_only_a_name_is_a_prefix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
