@@ -116,8 +116,9 @@ def test_each_command_says_what_comes_next(run: Run, models: Path, builds: Path,
     code, out, err = run("plan", model, *few, "--no-refine", "--out", tmp_path / "plan.json")
     assert code == 0, err
     assert f"next        edge-tqs build {model} --horizon 4" in out.splitlines()[-1]
-    # int8 activations add too much to this model, and the plan file does not hold those that were chosen
-    assert f"--plan {tmp_path / 'plan.json'} --activations int16 --board BOARD" in out.splitlines()[-1]
+    # int8 activations add too much to this model: the plan file holds those that were chosen
+    assert f"--plan {tmp_path / 'plan.json'} --board BOARD" in out.splitlines()[-1]
+    assert json.loads((tmp_path / "plan.json").read_text())["activations"]["codes"] == "int16"
     assert "refine" not in out.splitlines()[-1]  # a plan file has settled it
     code, out, err = run("validate", builds / "good", "--rollouts", 1, "--horizon", 2)
     assert code == 0, err

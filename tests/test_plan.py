@@ -185,6 +185,9 @@ def test_a_plan_of_another_model_is_refused():
         recost(planned(), {"a": {4: 50}, "b": {4: 50}})
 
 
+SPAN = {"name": "x", "low": 1.0, "high": -1.0}
+
+
 def broken(change) -> str:
     body = json.loads(planned().to_json())
     change(body)
@@ -215,6 +218,15 @@ def broken(change) -> str:
         (broken(lambda body: body["tensors"][0].update(bytes=1.5)), "bytes' must be an integer, not 1.5"),
         (broken(lambda body: body["tensors"][0].update(tqs=-1)), "tqs' must be a number of 0 or more, not -1"),
         (broken(lambda body: body["tensors"][0].pop("tqs")), "tqs' is missing"),
+        (broken(lambda body: body.update(activations={"codes": "int4"})), "codes' must be one of int8, int16"),
+        (
+            broken(lambda body: body.update(activations={"codes": "int8", "ranges": [SPAN]})),
+            "'x' ends before it begins",
+        ),
+        (
+            broken(lambda body: body.update(activations={"codes": "int8", "ranges": [SPAN | {"low": float("nan")}]})),
+            "low' must be a finite number",
+        ),
     ],
 )
 def test_a_broken_plan_file_is_refused(text, message):

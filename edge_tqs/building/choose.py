@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,13 @@ class PlanRequest:
     pins: Mapping[str, int] = field(default_factory=dict)
     refine: RefineSettings | None = field(default_factory=RefineSettings)
     rounding: Literal["compensated", "nearest"] = "compensated"
+
+    @cached_property
+    def given_plan(self) -> Plan | None:
+        """The plan, or that of the file. Raises UsageError where this is none."""
+        if self.plan_file is None:
+            return self.plan
+        return Plan.from_json(_read(self.plan_file), str(self.plan_file))
 
     @property
     def free(self) -> bool:
@@ -94,9 +102,7 @@ class Chooser:
     def plan(self) -> Plan:
         """The plan that was asked for. Raises UsageError when it cannot be had, or a plan file is of another model."""
         request, costs = self._request, self._costs
-        edited = request.plan
-        if request.plan_file is not None:
-            edited = Plan.from_json(_read(request.plan_file), str(request.plan_file))
+        edited = request.given_plan
         if edited is not None:
             made = planning.recost(edited, costs, shapes=self._shapes)
             if edited.bias_correction != made.bias_correction:

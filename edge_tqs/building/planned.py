@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge_tqs.boards.board import Board
 from edge_tqs.building.choose import Choice, PlanRequest
@@ -16,6 +16,7 @@ from edge_tqs.building.selection.flash_room import fitted
 from edge_tqs.building.selection.prepared import prepare
 from edge_tqs.building.selection.room import tables_of
 from edge_tqs.building.selection.search import select
+from edge_tqs.planning.file import PlannedActivations
 from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.calibration import calibrate
@@ -78,6 +79,8 @@ def plan_model(source: Source, request: PlanRequest, progress: Progress, board: 
             request = fitted(request, scored.model.opened.need_graph()[1], board, activations, progress)
     found = chooser(scored, request, progress, _folded(scored, request))
     choice = found.choose()
+    if said := scored.model.request.activations:
+        choice = replace(choice, plan=replace(choice.plan, activations=PlannedActivations(said)))
     tables = _tables(scored, choice, board, scored.model.request.activations or DEFAULT_ACTIVATIONS)
     return PlannedModel(scored, choice, tuple(found.warnings), tables=tables)
 

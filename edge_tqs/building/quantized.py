@@ -104,7 +104,7 @@ def quantize_model(
             f"{prepared.left_out} of {len(prepared.windows.calibration)} windows say nothing about activation ranges: "
             f"from them the float model itself runs away within {horizon} steps."
         )
-    searched = prepared.narrowed(plan, progress) if activations == "int8" else Narrowed(prepared.ranges)
+    searched = prepared.ranges_of(plan, activations, progress)
     variants = _variants(prepared, selection.chosen, searched.ranges, warnings)
     mixed = variants["mixed"]
     warnings += _few_codes(mixed, prepared.ranges, prepared.stuck)

@@ -155,7 +155,7 @@ def plan(
     if plot is not None:
         picture = frontier_plot(planned.choice, planned.scored.model.name)
         _write(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
-    then = after_plan(planned.scored.model.refusal is None, out, board, planned.selection)
+    then = after_plan(planned.scored.model.refusal is None, out, board)
     lines = [frontier_table(planned.choice, planned.tables), "", plan_table(planned.plan, planned.scored.costs)]
     body = json.loads(text) | frontier_body(planned.choice, planned.tables)
     if planned.selection is not None:

@@ -11,7 +11,6 @@ import click
 
 if TYPE_CHECKING:
     from edge_tqs.building.inspection import Inspection
-    from edge_tqs.building.selection.candidate import Selection
     from edge_tqs.report.validation_report import ValidationReport
 
 #: Options that are of one command alone, though others have the name.
@@ -59,8 +58,8 @@ def after_inspect(inspection: Inspection) -> list[str]:
     return [line(f"{same('build')} --board BOARD ({BOARDS})")]
 
 
-def after_plan(buildable: bool, out: Path | None, board: str | None, selection: Selection | None) -> str:
-    """``buildable``: whether the model can be. A plan file does not hold the activations that were chosen beside it."""
+def after_plan(buildable: bool, out: Path | None, board: str | None) -> str:
+    """``buildable``: whether the model can be."""
     if not buildable:
         return line("round the weights by this plan where the model is built: here it cannot be, as the note says")
     from edge_tqs.cli.options import PLAN_SETTINGS
@@ -68,8 +67,6 @@ def after_plan(buildable: bool, out: Path | None, board: str | None, selection: 
     command = same("build", () if out is None else PLAN_SETTINGS)
     if out is not None:
         command += f" --plan {shlex.quote(str(out))}"
-        if selection is not None and selection.chosen.activations != "int8" and "--activations" not in command:
-            command += f" --activations {selection.chosen.activations}"
     return line(command if board else f"{command} --board BOARD ({BOARDS})")
 
 

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from edge_tqs import strict
 from edge_tqs.errors import UsageError
@@ -89,6 +89,27 @@ class PlannedTensor:
 
 
 @dataclass(frozen=True)
+class ActivationRange:
+    """Least and greatest value that the activation tensor ``name`` of the float graph has codes for."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PlannedActivations:
+    """What activations are built with: the type of their codes, and their ranges; none: these are measured again.
+
+    apart: whether y has a scale of its own though it is fed back.
+    """
+
+    codes: Literal["int8", "int16"]
+    ranges: tuple[ActivationRange, ...] = ()
+    apart: bool = False
+
+
+@dataclass(frozen=True)
 class Evidence:
     """How a plan was chosen, and what is known of it.
 
@@ -113,7 +134,8 @@ class Plan:
     """A width for every weight, in the model's order. ``budget_bytes`` is None where none was asked for.
 
     bias_correction: what is added to the bias of the output, one value a channel in the model's units; empty for none.
-    origin: what the codes follow from; None where all weights are rounded to nearest.
+    origin: what the codes follow from; None where all weights are rounded to nearest. activations: those that it was
+    chosen beside; None where nothing was said of them.
     """
 
     budget_bytes: _Count | None
@@ -121,6 +143,7 @@ class Plan:
     bias_correction: tuple[float, ...] = ()
     evidence: Evidence | None = None
     origin: Origin | None = None
+    activations: PlannedActivations | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -177,13 +200,14 @@ class Plan:
             "bias_correction": list(self.bias_correction),
             "evidence": None if self.evidence is None else asdict(self.evidence),
             "origin": None if self.origin is None else asdict(self.origin),
+            "activations": None if self.activations is None else asdict(self.activations),
         }
         return json.dumps(body, indent=2, allow_nan=False) + "\n"
 
     @staticmethod
     def from_json(text: str, where: str = "the plan") -> Plan:
-        """Read what ``to_json`` wrote; ``clip``, ``rounding``, ``codes``, ``bias_correction``, ``evidence`` and
-        ``origin`` may be left out: a plan without them rounds to nearest.
+        """Read what ``to_json`` wrote; ``clip``, ``rounding``, ``codes``, ``bias_correction``, ``evidence``,
+        ``origin`` and ``activations`` may be left out: a plan without them rounds to nearest.
 
         Raises UsageError with the place of the first thing that is wrong.
         """
@@ -195,6 +219,9 @@ class Plan:
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"{where}: {name} is listed twice", hint="Remove one of the two.")
+        for item in plan.activations.ranges if plan.activations else ():
+            if not item.low <= item.high:
+                raise UsageError(f"{where}: the range of {item.name!r} ends before it begins", hint=AGAIN)
         return replace(plan, tensors=tuple(map(_renewed, plan.tensors)))
 
 

@@ -136,7 +136,7 @@ def recost(edited: Plan, costs: Costs, *, shapes: Shapes | None = None) -> Plan:
         replace(tensor, codes=given[tensor.name].codes if same.get(tensor.name) == str(tensor.rounded) else "")
         for tensor in renewed.tensors
     ]
-    renewed = replace(renewed, tensors=tuple(tensors), origin=edited.origin)
+    renewed = replace(renewed, tensors=tuple(tensors), origin=edited.origin, activations=edited.activations)
     if edited.evidence is None:
         return replace(renewed, bias_correction=edited.bias_correction)
     if edited.evidence.assignment != renewed.assignment:

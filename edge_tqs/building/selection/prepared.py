@@ -12,9 +12,10 @@ from edge_tqs.building.opened import scaled_graph
 from edge_tqs.building.request import ModelRequest
 from edge_tqs.building.scored import ScoredModel, zero_data_windows
 from edge_tqs.building.windows import LEAST_WINDOWS, Windows, check_unmasked
+from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Forecast, Graph
 from edge_tqs.passes.output_bias import shift_output
-from edge_tqs.planning.file import COMPENSATED, Origin, Plan, Rounding
+from edge_tqs.planning.file import COMPENSATED, ActivationRange, Origin, Plan, PlannedActivations, Rounding
 from edge_tqs.planning.roundings import Rounded, Roundings
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.calibration import Ranges, calibrate
@@ -53,8 +54,30 @@ class Prepared:
 
     def integer(self, plan: Plan, activations: Activations, progress: Progress) -> Graph:
         """The integer graph of ``plan``. Raises as `quantize`."""
-        ranges = self.ranges if activations == "int16" else self.narrowed(plan, progress).ranges
+        ranges = self.ranges_of(plan, activations, progress).ranges
         return quantize(self.shifted(plan), plan.widths(), ranges, plan.clips(), activations, self._codes(plan))
+
+    def ranges_of(self, plan: Plan, activations: Activations, progress: Progress) -> Narrowed:
+        """The ranges of activations beside ``plan``: those that it holds for them, unless others are asked for.
+
+        Raises UsageError where these are of another model.
+        """
+        said = plan.activations
+        if said is None or said.codes != activations or not said.ranges or self.scored.model.request.ranges is not None:
+            return Narrowed(self.ranges) if activations == "int16" else self.narrowed(plan, progress)
+        bounds = {item.name: (item.low, item.high) for item in said.ranges}
+        for name in bounds.keys() ^ self.ranges.bounds.keys():
+            raise UsageError(
+                f"The plan's ranges are of another model: {name} is in one of the two alone",
+                hint="Build the model that it was made with, or empty its ranges: they are then measured again.",
+            )
+        return Narrowed(replace(self.ranges, bounds=bounds, apart=said.apart))
+
+    def beside(self, plan: Plan, activations: Activations, progress: Progress) -> Plan:
+        """``plan``, holding the activations that it is built with."""
+        ranges = self.ranges_of(plan, activations, progress).ranges
+        held = tuple(ActivationRange(name, float(low), float(high)) for name, (low, high) in ranges.bounds.items())
+        return replace(plan, activations=PlannedActivations(activations, held, ranges.apart))
 
     def uniform(self, width: int, plan: Plan, ranges: Ranges, activations: Activations) -> Graph:
         """All weights at one width, beside ``plan``: compensated where that is, unmeasured. Raises as `quantize`."""

@@ -57,7 +57,9 @@ class _Search:
         self._form = form
         self._prepared, self._request, self._board, self._progress = prepared, request, board, progress
         self._gauge = Gauge.of(prepared)
-        said = prepared.scored.model.request.activations or (board.activations if board else None)
+        planned = request.given_plan.activations if request.given_plan else None
+        said = prepared.scored.model.request.activations or (planned.codes if planned else None)
+        said = said or (board.activations if board else None)
         self._allowed: tuple[Activations, ...] = ("int8", "int16") if said is None else (said,)
 
     def asked(self) -> Selection:
@@ -68,8 +70,15 @@ class _Search:
         if board is not None:
             request = fitted(request, graph, board, activations, self._progress)
         found = self._prepared.chooser(request, self._progress, activations)
-        chosen = self._need(activations, found.plan(), "")
+        made = found.plan()
+        chosen = self._need(activations, made, "")
         others: list[Candidate | None] = []
+        planned = made.activations
+        if planned is not None and planned.codes != activations:
+            found.warnings.append(
+                f"The plan was made beside {planned.codes} activations and is built with {activations} ones, as "
+                "--activations or edge-tqs.toml says."
+            )
         if chosen.error <= TOLERANCE:
             return self._made(chosen, others, "as it was asked for", TOLERANCE, tuple(found.warnings))
         if request.bits != 8 and chosen.narrow:
@@ -153,6 +162,7 @@ class _Search:
     def _need(self, activations: Activations, plan: Plan, option: str) -> Candidate:
         """Raises ModelError where it cannot be made."""
         prepared, board = self._prepared, self._board
+        plan = prepared.beside(plan, activations, self._progress)
         integer = prepared.integer(plan, activations, self._progress)
         given = {"source_hash": "", "plan": plan.widths(), "generator": ""}
         firmware = board is not None and board.flash is not None
