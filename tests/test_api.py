@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
@@ -152,7 +153,7 @@ def test_each_step_goes_on_from_the_one_before(model: Path, tmp_path: Path):
     planned = edge_tqs.plan(scored, bits=4, progress=progress)
     quantized = edge_tqs.quantize(planned, progress=progress)
     assert set(planned.plan.widths().values()) == {4}
-    assert quantized.plan == planned.plan
+    assert replace(quantized.plan, activations=None) == planned.plan  # what it is built beside comes with building
     assert stages.count("reading the model") == 1
     built = edge_tqs.build(quantized, board="host", out=tmp_path / "built", progress=progress)
     assert stages.count("quantising") == 1

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_tqs.api.request import plan_request
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Scaling
-from edge_tqs.project.budget import parse_budget
+from edge_tqs.project.budget import AskedPlan, parse_budget
 from edge_tqs.project.file import init_project, load_project, read_data
 from edge_tqs.project.series import read_columns, read_series, standard_scaling, train_rows, windows
 from edge_tqs.project.series_format import Long, SeriesFormat
@@ -166,6 +167,43 @@ max_rmse_vs_float = 1
 """
 
 
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ('tolerance = "5%"', {"tolerance": 0.05}),
+        ("tolerance = 0.05", {"tolerance": 0.05}),
+        ("bits = 4", {"bits": 4}),
+        ("mean_bits = 5", {"mean_bits": 5.0}),
+        ("max_divergence = 0.1", {"max_divergence": 0.1}),
+        ('budget = "2KB"', {"budget_bytes": 2048}),
+    ],
+)
+def test_what_a_project_says_of_its_plan_holds_until_a_command_says_more(tmp_path, line, asked):
+    plan = project(tmp_path, f'[model]\npath = "m.keras"\n[plan]\n{line}\n').plan
+    assert plan_request(plan) == plan_request(
+        **{"budget" if key == "budget_bytes" else key: v for key, v in asked.items()}
+    )
+    assert all(getattr(plan_request(plan), key) == value for key, value in asked.items())
+    assert plan_request(plan, budget="none").free
+    assert plan_request(plan, bits=8) == plan_request(bits=8)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("tolerance = 0", "'plan.tolerance' must be a share above 0"),
+        ('tolerance = "much"', "'plan.tolerance' must be a share above 0"),
+        ("bits = 6", "'plan.bits' must be one of 8, 4"),
+        ("mean_bits = 9", "'plan.mean_bits' must be a number from 4 to 8"),
+        ('bits = 8\ntolerance = "5%"', "tolerance and bits exclude each other"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(tmp_path, lines, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        project(tmp_path, f'[model]\npath = "m.keras"\n[plan]\n{lines}\n')
+    assert caught.value.hint
+
+
 def test_every_key_arrives(tmp_path):
     write(tmp_path, SERIES)
     loaded = project(tmp_path, FULL)
@@ -174,7 +212,7 @@ def test_every_key_arrives(tmp_path):
     assert loaded.forecast.output == "near"
     assert loaded.data is not None
     assert (loaded.data.columns, loaded.data.test_rows) == (("temperature",), 5)
-    assert loaded.budget_bytes == 24576
+    assert loaded.plan.budget == 24576
     assert (loaded.activations, loaded.ranges) == ("int16", "minmax")
     assert (loaded.validate.rollouts, loaded.validate.horizon, loaded.validate.max_rmse_vs_float) == (3, 5, 1.0)
     data = read_data(loaded)
@@ -284,7 +322,7 @@ def test_init_writes_what_it_found_and_what_it_could_not_read(tmp_path):
 
 def test_the_model_alone_is_enough(tmp_path):
     loaded = project(tmp_path, '[model]\npath = "m.keras"\n')
-    assert (loaded.data, loaded.budget_bytes, loaded.scaling) == (None, None, None)
+    assert (loaded.data, loaded.plan, loaded.scaling) == (None, AskedPlan(), None)
     assert loaded.activations is None
     assert read_data(loaded) is None
     data = read_data(loaded, write(tmp_path, SERIES))
@@ -386,7 +424,7 @@ def test_every_commented_key_of_init_is_a_real_one(tmp_path):
     tomllib.loads("\n".join(picked))
     loaded = load_project(write(tmp_path, "\n".join(picked), "all.toml"))
     assert loaded.data is not None
-    assert loaded.budget_bytes == 24576
+    assert loaded.plan.budget == 24576
     assert loaded.forecast.window == 24
 
 

@@ -17,7 +17,7 @@ from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import RefineSettings
 from edge_tqs.planning.score import DRAWS
-from edge_tqs.project.budget import parse_budget, parse_tolerance
+from edge_tqs.project.budget import AskedPlan, parse_budget, parse_tolerance
 from edge_tqs.project.file import (
     FILE,
     DataSettings,
@@ -141,12 +141,12 @@ def model_request(
         activations=activations or project.activations,
         ranges=ranges or project.ranges,
         custom_objects=tuple(custom_objects) or project.custom_objects,
-        budget_bytes=project.budget_bytes,
+        plan=project.plan,
     )
 
 
 def plan_request(
-    default_budget: int | None = None,
+    default: AskedPlan | None = None,
     *,
     budget: int | str | None = None,
     bits: Literal[8, 4] | None = None,
@@ -159,7 +159,7 @@ def plan_request(
     without: Sequence[str] = (),
     rounding: Literal["compensated", "nearest"] = "compensated",
 ) -> PlanRequest:
-    """How wide the weights may be: what is asked for, else ``default_budget`` bytes, else what accuracy needs.
+    """How wide the weights may be: what is asked for, else what ``default`` says, else what accuracy needs.
 
     Raises UsageError for options that exclude each other, and for a budget or a pin that cannot be read.
     """
@@ -174,11 +174,14 @@ def plan_request(
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other", hint="Give one of them.")
-    settled = bits is not None or plan is not None
+    if not given and default is not None:
+        budget, tolerance, mean_bits = default.budget, default.tolerance, default.mean_bits
+        bits, max_divergence = default.bits, default.max_divergence
+    settled, settles = bits is not None or plan is not None, given[0] if given else "[plan] bits"
     if settled and pins:
-        raise UsageError(f"{given[0]} says every width, there is nothing to --pin", hint="Give one of the two.")
+        raise UsageError(f"{settles} says every width, there is nothing to --pin", hint="Give one of the two.")
     if without and (settled or not refine):
-        reason = given[0] if settled else "--no-refine"
+        reason = settles if settled else "--no-refine"
         raise UsageError(f"With {reason} nothing is refined, so --without has no meaning", hint="Leave it out.")
     if not refine and max_divergence is not None:
         raise UsageError("--max-divergence has to measure, --no-refine forbids it", hint="Give one of the two.")
@@ -197,7 +200,7 @@ def plan_request(
     if budget is not None and word not in ("flash", "none"):
         size: int | None = parse_budget(str(budget))
     else:
-        size = None if given else default_budget
+        size = None
     return PlanRequest(
         budget_bytes=size,
         fit_flash=fit_flash,
@@ -221,7 +224,7 @@ def bare_project(model: Path, data: Path | None) -> Project:
         forecast=ForecastSettings(),
         data=DataSettings(csv=(data,)) if data else None,
         scaling=None,
-        budget_bytes=None,
+        plan=AskedPlan(),
         validate=ValidateSettings(),
     )
 

@@ -194,7 +194,7 @@ def plan(
     """
     asked = all_but(locals(), "source", "board", "progress")
     begun = _begun(source)
-    request = plan_request(_request_of(begun).budget_bytes, **asked)
+    request = plan_request(_request_of(begun).plan, **asked)
     if request.fit_flash and board is None:
         raise UsageError("--budget flash needs a board", hint="Name it with --board; `edge-tqs boards` lists them.")
     return plan_model(begun, request, progress, None if board is None else _board(board))
@@ -358,7 +358,7 @@ def _planned(
         plan, source = source.plan if plan is None else plan, source.scored
     begun = _begun(source)
     given = plan if plan is None or isinstance(plan, Plan) else Path(plan)
-    return begun, plan_request(_request_of(begun).budget_bytes, plan=given, **planning)
+    return begun, plan_request(_request_of(begun).plan, plan=given, **planning)
 
 
 def _with_activations(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from edge_tqs.building.windows import Windows
 from edge_tqs.graph.graph import Array, Centre, Forecast, Scaling, Target
+from edge_tqs.project.budget import AskedPlan
 from edge_tqs.project.roles import Roles
 from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method
@@ -48,7 +49,7 @@ class ModelRequest:
     own in the model. ranges: how those of activations are chosen; None: "measured" where there is data. output: which
     of the model's outputs is the forecast, where it has several. target, centre: what the model predicts, and what is
     taken off its window (passes/level.py).
-    budget_bytes: of all weights, where a plan is asked for that says nothing of its own; None takes the default.
+    plan: how wide weights may be, where a plan is asked for that says nothing of its own.
     roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and
     what was said of its scaling. findings: what was found out from it, in sentences. doubts: what in it contradicts
     what was said, likewise; refuted: those of them by which the model is another thing than was said. asked: what was
@@ -77,7 +78,7 @@ class ModelRequest:
     output: str | None = None
     target: Target = "level"
     centre: Centre = "none"
-    budget_bytes: int | None = None
+    plan: AskedPlan = field(default_factory=AskedPlan)
     roles: Roles = field(default_factory=Roles)
     series: SeriesRequest | None = None
     findings: tuple[str, ...] = ()

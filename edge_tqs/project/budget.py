@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Literal
 
 from edge_tqs.errors import UsageError
+
+
+@dataclass(frozen=True)
+class AskedPlan:
+    """How wide the weights may be where a command says nothing of it; one of these at most. budget: bytes; tolerance:
+    a share of float's error; bits: of all weights; mean_bits: of a weight; max_divergence: RMSE, model's units."""
+
+    budget: int | None = None
+    tolerance: float | None = None
+    bits: Literal[8, 4] | None = None
+    mean_bits: float | None = None
+    max_divergence: float | None = None
 
 
 def parse_budget(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from edge_tqs import strict
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
-from edge_tqs.project.budget import parse_budget
+from edge_tqs.project.budget import AskedPlan, parse_budget, parse_tolerance
 from edge_tqs.project.later import with_later
 from edge_tqs.project.roles import NamedOutput, Roles
 from edge_tqs.project.rollouts import ProjectData
@@ -33,6 +33,14 @@ COMPARE = "Compare it with what `edge-tqs init` writes."
 _Count = Annotated[int, at_least(1)]
 _Text = Annotated[str, FILLED]
 _Names = Annotated[tuple[_Text, ...], FILLED, DISTINCT]
+
+
+def _is_tolerance(value: float | str) -> bool:
+    try:
+        parse_tolerance(value)
+    except UsageError:
+        return False
+    return True
 
 
 def _is_budget(value: int | str) -> bool:
@@ -120,8 +128,25 @@ class _ScalingTable(ScalesTable):
 @dataclass(frozen=True)
 class _PlanTable:
     budget: Annotated[int | str, Rule(_is_budget, 'a number of bytes, or text like "24KB"')] | None = None
+    tolerance: Annotated[float | str, Rule(_is_tolerance, 'a share above 0, like 0.05 or "5%"')] | None = None
+    bits: Literal[8, 4] | None = None
+    mean_bits: Annotated[float, Rule(lambda bits: 4 <= bits <= 8, "a number from 4 to 8")] | None = None
+    max_divergence: Annotated[float, above(0)] | None = None
     activations: Literal["int8", "int16"] | None = None
     ranges: Literal["measured", "minmax"] | None = None
+
+    def asked(self, where: str) -> AskedPlan:
+        """Raises UsageError for keys that exclude each other."""
+        given = [key for key in ("budget", "tolerance", "bits", "mean_bits", "max_divergence") if getattr(self, key)]
+        if len(given) > 1:
+            raise UsageError(f"{where}: [plan] {' and '.join(given)} exclude each other", hint="Leave one of them.")
+        return AskedPlan(
+            budget=None if self.budget is None else parse_budget(str(self.budget)),
+            tolerance=None if self.tolerance is None else parse_tolerance(self.tolerance),
+            bits=self.bits,
+            mean_bits=self.mean_bits,
+            max_divergence=self.max_divergence,
+        )
 
 
 @dataclass(frozen=True)
@@ -141,7 +166,7 @@ class Project:
     """edge-tqs.toml, checked. Paths are resolved against its directory.
 
     scaling, output_scaling: a method (scales.Method) or given, of the inputs and of the outputs; None where nothing is
-    said: outputs that are inputs then have the scaling of these. budget_bytes: None takes the default. activations:
+    said: outputs that are inputs then have the scaling of these. plan: how wide weights may be. activations:
     None takes the board's. ranges: how those of activations are chosen; None: measured where there is data.
     custom_objects: module:name of each class or function of the user's own in the model.
     """
@@ -151,7 +176,7 @@ class Project:
     forecast: ForecastSettings
     data: DataSettings | None
     scaling: Scaling | Method | None
-    budget_bytes: int | None
+    plan: AskedPlan
     validate: ValidateSettings
     output_scaling: Scaling | Method | None = None
     activations: Literal["int8", "int16"] | None = None
@@ -197,7 +222,7 @@ def load_project(path: Path) -> Project:
         data=None if file.data is None else _data(path, file.data),
         scaling=file.scaling.said(f"{path}: [scaling]"),
         output_scaling=file.scaling.outputs.said(f"{path}: [scaling] outputs"),
-        budget_bytes=None if file.plan.budget is None else parse_budget(str(file.plan.budget)),
+        plan=file.plan.asked(str(path)),
         validate=file.validate,
         activations=file.plan.activations,
         ranges=file.plan.ranges,

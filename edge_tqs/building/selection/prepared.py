@@ -71,6 +71,9 @@ class Prepared:
                 f"The plan's ranges are of another model: {name} is in one of the two alone",
                 hint="Build the model that it was made with, or empty its ranges: they are then measured again.",
             )
+        for known in self._narrowed:
+            if (known.ranges.bounds, known.ranges.apart) == (bounds, said.apart):
+                return known  # with what was measured of them
         return Narrowed(replace(self.ranges, bounds=bounds, apart=said.apart))
 
     def beside(self, plan: Plan, activations: Activations, progress: Progress) -> Plan:
