@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.evidence.architectures import ARCHITECTURES
-from benchmarks.kernels import MODELS
+from benchmarks.kernel_models import MODELS
 from edge_tqs.emit_c.emit import memory_plan
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Graph

@@ -3,13 +3,16 @@
     python benchmarks/kernels.py            write benchmarks/kernels.json
     python benchmarks/kernels.py --diff     compare with it; exit 1 on more than 2 % more instructions, flash or RAM
     python benchmarks/kernels.py --models fc-32x128 --cores m4    only these, printed and not written
+    python benchmarks/kernels.py --jobs 2   two at a time
+
+A model without weights has the widths "int8" and "int8-int16" for its activations.
 
 {model: {core: {width: {instructions, text_bytes, ram_bytes}}}}; the width is of the weights, "-int16" of the
 activations where they are not int8. The counts are of QEMU's -icount, hence exact and
 repeatable: they change only with the C, the compiler or the model. An evaluation is one inference of a feed-forward
 model, one step of a recurrent one. text_bytes: flash of the whole image, startup and main included; ram_bytes: its
-variables, that is input, output, states and arena. The Cortex-A run under qemu-aarch64 and have instructions alone,
-"-portable" those of the kernels for any core.
+variables, that is input, output, states and arena. The Cortex-A and RISC-V run under QEMU's user mode and have
+instructions alone, "-portable" those of the kernels for any core.
 """
 
 from __future__ import annotations
@@ -21,17 +24,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.kernel_models import MODELS, products
 from edge_tqs.emit_c.dense_kernels import PORTABLE
 from edge_tqs.emit_c.emit import emit
-from edge_tqs.graph.graph import Forecast, Graph, Op, State, Tensor
-from edge_tqs.passes.positions import only_needed
+from edge_tqs.graph.graph import Graph
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.quantize import Activations, quantize
@@ -40,7 +45,15 @@ from edge_tqs.templates import fill, template_root
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "kernels.json"
 TOLERANCE = 0.02
+NARROW_MODELS = {
+    "fc-32x128",
+    "lstm-7-32",
+    "gru-7-32",
+    "conv-3x16x16",
+    "tcn-7-16",
+}  # int8 activations alone
 RUNS = 16  # of kernels_main.c
+FEW_RUNS = 4  # of models so large that more would let SysTick wrap
 NANOSECONDS = 64  # an instruction, at -icount shift=6
 
 
@@ -69,159 +82,66 @@ CORES = {
 
 @dataclass(frozen=True)
 class LinuxCore:
-    """A Cortex-A under qemu-aarch64: instructions are counted, sizes are not (an image holds libc). name: as above."""
+    """A core under QEMU's user mode: instructions are counted, sizes are not (an image holds libc).
+
+    name: as above. kernels: the core that the kernels are for, if not ``name``. compiler, flags: of a static program.
+    emulator: with its flags.
+    """
 
     name: str
-    kernels: str = ""  # the core that the kernels are for, if not ``name``
+    kernels: str = ""
+    compiler: str = "aarch64-linux-gnu-gcc"
+    flags: tuple[str, ...] = ("-static",)
+    emulator: tuple[str, ...] = ("qemu-aarch64",)
+    sources: tuple[str, ...] = ()  # of the template root, in place of the C library
+    libraries: tuple[str, ...] = ()
+
+
+def _cortex_a(name: str, kernels: str = "") -> LinuxCore:
+    flags, emulator = ("-static", f"-mcpu={name}"), ("qemu-aarch64", "-cpu", name)
+    return LinuxCore(name, kernels, "aarch64-linux-gnu-gcc", flags, emulator)
 
 
 LINUX_CORES = {
-    "a72": LinuxCore("cortex-a72"),
-    "a72-portable": LinuxCore("cortex-a72", PORTABLE),
-    "a76": LinuxCore("cortex-a76"),
-    "a76-portable": LinuxCore("cortex-a76", PORTABLE),
+    "a72": _cortex_a("cortex-a72"),
+    "a72-portable": _cortex_a("cortex-a72", PORTABLE),
+    "a76": _cortex_a("cortex-a76"),
+    "a76-portable": _cortex_a("cortex-a76", PORTABLE),
+    # As on an ESP32-C3: no C library, and memcpy of its port.
+    "rv32imc": LinuxCore(
+        *("rv32imc", PORTABLE, "riscv64-unknown-elf-gcc"),
+        (
+            "-march=rv32imc",
+            "-mabi=ilp32",
+            "-nostdlib",
+            "-ffreestanding",
+            "-fbuiltin",
+            "-fno-tree-loop-distribute-patterns",
+        ),
+        ("qemu-riscv32",),
+        ("ports/esp32/string.c",),
+        ("-lgcc",),
+    ),
 }
 
 
-class Builder:
-    """A float graph with random weights, drawn in the order in which layers ask for them."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.tensors: dict[str, Tensor] = {}
-        self.ops: list[Op] = []
-        self.states: list[State] = []
-
-    def tensor(self, name: str, shape: tuple[int, ...], data: Any = None) -> str:
-        self.tensors[name] = Tensor(name, shape, "float32", data, None, name if data is not None else None)
-        return name
-
-    def op(self, kind: str, inputs: tuple[str, ...], name: str, size: int, /, **attrs: Any) -> str:
-        self.ops.append(Op(kind, inputs, (self.tensor(name, (1, size)),), attrs))
-        return name
-
-    def dense(self, x: str, units: int, name: str, activation: str = "none", bias: bool = True) -> str:
-        inputs = self.tensors[x].shape[1]
-        weight = (self.rng.normal(size=(units, inputs)) * 1.2 / np.sqrt(inputs)).astype(np.float32)
-        operands: tuple[str, ...] = (x, self.tensor(f"{name}/kernel", weight.shape, weight))
-        if bias:
-            data = (self.rng.normal(size=units) * 0.3).astype(np.float32)
-            operands += (self.tensor(f"{name}/bias", data.shape, data),)
-        return self.op("fully_connected", operands, name, units, activation=activation)
-
-    def conv(self, x: str, channels: int, name: str, dilation: int = 1) -> str:
-        """A causal convolution of three taps, relu."""
-        _, length, width = self.tensors[x].shape
-        weight = (self.rng.normal(size=(channels, 3, width)) * 1.2 / np.sqrt(3 * width)).astype(np.float32)
-        bias = (self.rng.normal(size=channels) * 0.3).astype(np.float32)
-        operands = (
-            x,
-            self.tensor(f"{name}/kernel", weight.shape, weight),
-            self.tensor(f"{name}/bias", bias.shape, bias),
-        )
-        attrs = {"stride": 1, "dilation": dilation, "left": 2 * dilation, "right": 0, "activation": "relu"}
-        self.ops.append(Op("conv_1d", operands, (self.tensor(name, (1, length, channels)),), attrs))
-        return name
-
-    def shaped(self, kind: str, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], /, **attrs: Any) -> str:
-        self.ops.append(Op(kind, inputs, (self.tensor(name, shape),), attrs))
-        return name
-
-    def split(self, x: str, parts: int, names: tuple[str, ...]) -> tuple[str, ...]:
-        size = self.tensors[x].shape[1] // parts
-        outputs = tuple(self.tensor(name, (1, size)) for name in names)
-        self.ops.append(Op("split", (x,), outputs, {"parts": parts}))
-        return outputs
-
-    def graph(self, name: str, x: str, y: str, forecast: Forecast) -> Graph:
-        return Graph(name, self.tensors, tuple(self.ops), x, y, tuple(self.states), forecast).check()
+def forms(model: str) -> dict[str, Graph]:
+    """The integer graphs that are counted of a model, by the width of weights and activations."""
+    graph = MODELS[model]()
+    made = {f"int{width}": quantised(graph, width) for width in (8, 4)}
+    if model not in NARROW_MODELS:
+        made |= {f"int{width}-int16": quantised(graph, width, "int16") for width in (8, 4)}
+    # What has no weights, or none that may have four bits, is there once.
+    types = {form: {tensor.dtype for tensor in graph.tensors.values()} for form, graph in made.items()}
+    return {form: graph for form, graph in made.items() if form.startswith("int8") or "int4" in types[form]}
 
 
-def mlp() -> Graph:
-    b = Builder(1)
-    x = b.op("reshape", (b.tensor("x", (1, 24, 7)),), "flat", 168)
-    hidden = b.dense(b.dense(x, 64, "dense_1", "relu"), 64, "dense_2", "relu")
-    return b.graph("mlp-168-64-64-7", "x", b.dense(hidden, 7, "head"), Forecast(24, 7, "none", tuple(range(7))))
-
-
-def fully_connected() -> Graph:
-    """One layer from 32 to 128, of which the forecast takes the first four."""
-    b = Builder(2)
-    x = b.op("reshape", (b.tensor("x", (1, 8, 4)),), "flat", 32)
-    y = b.op("slice", (b.dense(x, 128, "dense"),), "y", 4, axis=1, begin=0, size=4)
-    return b.graph("fc-32x128", "x", y, Forecast(8, 4, "none", tuple(range(4))))
-
-
-def lstm() -> Graph:
-    """Keras' LSTM cell of 32 units on 7 inputs, and no head: its output is its first 7 units."""
-    b = Builder(3)
-    x, h, c = b.tensor("x", (1, 7)), b.tensor("h_in", (1, 32)), b.tensor("c_in", (1, 32))
-    z = b.op("add", (b.dense(x, 128, "zx"), b.dense(h, 128, "zh", bias=False)), "z", 128)
-    zi, zf, zg, zo = b.split(z, 4, ("zi", "zf", "zg", "zo"))
-    i, f, o = (b.op("logistic", (name,), f"{name}_s", 32) for name in (zi, zf, zo))
-    new = b.op("mul", (i, b.op("tanh", (zg,), "g", 32)), "new", 32)
-    c_out = b.op("add", (b.op("mul", (f, c), "kept", 32), new), "c_out", 32)
-    h_out = b.op("mul", (o, b.op("tanh", (c_out,), "tanh_c", 32)), "h_out", 32)
-    b.states += [State("h", h, h_out), State("c", c, c_out)]
-    y = b.op("slice", (h_out,), "y", 7, axis=1, begin=0, size=7)
-    return b.graph("lstm-7-32", x, y, Forecast(8, 7, "stateful", tuple(range(7))))
-
-
-def gru() -> Graph:
-    """Keras' GRU cell (reset_after) of 32 units on 7 inputs; output as lstm's."""
-    b = Builder(4)
-    x, h = b.tensor("x", (1, 7)), b.tensor("h_in", (1, 32))
-    zx, zh = b.dense(x, 96, "zx"), b.dense(h, 96, "zh")
-    parts = [
-        b.op("slice", (source,), f"{source}_{part}", size, axis=1, begin=begin, size=size)
-        for source in (zx, zh)
-        for part, begin, size in (("gates", 0, 64), ("candidate", 64, 32))
-    ]
-    gates = b.op("logistic", (b.op("add", (parts[0], parts[2]), "gates", 64),), "gates_s", 64)
-    z, r = b.split(gates, 2, ("z", "r"))
-    candidate = b.op("add", (parts[1], b.op("mul", (r, parts[3]), "reset", 32)), "candidate", 32)
-    hh = b.op("tanh", (candidate,), "hh", 32)
-    change = b.op("mul", (z, b.op("sub", (h, hh), "difference", 32)), "change", 32)
-    h_out = b.op("add", (hh, change), "h_out", 32)
-    b.states.append(State("h", h, h_out))
-    y = b.op("slice", (h_out,), "y", 7, axis=1, begin=0, size=7)
-    return b.graph("gru-7-32", x, y, Forecast(8, 7, "stateful", tuple(range(7))))
-
-
-def conv() -> Graph:
-    """One dilated convolution from 16 channels to 16 over 32 samples, of which the forecast takes the last."""
-    b = Builder(5)
-    y = b.conv(b.tensor("x", (1, 32, 16)), 16, "conv", 2)
-    flat = b.op("reshape", (y,), "flat", 512)
-    y = b.op("slice", (flat,), "y", 16, axis=1, begin=496, size=16)
-    return b.graph("conv-3x16x16", "x", y, Forecast(32, 16, "none", tuple(range(16))))
-
-
-def tcn() -> Graph:
-    """A small TCN, windowed: two residual blocks of dilated convolutions over 48 samples of 7 channels, and a head.
-
-    As an imported model, without the samples that the forecast does not depend on.
-    """
-    b = Builder(6)
-    y = b.conv(b.tensor("x", (1, 48, 7)), 16, "stem")
-    for dilation in (2, 4):
-        inner = b.conv(b.conv(y, 16, f"conv_{dilation}_a", dilation), 16, f"conv_{dilation}_b", dilation)
-        y = b.shaped("add", (y, inner), f"block_{dilation}", (1, 48, 16))
-    last = b.shaped("slice", (y,), "last", (1, 1, 16), axis=1, begin=47, size=1)
-    head = b.dense(b.op("reshape", (last,), "last_flat", 16), 7, "head")
-    return only_needed(b.graph("tcn-7-16", "x", head, Forecast(48, 7, "none", tuple(range(7)))))
-
-
-def products(graph: Graph) -> int:
-    """Multiplications of weights in one evaluation."""
-    weighted = [op for op in graph.ops if op.signature.is_weighted]
-    samples = [graph.tensors[op.outputs[0]].shape[1] if op.kind == "conv_1d" else 1 for op in weighted]
-    return sum(count * graph.tensors[op.inputs[1]].size for count, op in zip(samples, weighted, strict=True))
-
-
-MODELS = {"mlp-168-64-64-7": mlp, "fc-32x128": fully_connected, "lstm-7-32": lstm, "gru-7-32": gru}
-WIDE_MODELS = {"mlp-168-64-64-7"}  # that are counted with int16 activations too
-MODELS |= {"conv-3x16x16": conv, "tcn-7-16": tcn}
+def counted(model: str, graphs: Mapping[str, Graph], wanted: tuple[str, str]) -> dict[str, int]:
+    """What is kept of the (core, form) ``wanted``."""
+    core, runs = wanted[0], RUNS if model in NARROW_MODELS | {"mlp-168-64-64-7"} else FEW_RUNS
+    if core in CORES:
+        return measure(graphs[wanted[1]], CORES[core], runs)
+    return measure_linux(graphs[wanted[1]], LINUX_CORES[core], runs)
 
 
 def quantised(graph: Graph, width: int, activations: Activations = "int8") -> Graph:
@@ -322,16 +242,10 @@ def measure_linux(graph: Graph, core: LinuxCore, runs: int = RUNS) -> dict[str, 
         sources = [HERE / "kernels_main.c", folder / "model.c"]
         sources += [root / source for source in generated.kernels]
         program = folder / "bench.elf"
-        command = [
-            "aarch64-linux-gnu-gcc",
-            f"-mcpu={core.name}",
-            "-O2",
-            "-std=c99",
-            "-static",
-            f"-DRUNS={runs}u",
-            f"-I{folder}",
-        ]
-        command += [*(f"-I{root / part}" for part in ("core", "kernels")), *map(str, sources), "-o", str(program)]
+        sources += [root / source for source in core.sources]
+        folders = [folder, *(root / part for part in ("core", "kernels", *{str(Path(s).parent) for s in core.sources}))]
+        command = [core.compiler, *core.flags, "-O2", "-std=c99", f"-DRUNS={runs}u"]
+        command += [*(f"-I{part}" for part in folders), *map(str, sources), *core.libraries, "-o", str(program)]
         subprocess.run(command, check=True)
         (empty, _), (full, codes) = executed(core, [str(program)]), executed(core, [str(program), "run"])
     check_codes(graph, core.name, codes, runs)
@@ -340,16 +254,16 @@ def measure_linux(graph: Graph, core: LinuxCore, runs: int = RUNS) -> dict[str, 
 
 def executed(core: LinuxCore, command: list[str]) -> tuple[int, list[int]]:
     """(instructions, numbers told) of a program: QEMU translates each instruction alone, and logs it when it runs."""
-    emulator = [shutil.which("qemu-aarch64") or "qemu-aarch64", "-cpu", core.name, "-singlestep", "-d", "exec,nochain"]
+    name, *options = core.emulator
+    emulator = [shutil.which(name) or name, *options, "-singlestep", "-d", "exec,nochain"]
     # No environment: libc's startup takes some instructions more or less by where it ends on the stack.
     with subprocess.Popen([*emulator, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}) as process:
+        counting = subprocess.run(["grep", "-c", "^Trace "], stdin=process.stderr, capture_output=True, check=False)
         assert process.stdout is not None
-        assert process.stderr is not None
-        count = sum(line.startswith(b"Trace ") for line in process.stderr)
         told = process.stdout.read()
     if process.returncode != 0:
         sys.exit(f"{' '.join([*emulator, *command])} failed")
-    return count, [int(line) for line in told.split()]
+    return int(counting.stdout), [int(line) for line in told.split()]
 
 
 def regressions(new: dict[str, Any], old: dict[str, Any]) -> Iterator[str]:
@@ -367,22 +281,19 @@ def main() -> int:
     parser.add_argument("--diff", action="store_true", help="compare with kernels.json, write nothing")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--cores", nargs="*", choices=[*CORES, *LINUX_CORES], default=[*CORES, *LINUX_CORES])
+    parser.add_argument("--jobs", type=int, default=1, help="measured at a time")
     args = parser.parse_args()
     whole = args.models == list(MODELS) and args.cores == [*CORES, *LINUX_CORES]
-    results: dict[str, Any] = {}
-    for model in args.models:
-        graphs = {f"int{width}": quantised(MODELS[model](), width) for width in (8, 4)}
-        if model in WIDE_MODELS:
-            graphs |= {f"int{width}-int16": quantised(MODELS[model](), width, "int16") for width in (8, 4)}
-        results[model] = {}
-        for core in args.cores:
-            results[model][core] = {
-                width: measure(graph, CORES[core]) if core in CORES else measure_linux(graph, LINUX_CORES[core])
-                for width, graph in graphs.items()
-            }
-            for width, figures in results[model][core].items():
-                each = figures["instructions"] / products(graphs[width])
-                print(f"{model:16} {core:7} {width} {figures}, {each:.2f} instructions a product", flush=True)
+    results: dict[str, Any] = {model: {core: {} for core in args.cores} for model in args.models}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for model in args.models:
+            graphs = forms(model)
+            wanted = [(core, form) for core in args.cores for form in graphs]
+            for (core, form), figures in zip(wanted, pool.map(partial(counted, model, graphs), wanted), strict=True):
+                results[model][core][form] = figures
+                weights = products(graphs[form])
+                each = f", {figures['instructions'] / weights:.2f} instructions a product" if weights else ""
+                print(f"{model:16} {core:7} {form} {figures}{each}", flush=True)
     if args.diff:
         found = list(regressions(results, json.loads(RESULTS.read_text(encoding="utf-8"))))
         print("\n".join(found) or "no regression")

@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.kernels import CORES, LINUX_CORES, RUNS, measure, measure_linux, products, quantised
+from benchmarks.kernel_models import products
+from benchmarks.kernels import CORES, LINUX_CORES, RUNS, measure, measure_linux, quantised
 from edge_tqs.emit_c.memory import WORD, is_view
 from edge_tqs.emit_c.tables import kernel_of
 from edge_tqs.graph.graph import Graph

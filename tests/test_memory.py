@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import arena
 from benchmarks.evidence.architectures import ARCHITECTURES
-from benchmarks.kernels import MODELS
+from benchmarks.kernel_models import MODELS
 from edge_tqs.emit_c.memory import Buffer, Place, is_view, lower_bound, needed_ops, pack, plan_memory
 from edge_tqs.graph.graph import DType, Forecast, Graph, Op, State, Tensor
 

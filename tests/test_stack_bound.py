@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kernels import MODELS
+from benchmarks.kernel_models import MODELS
 from edge_tqs.boards.board import Board, list_boards, load_board
 from edge_tqs.boards.firmware import Image, assemble, compile_firmware
 from edge_tqs.boards.stack_bound import StackUse, deepest_stack

@@ -93,10 +93,21 @@ def pack(buffers: Iterable[Buffer]) -> Arena:
     """Offsets such that no two buffers alive at once overlap: the largest first, each as low as it fits.
 
     Greedy by size (Pisarchyk and Lee, 2020, arXiv:2001.03288), as tflite-micro's planner; ties by start, then name.
+    Where that takes more than must be, those that are large for long first, if they need less so: attention's keys.
     """
+    held = list(buffers)
+    arena = _lowest(sorted(held, key=lambda b: (-b.size, b.first, b.name)))
+    if arena.size == lower_bound(held):
+        return arena
+    other = _lowest(sorted(held, key=lambda b: (-b.size * (b.last - b.first + 1), b.first, b.name)))
+    return min(arena, other, key=lambda found: found.size)
+
+
+def _lowest(buffers: Iterable[Buffer]) -> Arena:
+    """Each as low as it fits, in turn."""
     offsets: dict[str, int] = {}
     placed: list[Buffer] = []
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.name)):
+    for buffer in buffers:
         offset = 0
         for other in sorted((p for p in placed if p.meets(buffer)), key=lambda p: offsets[p.name]):
             if offsets[other.name] >= offset + buffer.size:
