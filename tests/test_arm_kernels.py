@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -18,12 +19,14 @@ from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, ELEMENTWISE_KERNELS, PO
 from edge_tqs.emit_c.fusion import FUSED_KERNELS
 from edge_tqs.emit_c.tables import Tables, kernel_of
 from edge_tqs.graph.graph import DType, Graph, Op, Quant, Tensor
+from edge_tqs.graph.shapes import conv_length
 from edge_tqs.operators import add, dense
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.templates import fill, template_root
 
 HERE = Path(__file__).parent
 CASES = 100_000
+SHORT = 100  # inputs
 KINDS = ("fc", "sum", "mul", "lut", "requant")  # of kernels, as MAIN numbers them
 #: Kernels of one family run on each core of it: the compiler may make other code of the same C.
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
@@ -121,8 +124,57 @@ def single_graph(rng: np.random.Generator, prefix: str, kind: str, size: int, oc
     return Graph(prefix, tensors, (Op(kind, (names[0],), (names[1],)),), names[0], names[1], (), None)  # type: ignore[arg-type]
 
 
-def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
-    """(fast kernel, portable kernel, inputs, outputs, C texts) of random layers that the fast kernels take."""
+def filter_graph(
+    rng: np.random.Generator, prefix: str, shape: tuple[int, int, int], attrs: dict[str, int], extreme: bool
+) -> Graph:
+    """A depthwise convolution, ``shape`` (taps, channels, samples); ``extreme`` as in dense_graph."""
+    taps, channels, samples = shape
+    attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0, **attrs}
+    length = conv_length(samples, taps, attrs)
+    graph = dense_graph(rng, prefix, 8, taps, channels, extreme)
+    op, sizes = graph.ops[0], {f"{prefix}_x": (1, samples, channels), f"{prefix}_y": (1, length, channels)}
+    op = replace(op, kind="depthwise_1d", attrs={**op.attrs, **attrs})
+    changed = {
+        f"{prefix}_{part}": replace(graph.tensors[f"{prefix}_{part}"], shape=size) for part, size in sizes.items()
+    }
+    return replace(graph.with_tensors(changed), ops=(op,))
+
+
+def product_graph(
+    rng: np.random.Generator, prefix: str, rows: int, inner: int, columns: int, transposed: bool
+) -> Graph:
+    """A product of activations."""
+    shapes = {"a": (1, rows, inner), "b": (1, columns, inner) if transposed else (1, inner, columns)}
+    shapes["y"] = (1, rows, columns)
+    scales = {"a": 0.01, "b": 0.02, "y": 0.0002 * inner * rng.uniform(60, 200)}
+    tensors = {
+        f"{prefix}_{part}": Tensor(
+            f"{prefix}_{part}",
+            shape,
+            "int8",
+            None,
+            Quant(np.array([scales[part]], np.float32), int(rng.choice([-128, 127, *rng.integers(-128, 128, 3)]))),
+        )
+        for part, shape in shapes.items()
+    }
+    a, b, y = tensors
+    return Graph(prefix, tensors, (Op("batch_matmul", (a, b), (y,), {"transposed": transposed}),), a, y, (), None)  # type: ignore[arg-type]
+
+
+def shares_graph(prefix: str, rows: int, columns: int, scale: float) -> Graph:
+    """A softmax."""
+    quants = {"x": Quant(np.array([scale], np.float32), 3), "y": Quant(np.array([1 / 256], np.float32), -128)}
+    tensors = {f"{prefix}_{k}": Tensor(f"{prefix}_{k}", (1, rows, columns), "int8", None, q) for k, q in quants.items()}
+    x, y = tensors
+    return Graph(prefix, tensors, (Op("softmax", (x,), (y,), {"beta": 1.0}),), x, y, (), None)  # type: ignore[arg-type]
+
+
+#: (fast kernel, portable kernel, inputs, outputs, C texts)
+Layer = tuple[str, str, int, int, list[str]]
+
+
+def layers(core: str) -> list[Layer]:
+    """Random layers that the fast kernels take."""
     rng = np.random.default_rng(sum(core.encode()))
     made = []
 
@@ -140,7 +192,7 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
             reference = _AddTables(slow, PORTABLE)
         text = [*_numbered(tables, op, index), *_numbered(reference, twin, index)]
         slow_name = "tqs_add_s8" if op.kind in ("add", "sub") else kernel_of(slow, twin, PORTABLE).name
-        size = fast.tensors[op.inputs[0]].size
+        size = max(fast.tensors[name].size for name in op.inputs if fast.tensors[name].data is None)
         made.append((chosen.name, slow_name, size, fast.tensors[op.outputs[0]].size, text))
 
     lengths = (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 24, 31, 33, 40, 52, 72, 75, 88)
@@ -150,8 +202,12 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
         for inputs, rows in sizes:
             add(index, lambda p, w=width, k=inputs, m=rows: dense_graph(rng, p, w, k, m, False))
             index += 1
-        for inputs in (1, 16, 64, 73, 76, 95, 511, 512):
+        for inputs in (1, 16, 64, 73, 76, 95, 511, 512, 1030):
             add(index, lambda p, w=width, k=inputs: dense_graph(rng, p, w, k, 5, True))
+            index += 1
+        # Of more than two pieces and one group of rows, and those that a kernel for long layers is tried with.
+        for inputs, rows, extreme in ((600, 38, False), (520, 4, True), (321, 3, False)):
+            add(index, lambda p, w=width, k=inputs, m=rows, e=extreme: dense_graph(rng, p, w, k, m, e))
             index += 1
         for inputs, rows in [*((k, m) for k in (1, 3, 4, 6, 13, 32) for m in (1, 4, 7)), (512, 5)]:
             wide = inputs == 512
@@ -167,6 +223,32 @@ def layers(core: str) -> list[tuple[str, str, int, int, list[str]]]:
             index += 1
     for octaves in (29.5, 22.5, 9.5, -9.5, -21.5):
         add(index, lambda p, octaves=octaves: single_graph(rng, p, "quantize", 9, octaves))
+        index += 1
+    for shape, attrs, extreme in (
+        ((3, 8, 6), {"left": 2}, False),
+        ((2, 4, 9), {"stride": 2, "right": 1}, False),
+        ((4, 13, 5), {"dilation": 2, "left": 6}, True),
+        ((3, 9, 6), {"left": 1, "right": 1}, False),
+        ((5, 17, 7), {"left": 2, "right": 2}, False),
+        ((1, 21, 3), {}, False),
+        ((5, 32, 8), {"left": 4}, True),
+        ((7, 3, 4), {"left": 9, "right": 3, "dilation": 2}, False),
+    ):
+        add(index, lambda p, s=shape, a=attrs, e=extreme: filter_graph(rng, p, s, a, e))
+        index += 1
+    for rows, inner, columns in ((3, 4, 4), (2, 16, 5), (4, 24, 6), (3, 7, 3), (5, 33, 8), (2, 50, 1), (17, 30, 16)):
+        for transposed in (False, True):
+            add(index, lambda p, m=rows, k=inner, n=columns, t=transposed: product_graph(rng, p, m, k, n, t))
+            index += 1
+    for rows, columns, scale in (
+        (2, 1, 0.01),
+        (3, 5, 0.02),
+        (2, 24, 0.01),
+        (1, 33, 0.1),
+        (3, 4, 0.08),
+        (1, 250, 0.005),
+    ):
+        add(index, lambda p, m=rows, n=columns, s=scale: shares_graph(p, m, n, s))
         index += 1
     return made
 
@@ -197,16 +279,21 @@ MAIN = """
 
 typedef void (*dense_t)(const tqs_fc_t *, const int8_t *, int8_t *, uint32_t *);
 typedef void (*wide_t)(const tqs_fc_s16_t *, const int16_t *, int16_t *);
+/* Of kind 6: a kernel with its layer. */
+typedef void (*run_t)(const int8_t *a, const int8_t *b, int8_t *y);
 typedef struct layer {
-    int kind; /* 0: dense, 1: add, 2: mul, 3: table, 4: change of scale, 5: dense with int16 activations */
+    int kind; /* 0: dense, 1: add, 2: mul, 3: table, 4: change of scale, 5: dense with int16 activations, 6: other */
     dense_t fast_dense;
     const void *fast;
     dense_t slow_dense;
     const void *slow;
     uint32_t inputs;
     uint32_t outputs;
+    uint32_t cases;
     wide_t fast_wide;
     wide_t slow_wide;
+    run_t fast_run;
+    run_t slow_run;
 } layer_t;
 
 int main(void);
@@ -214,13 +301,14 @@ void SysTick_Handler(void);
 void SysTick_Handler(void) {
 }
 
+static uint32_t scratch[160];
+
 @TABLES@
 
 static const layer_t layers[] = {
 @LAYERS@
 };
-static uint32_t scratch[300];
-static int8_t x[2][540];
+static int8_t x[2][1036];
 static int8_t y[2][280];
 static uint32_t seed = 1;
 static uint32_t inside; /* outputs that do not saturate */
@@ -236,11 +324,17 @@ static void fill_codes(int8_t *codes, uint32_t size) {
     const uint32_t kind = draw() & 7u;
     uint32_t i;
 
-    for (i = 0; i < size; i++) {
-        const uint32_t random = draw() >> 8;
+    for (i = 0; i < size; i += 4u) { /* up to three codes more: the array has room */
+        uint32_t four = draw();
 
-        codes[i] = (int8_t)(kind == 0u ? -128 : kind == 1u ? 127 : kind == 2u ? ((random & 1u) != 0u ? 127 : -128)
-                                                                             : (int32_t)(random & 255u) - 128);
+        if (kind == 0u) {
+            four = 0x80808080u;
+        } else if (kind == 1u) {
+            four = 0x7F7F7F7Fu;
+        } else if (kind == 2u) {
+            four = 0x7F7F7F7Fu + (four >> 7 & 0x01010101u); /* 127 or -128 */
+        }
+        memcpy(codes + i, &four, 4);
     }
 }
 
@@ -310,9 +404,12 @@ static uint32_t differs(const layer_t *layer) {
     } else if (layer->kind == 3) {
         @LUT@(layer->fast, x[0] + x_from, fast);
         tqs_lut_s8(layer->slow, x[0] + x_from, slow);
-    } else {
+    } else if (layer->kind == 4) {
         @REQUANT@(layer->fast, x[0] + x_from, fast);
         tqs_requant_s8(layer->slow, x[0] + x_from, slow);
+    } else {
+        layer->fast_run(x[0] + x_from, x[1] + x_from, fast);
+        layer->slow_run(x[0] + x_from, x[1] + x_from, slow);
     }
     for (i = 0; i < layer->outputs; i++) {
         inside += slow[i] > -128 && slow[i] < 127 ? 1u : 0u;
@@ -376,8 +473,7 @@ int main(void) {
     for (i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         wrong = 0;
         inside = 0;
-        n = layers[i].inputs > 100u && (layers[i].kind == 0 || layers[i].kind == 5) ? @FEW@u : @MANY@u;
-        for (; n > 0u; n--) {
+        for (n = layers[i].cases; n > 0u; n--) {
             wrong += differs(&layers[i]);
         }
         tell(wrong);
@@ -423,29 +519,61 @@ def test_kernels_for_linux_equal_the_portable_ones(name: str, tmp_path: Path) ->
     check_kernels(core, tmp_path, run)
 
 
+def cases_of(made: list[Layer]) -> list[int]:
+    """How often each layer is tried: CASES for each kernel, of its layers up to SHORT, or of its shortest."""
+    lengths: dict[str, list[int]] = {}
+    for name, _, inputs, _, _ in made:
+        lengths.setdefault(name, []).append(inputs)
+    counts = []
+    for name, _, inputs, _, _ in made:
+        most = max(SHORT, min(lengths[name]))
+        if _kind(name) in range(1, 5):
+            counts.append(-(-CASES // 16))  # each of up to 257 values
+        else:
+            counts.append(-(-CASES // sum(length <= most for length in lengths[name])) if inputs <= most else 500)
+    return counts
+
+
+def _kind(kernel: str) -> int:
+    """As MAIN numbers them."""
+    if kernel.startswith("tqs_fc_s16"):
+        return 5
+    return next((i for i, name in enumerate(KINDS) if kernel.startswith(f"tqs_{name}_s")), 6)
+
+
+def wrapped(kernel: str, name: str, layer: str, scratch: bool) -> str:
+    """A function of two operands and the output that calls ``kernel``, which may have one operand alone."""
+    operands = ["a", "b"] if "matmul" in kernel else ["a"]
+    unused = "" if "b" in operands else "    (void)b;\n"
+    arguments = ", ".join([f"&{layer}", *operands, "y", *(["scratch"] if scratch else [])])
+    return f"static void {name}(const int8_t *a, const int8_t *b, int8_t *y) {{\n{unused}    {kernel}({arguments});\n}}"
+
+
 def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]], list[int]]) -> None:
     """Build the program of all layers for ``core`` in ``folder``, ``run`` it (sources, flags), judge its numbers."""
     made = layers(core)
-    dense = [layer for layer in made if layer[0].startswith("tqs_fc")]
     mine = {kernel.name for kernel in DENSE_KERNELS if family(core) in kernel.families}
     own = {slow: fast for (slow, cores), fast in ELEMENTWISE_KERNELS.items() if cores == family(core)}
     assert {layer[0] for layer in made} == mine | set(own.values())
-    counts = {name: sum(layer[0] == name for layer in dense if layer[2] <= 100) for name in mine}
-    many = -(-CASES // min(counts.values()))
+    cases = cases_of(made)
     rows = []
     for text_index, (fast, slow, inputs, outputs, texts) in enumerate(made):
         structs = [re.search(r"static const \w+ (\w+_layer\w*) = ", "\n".join(texts[i:])) for i in range(len(texts))]
         names = sorted({match.group(1) for match in structs if match is not None})
         assert len(names) == 2, (text_index, names)
-        kind = next((i for i, name in enumerate(KINDS) if fast.startswith(f"tqs_{name}_s8")), 0)
-        kind = 5 if fast.startswith("tqs_fc_s16") else kind
+        kind = _kind(fast)
         byte = (fast, slow) if kind == 0 else ("NULL", "NULL")
         wide = (fast, slow) if kind == 5 else ("NULL", "NULL")
-        layer = [kind, byte[0], f"&{names[0]}", byte[1], f"&{names[1]}", inputs, outputs, *wide]
-        rows.append(f"    {{{', '.join(map(str, layer))}}},")
+        runs = ("NULL", "NULL")
+        if kind == 6:
+            runs = (f"run_fast_{text_index}", f"run_slow_{text_index}")
+            texts.append(wrapped(fast, runs[0], names[0], "matmul" in fast))
+            texts.append(wrapped(slow, runs[1], names[1], False))
+        layer = [kind, byte[0], f"&{names[0]}", byte[1], f"&{names[1]}", inputs, outputs, cases[text_index]]
+        rows.append(f"    {{{', '.join(map(str, [*layer, *wide, *runs]))}}},")
     tables = "\n\n".join(text for layer in made for text in layer[4])
     root = template_root()
-    values = {"TABLES": tables, "LAYERS": "\n".join(rows), "FEW": "500", "MANY": str(many), "CASES": str(CASES)}
+    values = {"TABLES": tables, "LAYERS": "\n".join(rows), "CASES": str(CASES)}
     lookup, fused = FUSED_KERNELS.get(own.get("tqs_sum_s8", ""), ("", ""))
     has_fused = lookup == own.get("tqs_lut_s8")
     values |= {"FUSED": str(int(has_fused)), "SUM_LUT": fused}
@@ -460,21 +588,22 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     assert not wrong, "(kernel, inputs, outputs, wrong cases): what a kernel does not take, `fast` leaves to call"
     for kernel in {layer[0] for layer in made}:
         inside, outputs = 0, 0
-        for case, count in zip(made, answers[1::2], strict=False):
+        for case, count, number in zip(made, answers[1::2], cases, strict=False):
             if case[0] == kernel:
                 inside += count
-                outputs += case[3] * (500 if case[2] > 100 and kernel.startswith("tqs_fc") else many)
+                outputs += case[3] * number
         assert inside > 0.4 * outputs, f"most outputs of {kernel} must not saturate, or they would show nothing"
     assert answers[-1] == 0, "tqs_rescale"
 
 
 def test_layers_beyond_a_kernel_s_limits_go_to_the_portable_one() -> None:
     rng = np.random.default_rng(0)
-    for core in ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"):
-        taken = dense_graph(rng, "a", 8, 512, 3, False)
-        assert dense_kernel(dense.layer(taken, taken.ops[0]), core).source.startswith("kernels/arm/")
-        too_long = dense_graph(rng, "a", 8, 513, 3, False)
-        assert dense_kernel(dense.layer(too_long, too_long.ops[0]), core).name == "tqs_fc_s8"
+    for core, short, long in (
+        ("cortex-m3", dense_graph(rng, "a", 8, 600, 3, False), dense_graph(rng, "a", 8, 517, 3, True)),
+        ("cortex-m4", dense_graph(rng, "a", 8, 320, 3, False), dense_graph(rng, "a", 8, 321, 3, False)),
+    ):
+        names = [dense_kernel(dense.layer(graph, graph.ops[0]), core).name for graph in (short, long)]
+        assert names[1] == f"{names[0]}_pieces"
     graph = dense_graph(rng, "a", 8, 4, 3, False)
     y = graph.tensors["a_y"]
     loud = graph.with_tensors({"a_y": Tensor("a_y", y.shape, "int8", None, Quant(np.array([1e-5], np.float32)))})
@@ -488,7 +617,7 @@ def test_layers_beyond_a_kernel_s_limits_go_to_the_portable_one() -> None:
 
 
 def test_every_kernel_for_arm_is_declared_and_named_after_its_file() -> None:
-    headers = [template_root() / "kernels" / name for name in ("tqs_kernels.h", "tqs_kernels_s16.h")]
+    headers = (template_root() / "kernels").glob("*.h")
     header = "".join(path.read_text(encoding="ascii") for path in headers)
     for path in sorted((template_root() / "kernels" / "arm").glob("*.c")):
         functions = re.findall(r"^void (\w+)\(", path.read_text(encoding="ascii"), re.MULTILINE)

@@ -43,13 +43,14 @@ class Limits:
     """What a kernel takes of a layer.
 
     accumulator: every one stays below it, as do ``times`` its sum of products alone. shifts: of its rescaling.
-    most_inputs: 0 for any.
+    most_inputs, row: 0 for any; else 128 times the weights of a row stay below ``row``.
     """
 
     accumulator: int
     shifts: range
     times: int = 1
     most_inputs: int = 0
+    row: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class DenseKernel:
 
     activations: "int8" or "int16". width: bits of a weight. families: where it runs; "portable" is everywhere. pack:
     codes (R, K), R a multiple of ROWS, to its weight table. limits: None takes any layer. rows: what its rows hold.
-    scratch: words for K inputs.
+    scratch: words for K inputs and R rows.
     """
 
     name: str
@@ -68,7 +69,7 @@ class DenseKernel:
     pack: Callable[[Array], Array]
     limits: Limits | None = None
     rows: Rows = packing.rows_as_given
-    scratch: Callable[[int], int] | None = None
+    scratch: Callable[[int, int], int] | None = None
 
     @property
     def source(self) -> str:
@@ -122,6 +123,7 @@ def _takes(limits: Limits, layer: DenseLayer) -> bool:
     products = _SPANS[layer.activations] * codes.sum(axis=1)
     return bool(
         (not limits.most_inputs or codes.shape[1] <= limits.most_inputs)
+        and (not limits.row or 128 * codes.sum(axis=1).max() < limits.row)
         and np.isin(layer.shift[layer.multiplier != 0], limits.shifts).all()
         and limits.times * products.max(initial=0) < limits.accumulator
         and (np.abs(layer.bias) + products).max(initial=0) < limits.accumulator
@@ -155,12 +157,18 @@ def fold_bias(bias: Array, codes: Array, zero_point: int) -> npt.NDArray[np.int6
     return folded
 
 
-def _halfwords(inputs: int) -> int:
+def _halfwords(inputs: int, _: int) -> int:
     return -(-inputs // 4) * 2
 
 
+def _piece(_: int, rows: int) -> int:
+    return min(rows, packing.GROUP) + packing.PIECE // 2
+
+
 _RIGHT = Limits(1 << 30, SHIFTS)
-_RIGHT_512 = Limits(1 << 30, SHIFTS, most_inputs=512)
+_RIGHT_ROW = Limits(1 << 30, SHIFTS, row=1 << 23)
+#: more inputs widened at once would take more scratch than a piece and the sums of a group
+_RIGHT_SHORT = Limits(1 << 30, SHIFTS, most_inputs=packing.PIECE + 2 * packing.GROUP)
 _NARROW = Limits(1 << 26, SHIFTS)
 #: rescaling in 32 bits: 2^31 * 2^15 shifted by one less than the least of these is below 2^31
 _LATE = range(17, 47)
@@ -177,7 +185,7 @@ def _arm(
     pack: Callable[[Array], Array],
     limits: Limits = _RIGHT,
     rows: Rows = packing.rows_doubled,
-    scratch: Callable[[int], int] | None = None,
+    scratch: Callable[[int, int], int] | None = None,
 ) -> DenseKernel:
     return DenseKernel(name, "int8", width, frozenset(families), pack, limits, rows, scratch)
 
@@ -189,11 +197,14 @@ def _arm16(name: str, width: int, families: set[str], pack: Callable[[Array], Ar
 #: a layer takes the first that runs on its core and has room for it
 DENSE_KERNELS = (
     _arm("tqs_fc_s8_v6m", 8, {"v6m"}, packing.pack_s8_v6m),
-    _arm("tqs_fc_s8_v7m", 8, {"v7m"}, packing.pack_s8_v7m, _RIGHT_512),
-    _arm("tqs_fc_s8_dsp", 8, {"dsp"}, packing.pack_s8_dsp, _RIGHT_512, scratch=_halfwords),
+    _arm("tqs_fc_s8_v7m", 8, {"v7m"}, packing.pack_s8_v7m, _RIGHT_ROW),
+    _arm("tqs_fc_s8_v7m_pieces", 8, {"v7m"}, packing.pack_s8_v7m),
+    _arm("tqs_fc_s8_dsp", 8, {"dsp"}, packing.pack_s8_dsp, _RIGHT_SHORT, scratch=_halfwords),
+    _arm("tqs_fc_s8_dsp_pieces", 8, {"dsp"}, packing.pack_s8_pieces, scratch=_piece),
     _arm("tqs_fc_s8_mve", 8, {"mve"}, packing.pack_s8_chunks, rows=packing.rows_to_the_right),
     _arm("tqs_fc_s4_lanes", 4, {"v6m", "v7m"}, packing.pack_s4_lanes),
-    _arm("tqs_fc_s4_dsp", 4, {"dsp"}, packing.pack_s4_dsp, _RIGHT_512, scratch=_halfwords),
+    _arm("tqs_fc_s4_dsp", 4, {"dsp"}, packing.pack_s4_dsp, _RIGHT_SHORT, scratch=_halfwords),
+    _arm("tqs_fc_s4_dsp_pieces", 4, {"dsp"}, packing.pack_s4_pieces, scratch=_piece),
     _arm("tqs_fc_s4_mve", 4, {"mve"}, packing.pack_s4_chunks, _NARROW, packing.rows_paired),
     _arm("tqs_fc_s8_neon", 8, {"neon"}, packing.pack_s8_chunks, rows=packing.rows_to_the_right),
     _arm("tqs_fc_s4_neon", 4, {"neon"}, packing.pack_s4_chunks, _NARROW, packing.rows_to_the_right),
@@ -212,7 +223,7 @@ _ARM_ELEMENTWISE = {
     "requant": ("v6m", "v7m"),
 }
 
-#: (portable kernel of an element-wise operator, family) -> the one that computes the same bits there
+#: (portable kernel of an operator that is no dense layer, family) -> the one that computes the same bits there
 ELEMENTWISE_KERNELS = {
     **{
         (f"tqs_{kind}_s8", cores): f"tqs_{kind}_s8_arm"
@@ -220,5 +231,10 @@ ELEMENTWISE_KERNELS = {
         for cores in families
     },
     **{(f"tqs_{kind}_s8", "dsp"): f"tqs_{kind}_s8_dsp" for kind in ("mul", "requant")},
-    **{(f"tqs_{kind}_s8", "mve"): f"tqs_{kind}_s8_mve" for kind in ("sum", "mul", "lut", "requant")},
+    **{(f"tqs_{kind}_s8", "mve"): f"tqs_{kind}_s8_mve" for kind in ("sum", "mul", "lut", "requant", "softmax")},
+    **{
+        (f"tqs_{kind}_s8", cores): f"tqs_{kind}_s8_{cores}"
+        for kind in ("depthwise", "matmul")
+        for cores in ("dsp", "mve", "neon")
+    },
 }

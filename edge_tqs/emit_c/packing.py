@@ -10,6 +10,7 @@ from edge_tqs.graph.graph import Array
 from edge_tqs.operators.arithmetic import int8 as integer
 
 ROWS = 4  # rows that a dense kernel computes at a time
+PIECE, GROUP = 256, 32  # inputs and rows of tqs_dsp_pieces.h
 
 
 def pad_rows(values: Array, fill: int = 0) -> Array:
@@ -108,6 +109,24 @@ def pack_s4_dsp(codes: Array) -> Array:
     added = np.array([8, 8, 8, 0])[:, None]
     halfwords = ((pairs + added & 15) << np.array([0, 4, 8, 12])[:, None]).sum(axis=-2)
     return _fields(halfwords, (0, 16))
+
+
+def _in_pieces(pack: Callable[[Array], Array], codes: Array) -> Array:
+    """(R, K) codes as tqs_dsp_pieces.h has them, each piece of a group packed by ``pack``."""
+    groups = [codes[row : row + GROUP] for row in range(0, codes.shape[0], GROUP)]
+    return np.concatenate(
+        [pack(group[:, at : at + PIECE]) for group in groups for at in range(0, codes.shape[1], PIECE)]
+    )
+
+
+def pack_s8_pieces(codes: Array) -> Array:
+    """(R, K) codes as tqs_fc_s8_dsp_pieces reads them."""
+    return _in_pieces(pack_s8_dsp, codes)
+
+
+def pack_s4_pieces(codes: Array) -> Array:
+    """(R, K) codes as tqs_fc_s4_dsp_pieces reads them."""
+    return _in_pieces(pack_s4_dsp, codes)
 
 
 def _chunks(codes: Array, columns: Callable[[Array], Array]) -> Array:

@@ -18,6 +18,7 @@ from edge_tqs.emit_c.dense_kernels import (
     pack_weights,
 )
 from edge_tqs.emit_c.memory import CODE_BYTES, WORD
+from edge_tqs.emit_c.packing import pad_rows
 from edge_tqs.emit_c.text import identifier, plain, wrap
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
@@ -68,7 +69,7 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
 
 def _kernel_of_layer(layer: DenseLayer, core: str) -> Kernel:
     kernel, inputs = dense_kernel(layer, core), layer.codes.shape[1]
-    scratch = 0 if kernel.scratch is None else kernel.scratch(inputs)
+    scratch = 0 if kernel.scratch is None else kernel.scratch(inputs, pad_rows(layer.codes).shape[0])
     takes_scratch = layer.activations == "int8"  # the kernels for int16 codes have no such argument
     if layer.taps is None:
         return Kernel(kernel.name, (kernel.source,), scratch, takes_scratch)

@@ -7,7 +7,7 @@ codes in 64 bits, whose rescaling cuts the multiplier to 15 bits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.signature import Shape, Signature
+from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reader, Writer
@@ -82,8 +83,7 @@ def _integer(graph: Graph, op: Op) -> Function:
         # Exact: every partial sum is below 2^53.
         total = product(a.astype(np.float64) - p.a_zero_point, b.astype(np.float64) - p.b_zero_point)
         y = integer.multiply_by_quantized_multiplier(total.astype(np.int64), p.multiplier, p.shift)
-        codes: Array = np.clip(y + p.y_zero_point, integer.LOW, integer.HIGH).astype(np.int8)
-        return codes
+        return codes.clipped(y + p.y_zero_point, "int8")
 
     return multiply
 
@@ -111,6 +111,17 @@ def _call(graph: Graph, op: Op) -> Call:
     )
 
 
+def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
+    p, inner, columns = params(graph, op), graph.tensors[op.inputs[0]].shape[2], graph.tensors[op.outputs[0]].shape[2]
+    dsp = kernel == "tqs_matmul_s8_dsp"
+    shifts, fewest = (range(-22, 0), 4) if dsp else (codes.SHIFTS, 1)
+    # tqs_pack_column of Helium steps over eight rows in 16 bits.
+    if p.shift not in shifts or inner < fewest or inner * 255 * 255 >= 1 << 30 or 8 * columns > 0xFFFF:
+        return None
+    scratch = 32 * -(-inner // 4) if dsp else 16 + 64 * -(-inner // 16)
+    return replace(call, kernel=kernel, scratch=scratch)
+
+
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
     writer.append("batch_matmul", inputs, outputs, adjX=False, adjY=op.attrs["transposed"])
 
@@ -136,6 +147,7 @@ OPERATOR = Operator(
     traced=_traced,
     integer=_integer,
     call=_call,
+    fast=_fast,
     builtins={"batch_matmul": Builtin("BATCH_MATMUL", 2, "BatchMatMulOptions", 3)},
     write=_write,
     read=_read,

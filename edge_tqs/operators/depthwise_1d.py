@@ -7,6 +7,7 @@ scale and an offset for each channel.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op
 from edge_tqs.graph.shapes import conv_length
 from edge_tqs.graph.signature import Shape, Signature
+from edge_tqs.operators import codes
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
 from edge_tqs.operators.conv_1d import (
@@ -123,8 +125,8 @@ def _call(graph: Graph, op: Op) -> Call:
     wide = graph.activations == "int16"
     made = integer16.fully_connected_params(graph, op) if wide else integer.fully_connected_params(graph, op)
     width = 4 if graph.tensors[op.inputs[1]].dtype == "int4" else 8
-    codes = weight.T.astype(np.int8)
-    packed = integer.pack_int4(codes).view(np.int8) if width == 4 else codes
+    filters = weight.T.astype(np.int8)
+    packed = integer.pack_int4(filters).view(np.int8) if width == 4 else filters
     source = graph.tensors[op.inputs[0]]
     sizes = {
         "samples": source.shape[1],
@@ -151,6 +153,40 @@ def _call(graph: Graph, op: Op) -> Call:
         "width": width,
     }
     return Call("tqs_depthwise_s16" if wide else "tqs_depthwise_s8", "tqs_depthwise_t", fields)
+
+
+#: of a kernel of kernels/arm the fewest channels that it takes
+_FEWEST = {"tqs_depthwise_s8_dsp": 4, "tqs_depthwise_s8_neon": 8, "tqs_depthwise_s8_mve": 1}
+
+
+def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
+    weight, bias = (values.astype(np.int64) for values in _constants(graph, op))
+    params = integer.fully_connected_params(graph, op)
+    used = params.shift[params.multiplier != 0]
+    peak = (np.abs(bias) + 255 * np.abs(weight).sum(axis=1)).max()
+    if (
+        (call.fields["multiplicity"], call.fields["width"]) != (1, 8)
+        or weight.shape[0] < _FEWEST[kernel]
+        or not np.isin(used, codes.SHIFTS).all()
+        or peak >= 1 << 30
+    ):
+        return None
+    shift = np.where(params.multiplier == 0, -1, params.shift)
+    of_rows: dict[str, Array] = {
+        "bias": np.broadcast_to(bias, shift.shape),
+        "multiplier": params.multiplier,
+        "shift": -1 - shift if kernel == "tqs_depthwise_s8_dsp" else shift,
+    }
+    if kernel == "tqs_depthwise_s8_mve":
+        of_rows = {name: _even_and_odd(values) for name, values in of_rows.items()}
+    tables = {name: Table("int8_t" if name == "shift" else "int32_t", values) for name, values in of_rows.items()}
+    return replace(call, kernel=kernel, fields={**call.fields, **tables})
+
+
+def _even_and_odd(values: Array) -> Array:
+    """(M,) as tqs_depthwise_s8_mve.c has them: of each eight the even, then the odd ones, filled up with zeros."""
+    eights: Array = np.pad(values, (0, -values.size % 8)).reshape(-1, 4, 2).transpose(0, 2, 1).reshape(-1)
+    return eights
 
 
 def _zero_points(params: integer.FullyConnectedParams) -> tuple[int, int]:
@@ -203,6 +239,7 @@ OPERATOR = Operator(
     traced=_traced,
     integer=_integer,
     call=_call,
+    fast=_fast,
     builtins={"depthwise_conv_2d": Builtin("DEPTHWISE_CONV_2D", 3, "DepthwiseConv2DOptions", 5)},
     write=_write,
     read=_read,

@@ -24,6 +24,10 @@ typedef struct tqs_matmul {
 /* a: [M][K], b: [K][N] or [N][K], y: [M][N], which must not overlap a or b. */
 void tqs_matmul_s8(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_matmul_s16(const tqs_matmul_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
+/* The same as tqs_matmul_s8, for layers that the code generator gives them; each describes its scratch. */
+void tqs_matmul_s8_dsp(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
+void tqs_matmul_s8_mve(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
+void tqs_matmul_s8_neon(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
 
 /*
  * y = exp(x) over its sum, row by row, at scale 1 / 256 and zero point -128. table: exp of the codes 0, 1, ... below a
@@ -38,6 +42,7 @@ typedef struct tqs_softmax {
 
 /* x, y: [rows][columns]. y may be x, or not overlap it. */
 void tqs_softmax_s8(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
+void tqs_softmax_s8_mve(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
 
 /*
  * The same of int16 codes, at scale 2^-15. A difference in x times multiplier * 2^(shift - 31) is in parts of 65535 of

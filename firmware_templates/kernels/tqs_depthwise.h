@@ -31,19 +31,47 @@ typedef struct tqs_depthwise {
     uint8_t width; /* of a weight, 4 or 8 bits */
 } tqs_depthwise_t;
 
-/* The weight of that number. */
-static inline int32_t tqs_depthwise_weight(const tqs_depthwise_t *layer, uint32_t number) {
-    int32_t nibble;
+/* The taps of an output sample that lie within the window: ``taps`` of them from ``tap`` on, the first at sample ``at``
+ * of x.
+ */
+typedef struct tqs_reach {
+    uint32_t at;
+    uint32_t tap;
+    uint32_t taps;
+} tqs_reach_t;
 
-    if (layer->width == 8u) {
-        return layer->weights[number];
+static inline tqs_reach_t tqs_depthwise_reach(const tqs_depthwise_t *layer, uint32_t sample) {
+    const int32_t samples = layer->samples;
+    const uint32_t dilation = layer->dilation;
+    int32_t at = (int32_t)(sample * layer->stride) - layer->left;
+    tqs_reach_t reach = {(uint32_t)at, 0, layer->taps};
+
+    if (at >= 0 && at + (int32_t)((reach.taps - 1u) * dilation) < samples) {
+        return reach;
     }
-    nibble = (int32_t)((uint32_t)(uint8_t)layer->weights[number >> 1] >> (4u * (number & 1u))) & 15;
+    reach.taps = 0;
+    for (; reach.tap < layer->taps && at < 0; reach.tap++) {
+        at += (int32_t)dilation;
+    }
+    reach.at = (uint32_t)at;
+    for (; reach.tap + reach.taps < layer->taps && at < samples; reach.taps++) {
+        at += (int32_t)dilation;
+    }
+    return reach;
+}
+
+/* The weight of that number, of those of four bits. */
+static inline int32_t tqs_depthwise_nibble(const int8_t *weights, uint32_t number) {
+    const int32_t nibble = (int32_t)((uint32_t)(uint8_t)weights[number >> 1] >> (4u * (number & 1u))) & 15;
+
     return (nibble ^ 8) - 8;
 }
 
 /* x: [W][C], y: [y_samples][M]; they must not overlap. */
 void tqs_depthwise_s8(const tqs_depthwise_t *layer, const int8_t *x, int8_t *y);
+void tqs_depthwise_s8_dsp(const tqs_depthwise_t *layer, const int8_t *x, int8_t *y);
+void tqs_depthwise_s8_mve(const tqs_depthwise_t *layer, const int8_t *x, int8_t *y);
+void tqs_depthwise_s8_neon(const tqs_depthwise_t *layer, const int8_t *x, int8_t *y);
 void tqs_depthwise_s16(const tqs_depthwise_t *layer, const int16_t *x, int16_t *y);
 
 #endif

@@ -54,9 +54,12 @@ void tqs_fc_s4(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scra
 
 void tqs_fc_s8_v6m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_v7m(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s8_v7m_pieces(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_lanes(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s8_dsp_pieces(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_dsp(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
+void tqs_fc_s4_dsp_pieces(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s8_neon(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);

@@ -69,29 +69,47 @@ static inline int32x4_t tqs_neon_half(int8x16_t w, int8x16_t twice) {
 }
 
 /*
- * Four outputs, or as many as are left, from their sums. Rounded twice: VQRDMULH is
- * SaturatingRoundingDoublingHighMul; RoundingDivideByPOT(h, e) for e > 0 is (h - (h < 0) + 2^(e - 1)) >> e, that is
- * VRSHL of h + (h >> 31). Shifts are -31 to -1.
+ * Rounded twice: VQRDMULH is SaturatingRoundingDoublingHighMul; RoundingDivideByPOT(h, e) for e > 0 is (h - (h < 0) +
+ * 2^(e - 1)) >> e, that is VRSHL of h + (h >> 31). Shifts are -31 to -1.
  */
-static inline void tqs_neon_write(const tqs_fc_t *layer, const tqs_rows_t *rows, int32x4_t sums, int8_t *y,
-                                  uint32_t left) {
-    int32x4_t high = vqrdmulhq_s32(sums, vld1q_s32(rows->multiplier));
-    int32x4_t shifts;
-    int8x8_t narrow;
+static inline int32x4_t tqs_neon_rescale_four(int32x4_t sums, int32x4_t multipliers, int32x4_t shifts) {
+    const int32x4_t high = vqrdmulhq_s32(sums, multipliers);
+
+    return vrshlq_s32(vsraq_n_s32(high, high, 31), shifts);
+}
+
+/* The same of eight, within 16 bits. multipliers: [8] */
+static inline int16x8_t tqs_neon_rescale(int32x4_t sums0, int32x4_t sums1, const int32_t *multipliers,
+                                         int16x8_t shifts) {
+    sums0 = tqs_neon_rescale_four(sums0, vld1q_s32(multipliers), vmovl_s16(vget_low_s16(shifts)));
+    sums1 = tqs_neon_rescale_four(sums1, vld1q_s32(multipliers + 4), vmovl_s16(vget_high_s16(shifts)));
+    return vcombine_s16(vqmovn_s32(sums0), vqmovn_s32(sums1));
+}
+
+/* Four codes, or as many as are left, within [low, high]. */
+static inline void tqs_neon_put(int32x4_t codes, int8_t low, int8_t high, int8_t *y, uint32_t left) {
+    int8x8_t narrow = vqmovn_s16(vcombine_s16(vqmovn_s32(codes), vdup_n_s16(0)));
     uint32_t four;
 
-    memcpy(&four, rows->shift, 4);
-    shifts = vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)))));
-    high = vrshlq_s32(vsraq_n_s32(high, high, 31), shifts);
-    high = vaddq_s32(high, vdupq_n_s32(layer->zero_point));
-    narrow = vqmovn_s16(vcombine_s16(vqmovn_s32(high), vdup_n_s16(0)));
-    narrow = vmin_s8(vmax_s8(narrow, vdup_n_s8(layer->low)), vdup_n_s8(layer->high));
+    narrow = vmin_s8(vmax_s8(narrow, vdup_n_s8(low)), vdup_n_s8(high));
     four = vget_lane_u32(vreinterpret_u32_s8(narrow), 0);
     if (left >= 4u) {
         memcpy(y, &four, 4);
     } else {
         memcpy(y, &four, left);
     }
+}
+
+/* Four outputs, or as many as are left, from their sums. */
+static inline void tqs_neon_write(const tqs_fc_t *layer, const tqs_rows_t *rows, int32x4_t sums, int8_t *y,
+                                  uint32_t left) {
+    int32x4_t shifts;
+    uint32_t four;
+
+    memcpy(&four, rows->shift, 4);
+    shifts = vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)))));
+    sums = tqs_neon_rescale_four(sums, vld1q_s32(rows->multiplier), shifts);
+    tqs_neon_put(vaddq_s32(sums, vdupq_n_s32(layer->zero_point)), layer->low, layer->high, y, left);
 }
 
 #endif
