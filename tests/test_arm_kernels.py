@@ -106,7 +106,7 @@ def pair_graph(rng: np.random.Generator, prefix: str, kind: str) -> Graph:
     if kind == "mul":
         scales = rng.uniform(0.005, 0.01, 2), rng.uniform(0.005, 0.02)
     tensors = {
-        name: Tensor(name, (1, 257), "int8", None, Quant(np.array([scale], np.float32), int(rng.integers(-128, 128))))
+        name: Tensor(name, (1, 67), "int8", None, Quant(np.array([scale], np.float32), int(rng.integers(-128, 128))))
         for name, scale in zip(names, (*scales[0], scales[1]), strict=True)
     }
     return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
@@ -134,9 +134,7 @@ def filter_graph(
     graph = dense_graph(rng, prefix, 8, taps, channels, extreme)
     op, sizes = graph.ops[0], {f"{prefix}_x": (1, samples, channels), f"{prefix}_y": (1, length, channels)}
     op = replace(op, kind="depthwise_1d", attrs={**op.attrs, **attrs})
-    changed = {
-        f"{prefix}_{part}": replace(graph.tensors[f"{prefix}_{part}"], shape=size) for part, size in sizes.items()
-    }
+    changed = {name: replace(graph.tensors[name], shape=size) for name, size in sizes.items()}
     return replace(graph.with_tensors(changed), ops=(op,))
 
 
@@ -159,6 +157,19 @@ def product_graph(
     }
     a, b, y = tensors
     return Graph(prefix, tensors, (Op("batch_matmul", (a, b), (y,), {"transposed": transposed}),), a, y, (), None)  # type: ignore[arg-type]
+
+
+def pool_graph(
+    rng: np.random.Generator, prefix: str, kind: str, shape: tuple[int, int], size: int, stride: int
+) -> Graph:
+    """Each ``size`` samples of ``shape`` (samples, channels) in one; those at the ends are of fewer."""
+    x, y = f"{prefix}_x", f"{prefix}_y"
+    quant = Quant(np.array([0.03], np.float32), int(rng.integers(-128, 128)))
+    samples, channels = shape
+    shapes = {x: (1, samples, channels), y: (1, -(-samples // stride), channels)}
+    tensors = {name: Tensor(name, each, "int8", None, quant) for name, each in shapes.items()}
+    op = Op(kind, (x,), (y,), {"size": size, "stride": stride, "padding": "same"})
+    return Graph(prefix, tensors, (op,), x, y, (), None)  # type: ignore[arg-type]
 
 
 def shares_graph(prefix: str, rows: int, columns: int, scale: float) -> Graph:
@@ -218,7 +229,7 @@ def layers(core: str) -> list[Layer]:
             add(index, lambda p, kind=kind: pair_graph(rng, p, kind))
             index += 1
     for kind in ("logistic", "quantize", "quantize"):
-        for size in (1, 15, 32, 250):
+        for size in (1, 15, 32, 70):
             add(index, lambda p, kind=kind, n=size: single_graph(rng, p, kind, n))
             index += 1
     for octaves in (29.5, 22.5, 9.5, -9.5, -21.5):
@@ -240,6 +251,18 @@ def layers(core: str) -> list[Layer]:
         for transposed in (False, True):
             add(index, lambda p, m=rows, k=inner, n=columns, t=transposed: product_graph(rng, p, m, k, n, t))
             index += 1
+    for kind in ("avg_pool_1d", "max_pool_1d"):
+        for pooled, size, stride in (
+            ((5, 8), 2, 2),
+            ((6, 9), 3, 1),
+            ((4, 17), 1, 1),
+            ((7, 13), 5, 3),
+            ((200, 5), 255, 70),
+        ):
+            add(index, lambda p, k=kind, s=pooled, n=size, m=stride: pool_graph(rng, p, k, s, n, m))
+            index += 1
+    add(index, lambda p: pool_graph(rng, p, "avg_pool_1d", (60, 16), 40, 9))
+    index += 1
     for rows, columns, scale in (
         (2, 1, 0.01),
         (3, 5, 0.02),
@@ -528,7 +551,7 @@ def cases_of(made: list[Layer]) -> list[int]:
     for name, _, inputs, _, _ in made:
         most = max(SHORT, min(lengths[name]))
         if _kind(name) in range(1, 5):
-            counts.append(-(-CASES // 16))  # each of up to 257 values
+            counts.append(-(-CASES // 16))  # each of up to 70 values
         else:
             counts.append(-(-CASES // sum(length <= most for length in lengths[name])) if inputs <= most else 500)
     return counts

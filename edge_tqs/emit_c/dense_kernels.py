@@ -210,8 +210,10 @@ DENSE_KERNELS = (
     _arm("tqs_fc_s4_neon", 4, {"neon"}, packing.pack_s4_chunks, _NARROW, packing.rows_to_the_right),
     _portable("tqs_fc_s8", "int8", 8, packing.pack_s8),
     _portable("tqs_fc_s4", "int8", 4, packing.pack_s4),
-    _arm16("tqs_fc_s16w8_dsp", 8, {"dsp", "mve"}, packing.pack_s16w8_dsp, 1),
-    _arm16("tqs_fc_s16w4_dsp", 4, {"dsp", "mve"}, packing.pack_s16w4_dsp, 17),
+    _arm16("tqs_fc_s16w8_dsp", 8, {"dsp"}, packing.pack_s16w8_dsp, 1),
+    _arm16("tqs_fc_s16w8_mve", 8, {"mve"}, packing.pack_s16w8_mve, 1),
+    _arm16("tqs_fc_s16w4_dsp", 4, {"dsp"}, packing.pack_s16w4_dsp, 17),
+    _arm16("tqs_fc_s16w4_mve", 4, {"mve"}, packing.pack_s16w4_mve, 17),
     _portable("tqs_fc_s16w8", "int16", 8, packing.pack_s8),
     _portable("tqs_fc_s16w4", "int16", 4, packing.pack_s4),
 )
@@ -231,10 +233,15 @@ ELEMENTWISE_KERNELS = {
         for cores in families
     },
     **{(f"tqs_{kind}_s8", "dsp"): f"tqs_{kind}_s8_dsp" for kind in ("mul", "requant")},
-    **{(f"tqs_{kind}_s8", "mve"): f"tqs_{kind}_s8_mve" for kind in ("sum", "mul", "lut", "requant", "softmax")},
+    **{
+        (f"tqs_{kind}_s8", cores): f"tqs_{kind}_s8_{cores}"
+        for kind in ("sum", "mul", "lut", "requant", "avg_pool", "max_pool")
+        for cores in ("mve", "neon")
+    },
     **{
         (f"tqs_{kind}_s8", cores): f"tqs_{kind}_s8_{cores}"
         for kind in ("depthwise", "matmul")
         for cores in ("dsp", "mve", "neon")
     },
+    ("tqs_softmax_s8", "mve"): "tqs_softmax_s8_mve",
 }

@@ -174,3 +174,19 @@ def pack_s16w4_dsp(codes: Array) -> Array:
     padded = _pad_inputs(codes, 4)
     words = _words_of_four(16 * padded[1::2] + padded[0::2])
     return words.reshape(-1, ROWS // 2, words.shape[1]).transpose(0, 2, 1).reshape(-1)
+
+
+def _eights(codes: Array, rows: int) -> Array:
+    """(R, K) bytes, ``rows`` of a block, as [block][K / 8][rows][8]."""
+    padded = _pad_inputs(codes, 8)
+    return padded.reshape(-1, rows, padded.shape[1] // 8, 8).transpose(0, 2, 1, 3).reshape(-1).astype(np.int8)
+
+
+def pack_s16w8_mve(codes: Array) -> Array:
+    """(R, K) codes as tqs_fc_s16w8_mve reads them."""
+    return _eights(codes, ROWS)
+
+
+def pack_s16w4_mve(codes: Array) -> Array:
+    """(R, K) codes as tqs_fc_s16w4_mve reads them: two rows in a byte."""
+    return _eights(16 * codes[1::2] + codes[0::2], ROWS // 2)

@@ -8,6 +8,7 @@ kernels/internal/reference/integer_ops/pooling.h AveragePool, MaxPool.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,11 @@ def _call(graph: Graph, op: Op) -> Call:
     return Call(f"{name}_s16" if graph.activations == "int16" else f"{name}_s8", "tqs_pool_t", fields)
 
 
+def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
+    takes = graph.tensors[op.inputs[0]].shape[2] >= 8 or not kernel.endswith("_neon")
+    return replace(call, kernel=kernel) if takes and (op.kind == "max_pool_1d" or op.attrs["size"] <= 255) else None
+
+
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
     size, stride = op.attrs["size"], op.attrs["stride"]
     padding = _PADDINGS[op.attrs["padding"]]
@@ -106,6 +112,7 @@ def _operator(kind: str, builtin: str) -> Operator:
         traced=_traced,
         integer=_integer,
         call=_call,
+        fast=_fast,
         builtins={_KINDS[kind]: Builtin(builtin, 2, "Pool2DOptions", 3)},
         write=_write,
         read=_read,

@@ -111,6 +111,7 @@ typedef struct tqs_sum {
 void tqs_sum_s8(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_sum_s8_arm(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_sum_s8_mve(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+void tqs_sum_s8_neon(const tqs_sum_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* y = a * b, element by element. */
 typedef struct tqs_mul {
@@ -124,9 +125,10 @@ typedef struct tqs_mul {
 
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_mul_s8(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
-/* For Cortex-M, where the layer's shift is -31 to -1; for _arm the layer holds -1 - shift. */
+/* Where the layer's shift is -31 to -1; for _arm the layer holds -1 - shift. */
 void tqs_mul_s8_arm(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_mul_s8_mve(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
+void tqs_mul_s8_neon(const tqs_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 
 /* The same as tqs_mul_s8_dsp reads it. */
 typedef struct tqs_product {
@@ -150,6 +152,7 @@ typedef struct tqs_lut {
 void tqs_lut_s8(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 void tqs_lut_s8_arm(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 void tqs_lut_s8_mve(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
+void tqs_lut_s8_neon(const tqs_lut_t *layer, const int8_t *x, int8_t *y);
 
 /* y = table[a + b], the two of edge_tqs/emit_c/fusion.py in one. [n] is the table's; y may be a or b, or not overlap
  * them.
@@ -187,5 +190,6 @@ void tqs_requant_s8_arm(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 /* As tqs_requant_s8, where the layer's shift is at most 22. */
 void tqs_requant_s8_dsp(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 void tqs_requant_s8_mve(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
+void tqs_requant_s8_neon(const tqs_requant_t *layer, const int8_t *x, int8_t *y);
 
 #endif

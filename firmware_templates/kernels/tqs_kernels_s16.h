@@ -41,7 +41,9 @@ void tqs_fc_s16w4(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 /* The same bits with fewer instructions, on the cores and for the layers that edge_tqs/emit_c/dense_kernels.py gives
  * them. */
 void tqs_fc_s16w8_dsp(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
+void tqs_fc_s16w8_mve(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 void tqs_fc_s16w4_dsp(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
+void tqs_fc_s16w4_mve(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 
 /* y = a + b, or a - b: both operands are brought to a common scale with 15 more bits, added, and rescaled. */
 typedef struct tqs_add_s16 {

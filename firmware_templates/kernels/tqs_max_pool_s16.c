@@ -2,24 +2,25 @@
 #include "tqs_pool.h"
 
 void tqs_max_pool_s16(const tqs_pool_t *layer, const int16_t *x, int16_t *y) {
-    const uint32_t channels = layer->channels;
+    const tqs_pool_t held = *layer; /* y may alias anything */
+    const uint32_t channels = held.channels;
     uint32_t sample;
 
-    for (sample = 0; sample < layer->y_samples; sample++) {
-        const uint32_t from = sample * layer->stride; /* counted from the places before the window on */
-        const uint32_t first = from > layer->left ? from - layer->left : 0u;
-        const uint32_t end = from + layer->size - layer->left;
-        const uint32_t last = end < layer->samples ? end : layer->samples;
+    for (sample = 0; sample < held.y_samples; sample++) {
+        const tqs_window_t window = tqs_pool_window(&held, sample);
+        const int16_t *from = x + window.first * channels;
         uint32_t channel;
 
         for (channel = 0; channel < channels; channel++) {
+            const int16_t *in = from++;
             int32_t largest = -32768;
-            uint32_t at;
+            uint32_t left;
 
-            for (at = first; at < last; at++) {
-                const int32_t value = x[at * channels + channel];
+            for (left = window.count; left > 0u; left--) {
+                const int32_t value = *in;
 
                 largest = value > largest ? value : largest;
+                in += channels;
             }
             *y++ = (int16_t)largest;
         }
