@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from c_library import WARNINGS
 
-from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, ELEMENTWISE_KERNELS, PORTABLE, dense_kernel, family
+from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, OPERATOR_KERNELS, PORTABLE, dense_kernel, family
 from edge_tqs.emit_c.fusion import FUSED_KERNELS
 from edge_tqs.emit_c.tables import Tables, kernel_of
 from edge_tqs.graph.graph import DType, Graph, Op, Quant, Tensor
@@ -576,7 +576,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     """Build the program of all layers for ``core`` in ``folder``, ``run`` it (sources, flags), judge its numbers."""
     made = layers(core)
     mine = {kernel.name for kernel in DENSE_KERNELS if family(core) in kernel.families}
-    own = {slow: fast for (slow, cores), fast in ELEMENTWISE_KERNELS.items() if cores == family(core)}
+    own = {slow: fast for (slow, cores), fast in OPERATOR_KERNELS.items() if cores == family(core)}
     assert {layer[0] for layer in made} == mine | set(own.values())
     cases = cases_of(made)
     rows = []

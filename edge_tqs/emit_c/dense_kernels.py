@@ -1,6 +1,6 @@
-"""Which kernel computes a dense layer or an element-wise operator on a core.
+"""Which kernel computes a dense layer or another operator on a core.
 
-One row of DENSE_KERNELS or ELEMENTWISE_KERNELS a kernel: adding one is adding its C file and its row. The portable
+One row of DENSE_KERNELS or OPERATOR_KERNELS a kernel: adding one is adding its C file and its row. The portable
 ones take any layer; the others have limits, and a layer beyond them goes to the portable kernel, alone.
 """
 
@@ -211,14 +211,16 @@ DENSE_KERNELS = (
     _portable("tqs_fc_s8", "int8", 8, packing.pack_s8),
     _portable("tqs_fc_s4", "int8", 4, packing.pack_s4),
     _arm16("tqs_fc_s16w8_dsp", 8, {"dsp"}, packing.pack_s16w8_dsp, 1),
-    _arm16("tqs_fc_s16w8_mve", 8, {"mve"}, packing.pack_s16w8_mve, 1),
+    _arm16("tqs_fc_s16w8_mve", 8, {"mve"}, packing.pack_s16w8_eights, 1),
+    _arm16("tqs_fc_s16w8_neon", 8, {"neon"}, packing.pack_s16w8_eights, 1),
     _arm16("tqs_fc_s16w4_dsp", 4, {"dsp"}, packing.pack_s16w4_dsp, 17),
-    _arm16("tqs_fc_s16w4_mve", 4, {"mve"}, packing.pack_s16w4_mve, 17),
+    _arm16("tqs_fc_s16w4_mve", 4, {"mve"}, packing.pack_s16w4_eights, 17),
+    _arm16("tqs_fc_s16w4_neon", 4, {"neon"}, packing.pack_s16w4_eights, 17),
     _portable("tqs_fc_s16w8", "int16", 8, packing.pack_s8),
     _portable("tqs_fc_s16w4", "int16", 4, packing.pack_s4),
 )
 
-_ARM_ELEMENTWISE = {
+_ARM_OPERATORS = {
     "sum": ("v6m", "v7m", "dsp"),
     "mul": ("v6m", "v7m"),
     "lut": ("v7m", "dsp"),
@@ -226,10 +228,10 @@ _ARM_ELEMENTWISE = {
 }
 
 #: (portable kernel of an operator that is no dense layer, family) -> the one that computes the same bits there
-ELEMENTWISE_KERNELS = {
+OPERATOR_KERNELS = {
     **{
         (f"tqs_{kind}_s8", cores): f"tqs_{kind}_s8_arm"
-        for kind, families in _ARM_ELEMENTWISE.items()
+        for kind, families in _ARM_OPERATORS.items()
         for cores in families
     },
     **{(f"tqs_{kind}_s8", "dsp"): f"tqs_{kind}_s8_dsp" for kind in ("mul", "requant")},

@@ -182,11 +182,11 @@ def _eights(codes: Array, rows: int) -> Array:
     return padded.reshape(-1, rows, padded.shape[1] // 8, 8).transpose(0, 2, 1, 3).reshape(-1).astype(np.int8)
 
 
-def pack_s16w8_mve(codes: Array) -> Array:
-    """(R, K) codes as tqs_fc_s16w8_mve reads them."""
+def pack_s16w8_eights(codes: Array) -> Array:
+    """(R, K) codes as tqs_fc_s16w8_mve and tqs_fc_s16w8_neon read them."""
     return _eights(codes, ROWS)
 
 
-def pack_s16w4_mve(codes: Array) -> Array:
-    """(R, K) codes as tqs_fc_s16w4_mve reads them: two rows in a byte."""
+def pack_s16w4_eights(codes: Array) -> Array:
+    """(R, K) codes as tqs_fc_s16w4_mve and tqs_fc_s16w4_neon read them: two rows in a byte."""
     return _eights(16 * codes[1::2] + codes[0::2], ROWS // 2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_tqs.emit_c.dense_kernels import (
-    ELEMENTWISE_KERNELS,
+    OPERATOR_KERNELS,
     PORTABLE,
     ROWS_TYPES,
     dense_kernel,
@@ -49,7 +49,7 @@ def call_of(graph: Graph, op: Op, core: str) -> Call | Copies | DenseLayer:
     """The C of an operator on ``core``."""
     operator = OPERATORS[op.kind]
     call = operator.call(graph, op)
-    fast = ELEMENTWISE_KERNELS.get((call.kernel, family(core))) if isinstance(call, Call) else None
+    fast = OPERATOR_KERNELS.get((call.kernel, family(core))) if isinstance(call, Call) else None
     if not isinstance(call, Call) or fast is None:
         return call
     return replace(call, kernel=fast) if operator.fast is None else operator.fast(graph, op, call, fast) or call
@@ -62,7 +62,7 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
         return Kernel("memcpy", ())
     if isinstance(call, DenseLayer):
         return _kernel_of_layer(call, core)
-    folder = "kernels/arm" if call.kernel in ELEMENTWISE_KERNELS.values() else "kernels"
+    folder = "kernels/arm" if call.kernel in OPERATOR_KERNELS.values() else "kernels"
     sources, scratch = (f"{folder}/{call.kernel}.c", *call.sources), -(-call.scratch // WORD)
     return Kernel(call.kernel, sources, scratch, bool(scratch), turns=call.turns, operands=call.operands)
 

@@ -42,8 +42,10 @@ void tqs_fc_s16w4(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
  * them. */
 void tqs_fc_s16w8_dsp(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 void tqs_fc_s16w8_mve(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
+void tqs_fc_s16w8_neon(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 void tqs_fc_s16w4_dsp(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 void tqs_fc_s16w4_mve(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
+void tqs_fc_s16w4_neon(const tqs_fc_s16_t *layer, const int16_t *x, int16_t *y);
 
 /* y = a + b, or a - b: both operands are brought to a common scale with 15 more bits, added, and rescaled. */
 typedef struct tqs_add_s16 {
