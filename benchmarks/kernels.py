@@ -111,6 +111,7 @@ LINUX_CORES = {
     "rv32imc": LinuxCore(
         *("rv32imc", PORTABLE, "riscv64-unknown-elf-gcc"),
         (
+            "-Wl,--no-warn-rwx-segments",
             "-march=rv32imc",
             "-mabi=ilp32",
             "-nostdlib",

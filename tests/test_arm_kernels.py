@@ -112,6 +112,14 @@ def pair_graph(rng: np.random.Generator, prefix: str, kind: str) -> Graph:
     return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
 
 
+def wide_pair_graph(rng: np.random.Generator, prefix: str, kind: str, size: int, scales: tuple[float, float]) -> Graph:
+    """A sum of int16 codes of these scales."""
+    names = [f"{prefix}_{part}" for part in ("a", "b", "y")]
+    quants = [Quant(np.array([scale], np.float32)) for scale in (*scales, max(scales) * rng.uniform(0.8, 1.6))]
+    tensors = {n: Tensor(n, (1, size), "int16", None, quant) for n, quant in zip(names, quants, strict=True)}
+    return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
+
+
 def single_graph(rng: np.random.Generator, prefix: str, kind: str, size: int, octaves: float = 0) -> Graph:
     """A table, or outputs whose scale is 2^octaves times as large; 0: by 1/8 to 8, shifts to both sides and none."""
     names = [f"{prefix}_x", f"{prefix}_y"]
@@ -199,10 +207,10 @@ def layers(core: str) -> list[Layer]:
         if not chosen.sources[0].startswith("kernels/arm/"):
             return
         tables, reference = Tables(fast, core), Tables(slow, PORTABLE)
-        if op.kind in ("add", "sub"):
+        if chosen.name.startswith("tqs_sum"):
             reference = _AddTables(slow, PORTABLE)
         text = [*_numbered(tables, op, index), *_numbered(reference, twin, index)]
-        slow_name = "tqs_add_s8" if op.kind in ("add", "sub") else kernel_of(slow, twin, PORTABLE).name
+        slow_name = "tqs_add_s8" if chosen.name.startswith("tqs_sum") else kernel_of(slow, twin, PORTABLE).name
         size = max(fast.tensors[name].size for name in op.inputs if fast.tensors[name].data is None)
         made.append((chosen.name, slow_name, size, fast.tensors[op.outputs[0]].size, text))
 
@@ -250,6 +258,18 @@ def layers(core: str) -> list[Layer]:
     for rows, inner, columns in ((3, 4, 4), (2, 16, 5), (4, 24, 6), (3, 7, 3), (5, 33, 8), (2, 50, 1), (17, 30, 16)):
         for transposed in (False, True):
             add(index, lambda p, m=rows, k=inner, n=columns, t=transposed: product_graph(rng, p, m, k, n, t))
+            index += 1
+    sums = (
+        (1, (1.0, 1.0)),
+        (13, (1.0, 0.3)),
+        (16, (1e-4, 1.0)),
+        (7, (1e-9, 1e-3)),
+        (30, (0.7, 1.0)),
+        (50, (2.0, 0.01)),
+    )
+    for size, scales in sums:
+        for kind in ("add", "sub"):
+            add(index, lambda p, k=kind, n=size, s=scales: wide_pair_graph(rng, p, k, n, s))
             index += 1
     for kind in ("avg_pool_1d", "max_pool_1d"):
         for pooled, size, stride in (
@@ -317,6 +337,7 @@ typedef struct layer {
     wide_t slow_wide;
     run_t fast_run;
     run_t slow_run;
+    uint32_t aligned; /* 3, or 2 for codes of int16: what an address may be more than a multiple of four */
 } layer_t;
 
 int main(void);
@@ -331,8 +352,8 @@ static uint32_t scratch[160];
 static const layer_t layers[] = {
 @LAYERS@
 };
-static int8_t x[2][1036];
-static int8_t y[2][280];
+static int8_t x[2][1036] __attribute__((aligned(4)));
+static int8_t y[2][280] __attribute__((aligned(4)));
 static uint32_t seed = 1;
 static uint32_t inside; /* outputs that do not saturate */
 
@@ -403,8 +424,8 @@ static uint32_t looked_up_differs(const layer_t *layer, const int8_t *a, const i
 
 /* Whether the two kernels agree for new inputs at odd addresses, and nothing behind the output changes. */
 static uint32_t differs(const layer_t *layer) {
-    const uint32_t x_from = draw() >> 30;
-    const uint32_t y_from = draw() >> 30;
+    const uint32_t x_from = draw() >> 30 & layer->aligned;
+    const uint32_t y_from = draw() >> 30 & layer->aligned;
     int8_t *fast = y[0] + y_from;
     int8_t *slow = y[1] + y_from;
     uint32_t i;
@@ -566,9 +587,12 @@ def _kind(kernel: str) -> int:
 
 def wrapped(kernel: str, name: str, layer: str, scratch: bool) -> str:
     """A function of two operands and the output that calls ``kernel``, which may have one operand alone."""
-    operands = ["a", "b"] if "matmul" in kernel else ["a"]
+    operands = ["a", "b"] if "matmul" in kernel or "add" in kernel else ["a"]
     unused = "" if "b" in operands else "    (void)b;\n"
-    arguments = ", ".join([f"&{layer}", *operands, "y", *(["scratch"] if scratch else [])])
+    pointers = [f"&{layer}", *operands, "y", *(["scratch"] if scratch else [])]
+    if "_s16" in kernel:
+        pointers[1:] = [f"(const int16_t *)(const void *){operand}" for operand in operands] + ["(int16_t *)(void *)y"]
+    arguments = ", ".join(pointers)
     return f"static void {name}(const int8_t *a, const int8_t *b, int8_t *y) {{\n{unused}    {kernel}({arguments});\n}}"
 
 
@@ -584,7 +608,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
         structs = [re.search(r"static const \w+ (\w+_layer\w*) = ", "\n".join(texts[i:])) for i in range(len(texts))]
         names = sorted({match.group(1) for match in structs if match is not None})
         assert len(names) == 2, (text_index, names)
-        kind = _kind(fast)
+        kind, code = _kind(fast), 2 if "_s16" in fast else 1
         byte = (fast, slow) if kind == 0 else ("NULL", "NULL")
         wide = (fast, slow) if kind == 5 else ("NULL", "NULL")
         runs = ("NULL", "NULL")
@@ -592,8 +616,10 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
             runs = (f"run_fast_{text_index}", f"run_slow_{text_index}")
             texts.append(wrapped(fast, runs[0], names[0], "matmul" in fast))
             texts.append(wrapped(slow, runs[1], names[1], False))
-        layer = [kind, byte[0], f"&{names[0]}", byte[1], f"&{names[1]}", inputs, outputs, cases[text_index]]
-        rows.append(f"    {{{', '.join(map(str, [*layer, *wide, *runs]))}}},")
+        # Bytes, but for dense layers of int16.
+        sizes = [size * (code if kind == 6 else 1) for size in (inputs, outputs)]
+        layer = [kind, byte[0], f"&{names[0]}", byte[1], f"&{names[1]}", *sizes, cases[text_index]]
+        rows.append(f"    {{{', '.join(map(str, [*layer, *wide, *runs, 3 if code == 1 else 2]))}}},")
     tables = "\n\n".join(text for layer in made for text in layer[4])
     root = template_root()
     values = {"TABLES": tables, "LAYERS": "\n".join(rows), "CASES": str(CASES)}
@@ -614,7 +640,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
         for case, count, number in zip(made, answers[1::2], cases, strict=False):
             if case[0] == kernel:
                 inside += count
-                outputs += case[3] * number
+                outputs += case[3] * number * (2 if "tqs_add_s16" in kernel else 1)
         assert inside > 0.4 * outputs, f"most outputs of {kernel} must not saturate, or they would show nothing"
     assert answers[-1] == 0, "tqs_rescale"
 

@@ -6,7 +6,7 @@ one multiplication an operand where that gives the same for all pairs of int8 co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -154,6 +154,12 @@ def in_two_steps(graph: Graph, op: Op) -> Call:
     return Call("tqs_add_s8", "tqs_add_t", fields, turns=turns)
 
 
+def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
+    p = params(graph, op)
+    takes = call.kernel == "tqs_sum_s8" or max(p.shift_1, p.shift_2, p.output_shift) <= 0
+    return replace(call, kernel=kernel) if takes else None
+
+
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
     writer.append(op.kind, inputs, outputs, potScaleInt16=False)  # scales of int16 are no powers of two here
 
@@ -166,6 +172,7 @@ def _operator(kind: str, builtin: Builtin) -> Operator:
         traced=_traced,
         integer=_integer,
         call=_call,
+        fast=_fast,
         builtins={kind: builtin},
         write=_write,
         read=read_plain,

@@ -61,6 +61,10 @@ typedef struct tqs_add_s16 {
 
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_add_s16(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
+/* The same where no shift is above 0. */
+void tqs_add_s16_dsp(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
+void tqs_add_s16_mve(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
+void tqs_add_s16_neon(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
 
 /* A factor between scales, see tqs_requantize.h. */
 typedef struct tqs_scale_s16 {
