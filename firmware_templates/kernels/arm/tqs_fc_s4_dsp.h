@@ -72,7 +72,8 @@ typedef struct tqs_added {
 
 static inline tqs_added_t tqs_added_s4(int32_t sum) {
     const int32_t added = -8 * sum;
-    const tqs_added_t all = {{273 * added, 17 * added}, {added, added}};
+    const int32_t added_b = 16 * added + added;
+    const tqs_added_t all = {{256 * added + added_b, added_b}, {added, added}};
 
     return all;
 }
