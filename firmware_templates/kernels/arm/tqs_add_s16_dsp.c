@@ -6,20 +6,20 @@
  */
 #include "tqs_kernels_s16.h"
 
-typedef struct scale {
+typedef struct rounding {
     int32_t multiplier;
     uint32_t shift; /* to the right */
     int32_t half;
     int32_t below; /* -1 where the shift rounds */
-} scale_t;
+} rounding_t;
 
-static inline scale_t scale_of(int32_t multiplier, int32_t shift) {
-    const scale_t scale = {multiplier, (uint32_t)-shift, shift < 0 ? 1 << (-shift - 1) : 0, shift < 0 ? -1 : 0};
+static inline rounding_t rounding_of(int32_t multiplier, int32_t shift) {
+    const rounding_t scale = {multiplier, (uint32_t)-shift, shift < 0 ? 1 << (-shift - 1) : 0, shift < 0 ? -1 : 0};
 
     return scale;
 }
 
-static inline int32_t rescale(int32_t doubled, scale_t scale) {
+static inline int32_t rescale(int32_t doubled, rounding_t scale) {
     int32_t high;
 
     __asm__("smmlar %0, %1, %2, %3"
@@ -29,9 +29,9 @@ static inline int32_t rescale(int32_t doubled, scale_t scale) {
 }
 
 void tqs_add_s16_dsp(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y) {
-    const scale_t scale_a = scale_of(layer->a_multiplier, layer->a_shift);
-    const scale_t scale_b = scale_of(layer->b_multiplier, layer->b_shift);
-    const scale_t scale_y = scale_of(layer->y_multiplier, layer->y_shift);
+    const rounding_t scale_a = rounding_of(layer->a_multiplier, layer->a_shift);
+    const rounding_t scale_b = rounding_of(layer->b_multiplier, layer->b_shift);
+    const rounding_t scale_y = rounding_of(layer->y_multiplier, layer->y_shift);
     const int32_t sign = layer->subtract != 0u ? -1 : 1;
     const int16_t *end = a + layer->size;
 
