@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from c_library import BATCH, BUILDS, KERNELS, call, calls, kernel_library, layers
+from c_library import BATCH, BUILDS, KERNELS, call, calls, count, kernel_library, layers
 from c_structs import struct
 from graphs import quant, single_op
 
 from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, DenseKernel, pack_rows
 from edge_tqs.emit_c.packing import pad_rows
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Forecast, Graph, Op, Quant, Tensor
+from edge_tqs.graph.graph import DType, Forecast, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS, Call, add, dense, mul
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.operators.arithmetic import int16 as integer16
@@ -31,6 +31,7 @@ Pointer = ctypes.c_void_p
 Fc = struct("tqs_fc_s16_t")
 Add = struct("tqs_add_s16_t")
 Scale = struct("tqs_scale_s16_t")
+Requant = struct("tqs_requant_t")
 Mean = struct("tqs_mean_s16_t")
 Sigmoid = struct("tqs_sigmoid_s16_t")
 LeakyRelu = struct("tqs_leaky_relu_s16_t")
@@ -162,6 +163,34 @@ def test_every_code_of_one_input(kernels: ctypes.CDLL, kind: str) -> None:
         for half in (ALL_CODES[:32768], ALL_CODES[32768:]):  # a size has 16 bits
             struct = struct_type(**(fields | {"size": 32768}))
             np.testing.assert_array_equal(call(kernel, struct, half, size=32768), expected[half.astype(int) + 32768])
+
+
+@pytest.mark.parametrize("name", ["tqs_requant_s8_s16", "tqs_requant_s16_s8"])
+def test_every_code_between_the_types(kernels: ctypes.CDLL, name: str) -> None:
+    rng, reached = np.random.default_rng(6), list[int]()
+    types: tuple[DType, DType] = ("int8", "int16") if name == "tqs_requant_s8_s16" else ("int16", "int8")
+    kernel = {"int16": kernels.tqs_requant_s8_s16, "int8": kernels.tqs_requant_s16_s8}[types[1]]
+    codes = ALL_CODES[::2] if types[0] == "int16" else np.arange(-128, 128).astype(np.int8)
+    for _ in range(12):
+        zeros = [int(rng.integers(-128, 128)) if dtype == "int8" else 0 for dtype in types]
+        scales = [(1e-2 if dtype == "int8" else 1e-4) * ratio(rng) for dtype in types]
+        x, y = (
+            Tensor(n, (1, codes.size), t, None, quant(s, z))
+            for n, t, s, z in zip("xy", types, scales, zeros, strict=True)
+        )
+        forecast = Forecast(1, codes.size, "stateful", tuple(range(codes.size)))
+        op = Op("quantize", ("x",), ("y",))
+        graph = Graph("one_quantize", {"x": x, "y": y}, (op,), "x", "y", (), forecast)
+        expected = integer_operator(graph, op)(codes)
+        made = OPERATORS["quantize"].call(graph, op)
+        assert made.kernel == name
+        reached.append(int(np.ptp(expected.astype(int))))
+        found = np.zeros(codes.size, expected.dtype)
+        struct = Requant(**made.fields)
+        kernel(ctypes.byref(struct), *(values.ctypes.data_as(Pointer) for values in (codes.copy(), found)))
+        count(kernel, codes.size)
+        np.testing.assert_array_equal(found, expected)
+    assert max(reached) > 200
 
 
 def test_every_kernel_is_named_after_its_file_and_tested_here() -> None:

@@ -294,7 +294,7 @@ def test_a_convolution_over_time_is_one_over_an_image_but_in_c():
 
 
 def test_every_operator_of_a_graph_has_a_row():
-    assert {kernel.operator for kernel in support.TABLE} == {*OPERATORS, "conv_2d", "pad"}
+    assert {kernel.operator for kernel in support.TABLE} == {*OPERATORS, "conv_2d", "pad", "quantize to int16"}
     assert {runtime for reasons in support.TABLE.values() for runtime in reasons} <= set(RUNTIMES)
 
 

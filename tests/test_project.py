@@ -373,7 +373,7 @@ def test_the_model_alone_is_enough(tmp_path):
         ),
         ("std = [2.5]", 'std = [1]\nmethod = "none"', "no method beside", "method"),
         ('"24KB"', '"many"', "not a number of bytes", "24KB"),
-        ('"int16"', '"int4"', r"'plan\.activations' must be one of int8, int16, not 'int4'", "init"),
+        ('"int16"', '"int4"', r"'plan\.activations' must be one of int8, int16, mixed, not 'int4'", "init"),
         ('"24KB"', "-3", r"'plan\.budget' must be a number of bytes, or text like \"24KB\", not -3", "init"),
         ('path = "m.keras"', "", r"the key 'model\.path' is missing", "init"),
         ('csv = "series.csv"', "", r"the key 'data\.csv' is missing", "init"),

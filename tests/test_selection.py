@@ -18,10 +18,10 @@ from edge_tqs.building.selection.flash_room import ANY_HASH, link, roomy
 from edge_tqs.building.selection.gauge import Gauge
 from edge_tqs.building.selection.room import Needs, fits, needs
 from edge_tqs.building.selection.said import costly, reported
-from edge_tqs.errors import UsageError
+from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.planning import plan as planning
-from edge_tqs.planning.file import Plan, Rounding
+from edge_tqs.planning.file import Plan, PlannedActivations, Rounding
 from edge_tqs.project.budget import parse_tolerance
 from edge_tqs.quantization.calibration import Ranges, calibrate
 from edge_tqs.quantization.quantize import quantize
@@ -48,6 +48,8 @@ class World:
 
     def need(self, activations: str, plan: Plan, option: str) -> Candidate:
         first, second = plan.widths().values()
+        if activations == "mixed" and ("mixed", first, second) not in self.errors:
+            raise ModelError("no int16 activation wins anything")
         self.measured.append((activations, first, second))
         return Candidate(
             activations,  # type: ignore[arg-type]
@@ -76,10 +78,9 @@ class Planner:
     def frontier(self) -> tuple[Plan, ...]:
         return widths(4, 4), widths(4, 8), widths(8, 8)
 
-    warnings = ()
-
     def __init__(self, asked: Plan | None = None) -> None:
         self._asked = asked
+        self.warnings: list[str] = []
 
     def plan(self) -> Plan:
         assert self._asked is not None
@@ -105,6 +106,7 @@ def choose(
             calibration=np.zeros((3, 2, 1)), selection=None, selection_truth=np.zeros((3, 4, 1)), truth=None
         ),
         chooser=lambda request, progress, activations: Planner(widths(4, 8) if asked is None else asked),
+        found_wide=lambda: None,
     )
     monkeypatch.setattr(search._Search, "_need", lambda self, *given: world.need(*given))
     monkeypatch.setattr(search, "fitted", lambda request, *_: request)
@@ -139,6 +141,41 @@ def test_int16_activations_are_taken_where_they_earn_it(
     assert found.chosen.option == ""
     other = next(item for item in found.others if item.activations != found.chosen.activations)
     assert other.option == f"--activations {other.activations}"
+
+
+MIXED = ("mixed", 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("int8", "mixed", "int16", "wanted"),
+    [
+        (0.019, 0.0, 0.0, INT8),  # nothing is looked for
+        (0.3, 0.015, 0.0, MIXED),  # some codes of 16 bits are enough
+        (0.3, 0.05, 0.01, INT16),  # all are needed
+        (0.3, 0.05, 0.08, MIXED),  # neither is within the tolerance: what is nearer
+        (0.3, 0.29, 0.25, INT8),  # neither earns it
+    ],
+)
+def test_some_int16_activations_are_taken_before_all(
+    monkeypatch: pytest.MonkeyPatch, int8: float, mixed: float, int16: float, wanted: tuple[str, int, int]
+) -> None:
+    world = World({INT8: int8, INT16: int16, MIXED: mixed, MIX: 0.9})
+    found = choose(monkeypatch, world)
+    assert taken(found) == wanted
+    others = {item.option for item in found.others if item.plan.widths() == found.chosen.plan.widths()}
+    looked = ("int8", "int16") if int8 < 0.02 or wanted == INT8 else ("int8", "mixed", "int16")
+    assert others == {f"--activations {name}" for name in looked if name != wanted[0]}
+    if int16 <= 0.01 and int8 > 0.02:
+        world.no_ram.add("int16")
+        assert taken(choose(monkeypatch, world)) == MIXED  # it takes less RAM
+
+
+def test_a_plan_that_names_int16_activations_is_built_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = replace(widths(8, 8), activations=PlannedActivations("mixed", int16=("y",)))
+    world = World({INT8: 0.5, INT16: 0.0, MIXED: 0.0})
+    request = PlanRequest(plan=named)
+    assert taken(choose(monkeypatch, world, request, asked=named)) == MIXED
+    assert taken(choose(monkeypatch, world, request, activations="int8", asked=named)) == INT8
 
 
 def test_int4_saves_nothing_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

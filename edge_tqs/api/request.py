@@ -30,7 +30,7 @@ from edge_tqs.project.roles import Roles, said_of
 from edge_tqs.project.scales import Method
 from edge_tqs.project.series import AS_FOUND
 from edge_tqs.project.series_format import SeriesFormat
-from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.quantize import AskedActivations
 from edge_tqs.quantization.range_search import RangeMethod
 from edge_tqs.system.reading import AskedKind
 
@@ -81,7 +81,7 @@ def model_request(
     static: Sequence[str] = (),
     workers: int = 1,
     cache: bool = True,
-    activations: Activations | None = None,
+    activations: AskedActivations | None = None,
     ranges: RangeMethod | None = None,
     custom_objects: Sequence[str] = (),
 ) -> ModelRequest:

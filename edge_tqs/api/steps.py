@@ -38,7 +38,7 @@ from edge_tqs.project.file import FILE, DataSettings, Start, init_project, load_
 from edge_tqs.project.scales import METHODS, Method
 from edge_tqs.project.series import AS_FOUND, read_series
 from edge_tqs.project.series_format import SeriesFormat
-from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.quantize import AskedActivations
 from edge_tqs.quantization.range_search import RangeMethod
 from edge_tqs.system.reading import AskedKind
 
@@ -69,7 +69,7 @@ def open_model(
     known_ahead: Sequence[str] = (),
     measured: Sequence[str] = (),
     static: Sequence[str] = (),
-    activations: Activations | None = None,
+    activations: AskedActivations | None = None,
     ranges: RangeMethod | None = None,
     custom_objects: Sequence[str] = (),
     progress: Progress = silent,
@@ -205,7 +205,7 @@ def quantize(
     source: Source | PlannedModel,
     *,
     plan: Plan | StrPath | None = None,
-    activations: Activations | None = None,
+    activations: AskedActivations | None = None,
     runtimes: Sequence[str] = RUNTIMES,
     strip: bool = False,
     progress: Progress = silent,
@@ -362,7 +362,7 @@ def _planned(
 
 
 def _with_activations(
-    source: ModelRequest | Model | ScoredModel, activations: Activations
+    source: ModelRequest | Model | ScoredModel, activations: AskedActivations
 ) -> ModelRequest | Model | ScoredModel:
     if isinstance(source, ScoredModel):
         return source.with_activations(activations)

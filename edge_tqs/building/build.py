@@ -150,6 +150,7 @@ def _build_report(
             streamed=any(state.delays for state in graph.states),
             kind=_kind(forecast),
             held=forecast.held,
+            int16_activations=plan.activations.int16 if plan.activations else (),
         ),
         board=board.name,
         tensors=tuple(

@@ -21,7 +21,7 @@ from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.calibration import calibrate
 from edge_tqs.quantization.channel_scales import Folded, may_fold_inputs, on_own_scales
-from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.quantize import AskedActivations, codes_beside
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +76,8 @@ def plan_model(source: Source, request: PlanRequest, progress: Progress, board: 
         activations = scored.model.request.activations or board.activations or DEFAULT_ACTIVATIONS
         scored = scored.with_activations(activations)
         if request.fit_flash:
-            request = fitted(request, scored.model.opened.need_graph()[1], board, activations, progress)
+            graph, codes = scored.model.opened.need_graph()[1], codes_beside(activations)
+            request = fitted(request, graph, board, codes, progress)
     found = chooser(scored, request, progress, _folded(scored, request))
     choice = found.choose()
     if said := scored.model.request.activations:
@@ -85,11 +86,11 @@ def plan_model(source: Source, request: PlanRequest, progress: Progress, board: 
     return PlannedModel(scored, choice, tuple(found.warnings), tables=tables)
 
 
-def _tables(scored: ScoredModel, choice: Choice, board: Board | None, activations: Activations) -> dict[str, int]:
+def _tables(scored: ScoredModel, choice: Choice, board: Board | None, activations: AskedActivations) -> dict[str, int]:
     loaded = scored.model.opened.loaded
     if board is None or board.flash is None or loaded is None:
         return {}
-    return tables_of(loaded.graph, (choice.plan, *choice.frontier, *choice.uniform), board, activations)
+    return tables_of(loaded.graph, (choice.plan, *choice.frontier, *choice.uniform), board, codes_beside(activations))
 
 
 def _folded(scored: ScoredModel, asked: PlanRequest) -> Folded | None:

@@ -28,7 +28,7 @@ from edge_tqs.progress import Progress
 from edge_tqs.quantization import support
 from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.channel_scales import LEAST_CODES, Folded, few_codes
-from edge_tqs.quantization.quantize import SCHEMES, Activations
+from edge_tqs.quantization.quantize import SCHEMES, AskedActivations, codes_beside
 from edge_tqs.quantization.range_search import Narrowed
 from edge_tqs.read.loaded import LoadedModel
 
@@ -50,7 +50,7 @@ class QuantizedModel:
     windows: Windows
     variants: Mapping[str, Graph]
     flatbuffer: bytes
-    activations: Activations
+    activations: AskedActivations
     selection: Selection
     warnings: list[str]
     narrowed: Narrowed
@@ -140,9 +140,9 @@ def _model_of(source: Model | ScoredModel) -> Model:
     return source.model if isinstance(source, ScoredModel) else source
 
 
-def _made_up(activations: Activations) -> str:
+def _made_up(activations: AskedActivations) -> str:
     """The warning that ranges are not of data."""
-    reach = SCHEMES[activations].headroom
+    reach = SCHEMES[codes_beside(activations)].headroom
     return (
         "Activation ranges come from the model's own rollouts, not from data: on real inputs that leave them the "
         "closed loop may saturate (measured on 25 models: typically 3.6 times, at worst 19 times the divergence of "

@@ -13,7 +13,7 @@ from edge_tqs.project.budget import AskedPlan
 from edge_tqs.project.roles import Roles
 from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method
-from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.quantize import Activations, AskedActivations
 from edge_tqs.quantization.range_search import RangeMethod
 from edge_tqs.system.reading import Said
 
@@ -72,7 +72,7 @@ class ModelRequest:
     real_seeds: bool = False
     workers: int = 1
     cache: Path | None = None
-    activations: Activations | None = None
+    activations: AskedActivations | None = None
     ranges: RangeMethod | None = None
     custom_objects: tuple[str, ...] = ()
     output: str | None = None

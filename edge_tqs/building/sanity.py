@@ -140,7 +140,7 @@ def saturated_outputs(graph: Graph, codes: Array, floats: Array) -> float:
 
 
 def _reach(graph: Graph, tensor: str) -> tuple[float, float]:
-    quant, kind = graph.quant(tensor), np.iinfo(np.int8 if graph.activations == "int8" else np.int16)
+    quant, kind = graph.quant(tensor), np.iinfo(graph.tensors[tensor].dtype)
     scale = float(quant.scale[0])
     return scale * (kind.min - quant.zero_point), scale * (kind.max - quant.zero_point)
 

@@ -13,7 +13,7 @@ from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.planning.refine import SEEDS as REFINE_SEEDS
 from edge_tqs.planning.score import SEEDS, Sensitivity, score
 from edge_tqs.progress import Progress
-from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.quantize import AskedActivations, codes_beside
 from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds
@@ -38,7 +38,7 @@ class ScoredModel:
     def __repr__(self) -> str:
         return f"<ScoredModel {self.model.name}: {len(self.costs)} weights over {self.sensitivity.horizon} steps>"
 
-    def with_activations(self, activations: Activations) -> ScoredModel:
+    def with_activations(self, activations: AskedActivations) -> ScoredModel:
         """The same scores beside the bytes that the weights take with ``activations``."""
         request = self.model.request
         if (request.activations or DEFAULT_ACTIVATIONS) == activations:
@@ -95,4 +95,4 @@ def _costs(model: Model) -> Mapping[str, Mapping[int, int]]:
     loaded = model.opened.loaded
     if loaded is None:
         return estimated_bytes(model.opened.system)
-    return weight_bytes(loaded.graph, model.request.activations or DEFAULT_ACTIVATIONS)
+    return weight_bytes(loaded.graph, codes_beside(model.request.activations or DEFAULT_ACTIVATIONS))

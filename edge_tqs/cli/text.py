@@ -110,6 +110,11 @@ def _rolled(model: ModelInfo) -> list[str]:
     return [f"rollout     {', '.join(filter(None, said))}"] if any(said) else []
 
 
+def _int16(model: ModelInfo) -> list[str]:
+    """Which activations are int16 among int8 ones."""
+    return [f"int16       {', '.join(model.int16_activations)}"] if model.int16_activations else []
+
+
 def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     """Whether it may be deployed, what it is worth, then what was built, its size, and where the report is."""
     model, size, host = result.model, result.bytes, result.host
@@ -123,6 +128,7 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
         f"{model.parameters:,} parameters, {model.activations} activations, hash {model.hash[:12]}",
         *_rolled(model),
         *_choice(result),
+        *_int16(model),
         f"float       differs from the model file by at most {_number(host.float_vs_keras_max_abs)}",
         f"plan        {wide} weights int8, {len(result.tensors) - wide} int4: {size.mixed:,}{budget} bytes "
         f"(int4 {size.int4:,}, int8 {size.int8:,}, float32 {size.float32:,})",

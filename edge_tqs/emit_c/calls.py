@@ -9,7 +9,7 @@ from edge_tqs.emit_c.memory import CODE_BYTES, WORD, Copy, MemoryPlan, Place
 from edge_tqs.emit_c.tables import Kernel, Tables, call_of
 from edge_tqs.emit_c.text import plain
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph, Op
+from edge_tqs.graph.graph import DType, Graph, Op
 from edge_tqs.operators import Copies, DenseLayer
 
 #: the counter of every loop, which a function that has one declares
@@ -27,11 +27,23 @@ class Calls:
         self._unit = CODE_BYTES[graph.activations]
 
     def pointer(self, place: Place) -> str:
-        """The C expression for the first code of ``place``."""
+        """The C expression for the first code of ``place``, of codes as x has them."""
         return f"{place.region} + {place.offset // self._unit}" if place.offset else place.region
 
+    def _pointer_to(self, dtype: DType, place: Place) -> str:
+        """The same for codes of ``dtype``: the arena is of codes as x has them, others are reached by bytes."""
+        if dtype == self.graph.activations:
+            return self.pointer(place)
+        begin = place.region if self._unit == 1 else f"(int8_t *)(void *){place.region}"
+        return f"({dtype}_t *)(void *)({_plus(begin, place.offset)})"
+
     def probe(self, point: int, name: str) -> str:
-        """The statement that hands what ``name`` holds to a probe build, and is nothing in any other."""
+        """The statement that hands what ``name`` holds to a probe build, and is nothing in any other.
+
+        A probe build is of codes of one type (boards.firmware): codes of another are not handed on.
+        """
+        if self.graph.tensors[name].dtype != self.graph.activations:
+            return ""
         return f"    TQS_PROBE_POINT({point}u, {self._of(name)}, {self.graph.tensors[name].size}u);"
 
     def copy(self, moved: Copy) -> str:
@@ -82,19 +94,20 @@ class Calls:
         x = self._of(op.inputs[0])
         if layer.taps is not None:
             buffer = self.pointer(Place("arena", self.plan.scratch[index] + WORD * kernel.scratch, 0))
-            read = self._taps(self.tables.add_taps(op, layer.taps), x, COUNTER if count > 1 else "0", buffer)
+            taps, sample = self.tables.add_taps(op, layer.taps), COUNTER if count > 1 else "0"
+            read = self._taps(taps, self.graph.type_of(op), x, sample, buffer)
         else:
             read = _step(x, layer.step, count)
         y = _step(self._of(op.outputs[0]), rows, count)
         return _loop(count, f"{kernel.name}(&{', '.join([struct, read, y, *self._scratch(index, kernel)])});")
 
-    def _taps(self, layer: str, x: str, sample: str, buffer: str) -> str:
+    def _taps(self, layer: str, dtype: DType, x: str, sample: str, buffer: str) -> str:
         """The call that gathers the inputs of one output sample: of bytes, whatever the codes are."""
-        if self._unit == 1:
+        if self._unit == 1 and dtype == "int8":
             return f"tqs_taps_s8(&{layer}, {x}, {sample}, {buffer})"
         bytes_of = "(const int8_t *)(const void *)"
         gathered = f"tqs_taps_s8(&{layer}, {bytes_of}({x}), {sample}, (int8_t *)(void *)({buffer}))"
-        return f"(const tqs_code_t *)(const void *){gathered}"
+        return f"(const {dtype}_t *)(const void *){gathered}"
 
     def _copies(self, op: Op, moved: Copies) -> list[str]:
         """The blocks that are moved: in each turn one of each input."""
@@ -105,7 +118,7 @@ class Calls:
             if source != target:
                 move = "memmove" if self._meet(name, op.outputs[0]) else "memcpy"
                 read, written = _step(source, x_step, moved.blocks), _step(target, y_step, moved.blocks)
-                lines += _loop(moved.blocks, f"{move}({written}, {read}, {size * self._unit});")
+                lines += _loop(moved.blocks, f"{move}({written}, {read}, {size * CODE_BYTES[self.graph.type_of(op)]});")
             offset += size
         return lines
 
@@ -128,7 +141,7 @@ class Calls:
     def _of(self, name: str) -> str:
         """Where ``name`` is: in the memory plan, or in a table if it is a constant."""
         if name in self.plan.places:
-            return self.pointer(self.plan.places[name])
+            return self._pointer_to(self.graph.tensors[name].dtype, self.plan.places[name])
         if self.graph.tensors[name].data is None:
             raise ModelError(f"{self.graph.name}: {name} has no place: it is not computed")
         if name not in self._constants:

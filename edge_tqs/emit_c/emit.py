@@ -22,6 +22,7 @@ from edge_tqs.graph.graph import Graph, Scaling
 from edge_tqs.graph.rescale import rescale_table
 from edge_tqs.templates import fill, template_root
 
+#: of the kernels that read codes of a type; those between the two are with int8's
 HEADERS = {"int8": "tqs_kernels.h", "int16": "tqs_kernels_s16.h"}
 
 
@@ -75,7 +76,16 @@ def _kernels(graph: Graph, core: str) -> dict[int, Kernel]:
 
 
 def _plan(graph: Graph, kernels: Mapping[int, Kernel]) -> MemoryPlan:
-    return plan_memory(graph, {i: WORD * (kernel.scratch + kernel.taps) for i, kernel in kernels.items()})
+    return plan_memory(graph, _scratch(kernels))
+
+
+def scratch_bytes(graph: Graph, core: str = PORTABLE) -> dict[int, int]:
+    """What the kernels of an integer ``graph`` need beside its tensors while they run, by the operator's index."""
+    return _scratch(_kernels(graph, core))
+
+
+def _scratch(kernels: Mapping[int, Kernel]) -> dict[int, int]:
+    return {i: WORD * (kernel.scratch + kernel.taps) for i, kernel in kernels.items()}
 
 
 def probe_points(graph: Graph) -> tuple[str, ...]:
@@ -110,6 +120,9 @@ def _check(graph: Graph) -> None:
             )
         if tensor.data is None and tensor.size > 0xFFFF:
             raise ModelError(f"{graph.name}: {tensor.name} has {tensor.size} values; the C kernels take 65535")
+    ends = (graph.input, graph.output, *(name for state in graph.states for name in (state.input, state.output)))
+    if len({graph.tensors[name].dtype for name in ends}) > 1:
+        raise ModelError(f"{graph.name}: x, y and the states have codes of several types; the C takes one")
     alike = forecast.task == "reconstruction" or not (forecast.driven or graph.activations == "int8")
     loop = [(graph.input, graph.output)] if alike else []
     for a, b in [*loop, *((state.input, state.output) for state in graph.states)]:
@@ -174,11 +187,17 @@ def _source(
     return {
         "TITLE": title,
         "SUMMARY": "\n".join(_summary(graph, plan)),
-        "KERNELS": HEADERS[graph.activations],
+        "KERNELS": "\n".join(f'#include "{header}"' for header in _headers(graph)),
         "HASH": wrap(f"0x{byte:02x}" for byte in digest),
         "TABLES": "\n\n".join([*_channel_tables(graph), *tables.texts]),
         "FUNCTIONS": "\n\n".join(_functions(graph, plan, calls, writer)),
     }
+
+
+def _headers(graph: Graph) -> list[str]:
+    types = {graph.activations, *(graph.type_of(op) for op in graph.ops)}
+    mixed = any(graph.tensors[name].dtype not in types for op in graph.ops for name in op.outputs) or len(types) > 1
+    return [HEADERS[dtype] for dtype in HEADERS if dtype in types or (mixed and dtype == "int8")]
 
 
 def _summary(graph: Graph, plan: MemoryPlan) -> list[str]:

@@ -15,7 +15,7 @@ from edge_tqs.graph.graph import CODE_TYPES, Graph, Op
 from edge_tqs.operators import OPERATORS
 
 WORD = 4
-#: bytes of a code; all activations of a graph are of one type, so that every offset is a multiple of it
+#: bytes of a code, and what every offset of codes of that type is a multiple of
 CODE_BYTES = {name: code_type.itemsize for name, code_type in CODE_TYPES.items()}
 #: operators whose kernels may write over an input of the output's size (tqs_kernels.h)
 IN_PLACE = frozenset(kind for kind, operator in OPERATORS.items() if operator.in_place)
@@ -181,7 +181,6 @@ class _Planner:
         self.held: dict[int, list[str]] = {}  # root -> the tensors in it
         self.last_use = _last_uses(graph)
         self.state_offsets: dict[str, int] = {}
-        self.code_bytes = CODE_BYTES[graph.activations]
         offset = 0
         for state in graph.states:
             self.state_offsets[state.name] = offset
@@ -210,7 +209,10 @@ class _Planner:
         )
 
     def _bytes(self, name: str) -> int:
-        return self.graph.tensors[name].size * self.code_bytes
+        return self.graph.tensors[name].size * self._code_bytes(name)
+
+    def _code_bytes(self, name: str) -> int:
+        return CODE_BYTES[self.graph.tensors[name].dtype]
 
     def _open(self, name: str, region: str, offset: int, first: int = 0) -> None:
         size = self._bytes(name)
@@ -223,7 +225,7 @@ class _Planner:
 
     def _place_views(self, op: Op, begin: int) -> None:
         source = self.parts[op.inputs[0]]
-        offset = source.offset + begin * self.code_bytes
+        offset = source.offset + begin * self._code_bytes(op.inputs[0])
         for name in op.outputs:
             size = self._bytes(name)
             self._put(name, _Part(source.root, offset, size))
@@ -236,7 +238,8 @@ class _Planner:
             self._open(name, *target, first=index)
             return
         operands = [self.parts[source] for source in op.inputs if source in self.parts]
-        for part in operands if op.kind in IN_PLACE else ():
+        same_type = self.graph.type_of(op) == self.graph.tensors[name].dtype
+        for part in operands if op.kind in IN_PLACE and same_type else ():
             # Another operand must be the same bytes or none of them, or it would change while it is read.
             apart = all(other == part or not other.overlaps(part) for other in operands)
             fits = part.size == self._bytes(name)
@@ -285,7 +288,7 @@ class _Planner:
         for name, part in self.parts.items():
             last[part.root] = max(last[part.root], self.last_use[name])
         return [
-            Buffer(str(number), root.size, root.first, last[number])
+            Buffer(str(number), root.size, root.first, last[number], max(map(self._code_bytes, self.held[number])))
             for number, root in enumerate(self.roots)
             if root.region == "arena"
         ]
@@ -333,8 +336,9 @@ class _Planner:
             if source == target:
                 continue
             if source.region == "state":
-                parked = Place("arena", arena_size, source.size)
-                arena_size += source.size
+                code_bytes = self._code_bytes(state.output)
+                parked = Place("arena", -(-arena_size // code_bytes) * code_bytes, source.size)
+                arena_size = parked.offset + source.size
                 spare.append(Copy(source, parked))
                 source = parked
             final.append(Copy(source, target))

@@ -105,7 +105,7 @@ class Tables:
 
     def add_constant(self, name: str) -> str:
         """Add the codes of a constant that an operator reads as it reads activations; return the array's C name."""
-        wanted, code = self._name(f"{identifier(name)}_codes"), self.graph.activations
+        wanted, code = self._name(f"{identifier(name)}_codes"), self.graph.tensors[name].dtype
         return self._add_shared(f"{code}_t", wanted, codes.constant(self.graph, name).astype(code), plain(name))
 
     def _operator(self, name: str, call: Call) -> str:

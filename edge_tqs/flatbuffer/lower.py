@@ -103,7 +103,9 @@ class _Lowering:
         self.schema = schema()
         self.buffers = [self.schema.BufferT()]  # buffer 0 is empty: the tensors that are computed
         self.codes: list[Any] = []
-        self.code_of: dict[str, int] = {}
+        self.code_of: dict[tuple[str, int], int] = {}
+        #: whether what is being written reads or writes int16 codes
+        self.wide = graph.activations == "int16"
         self.tensors: list[Any] = []
         self.index_of: dict[str, int] = {}
         self.operators: list[Any] = []
@@ -227,7 +229,8 @@ class _Lowering:
             return self.index_of[name]
         if dtype:
             return self._tensor(Tensor(name, shape, cast(DType, dtype), None, quant), shape)
-        return self._tensor(Tensor(name, shape, self.graph.activations, None, self.graph.tensors[like].quant), shape)
+        made = self.graph.tensors[like]
+        return self._tensor(Tensor(name, shape, made.dtype, None, made.quant), shape)
 
     def known(self, name: str) -> bool:
         return name in self.index_of
@@ -248,15 +251,16 @@ class _Lowering:
 
     def append(self, builtin: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
         known, s = BUILTINS[builtin], self.schema
-        if builtin not in self.code_of:
+        version = known.version_int16 if self.wide else known.version
+        if (builtin, version) not in self.code_of:
             code = s.OperatorCodeT()
             code.builtinCode = getattr(s.BuiltinOperator, known.builtin)
             code.deprecatedBuiltinCode = code.builtinCode  # all are below 127
-            code.version = known.version_int16 if self.graph.activations == "int16" else known.version
-            self.code_of[builtin] = len(self.codes)
+            code.version = version
+            self.code_of[builtin, version] = len(self.codes)
             self.codes.append(code)
         operator = s.OperatorT()
-        operator.opcodeIndex, operator.inputs, operator.outputs = self.code_of[builtin], inputs, outputs
+        operator.opcodeIndex, operator.inputs, operator.outputs = self.code_of[builtin, version], inputs, outputs
         if known.options is not None:
             operator.builtinOptionsType = getattr(s.BuiltinOptions, known.options)
             operator.builtinOptions = getattr(s, f"{known.options}T")()
@@ -265,6 +269,7 @@ class _Lowering:
         self.operators.append(operator)
 
     def _operator(self, op: Op) -> None:
+        self.wide = "int16" in (self.graph.type_of(op), self.graph.tensors[op.outputs[0]].dtype)
         read = self.index_of.__getitem__ if op.kind == "reshape" else self._read
         inputs = [read(name) for name in op.inputs]
         outputs = [self.index_of[name] for name in op.outputs]
@@ -279,10 +284,11 @@ class _Lowering:
         if len(op.inputs) == 3:
             return self.index_of[op.inputs[2]]
         rows = self.graph.tensors[op.inputs[1]].shape[0]
-        name = f"{NO_BIAS}/{rows}"
+        dtype: DType = "int64" if self.graph.type_of(op) == "int16" else "int32"
+        usual = "int64" if self.graph.activations == "int16" else "int32"
+        name = f"{NO_BIAS}/{rows}" if dtype == usual else f"{NO_BIAS}/{rows}/{dtype}"
         if name in self.index_of:
             return self.index_of[name]
-        dtype: DType = "int64" if self.graph.activations == "int16" else "int32"
         return self._tensor(Tensor(name, (rows,), dtype, np.zeros(rows, dtype)), (rows,))
 
     def activation(self, op: Op) -> Any:

@@ -324,8 +324,12 @@ class Graph:
 
     @property
     def activations(self) -> DType:
-        """The type of everything that is computed: float32, int8 or int16."""
+        """The type of what goes in and comes out: float32, int8 or int16."""
         return self.tensors[self.input].dtype
+
+    def type_of(self, op: Op) -> DType:
+        """The type of what ``op`` reads; of codes, each operator may have another."""
+        return self.tensors[op.inputs[0]].dtype
 
     def quant(self, name: str) -> Quant:
         """The quantisation of tensor ``name``. Raises ModelError for none, or an int16 one with a zero point."""

@@ -51,7 +51,7 @@ def params(graph: Graph, op: Op) -> Params:
     a, b, out = codes.quants(graph, op)
     scale_1, scale_2, scale_out = float(a.scale[0]), float(b.scale[0]), float(out.scale[0])
     twice_max = 2 * max(scale_1, scale_2)
-    left = 1 << LEFT_SHIFT[graph.activations]
+    left = 1 << LEFT_SHIFT[graph.type_of(op)]
     ratios = (scale_1 / twice_max, scale_2 / twice_max, twice_max / (left * scale_out))
     pairs = [quantize_multiplier(ratio) for ratio in ratios]
     if pairs[2][1] > 0:  # the kernel knows no left shift here and aborts
@@ -121,11 +121,11 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
 
 def _integer(graph: Graph, op: Op) -> Function:
     p = params(graph, op)
-    return codes.by_pair(graph, lambda a, b: add(p, a, b))
+    return codes.by_pair(graph, op, lambda a, b: add(p, a, b))
 
 
 def _call(graph: Graph, op: Op) -> Call:
-    factors = None if graph.activations == "int16" else sum_factors(params(graph, op))
+    factors = None if graph.type_of(op) == "int16" else sum_factors(params(graph, op))
     if factors is None:
         return in_two_steps(graph, op)
     turns, size = codes.turns(graph, op)
@@ -144,12 +144,12 @@ def in_two_steps(graph: Graph, op: Op) -> Call:
         "b_shift": p.shift_2,
         "y_shift": p.output_shift,
         **codes.zero_points(
-            graph, a_zero_point=p.zero_point_1, b_zero_point=p.zero_point_2, y_zero_point=p.output_zero_point
+            graph, op, a_zero_point=p.zero_point_1, b_zero_point=p.zero_point_2, y_zero_point=p.output_zero_point
         ),
         "subtract": int(p.subtract),
         "size": size,
     }
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         return Call("tqs_add_s16", "tqs_add_s16_t", fields, turns=turns)
     return Call("tqs_add_s8", "tqs_add_t", fields, turns=turns)
 

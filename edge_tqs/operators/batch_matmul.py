@@ -44,7 +44,7 @@ def params(graph: Graph, op: Op) -> Params:
     real = float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0])
     multiplier, shift = integer.quantize_multiplier(real)
     inner = graph.tensors[op.inputs[0]].shape[2]
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         fits, bits = inner << 30 < integer16.ACCUMULATOR_LIMIT and shift <= integer16.MOST_SHIFT, 48
     else:
         fits, bits = (inner * 255 * 255) << max(shift, 0) < 1 << 31, 32
@@ -54,7 +54,7 @@ def params(graph: Graph, op: Op) -> Params:
             f"{shift})",
             hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
         )
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         return Params(integer16.reduced(multiplier), 15 - shift, 0, 0, 0)
     return Params(multiplier, shift, a.zero_point, b.zero_point, out.zero_point)
 
@@ -71,7 +71,7 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
 
 def _integer(graph: Graph, op: Op) -> Function:
     p, product = params(graph, op), _compute(graph, op)
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         whole = integer16.FullyConnectedParams(
             np.array([p.multiplier]), np.array([p.shift]), integer16.LOW, integer16.HIGH
         )
@@ -93,7 +93,7 @@ def _call(graph: Graph, op: Op) -> Call:
     _, rows, inner = graph.tensors[op.inputs[0]].shape
     columns = graph.tensors[op.outputs[0]].shape[2]
     return Call(
-        "tqs_matmul_s16" if graph.activations == "int16" else "tqs_matmul_s8",
+        "tqs_matmul_s16" if graph.type_of(op) == "int16" else "tqs_matmul_s8",
         "tqs_matmul_t",
         {
             "multiplier": p.multiplier,

@@ -26,9 +26,9 @@ def quants(graph: Graph, op: Op) -> list[Quant]:
     return [graph.quant(name) for name in (*op.inputs, op.outputs[0])]
 
 
-def span(graph: Graph) -> int:
+def span(graph: Graph, op: Op) -> int:
     """The most that a code can be away from its zero point."""
-    return -integer16.LOW if graph.activations == "int16" else integer.HIGH - integer.LOW
+    return -integer16.LOW if graph.type_of(op) == "int16" else integer.HIGH - integer.LOW
 
 
 def fit_pair(attrs: Mapping[str, Any], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> bool:
@@ -48,7 +48,7 @@ def constant(graph: Graph, name: str) -> npt.NDArray[np.int64]:
 def check_headroom(graph: Graph, op: Op, peak: int, shift: int) -> None:
     """Raise ModelError where a value of at most ``peak``, shifted left, would leave int32."""
     out = op.outputs[0]
-    what = f"{op.kind} to {out}: 32 bits" if graph.activations == "int16" else f"{out}: the 32-bit accumulator"
+    what = f"{op.kind} to {out}: 32 bits" if graph.type_of(op) == "int16" else f"{out}: the 32-bit accumulator"
     integer.check_headroom(graph, what, peak, shift)
 
 
@@ -59,22 +59,22 @@ def clipped(y: Array, dtype: str) -> Array:
     return codes
 
 
-def zero_points(graph: Graph, **named: int) -> dict[str, int]:
+def zero_points(graph: Graph, op: Op, **named: int) -> dict[str, int]:
     """``named``, as fields of a struct; those for int16 codes have none."""
-    return {} if graph.activations == "int16" else named
+    return {} if graph.type_of(op) == "int16" else named
 
 
-def by_code(graph: Graph, function: Callable[[Array], Array]) -> Function:
+def by_code(graph: Graph, op: Op, function: Callable[[Array], Array]) -> Function:
     """A function of single codes: int8 ones are looked up."""
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         return function
     table = tabulated(function)
     return lambda x: integer.look_up(table, x)
 
 
-def by_pair(graph: Graph, function: Callable[[Array, Array], Array]) -> Function:
+def by_pair(graph: Graph, op: Op, function: Callable[[Array, Array], Array]) -> Function:
     """A function of pairs of codes: int8 ones are looked up."""
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         return function
     every = np.arange(integer.LOW, integer.HIGH + 1).astype(np.int8)
     table = function(np.repeat(every, 256), np.tile(every, 256))

@@ -89,7 +89,7 @@ def _layer(graph: Graph, op: Op) -> DenseLayer:
         return layer  # each output sample reads one of the window: nothing to gather
     fields = {
         "samples": samples,
-        "channels": channels * CODE_TYPES[graph.activations].itemsize,
+        "channels": channels * CODE_TYPES[graph.type_of(op)].itemsize,
         "taps": count,
         "stride": attrs["stride"],
         "dilation": attrs["dilation"],

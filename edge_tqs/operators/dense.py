@@ -76,7 +76,7 @@ def integer_layer(graph: Graph, op: Op) -> Function:
     """Codes (..., K) to codes (..., M); accumulates in float64, which is exact below 2^53."""
     tensor = graph.tensors[op.inputs[1]]
     bias = np.asarray(graph.tensors[op.inputs[2]].data if len(op.inputs) == 3 else 0, np.int64)
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         wide = integer16.fully_connected_params(graph, op)
         matrix = _matrix(tensor.data)
         return lambda x, *_: integer16.rescale_accumulators(
@@ -107,7 +107,7 @@ def layer(graph: Graph, op: Op) -> DenseLayer:
     width = 4 if weight.dtype == "int4" else 8
     if max(rows, inputs) > MOST:
         raise ModelError(f"{graph.name}: {weight.name} is {rows} x {inputs}; the C kernels take {MOST}")
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         too_large = np.abs(bias).max(initial=0) > integer.BIAS_LIMIT
         if too_large or np.abs(matrix).max(initial=0) > integer.WEIGHT_LIMIT[width]:
             raise ModelError(
@@ -131,7 +131,7 @@ def is_convolved(graph: Graph, op: Op) -> bool:
     the convolution would be silently wrong in tflite-runtime 2.14, which refuses the FULLY_CONNECTED; LiteRT computes
     both right.
     """
-    return graph.tensors[op.inputs[1]].dtype == "int4" and graph.activations == "int8"
+    return graph.tensors[op.inputs[1]].dtype == "int4" and graph.type_of(op) == "int8"
 
 
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:

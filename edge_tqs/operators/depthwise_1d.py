@@ -109,7 +109,7 @@ def _reads(graph: Graph, op: Op) -> Function:
 
 def _integer(graph: Graph, op: Op) -> Function:
     weight, bias = (values.astype(np.int64) for values in _constants(graph, op))
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         wide = integer16.fully_connected_params(graph, op)
         return lambda x, *_: integer16.rescale_accumulators(wide, _filtered(x.astype(np.int64), weight, op) + bias)
     params = integer.fully_connected_params(graph, op)
@@ -122,7 +122,7 @@ def _integer(graph: Graph, op: Op) -> Function:
 def _call(graph: Graph, op: Op) -> Call:
     weight, bias = (values.astype(np.int64) for values in _constants(graph, op))
     rows, taps = weight.shape
-    wide = graph.activations == "int16"
+    wide = graph.type_of(op) == "int16"
     made = integer16.fully_connected_params(graph, op) if wide else integer.fully_connected_params(graph, op)
     width = 4 if graph.tensors[op.inputs[1]].dtype == "int4" else 8
     filters = weight.T.astype(np.int8)

@@ -62,7 +62,7 @@ def _integer(graph: Graph, op: Op) -> Function:
     def mean(x: Array) -> Array:
         total = x.astype(np.int64).sum(axis=1, keepdims=True) - p.count * p.x_zero_point
         y = multiply_by_quantized_multiplier(total, p.multiplier, p.shift) + p.y_zero_point
-        return codes.clipped(y, graph.activations)
+        return codes.clipped(y, graph.type_of(op))
 
     return mean
 
@@ -70,7 +70,7 @@ def _integer(graph: Graph, op: Op) -> Function:
 def _call(graph: Graph, op: Op) -> Call:
     p = params(graph, op)
     sizes = {"samples": p.count, "channels": graph.tensors[op.outputs[0]].size}
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         return Call("tqs_mean_s16", "tqs_mean_s16_t", {"multiplier": p.multiplier, "shift": p.shift, **sizes})
     fields = {
         "multiplier": p.multiplier,

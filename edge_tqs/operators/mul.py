@@ -32,7 +32,7 @@ def params(graph: Graph, op: Op) -> Params:
     """Raises ModelError where a product could leave 32 bits."""
     a, b, out = codes.quants(graph, op)
     pair = quantize_multiplier(float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0]))
-    codes.check_headroom(graph, op, codes.span(graph) ** 2, pair[1])
+    codes.check_headroom(graph, op, codes.span(graph, op) ** 2, pair[1])
     return Params(*pair, a.zero_point, b.zero_point, out.zero_point)
 
 
@@ -53,7 +53,7 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
 
 def _integer(graph: Graph, op: Op) -> Function:
     p = params(graph, op)
-    return codes.by_pair(graph, lambda a, b: mul(p, a, b))
+    return codes.by_pair(graph, op, lambda a, b: mul(p, a, b))
 
 
 def _call(graph: Graph, op: Op) -> Call:
@@ -62,11 +62,11 @@ def _call(graph: Graph, op: Op) -> Call:
         "multiplier": p.multiplier,
         "shift": p.shift,
         **codes.zero_points(
-            graph, a_zero_point=p.zero_point_1, b_zero_point=p.zero_point_2, y_zero_point=p.output_zero_point
+            graph, op, a_zero_point=p.zero_point_1, b_zero_point=p.zero_point_2, y_zero_point=p.output_zero_point
         ),
         "size": size,
     }
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         return Call("tqs_mul_s16", "tqs_scale_s16_t", fields, turns=turns)
     return Call("tqs_mul_s8", "tqs_mul_t", fields, turns=turns)
 

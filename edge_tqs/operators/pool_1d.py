@@ -74,7 +74,7 @@ def _call(graph: Graph, op: Op) -> Call:
     if max(fields.values()) > _MOST:
         raise ModelError(f"{graph.name}: {op.kind} to {op.outputs[0]} has numbers beyond {_MOST}: {fields}")
     name = "tqs_avg_pool" if op.kind == "avg_pool_1d" else "tqs_max_pool"
-    return Call(f"{name}_s16" if graph.activations == "int16" else f"{name}_s8", "tqs_pool_t", fields)
+    return Call(f"{name}_s16" if graph.type_of(op) == "int16" else f"{name}_s8", "tqs_pool_t", fields)
 
 
 def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:

@@ -135,7 +135,7 @@ def _integer_16(graph: Graph, op: Op) -> Function:
 
 
 def _integer(graph: Graph, op: Op) -> Function:
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         return _integer_16(graph, op)
     known = exponentials(graph, op)
     table = np.zeros(256, np.int64)
@@ -157,7 +157,7 @@ def _integer(graph: Graph, op: Op) -> Function:
 
 def _call(graph: Graph, op: Op) -> Call:
     shape = graph.tensors[op.inputs[0]].shape
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         multiplier, shift = difference_factor(graph, op)
         tables = {
             "exponentials": Table("int16_t", EXPONENTIALS, "exp of -10 to 0, 15 fraction bits"),

@@ -25,7 +25,7 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
 
 def _call(graph: Graph, op: Op) -> Call:
     _, rows, columns = graph.tensors[op.inputs[0]].shape
-    name = "tqs_transpose_s16" if graph.activations == "int16" else "tqs_transpose_s8"
+    name = "tqs_transpose_s16" if graph.type_of(op) == "int16" else "tqs_transpose_s8"
     return Call(name, "tqs_transpose_t", {"rows": rows, "columns": columns})
 
 

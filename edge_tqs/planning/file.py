@@ -101,12 +101,14 @@ class ActivationRange:
 class PlannedActivations:
     """What activations are built with: the type of their codes, and their ranges; none: these are measured again.
 
-    apart: whether y has a scale of its own though it is fed back.
+    apart: whether y has a scale of its own though it is fed back. int16: of mixed ones, tensors of model.tflite with
+    int16 codes, one of each set that shares a scale; none: they are chosen again.
     """
 
-    codes: Literal["int8", "int16"]
+    codes: Literal["int8", "int16", "mixed"]
     ranges: tuple[ActivationRange, ...] = ()
     apart: bool = False
+    int16: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class _PlanTable:
     bits: Literal[8, 4] | None = None
     mean_bits: Annotated[float, Rule(lambda bits: 4 <= bits <= 8, "a number from 4 to 8")] | None = None
     max_divergence: Annotated[float, above(0)] | None = None
-    activations: Literal["int8", "int16"] | None = None
+    activations: Literal["int8", "int16", "mixed"] | None = None
     ranges: Literal["measured", "minmax"] | None = None
 
     def asked(self, where: str) -> AskedPlan:
@@ -179,7 +179,7 @@ class Project:
     plan: AskedPlan
     validate: ValidateSettings
     output_scaling: Scaling | Method | None = None
-    activations: Literal["int8", "int16"] | None = None
+    activations: Literal["int8", "int16", "mixed"] | None = None
     ranges: Literal["measured", "minmax"] | None = None
     custom_objects: tuple[str, ...] = ()
 
@@ -438,7 +438,7 @@ def _template(
         "",
         "[plan]",
         '# budget = "24KB"            # bytes for all weights, KB = 1024; default: what accuracy needs',
-        '# activations = "int16"      # int8 or int16; default: int8 unless that adds over 2 % to the error',
+        '# activations = "int16"      # int8, int16 or mixed; default: int8 unless that adds over 2 % to the error',
         '# ranges = "minmax"          # of int8 activations: all that was seen; default with data: measured',
         "",
         "[validate]",

@@ -47,12 +47,12 @@ class Judges:
         self.seeds = windows[chosen, : forecast.seed_length(self.horizon)].astype(np.float32)
         self._float = float_rollout(graph, self.seeds, self.horizon).outputs.astype(np.float64)
         deviation = self._float.reshape(-1, self._float.shape[-1]).std(axis=0)
-        self._units = np.where(deviation > 0, deviation, deviation.max() or 1.0)
+        self.units = np.where(deviation > 0, deviation, deviation.max() or 1.0)
 
     def errors(self, outputs: Array) -> Errors:
         """RMSE of each window's rollout, (N,), in deviations of the outputs; outputs: (N, T, outputs)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            found: Errors = np.sqrt(np.square((outputs - self._float) / self._units).mean(axis=(1, 2)))
+            found: Errors = np.sqrt(np.square((outputs - self._float) / self.units).mean(axis=(1, 2)))
         return np.where(np.isnan(found), np.inf, found)
 
 

@@ -9,7 +9,7 @@ fed back, y has a quantisation of its own; and where the ranges say that it stan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -40,6 +40,8 @@ from edge_tqs.quantization.rows import check_rows
 Family = tuple[str, str]
 
 Activations = Literal["int8", "int16"]
+#: What may be asked for. "mixed": int16 codes of some families among int8 ones (quantization/wide_search.py).
+AskedActivations = Literal["int8", "int16", "mixed"]
 
 #: operators whose output quantisation is input quantisation, and those of them that only move codes
 KEEPING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.keeps)
@@ -66,6 +68,20 @@ class Scheme:
     tabulated: Callable[[Graph, Op, Tensor, Tensor, Range], tuple[Op, list[Tensor]]]
 
 
+@dataclass(frozen=True)
+class _Types:
+    """The type of each family's codes: ``activations``, and int16 of those in ``wide`` and of what is made for them."""
+
+    activations: Activations
+    wide: frozenset[Family] = frozenset()
+
+    def of(self, family: Family) -> Activations:
+        return "int16" if family in self.wide or family[0] == "as int16" else self.activations
+
+    def scheme(self, family: Family) -> Scheme:
+        return SCHEMES[self.of(family)]
+
+
 def quantize(
     graph: Graph,
     widths: Mapping[str, int],
@@ -73,6 +89,7 @@ def quantize(
     clips: Mapping[str, float] | None = None,
     activations: Activations = "int8",
     rounded: Mapping[str, Rounded] | None = None,
+    wide: Collection[Family] = (),
 ) -> Graph:
     """The integer graph of a float one.
 
@@ -83,30 +100,35 @@ def quantize(
         clips: The largest magnitude that a row of a source can hold over the largest that it has; 1 where not given.
         rounded: By weight tensor, codes of its width that are not those of rounding to nearest.
         activations: "int8", or "int16" ("16x8": closer to the float model, twice the bytes of states and samples).
+        wide: Of `shared_quants`, the families that have int16 codes among int8 ones. Codes are converted where an
+            operator reads those of another type than it writes.
 
     Raises:
         UsageError: ``widths`` does not fit the graph. ModelError: ``ranges`` is of another graph, or a function in it
             has no value.
     """
-    scheme = SCHEMES[activations]
     _check_widths(graph, widths)
     missing = [name for name, tensor in graph.tensors.items() if tensor.data is None and name not in ranges.bounds]
     if missing:
         raise ModelError(f"{graph.name}: no range for {', '.join(missing)}", hint="Calibrate this very graph.")
-    pinned, families = _pin(graph, scheme, apart=ranges.apart and activations == "int8")
+    types = _Types(activations, frozenset(wide))
+    # Codes of 16 bits are fine enough for x and y together.
+    apart = ranges.apart and types.of(("loop", "")) == "int8"
+    pinned, families = _converted(*_pin(graph, SCHEMES[activations], apart=apart), types)
     spans = _spans(pinned, families, ranges)
-    quants = _activation_quants(pinned, families, spans, scheme)
+    quants = _activation_quants(pinned, families, spans, types)
     tensors = {
-        name: replace(pinned.tensors[name], dtype=activations, quant=quant, group="") for name, quant in quants.items()
+        name: replace(pinned.tensors[name], dtype=types.of(families[name]), quant=quant, group="")
+        for name, quant in quants.items()
     }
     for name, tensor in tensors.items():
         if tensor.data is not None and tensor.quant is not None:
-            tensors[name] = replace(tensor, data=scheme.codes(tensor.data, tensor.quant))
+            tensors[name] = replace(tensor, data=types.scheme(families[name]).codes(tensor.data, tensor.quant))
     ops = tuple(
         _looked_up(pinned, tensors, index, op, spans[families[op.inputs[0]]], scheme)
         if op.kind == "function" or op.kind in scheme.functions
         else _with_constants(pinned, tensors, index, op, widths, clips or {}, rounded or {}, scheme)
-        for index, op in enumerate(pinned.ops)
+        for index, op, scheme in ((at, op, types.scheme(families[op.inputs[0]])) for at, op in enumerate(pinned.ops))
     )
     order = {name: place for place, name in enumerate(pinned.tensors)}
     ordered = dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
@@ -131,10 +153,10 @@ class Shared:
 
 def shared_quants(graph: Graph, ranges: Ranges, activations: Activations = "int8") -> Shared:
     """What `quantize` will do with the activations of ``graph`` (float)."""
-    scheme = SCHEMES[activations]
+    scheme, types = SCHEMES[activations], _Types(activations)
     pinned, families = _pin(graph, scheme, apart=ranges.apart and activations == "int8")
     spans = _spans(pinned, families, ranges)
-    quants = _activation_quants(pinned, families, spans, scheme)
+    quants = _activation_quants(pinned, families, spans, types)
     names = _activations(pinned)
     free = {families[name] for name in names if families[name][0] != "fixed"}
     return Shared(
@@ -144,6 +166,22 @@ def shared_quants(graph: Graph, ranges: Ranges, activations: Activations = "int8
         {family: _held(pinned, families, family, spans[family], scheme) for family in spans if family in free},
         frozenset(families[name] for name in names if pinned.tensors[name].data is not None),
     )
+
+
+def quant_read(shared: Shared, name: str, ranges: Ranges) -> Quant:
+    """What an int8 operator reads ``name`` in, where that has int16 codes: of its own range, not its family's."""
+    own = ("as int8", name)
+    span = _range(shared.graph, name, ranges)
+    return affine(*_held(shared.graph, dict(shared.families) | {name: own}, own, span, SCHEMES["int8"]))
+
+
+def with_types(shared: Shared, wide: Collection[Family]) -> Graph:
+    """The float graph that is ``shared``, each activation of the type that `quantize` gives it: what memory it takes,
+    and which operators compute it, is told from that."""
+    types = _Types("int8", frozenset(wide))
+    graph, families = _converted(shared.graph, shared.families, types)
+    made = {name: replace(graph.tensors[name], dtype=types.of(families[name])) for name in _activations(graph)}
+    return graph.with_tensors(made)
 
 
 def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
@@ -161,6 +199,11 @@ def with_rounded_weights(graph: Graph, quantized: Graph) -> Graph:
                 scale = codes.quant.scale.astype(np.float64).reshape(-1, *[1] * (codes.data.ndim - 1))
                 changed[name] = replace(graph.tensors[name], data=(codes.data * scale).astype(np.float32))
     return graph.with_tensors(changed)
+
+
+def codes_beside(activations: AskedActivations) -> Activations:
+    """The codes that what a weight takes is counted beside."""
+    return "int16" if activations == "int16" else "int8"
 
 
 def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
@@ -252,6 +295,29 @@ def _pin(graph: Graph, scheme: Scheme, *, apart: bool) -> tuple[Graph, dict[str,
     return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
 
 
+def _converted(graph: Graph, families: Mapping[str, Family], types: _Types) -> tuple[Graph, dict[str, Family]]:
+    """A pinned ``graph`` whose operators read codes of the type that they write; what is read of another is converted.
+
+    An operator writes the type of its output's family. A copy that _pin made converts by itself. Of a constant there is
+    one of either type.
+    """
+    tensors, found, ops = dict(graph.tensors), dict(families), list[Op]()
+    constants = {name for op in graph.ops if op.signature.is_weighted for name in op.inputs[1:]}
+    for op in graph.ops:
+        dtype, names = types.of(found[op.outputs[0]]), list(op.inputs)
+        for place, name in enumerate(names):
+            if op.kind == "quantize" or name in constants or types.of(found[name]) == dtype:
+                continue
+            names[place] = converted = f"{name}/{dtype}"
+            if converted not in tensors:
+                tensors[converted] = replace(tensors[name], name=converted, group="")
+                found[converted] = (f"as {dtype}", name)
+                if tensors[name].data is None:
+                    ops.append(Op("quantize", (name,), (converted,)))
+        ops.append(replace(op, inputs=tuple(names)))
+    return replace(graph, tensors=tensors, ops=tuple(ops)), found
+
+
 def _family_of_y(graph: Graph, own: Family | None, *, apart: bool) -> Family:
     """That of x where y is fed back or compared with x; else its own, which no state may share: a state is kept."""
     if not (graph.forecast.driven or apart) or graph.forecast.task == "reconstruction":
@@ -276,11 +342,12 @@ def _spans(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict
 
 
 def _activation_quants(
-    graph: Graph, families: Mapping[str, Family], spans: Mapping[Family, Range], scheme: Scheme
+    graph: Graph, families: Mapping[str, Family], spans: Mapping[Family, Range], types: _Types
 ) -> dict[str, Quant]:
     """Quantisation of each of _activations."""
     quants: dict[Family, Quant] = {}
     for family, span in spans.items():
+        scheme = types.scheme(family)
         if family[0] == "fixed":
             scale, zero_point = scheme.fixed_outputs[family[1]]
             quants[family] = Quant(np.array([scale], np.float32), zero_point)

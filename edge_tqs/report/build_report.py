@@ -17,7 +17,8 @@ Kind = Literal["closed loop", "direct", "reconstruction", "classes"]
 @dataclass(frozen=True)
 class ModelInfo:
     """The forecaster. ``hash`` is the model hash in hexadecimal (docs/format.md); ``parameters`` counts all of them;
-    ``activations`` is the type of its codes.
+    ``activations`` is the type of its codes; of mixed ones ``int16_activations`` names the tensors of model.tflite that
+    are int16, one of each set that shares a scale.
 
     ``kind``: how it is rolled out; of all but a closed loop each step evaluates the model on measured samples.
     ``outputs``: values in a predicted sample, ``steps`` samples an evaluation. ``exogenous``: input channels, from 0,
@@ -32,7 +33,7 @@ class ModelInfo:
     columns: tuple[str, ...]
     recurrence: Literal["none", "windowed", "stateful"]
     parameters: int
-    activations: Literal["int8", "int16"] = "int8"
+    activations: Literal["int8", "int16", "mixed"] = "int8"
     outputs: int = 0
     steps: int = 1
     exogenous: tuple[int, ...] = ()
@@ -41,6 +42,7 @@ class ModelInfo:
     streamed: bool = False
     kind: Kind = "closed loop"
     held: tuple[int, ...] = ()
+    int16_activations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

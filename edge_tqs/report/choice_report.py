@@ -25,7 +25,7 @@ class CandidateReport:
     it.
     """
 
-    activations: Literal["int8", "int16"]
+    activations: Literal["int8", "int16", "mixed"]
     weights: int
     narrow: int
     option: str

@@ -302,7 +302,9 @@ def _causes(build: BuildReport) -> str:
     why = "the loop amplifies each along with the other" if loop else "errors of the two may cancel"
     note = f"<p>RMSE over all steps, model's units. The parts do not add up: {why}.</p>\n"
     ranges = "" if build.host.ranges is None else f"<p>Ranges of activations: {escape(build.host.ranges.words)}.</p>\n"
-    return table(("what is rounded", "int8", "int4", "mixed"), shown) + note + ranges
+    int16 = ", ".join(build.model.int16_activations)
+    wide = f"<p>Activations with int16 codes among int8 ones: {escape(int16)}.</p>\n" if int16 else ""
+    return table(("what is rounded", "int8", "int4", "mixed"), shown) + note + wide + ranges
 
 
 def _board_label(build: BuildReport, validation: ValidationReport) -> str:

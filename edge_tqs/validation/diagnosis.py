@@ -94,7 +94,7 @@ def _wrong_input(graph: Graph, probed: ProbedEvaluation, first: WrongTensor) -> 
 def _single_rounding(graph: Graph, probed: ProbedEvaluation, first: WrongTensor) -> str | None:
     """A dense layer or a product that rounds once, where tflite-micro rounds twice."""
     op = first.op
-    if op is None or graph.activations != "int8" or not (_is_dense(graph, op) or op.kind == "mul"):
+    if op is None or graph.type_of(op) != "int8" or not (_is_dense(graph, op) or op.kind == "mul"):
         return None
     for sample in first.samples:
         once = _dense_once(graph, op, sample) if _is_dense(graph, op) else _product_once(graph, op, sample)
@@ -307,7 +307,7 @@ def _wrong_channels(first: WrongTensor) -> list[int]:
 
 
 def _is_dense(graph: Graph, op: Op) -> bool:
-    return op.kind in ("fully_connected", "conv_1d") and graph.activations == "int8"
+    return op.kind in ("fully_connected", "conv_1d") and graph.type_of(op) == "int8"
 
 
 def _rows(codes: Array, like: Wide) -> Wide:

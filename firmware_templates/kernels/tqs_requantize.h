@@ -38,6 +38,20 @@ static inline int32_t tqs_requantize(int32_t value, int32_t multiplier, int32_t 
     return (high >> -shift) + (rest > half ? 1 : 0);
 }
 
+/* value * 2^-shift, half away from zero. |value| <= 2^30, shift: 0 to 31. */
+static inline int32_t tqs_shift_right(int32_t value, int32_t shift) {
+    const int32_t half = (int32_t)((1u << shift) >> 1);
+
+    return (value + half + ((value >> 31) & -(int32_t)(half != 0))) >> shift;
+}
+
+/* tqs_requantize of |value| <= 2^30, its shift in two: 0 to 31 each, one of them 0. */
+static inline int32_t tqs_scaled(int32_t value, int32_t multiplier, int32_t left, int32_t right) {
+    const int64_t product = (int64_t)(value * ((int32_t)1 << left)) * multiplier;
+
+    return tqs_shift_right((int32_t)((product + ((int64_t)1 << 30)) >> 31), right);
+}
+
 /* value + zero_point within [low, high]; clamped before the sum, which would otherwise overflow for extreme values. */
 static inline int8_t tqs_saturate(int32_t value, int32_t zero_point, int32_t low, int32_t high) {
     if (value < low - zero_point) {

@@ -8,7 +8,7 @@ from typing import Literal
 from edge_tqs.building.selection.room import Needs
 from edge_tqs.graph.graph import Graph
 from edge_tqs.planning.plan import Plan
-from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.quantize import AskedActivations
 
 #: What quantisation may add to float's error before another choice is looked for, as a share.
 TOLERANCE = 0.02
@@ -16,16 +16,20 @@ TOLERANCE = 0.02
 MUCH = 0.10
 
 
+#: Of activations, what takes least first.
+RANK: dict[AskedActivations, int] = {"int8": 0, "mixed": 1, "int16": 2}
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A plan beside one kind of activations.
+    """A plan beside one kind of activations; it names those that are int16 among int8 ones.
 
     option: what is added to the command to take it; "" where nothing needs to be. error: what it adds to float's error
     (`gauge`). tflite: bytes of model.tflite. needs: of a microcontroller; None for any other board. fits_flash,
     fits_ram: whether the board has room. refused: the runtimes of the board that do not run it.
     """
 
-    activations: Activations
+    activations: AskedActivations
     plan: Plan
     option: str
     integer: Graph
@@ -80,5 +84,5 @@ class Selection:
         open_ = [item for item in self.others if item.fits and item.error < self.chosen.error]
         enough = [item for item in open_ if item.error <= MUCH]
         if enough:
-            return min(enough, key=lambda item: (item.activations == "int16", item.bytes))
+            return min(enough, key=lambda item: (RANK[item.activations], item.bytes))
         return min(open_, key=lambda item: item.error, default=None)

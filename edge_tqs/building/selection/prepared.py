@@ -11,6 +11,7 @@ from edge_tqs.building.chooser import Rounder, chooser, rounder_of
 from edge_tqs.building.opened import scaled_graph
 from edge_tqs.building.request import ModelRequest
 from edge_tqs.building.scored import ScoredModel, zero_data_windows
+from edge_tqs.building.selection.widening import LIMITS, costs_on
 from edge_tqs.building.windows import LEAST_WINDOWS, Windows, check_unmasked
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Forecast, Graph
@@ -20,8 +21,9 @@ from edge_tqs.planning.roundings import Rounded, Roundings
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.calibration import Ranges, calibrate
 from edge_tqs.quantization.channel_scales import Folded, on_own_scales
-from edge_tqs.quantization.quantize import Activations, quantize
+from edge_tqs.quantization.quantize import AskedActivations, Family, codes_beside, quantize, shared_quants
 from edge_tqs.quantization.range_search import Narrowed, narrowed
+from edge_tqs.quantization.wide_search import Widened, families_of, widened
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds
 
@@ -46,18 +48,21 @@ class Prepared:
     warnings: tuple[str, ...]
     _choosers: dict[object, Chooser] = field(default_factory=dict, init=False)
     _narrowed: list[Narrowed] = field(default_factory=list, init=False)
+    _widened: list[Widened] = field(default_factory=list, init=False)
 
     def shifted(self, plan: Plan) -> Graph:
         """The float graph with the output's bias corrected as ``plan`` says."""
         correction = plan.bias_correction
         return shift_output(self.graph, correction if self.folded is None else self.folded.shifted(correction))
 
-    def integer(self, plan: Plan, activations: Activations, progress: Progress) -> Graph:
-        """The integer graph of ``plan``. Raises as `quantize`."""
+    def integer(self, plan: Plan, activations: AskedActivations, progress: Progress) -> Graph:
+        """The integer graph of ``plan``; of mixed activations those are int16 that it names. Raises as `quantize`, and
+        UsageError where it names what is none."""
         ranges = self.ranges_of(plan, activations, progress).ranges
-        return quantize(self.shifted(plan), plan.widths(), ranges, plan.clips(), activations, self._codes(plan))
+        codes, wide = codes_beside(activations), self._wide(plan, ranges, activations)
+        return quantize(self.shifted(plan), plan.widths(), ranges, plan.clips(), codes, self._codes(plan), wide)
 
-    def ranges_of(self, plan: Plan, activations: Activations, progress: Progress) -> Narrowed:
+    def ranges_of(self, plan: Plan, activations: AskedActivations, progress: Progress) -> Narrowed:
         """The ranges of activations beside ``plan``: those that it holds for them, unless others are asked for.
 
         Raises UsageError where these are of another model.
@@ -76,20 +81,60 @@ class Prepared:
                 return known  # with what was measured of them
         return Narrowed(replace(self.ranges, bounds=bounds, apart=said.apart))
 
-    def beside(self, plan: Plan, activations: Activations, progress: Progress) -> Plan:
-        """``plan``, holding the activations that it is built with."""
+    def beside(self, plan: Plan, activations: AskedActivations, core: str, progress: Progress) -> Plan:
+        """``plan``, holding the activations that it is built with; mixed ones as they are best on ``core``."""
         ranges = self.ranges_of(plan, activations, progress).ranges
         held = tuple(ActivationRange(name, float(low), float(high)) for name, (low, high) in ranges.bounds.items())
-        return replace(plan, activations=PlannedActivations(activations, held, ranges.apart))
+        said, int16 = plan.activations, tuple[str, ...]()
+        if activations == "mixed":
+            known = said is not None and said.codes == "mixed" and said.int16
+            int16 = said.int16 if said is not None and known else self.widened(plan, core, progress).names
+        return replace(plan, activations=PlannedActivations(activations, held, ranges.apart, int16))
 
-    def uniform(self, width: int, plan: Plan, ranges: Ranges, activations: Activations) -> Graph:
+    def uniform(self, width: int, plan: Plan, ranges: Ranges, asked: AskedActivations) -> Graph:
         """All weights at one width, beside ``plan``: compensated where that is, unmeasured. Raises as `quantize`."""
         widths = dict.fromkeys(plan.widths(), width)
+        activations, wide = codes_beside(asked), self._wide(plan, ranges, asked)
         if plan.origin is None or self._rounder is None:
-            return quantize(self.graph, widths, ranges, activations=activations)
+            return quantize(self.graph, widths, ranges, activations=activations, wide=wide)
         first = dict.fromkeys(widths, Rounding(width, 1.0, COMPENSATED[0]))
         codes = self._rounder(plan.origin).rounded(first)
-        return quantize(self.graph, widths, ranges, None, activations, codes)
+        return quantize(self.graph, widths, ranges, None, activations, codes, wide)
+
+    def widened(self, plan: Plan, core: str, progress: Progress) -> Widened:
+        """Which activations are int16 among int8 ones: with the first plan that this is called with, for all. Raises
+        ModelError where none can be, or none wins anything."""
+        if not self._widened:
+            ranges = self.ranges_of(plan, "mixed", progress).ranges
+            progress("measuring activations", 0, 1)
+            corrected, widths, clips, codes = self.shifted(plan), plan.widths(), plan.clips(), self._codes(plan)
+            self._widened.append(
+                widened(
+                    self.graph,
+                    lambda wide: quantize(corrected, widths, ranges, clips, rounded=codes, wide=wide),
+                    ranges,
+                    self.scored.model.request.horizon,
+                    costs_on(core),
+                    LIMITS,
+                )
+            )
+        return self._widened[0]
+
+    def found_wide(self) -> Widened | None:
+        """What `widened` found, if it was asked."""
+        return self._widened[0] if self._widened else None
+
+    def _wide(self, plan: Plan, ranges: Ranges, activations: AskedActivations) -> frozenset[Family]:
+        if activations != "mixed" or plan.activations is None:
+            return frozenset()
+        shared = shared_quants(self.graph, ranges)
+        for name in plan.activations.int16:
+            if name not in shared.families:
+                raise UsageError(
+                    f"The plan names the int16 activation {name}, which is none of this model",
+                    hint="Take it out of the plan, or plan again with --activations mixed.",
+                )
+        return families_of(shared, plan.activations.int16)
 
     def _codes(self, plan: Plan) -> Mapping[str, Rounded] | None:
         """Of the weights that are not rounded to nearest."""
@@ -132,12 +177,12 @@ class Prepared:
                 )
         return self._narrowed[0]
 
-    def chooser(self, request: PlanRequest, progress: Progress | None, activations: Activations) -> Chooser:
+    def chooser(self, request: PlanRequest, progress: Progress | None, activations: AskedActivations) -> Chooser:
         """What finds plans beside ``activations``, whose bytes count; where nothing is asked for the same one again."""
         scored = self.scored.with_activations(activations)
         if not request.free:
             return chooser(scored, request, progress, self.folded, self._rounder)
-        key = activations, tuple(request.pins.items()), request.refine, request.rounding
+        key = codes_beside(activations), tuple(request.pins.items()), request.refine, request.rounding
         if key not in self._choosers:
             self._choosers[key] = chooser(scored, request, progress, self.folded, self._rounder)
         return self._choosers[key]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from edge_tqs.boards.board import Board
 from edge_tqs.building.selection.flash_room import ANY_HASH, link, roomy
 from edge_tqs.emit_c.emit import emit, memory_plan
-from edge_tqs.graph.graph import Graph
+from edge_tqs.emit_c.memory import MemoryPlan
+from edge_tqs.graph.graph import CODE_TYPES, Graph
 from edge_tqs.planning.plan import Plan
 from edge_tqs.quantization.calibration import Ranges
 from edge_tqs.quantization.quantize import Activations, quantize
@@ -28,9 +29,14 @@ class Needs:
 def needs(graph: Graph, board: Board) -> Needs:
     """What an integer ``graph`` needs of a microcontroller, code and buffers apart."""
     made, memory = emit(graph, ANY_HASH, graph.name, board.core), memory_plan(graph, board.core)
-    forecast, code = graph.forecast, 1 if graph.activations == "int8" else 2
+    return Needs(made.table_bytes, ram_of(graph, memory))
+
+
+def ram_of(graph: Graph, memory: MemoryPlan) -> int:
+    """Bytes of the arena, the states and the window of a ``graph`` whose activations have types of codes."""
+    forecast, code = graph.forecast, CODE_TYPES[graph.activations].itemsize
     history = 0 if forecast.recurrence == "stateful" else 2 * code * forecast.window * forecast.channels
-    return Needs(made.table_bytes, memory.arena_size + 2 * memory.state_size + history)
+    return memory.arena_size + 2 * memory.state_size + history
 
 
 def tables_of(graph: Graph, plans: Sequence[Plan], board: Board, activations: Activations) -> dict[str, int]:

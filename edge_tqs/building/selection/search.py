@@ -1,10 +1,11 @@
 """The choice of widths and codes by accuracy.
 
 Without a word on bytes, all weights have 8 bits, and 4 only where the board's flash has no room for that: nobody asked
-to save what is left over. Activations are int8 while that adds no more than the tolerance to float's error, and int16
-where these were measured to add clearly less, the board has RAM for them, and its runtimes run them. A tolerance that
-is stated asks for the smallest model within it, and then 4 bits are taken where they save LEAST_SAVING. A budget, one
-width, or a plan are built as they are asked for, and measured beside what would be chosen.
+to save what is left over. Activations are int8 while that adds no more than the tolerance to float's error; else some
+are int16 where that is enough, and all where it is not. They must have been measured to add clearly less, the board
+must have RAM for them, and its runtimes run them. A tolerance that is stated asks for the smallest model within it, and
+then 4 bits are taken where they save LEAST_SAVING. A budget, one width, or a plan are built as they are asked for, and
+measured beside what would be chosen.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edge_tqs.building.selection.flash_room import fitted
 from edge_tqs.building.selection.gauge import Gauge
 from edge_tqs.building.selection.prepared import Prepared
 from edge_tqs.building.selection.room import fits, needs
+from edge_tqs.emit_c.dense_kernels import PORTABLE
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.flatbuffer.form import FOR_ALL, RUNTIMES, FileForm
@@ -26,7 +28,7 @@ from edge_tqs.planning import plan as planning
 from edge_tqs.planning.plan import Plan
 from edge_tqs.progress import Progress
 from edge_tqs.quantization import support
-from edge_tqs.quantization.quantize import Activations
+from edge_tqs.quantization.quantize import AskedActivations, codes_beside
 
 #: Part of the bytes that count which 4 bits must save.
 LEAST_SAVING = 0.05
@@ -60,7 +62,7 @@ class _Search:
         planned = request.given_plan.activations if request.given_plan else None
         said = prepared.scored.model.request.activations or (planned.codes if planned else None)
         said = said or (board.activations if board else None)
-        self._allowed: tuple[Activations, ...] = ("int8", "int16") if said is None else (said,)
+        self._allowed: tuple[AskedActivations, ...] = ("int8", "int16") if said is None else (said,)
 
     def asked(self) -> Selection:
         """The plan that was asked for, beside the activations that were, or int8; beyond the tolerance with what is
@@ -68,7 +70,7 @@ class _Search:
         activations = self._allowed[0] if len(self._allowed) == 1 else DEFAULT_ACTIVATIONS
         graph, board, request = self._prepared.graph, self._board, self._request
         if board is not None:
-            request = fitted(request, graph, board, activations, self._progress)
+            request = fitted(request, graph, board, codes_beside(activations), self._progress)
         found = self._prepared.chooser(request, self._progress, activations)
         made = found.plan()
         chosen = self._need(activations, made, "")
@@ -80,7 +82,7 @@ class _Search:
                 "--activations or edge-tqs.toml says."
             )
         if chosen.error <= TOLERANCE:
-            return self._made(chosen, others, "as it was asked for", TOLERANCE, tuple(found.warnings))
+            return self._made(chosen, others, self._asked_for(chosen), TOLERANCE, tuple(found.warnings))
         if request.bits != 8 and chosen.narrow:
             others.append(
                 self._candidate(activations, self._widest(activations), f"{FREE} --activations {activations}")
@@ -90,7 +92,7 @@ class _Search:
             plan = chosen.plan if wide else self._widest(activations)
             option = "--activations int16" if wide else f"{FREE} --activations int16"
             others.append(self._candidate("int16", plan, option))
-        return self._made(chosen, others, "as it was asked for", TOLERANCE, tuple(found.warnings))
+        return self._made(chosen, others, self._asked_for(chosen), TOLERANCE, tuple(found.warnings))
 
     def most_accurate(self) -> Selection:
         """All weights wide, as far as the flash has room, and int8 activations unless int16 ones earn it."""
@@ -102,10 +104,22 @@ class _Search:
             wider = self._candidate("int16", chosen.plan, "--activations int16")
             if wider is not None and not wider.fits_flash and not wider.refused:
                 wider = self._in_flash("int16", "--activations int16")
-            if wider is not None and wider.fits and chosen.error > TOLERANCE and _earns(wider, chosen):
-                why = f"int16 activations, as int8 ones add {_share(chosen.error)}"
-                chosen, wider = replace(wider, option=""), replace(chosen, option="--activations int8")
             others.append(wider)
+            if wider is not None and chosen.error > TOLERANCE and _earns(wider, chosen):
+                known = self._board is not None or self._form.runtimes != RUNTIMES  # what runs it is
+                able = known and self._may_mix()
+                between = self._candidate("mixed", chosen.plan, "--activations mixed") if able else None
+                taken = _nearer([item for item in (between, wider) if item is not None], chosen)
+                others.append(between)
+                if taken is not None:
+                    why = f"{taken.activations} activations, as int8 ones add {_share(chosen.error)}"
+                    found = self._prepared.found_wide() if taken is between else None
+                    why += "" if found is None else f"; {found.words}"
+                    others = [item for item in others if item is not taken]
+                    others.insert(0, replace(chosen, option="--activations int8"))
+                    chosen = replace(taken, option="")
+        elif first == "mixed":
+            why = self._asked_for(chosen)
         if chosen.narrow:
             others.append(self._candidate(chosen.activations, self._uniform(chosen.activations, 4), "--bits 4"))
         elif chosen.activations == first:
@@ -135,14 +149,15 @@ class _Search:
 
     # --- candidates -------------------------------------------------------------------------------------------------
 
-    def _in_flash(self, activations: Activations, option: str = "") -> Candidate:
+    def _in_flash(self, activations: AskedActivations, option: str = "") -> Candidate:
         """With all weights wide, or the most accurate mix that the flash has room for."""
         widest = self._need(activations, self._widest(activations), option)
         if widest.fits_flash or self._board is None:
             return widest
         request = replace(self._request, fit_flash=True)
         try:
-            request = fitted(request, self._prepared.graph, self._board, activations, self._progress)
+            codes = codes_beside(activations)
+            request = fitted(request, self._prepared.graph, self._board, codes, self._progress)
             plan = self._prepared.chooser(request, self._progress, activations).plan()
         except UsageError:
             return widest  # nothing fits: the build says so
@@ -159,10 +174,16 @@ class _Search:
         found = self._candidate(chosen.activations, plan, f"--budget {plan.budget_bytes}")
         return found if found is not None and found.bytes <= (1 - LEAST_SAVING) * chosen.bytes else None
 
-    def _need(self, activations: Activations, plan: Plan, option: str) -> Candidate:
-        """Raises ModelError where it cannot be made."""
+    def _need(self, activations: AskedActivations, plan: Plan, option: str) -> Candidate:
+        """Raises ModelError where it cannot be made, UsageError where a runtime that is asked for would not run it."""
         prepared, board = self._prepared, self._board
-        plan = prepared.beside(plan, activations, self._progress)
+        if activations == "mixed" and not self._may_mix():
+            raise UsageError(
+                "tflite-runtime does not run mixed activations: its QUANTIZE makes no int16 codes of int8 ones",
+                hint="Add --runtimes litert,c, or take --activations int8 or int16.",
+            )
+        core = PORTABLE if board is None else board.core
+        plan = prepared.beside(plan, activations, core, self._progress)
         integer = prepared.integer(plan, activations, self._progress)
         given = {"source_hash": "", "plan": plan.widths(), "generator": ""}
         firmware = board is not None and board.flash is not None
@@ -183,22 +204,33 @@ class _Search:
             tuple(runtime for runtime in wanted if runtime not in runs),
         )
 
-    def _candidate(self, activations: Activations, plan: Plan | None, option: str) -> Candidate | None:
+    def _candidate(self, activations: AskedActivations, plan: Plan | None, option: str) -> Candidate | None:
         """None where it cannot be made."""
         try:
             return None if plan is None else self._need(activations, plan, option)
         except ModelError:
             return None
 
-    def _chooser(self, activations: Activations) -> Chooser:
+    def _may_mix(self) -> bool:
+        """Whether all that run the file can make int16 codes of int8 ones."""
+        named = self._form.runtimes != RUNTIMES or (self._board is not None and not self._board.bare_metal)
+        return not (named and "tflite-runtime" in self._form.runtimes)
+
+    def _asked_for(self, chosen: Candidate) -> str:
+        """Why it is as it is, where something was asked for."""
+        said = "as it was asked for"
+        found = self._prepared.found_wide() if chosen.activations == "mixed" else None
+        return said if found is None else f"{said}; {found.words}"
+
+    def _chooser(self, activations: AskedActivations) -> Chooser:
         request = self._request
         free = PlanRequest(pins=request.pins, refine=request.refine, rounding=request.rounding)
         return self._prepared.chooser(free, self._progress, activations)
 
-    def _widest(self, activations: Activations) -> Plan:
+    def _widest(self, activations: AskedActivations) -> Plan:
         return self._chooser(activations).widest()
 
-    def _uniform(self, activations: Activations, width: int) -> Plan | None:
+    def _uniform(self, activations: AskedActivations, width: int) -> Plan | None:
         """None where a weight is pinned to another width, or cannot have it."""
         try:
             return None if self._request.pins else self._chooser(activations).uniform(width)
@@ -232,6 +264,12 @@ class _Search:
 
 #: The option that takes back a budget.
 FREE = "--budget none"
+
+
+def _nearer(found: list[Candidate], chosen: Candidate) -> Candidate | None:
+    """The first that fits and keeps within the tolerance; else the most accurate that earns its bytes, or none."""
+    able = [item for item in found if item.fits and _earns(item, chosen)]
+    return next((item for item in able if item.error <= TOLERANCE), min(able, key=_by_error, default=None))
 
 
 def _earns(wider: Candidate, chosen: Candidate) -> bool:

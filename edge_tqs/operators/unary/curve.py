@@ -60,7 +60,7 @@ def params(graph: Graph, op: Op) -> Params:
     """Raises ModelError for what is not quantised as a curve is."""
     x, high, low, slopes, y = (graph.tensors[name] for name in (*op.inputs, op.outputs[0]))
     quants = [tensor.quant for tensor in (x, high, low, slopes, y)]
-    if graph.activations != "int16" or any(quant is None for quant in quants) or slopes.data is None:
+    if graph.type_of(op) != "int16" or any(quant is None for quant in quants) or slopes.data is None:
         raise ModelError(f"{graph.name}: {y.name}: a curve needs int16 codes and constant tables")
     x_scale, _, _, slope_scale, y_scale = (float(quant.scale[0]) for quant in quants if quant is not None)
     bits, offset = op.attrs["bits"], 0 if op.attrs["positive"] else 1 << (15 - op.attrs["bits"])

@@ -30,7 +30,7 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
 
 def _integer(graph: Graph, op: Op) -> Function:
     """micro/kernels/elu.cc PopulateLookupTable: float32 throughout; exp is rounded once, as a good expf does."""
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         raise ModelError(
             f"{graph.name}: no runtime computes {op.kind} (to {op.outputs[0]}) with int16 activations",
             hint="Use int8 activations, or another activation function in this layer.",
@@ -43,11 +43,11 @@ def _integer(graph: Graph, op: Op) -> Function:
         scaled = np.where(real < 0, shrunk, real) * (np.float32(1) / out.scale[0])
         return codes.clipped(round_away(scaled) + np.float32(out.zero_point), "int8")
 
-    return codes.by_code(graph, elu)
+    return codes.by_code(graph, op, elu)
 
 
 def _call(graph: Graph, op: Op) -> Call:
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         raise ModelError(f"{graph.name}: operator {op.kind} to {op.outputs[0]} has no C kernel")
     return codes.lookup_call(graph, op, _integer(graph, op))
 

@@ -36,7 +36,7 @@ def params(graph: Graph, op: Op) -> Params:
         raise ModelError(f"{graph.name}: leaky_relu to {op.outputs[0]} has the negative slope {alpha}")
     positive = quantize_multiplier(float(x.scale[0]) / float(y.scale[0]))
     negative = quantize_multiplier(float(x.scale[0]) * alpha / float(y.scale[0]))
-    codes.check_headroom(graph, op, codes.span(graph), max(positive[1], negative[1]))
+    codes.check_headroom(graph, op, codes.span(graph, op), max(positive[1], negative[1]))
     return Params(positive, negative, x.zero_point, y.zero_point)
 
 
@@ -55,9 +55,9 @@ def _integer(graph: Graph, op: Op) -> Function:
     def leaky(x: Array) -> Array:
         wide = x.astype(np.int64) - p.x_zero_point
         positive, negative = (multiply_by_quantized_multiplier(wide, *pair) for pair in (p.positive, p.negative))
-        return codes.clipped(np.where(wide >= 0, positive, negative) + p.y_zero_point, graph.activations)
+        return codes.clipped(np.where(wide >= 0, positive, negative) + p.y_zero_point, graph.type_of(op))
 
-    return codes.by_code(graph, leaky)
+    return codes.by_code(graph, op, leaky)
 
 
 def _call(graph: Graph, op: Op) -> Call:
@@ -67,10 +67,10 @@ def _call(graph: Graph, op: Op) -> Call:
         "negative_multiplier": p.negative[0],
         "positive_shift": p.positive[1],
         "negative_shift": p.negative[1],
-        **codes.zero_points(graph, x_zero_point=p.x_zero_point, y_zero_point=p.y_zero_point),
+        **codes.zero_points(graph, op, x_zero_point=p.x_zero_point, y_zero_point=p.y_zero_point),
         "size": graph.tensors[op.outputs[0]].size,
     }
-    if graph.activations == "int16":
+    if graph.type_of(op) == "int16":
         return Call("tqs_leaky_relu_s16", "tqs_leaky_relu_s16_t", fields)
     return Call("tqs_leaky_relu_s8", "tqs_leaky_relu_t", fields)
 

@@ -25,7 +25,7 @@ def _float(*given: Any) -> Any:
 
 def _call(graph: Graph, op: Op) -> Call:
     out, values = graph.tensors[op.outputs[0]], graph.tensors[op.inputs[1]].data
-    if graph.activations != "int8" or values is None or values.shape != (256,):
+    if graph.type_of(op) != "int8" or values is None or values.shape != (256,):
         raise ModelError(f"{graph.name}: {op.outputs[0]}: a lut needs int8 codes and a constant table of 256")
     table = Table("int8_t", values, "a function of the codes -128 to 127")
     return Call("tqs_lut_s8", "tqs_lut_t", {"table": table, "size": out.size}, operands=1)

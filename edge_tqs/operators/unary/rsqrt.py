@@ -60,7 +60,7 @@ def _saturate(x: Any) -> Any:
 def _table(graph: Graph, op: Op) -> Array:
     """(256,) outputs, index = input code + 128. A negative input, which the runtime refuses, gives the largest code."""
     source, out = (graph.tensors[name].quant for name in (op.inputs[0], op.outputs[0]))
-    if source is None or out is None or graph.activations != "int8":
+    if source is None or out is None or graph.type_of(op) != "int8":
         raise ModelError(f"{graph.name}: rsqrt to {op.outputs[0]}: it takes int8 codes")
     if source.zero_point != integer.LOW:
         raise ModelError(

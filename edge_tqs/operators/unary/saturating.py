@@ -56,7 +56,7 @@ def _traced(tf: Any, graph: Graph, op: Op) -> Any:
 def _source(graph: Graph, op: Op) -> Quant:
     """The quantisation of x. Raises ModelError unless y has the one that the kernels know."""
     source, out = codes.quants(graph, op)
-    known = _OUTPUTS[op.kind][graph.activations]
+    known = _OUTPUTS[op.kind][graph.type_of(op)]
     if (float(out.scale[0]), out.zero_point) != known:
         raise ModelError(f"{graph.name}: {op.outputs[0]}: {op.kind} must have scale, zero point {known}")
     return source
@@ -96,11 +96,11 @@ def _integer_8(graph: Graph, op: Op) -> Function:
             y = fixed_point.divide_by_power(fixed_point.logistic(raw), 23) - 128
         return codes.clipped(np.where(x >= radius, integer.HIGH, np.where(x <= -radius, integer.LOW, y)), "int8")
 
-    return codes.by_code(graph, saturate)
+    return codes.by_code(graph, op, saturate)
 
 
 def _integer(graph: Graph, op: Op) -> Function:
-    if graph.activations != "int16":
+    if graph.type_of(op) != "int16":
         return _integer_8(graph, op)
     p, bits = params16(graph, op), _FRACTION_BITS[op.kind]
 
@@ -124,7 +124,7 @@ def _integer(graph: Graph, op: Op) -> Function:
 
 
 def _call(graph: Graph, op: Op) -> Call:
-    if graph.activations != "int16":
+    if graph.type_of(op) != "int16":
         return codes.lookup_call(graph, op, _integer(graph, op))
     p = params16(graph, op)
     fields = {"multiplier": p.multiplier, "shift": p.shift, "tanh": int(op.kind == "tanh")}
