@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,10 @@ def plan_request(
         raise UsageError(f"With {reason} nothing is refined, so --without has no meaning", hint="Leave it out.")
     if not refine and max_divergence is not None:
         raise UsageError("--max-divergence has to measure, --no-refine forbids it", hint="Give one of the two.")
+    if max_divergence is not None and not 0 < max_divergence < math.inf:
+        raise UsageError(f"--max-divergence {max_divergence:g} is no distance", hint="Give an RMSE above 0.")
+    if isinstance(plan, Path) and not plan.is_file():
+        raise UsageError(f"{plan}: there is no such plan file", hint="Name a file that `edge-tqs plan --out` wrote.")
     if unknown := set(without) - set(REFINEMENTS):
         raise UsageError(
             f"{min(unknown)} is no part of the refinement", hint=f"Leave out some of {', '.join(REFINEMENTS)}."

@@ -26,6 +26,7 @@ from edge_tqs.building.opened import Model, opened_model
 from edge_tqs.building.planned import PlannedModel, plan_model
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.request import ModelRequest
+from edge_tqs.building.reserved import reserved
 from edge_tqs.building.scored import ScoredModel, score_model
 from edge_tqs.building.start import classified, find_start
 from edge_tqs.errors import UsageError
@@ -265,13 +266,16 @@ def build(
     target = _board(board)
     directory = Path("build") / target.name if out is None else Path(out)
     form = FileForm(tuple(runtimes), strip)
-    if isinstance(source, QuantizedModel):
-        if plan is not None or planning or form != FOR_ALL:
-            raise UsageError("the model is quantised, its plan settled", hint="Leave the plan out, or quantise anew.")
-        build_quantized(source, target, directory, progress, probe=probe, force=force)
-    else:
-        begun, request = _planned(source, plan, planning)
-        build_from_source(begun, request, target, directory, progress, probe=probe, force=force, form=form)
+    with reserved(directory):
+        if isinstance(source, QuantizedModel):
+            if plan is not None or planning or form != FOR_ALL:
+                raise UsageError(
+                    "the model is quantised, its plan settled", hint="Leave the plan out, or quantise anew."
+                )
+            build_quantized(source, target, directory, progress, probe=probe, force=force)
+        else:
+            begun, request = _planned(source, plan, planning)
+            build_from_source(begun, request, target, directory, progress, probe=probe, force=force, form=form)
     return load(directory)
 
 
@@ -311,6 +315,8 @@ def init(
     Raises UsageError where there is one already, or where it is not clear which model is meant.
     """
     model_file, csv = (None if path is None else Path(path) for path in (model, data))
+    if model_file is not None and not model_file.exists():
+        raise UsageError(f"{model_file} does not exist", hint="Check the path of the model file.")
     return init_project(Path(directory), model_file, csv, say, _found)
 
 

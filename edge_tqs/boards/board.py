@@ -155,7 +155,7 @@ def load_board(name_or_path: str | Path) -> Board:
         return _read_board(Path(name_or_path))
     known = {path.stem: path for path in boards_root().glob("*.toml")}
     if text not in known:
-        meant = strict.nearest(text, known, "", most=3)
+        meant = strict.nearest(text.lower().replace("_", "-"), known, "", most=3)
         listing = "`edge-tqs boards` lists them; a board file of your own is given by its path."
         raise UsageError(f"no board is named {text!r}", hint=f"{meant} {listing}".lstrip())
     return _read_board(known[text])

@@ -14,6 +14,7 @@ from edge_tqs.building import directory as build_dir
 from edge_tqs.building import evaluate, figures, sanity
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
+from edge_tqs.building.reserved import write_last, written
 from edge_tqs.building.scored import Source
 from edge_tqs.building.selection.said import costly, reported
 from edge_tqs.emit_c.emit import emit
@@ -26,7 +27,7 @@ from edge_tqs.quantization.range_search import Narrowed
 from edge_tqs.report.build_report import BuildReport, ByteReport, ImageReport, Kind, ModelInfo, TensorReport
 from edge_tqs.report.figures import Figures
 from edge_tqs.report.files import write_report
-from edge_tqs.report.format import REPORT_JSON, VALIDATION_JSON
+from edge_tqs.report.format import VALIDATION_JSON
 from edge_tqs.report.host_report import HostReport, NarrowedRange, Narrowing, Sanity
 
 
@@ -89,22 +90,23 @@ def build_quantized(
         quantized.warnings.extend(agreement.warnings())
 
     out.mkdir(parents=True, exist_ok=True)
-    build_dir.save(
-        out,
-        board=board,
-        model=model,
-        float_graph=graph,
-        seeds=held_out[windows.saved],
-        truth=None if truth is None else truth[windows.saved],
-        score=quantized.scored.sensitivity.to_json(),
-        plan=quantized.plan.to_json(),
-    )
-    progress("compiling", 0, 1)
-    image = _compile(quantized.integer, quantized.model_hash, board, out, model, probe)
-    result = _build_report(quantized, board, evaluation, image, agreement, sane)
-    (out / REPORT_JSON).write_text(result.to_json(), encoding="utf-8")
-    (out / VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
-    write_report(out)
+    with written(out):
+        (out / VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
+        build_dir.save(
+            out,
+            board=board,
+            model=model,
+            float_graph=graph,
+            seeds=held_out[windows.saved],
+            truth=None if truth is None else truth[windows.saved],
+            score=quantized.scored.sensitivity.to_json(),
+            plan=quantized.plan.to_json(),
+        )
+        progress("compiling", 0, 1)
+        image = _compile(quantized.integer, quantized.model_hash, board, out, model, probe)
+        result = _build_report(quantized, board, evaluation, image, agreement, sane)
+        write_last(out, result.to_json())
+        write_report(out)
     return result
 
 

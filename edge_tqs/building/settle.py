@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edge_tqs.building.doubts import doubts, fits
+from edge_tqs.building.finding.doubts import doubts, fits
 from edge_tqs.building.finding.one_step import warmed
 from edge_tqs.building.finding.reading import find_reading
 from edge_tqs.building.finding.scaling import find_scaling

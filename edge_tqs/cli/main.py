@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edge_tqs.report.validation_report import ValidationReport
 
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 1  # as click has it
 #: Rollouts are long loops of small products, which OpenBLAS slows down by handing each to its threads.
 SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "1")
 
@@ -36,13 +38,24 @@ def main() -> None:
     # OpenBLAS reads it once, when numpy is first imported, which the commands do after this.
     os.environ.setdefault(*SINGLE_THREADED)
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
+        code = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()  # a full disk is told of here, and not when Python ends
+        sys.exit(code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; what was written so far is kept", err=True)
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # who read it has seen enough
+        _drop_output()
+        sys.exit(EXIT_BROKEN_PIPE)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        click.echo("  try: Name another file or folder, on a disk with space that you may write to.", err=True)
+        _drop_output()
+        sys.exit(UsageError.exit_code)
     except TqsError as error:
         if error.figures:
             click.echo(error.figures, err=True)
@@ -50,6 +63,12 @@ def main() -> None:
         if error.hint:
             click.echo(f"  try: {error.hint}", err=True)
         sys.exit(error.exit_code)
+
+
+def _drop_output() -> None:
+    """What is left to be printed is not tried again when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -115,6 +134,7 @@ def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) 
     from edge_tqs.cli.next_steps import line, same
     from edge_tqs.cli.text import score_table
 
+    _check_writable(out)
     request = _model_request(model, settings)
     with show() as progress:
         scored = run(request, progress=progress)
@@ -147,6 +167,8 @@ def plan(
 
     planning = _planning(settings)
     request = _model_request(model, settings)
+    _check_writable(out)
+    _check_writable(plot, "--plot", (".svg", ".png"))
     with show() as progress:
         planned = run(request, board=board, progress=progress, **planning)
     _note(planned.scored.model)
@@ -415,6 +437,21 @@ def _png(svg: str) -> bytes:
     from edge_tqs.report.png import render
 
     return render(svg)
+
+
+def _check_writable(path: Path | None, option: str = "--out", kinds: tuple[str, ...] = ()) -> None:
+    """Raise UsageError where a file could not be written once the work is done, or is of none of ``kinds``."""
+    if path is None:
+        return
+    if kinds and path.suffix.lower() not in kinds:
+        raise UsageError(f"{path} is no {' or '.join(kinds)} file", hint=f"Choose another {option}.")
+    try:
+        was = path.exists()
+        path.open("ab").close()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint=f"Choose another {option}.") from error
+    if not was:
+        path.unlink()
 
 
 def _write(path: Path | None, content: str | bytes, option: str = "--out") -> None:

@@ -8,6 +8,9 @@ from typing import Literal
 
 from edge_tqs.errors import UsageError
 
+#: Beyond all memories: a slip of the keyboard.
+_MOST = 2.0**63
+
 
 @dataclass(frozen=True)
 class AskedPlan:
@@ -28,7 +31,8 @@ def parse_budget(text: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:(k|m)(?:i?b)?|b|bytes)?\s*", text, re.IGNORECASE)
     scale = {None: 1, "k": 1024, "m": 1024**2}[match[2].lower() if match and match[2] else None]
-    size = int(float(match[1]) * scale) if match else 0
+    value = float(match[1]) * scale if match else 0.0
+    size = int(value) if value < _MOST else 0
     if size < 1:
         raise UsageError(
             f"{text!r} is not a number of bytes",
