@@ -27,6 +27,14 @@ hypothesis.settings.register_profile(
     deadline=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile(
+    "any machine",
+    parent=hypothesis.settings.default,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("any machine")
 
 #: Modules of which `make quick` runs what is neither slow nor emulated, with the CPU seconds that they took.
 QUICK = Path(__file__).with_name("quick.txt")
