@@ -183,6 +183,7 @@ def test_every_code_between_the_types(kernels: ctypes.CDLL, name: str) -> None:
         graph = Graph("one_quantize", {"x": x, "y": y}, (op,), "x", "y", (), forecast)
         expected = integer_operator(graph, op)(codes)
         made = OPERATORS["quantize"].call(graph, op)
+        assert isinstance(made, Call)
         assert made.kernel == name
         reached.append(int(np.ptp(expected.astype(int))))
         found = np.zeros(codes.size, expected.dtype)

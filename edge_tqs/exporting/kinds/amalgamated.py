@@ -13,6 +13,7 @@ FAMILIES: tuple[str, ...] | None = None
 _LOCAL = re.compile(r'^#include "([^"]+)"[^\n]*\n', re.MULTILINE)
 _STATIC = re.compile(r"^static (?:inline )?(?:const )?(?:[a-z_0-9]+ )+\**([a-z_0-9]+)(?:\(|\[)", re.MULTILINE)
 _TYPE = re.compile(r"^\} ([a-z_0-9]+);", re.MULTILINE)
+_TAG = re.compile(r"^(?:typedef )?struct ([a-z_0-9]+) \{", re.MULTILINE)
 _DEFINE = re.compile(r"^#define ([A-Za-z_][A-Za-z_0-9]*)", re.MULTILINE)
 
 
@@ -49,7 +50,7 @@ def _expanded(name: str, texts: Mapping[str, str], seen: set[str]) -> str:
 
 def _apart(text: str, stem: str) -> str:
     """``text`` of a source whose own functions, types and macros are known in no other."""
-    for name in {*_STATIC.findall(text), *_TYPE.findall(text)}:
+    for name in {*_STATIC.findall(text), *_TYPE.findall(text), *_TAG.findall(text)}:
         text = re.sub(rf"\b{name}\b", f"{stem}_{name}", text)
     ends = "".join(f"#undef {name}\n" for name in sorted(set(_DEFINE.findall(text))))
     return f"{text}\n{ends}"
