@@ -115,9 +115,12 @@ def test_the_stand_alone_loop_is_the_closed_loop(number):
         def get_input_details(self):
             names = {"x": graph.input} | {state.name: state.input for state in graph.states}
             return {
-                name: {"shape": graph.tensors[t].shape, "quantization": (0.0, graph.tensors[t].quant.zero_point)}
+                name: {"shape": graph.tensors[t].shape, "quantization": (1.0, graph.tensors[t].quant.zero_point)}
                 for name, t in names.items()
             }
+
+        def get_output_details(self):
+            return {"y": {"quantization": (1.0, graph.tensors[graph.output].quant.zero_point)}}
 
         def __call__(self, x, **states):
             y, following = step(x, tuple(states[state.name] for state in graph.states))
