@@ -447,6 +447,8 @@ def _check_writable(path: Path | None, option: str = "--out", kinds: tuple[str, 
         raise UsageError(f"{path} is no {' or '.join(kinds)} file", hint=f"Choose another {option}.")
     try:
         was = path.exists()
+        if path.is_fifo():  # whose reader would take the try for the end
+            return
         path.open("ab").close()
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", hint=f"Choose another {option}.") from error
