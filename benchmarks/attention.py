@@ -87,7 +87,8 @@ def main() -> None:
         print("|---" * 12 + "|")
         for make in (transformer, patch):
             path = trained(make, data, folder / f"{make.__name__}.keras")
-            for activations, board in itertools.product(("int8", "int16"), BOARDS):
+            # tflite-runtime, which a Linux board may have, refuses mixed ones
+            for activations, board in [*itertools.product(("int8", "int16"), BOARDS), ("mixed", BOARDS[0])]:
                 settings = argparse.Namespace(
                     csv=csv,
                     train_rows=TRAIN,

@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--csv", required=True, type=Path)
     parser.add_argument("--train-rows", required=True, type=int, help="first rows: scaling and ranges come from them")
     parser.add_argument("--board", default="qemu-mps2-an386")
-    parser.add_argument("--activations", default="int8", choices=["int8", "int16"])
+    parser.add_argument("--activations", default="int8", choices=["int8", "mixed", "int16"])
     parser.add_argument("--horizon", default=96, type=int)
     parser.add_argument("--rollouts", default=8, type=int)
     args = parser.parse_args()
