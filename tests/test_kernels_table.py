@@ -17,7 +17,8 @@ from edge_tqs.operators import OPERATORS, TypedOperator
 from edge_tqs.operators import dense as dense_operator
 from edge_tqs.quantization import runtimes, simulate, support
 from edge_tqs.quantization.calibration import Ranges
-from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Activations, quantize
+from edge_tqs.quantization.families import MOVING_KINDS
+from edge_tqs.quantization.quantize import SCHEMES, Activations, quantize
 
 ELEMENTWISE = ("add", "sub", "mul", "logistic", "tanh", "elu", "leaky_relu", "quantize")
 STEPS = {"tflm": runtimes.tflm_step, "litert": runtimes.litert_step}

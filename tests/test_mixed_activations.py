@@ -22,8 +22,9 @@ from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Graph
 from edge_tqs.quantization import runtimes, simulate, support, wide_search
 from edge_tqs.quantization.calibration import Ranges, calibrate
+from edge_tqs.quantization.families import Family
 from edge_tqs.quantization.judges import Judges
-from edge_tqs.quantization.quantize import Family, quantize, shared_quants
+from edge_tqs.quantization.quantize import quantize, shared_quants
 
 ENDS = ("loop", "state", "output")
 

@@ -14,7 +14,8 @@ from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.passes import interpret
 from edge_tqs.quantization import simulate
 from edge_tqs.quantization.calibration import Ranges, calibrate
-from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Activations, affine, quantize, with_rounded_weights
+from edge_tqs.quantization.families import MOVING_KINDS
+from edge_tqs.quantization.quantize import SCHEMES, Activations, affine, quantize, with_rounded_weights
 
 
 def same(graph: Graph, first: str, second: str) -> bool:

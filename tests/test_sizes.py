@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from graphs import KINDS, Builder, random_graph, shaped
 
+from edge_tqs.emit_c.emit import emit
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Forecast, Graph
-from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.calibration import Ranges, nominal_ranges
 from edge_tqs.quantization.quantize import quantize
 from edge_tqs.quantization.sizes import weight_bytes
 
@@ -24,6 +25,22 @@ def file_size(graph: Graph, widths: dict[str, int]) -> int:
     ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
     given = {"source_hash": "", "plan": widths, "generator": ""}
     return len(tflite_model.write(quantize(graph, widths, ranges), given))
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_a_root_is_taken_of_is_positive_in_ranges_of_no_rollout(moved):
+    """Else a normalising layer could not be emitted, and so neither planned for a board's flash."""
+    b = Builder(np.random.default_rng(0))
+    x = b.tensor("x", (1, 1, 4))
+    flat = b.op("reshape", (x,), "flat", 4)
+    squared = b.op("mul", (flat, flat), "squared")
+    under = b.op("reshape", (squared,), "moved", 4) if moved else squared
+    y = b.dense(b.op("rsqrt", (under,), "inverse"), b.weight("w", 4, 4), "y", b.bias("b", 4))
+    graph = Graph("net", b.tensors, tuple(b.ops), x, y, (), Forecast(1, 4, "none", (0, 1, 2, 3))).check()
+    ranges = nominal_ranges(graph)
+    assert ranges.bounds["x"] == (-1.0, 1.0)
+    integer = quantize(graph, {"w": 8}, ranges)
+    assert emit(integer, "0" * 64, "net").table_bytes > 256
 
 
 @pytest.mark.parametrize(("bias", "channel_bytes"), [(True, 16), (False, 12)])

@@ -20,7 +20,7 @@ from edge_tqs.passes.streaming import stream
 from edge_tqs.progress import Progress
 from edge_tqs.project.later import later
 from edge_tqs.quantization import support
-from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.calibration import nominal_ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
 from edge_tqs.read.loaded import LoadedModel
@@ -272,7 +272,7 @@ def _weights(opened: Opened) -> tuple[tuple[WeightSize, ...], Literal["measured"
 
 def _form(graph: Graph, name: str) -> Form:
     width, activations = FORMS[name]
-    ranges = Ranges({key: (-1.0, 1.0) for key, tensor in graph.tensors.items() if tensor.data is None})
+    ranges = nominal_ranges(graph)
     try:
         made = quantize(graph, dict.fromkeys(graph.weights(), width), ranges, activations=activations)
     except TqsError as error:

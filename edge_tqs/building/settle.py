@@ -69,7 +69,7 @@ def _check_newest(request: ModelRequest, opened: Opened) -> None:
 
     Where the newest N samples alone of a channel are read, NAME is the one, NAME+N the other.
     """
-    newest = dict(opened.loaded.newest) if opened.loaded else {}
+    newest = dict(opened.loaded.newest if opened.loaded else opened.system.newest)
     if request.series is None or not newest:
         return
     columns = (request.asked or Asked(request.roles)).roles.inputs

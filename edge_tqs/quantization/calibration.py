@@ -16,6 +16,7 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Forecast, Graph
 from edge_tqs.graph.rollout import StepFunction, closed_loop
+from edge_tqs.operators import OPERATORS
 from edge_tqs.passes import interpret
 from edge_tqs.passes.moments import with_probes
 
@@ -56,6 +57,19 @@ class Ranges:
     channels: ChannelRanges | None = None
     by_window: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
     apart: bool = False
+
+
+def nominal_ranges(graph: Graph) -> Ranges:
+    """Ranges of no rollout, for what depends on shapes and types alone: bytes, and the kernels that compute it.
+
+    What a root is taken of is positive, as calibration would find it, and so is what is merely moved to it.
+    """
+    roots: set[str] = set()
+    for op in reversed(graph.ops):
+        if op.kind == "rsqrt" or (OPERATORS[op.kind].keeps and roots.intersection(op.outputs)):
+            roots.update(op.inputs)
+    activations = [name for name, tensor in graph.tensors.items() if tensor.data is None]
+    return Ranges({name: (0.0 if name in roots else -1.0, 1.0) for name in activations})
 
 
 def calibrate(graph: Graph, seeds: Array, horizon: int) -> Ranges:

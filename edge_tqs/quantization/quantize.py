@@ -8,7 +8,6 @@ fed back, y has a quantisation of its own; and where the ranges say that it stan
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -34,18 +33,12 @@ from edge_tqs.operators.arithmetic.int8 import (
 from edge_tqs.operators.unary import curve, function
 from edge_tqs.planning.roundings import Rounded
 from edge_tqs.quantization.calibration import Range, Ranges
+from edge_tqs.quantization.families import MOVING_KINDS, Family, activations_of, converted, free_name, pin
 from edge_tqs.quantization.rows import check_rows
-
-#: ("loop" or "output", ""), ("state" or "group", its name), ("fixed", operator kind) or ("free", tensor name)
-Family = tuple[str, str]
 
 Activations = Literal["int8", "int16"]
 #: What may be asked for. "mixed": int16 codes of some families among int8 ones (quantization/wide_search.py).
 AskedActivations = Literal["int8", "int16", "mixed"]
-
-#: operators whose output quantisation is input quantisation, and those of them that only move codes
-KEEPING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.keeps)
-MOVING_KINDS = frozenset(kind for kind, operator in OPERATORS.items() if operator.moves)
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,7 @@ def quantize(
     types = _Types(activations, frozenset(wide))
     # Codes of 16 bits are fine enough for x and y together.
     apart = ranges.apart and types.of(("loop", "")) == "int8"
-    pinned, families = _converted(*_pin(graph, SCHEMES[activations], apart=apart), types)
+    pinned, families = converted(*pin(graph, SCHEMES[activations].fixed_outputs, apart=apart), types.of)
     spans = _spans(pinned, families, ranges)
     quants = _activation_quants(pinned, families, spans, types)
     tensors = {
@@ -154,10 +147,10 @@ class Shared:
 def shared_quants(graph: Graph, ranges: Ranges, activations: Activations = "int8") -> Shared:
     """What `quantize` will do with the activations of ``graph`` (float)."""
     scheme, types = SCHEMES[activations], _Types(activations)
-    pinned, families = _pin(graph, scheme, apart=ranges.apart and activations == "int8")
+    pinned, families = pin(graph, scheme.fixed_outputs, apart=ranges.apart and activations == "int8")
     spans = _spans(pinned, families, ranges)
     quants = _activation_quants(pinned, families, spans, types)
-    names = _activations(pinned)
+    names = activations_of(pinned)
     free = {families[name] for name in names if families[name][0] != "fixed"}
     return Shared(
         pinned,
@@ -179,8 +172,8 @@ def with_types(shared: Shared, wide: Collection[Family]) -> Graph:
     """The float graph that is ``shared``, each activation of the type that `quantize` gives it: what memory it takes,
     and which operators compute it, is told from that."""
     types = _Types("int8", frozenset(wide))
-    graph, families = _converted(shared.graph, shared.families, types)
-    made = {name: replace(graph.tensors[name], dtype=types.of(families[name])) for name in _activations(graph)}
+    graph, families = converted(shared.graph, shared.families, types.of)
+    made = {name: replace(graph.tensors[name], dtype=types.of(families[name])) for name in activations_of(graph)}
     return graph.with_tensors(made)
 
 
@@ -220,121 +213,13 @@ def _check_widths(graph: Graph, widths: Mapping[str, int]) -> None:
             raise UsageError(f"The plan gives {source} {width} bits", hint="Weights have 4 or 8 bits.")
 
 
-# --- which tensors share a quantisation -----------------------------------------------------------------------------
-
-
-def _roots(graph: Graph, families: Mapping[str, Family]) -> tuple[dict[str, str], dict[tuple[int, str], str]]:
-    """For each activation, the tensor whose codes it carries: itself, unless an operator merely moved it.
-
-    What is concatenated must be of one family. An input of another family is copied first, unless nothing else reads
-    it and its family is its own: then it takes the result's. ``families`` are those of roots so far. A delay line
-    carries the codes of what it delays. Also returns the copies: (index of the operator, input) -> name.
-    """
-    delays = {state.input: state.delays for state in graph.states if state.delays}
-    roots = {name: name for name in graph.tensors}
-    copies: dict[tuple[int, str], str] = {}
-    readers = Counter(name for op in graph.ops for name in set(op.inputs))
-    readers.update([graph.output, *(state.output for state in graph.states)])
-    for index, op in enumerate(graph.ops):
-        if op.kind not in KEEPING_KINDS:
-            continue
-        roots |= {name: roots[delays[name]] for name in op.inputs if name in delays}
-        kept = {families.get(roots[name], ("free", roots[name])) for name in op.inputs}
-        if len(kept) == 1:
-            roots |= dict.fromkeys(op.outputs, roots[op.inputs[0]])
-            continue
-        for name in dict.fromkeys(op.inputs):
-            if roots[name] == name and name not in families and readers[name] == 1:
-                # and so does what was moved into it before, as the parts of a concatenation within one
-                roots |= {moved: op.outputs[0] for moved, root in roots.items() if root == name}
-            else:
-                copies[index, name] = _free_name(graph.tensors, f"{name}/{op.outputs[0]}", index)
-    return roots, copies
-
-
-def _pin(graph: Graph, scheme: Scheme, *, apart: bool) -> tuple[Graph, dict[str, Family]]:
-    """Give each tensor its family, and cut loose what would have to be in two.
-
-    A family is a set of tensors of one quantisation: those of the loop (x, and y where it is fed back and does not
-    stand ``apart``), of a state, of a group, of logistic or tanh outputs; any other root and what is moved from it is
-    a family of its own. Before a concatenation, and where y or a state's output carries codes of another family (y is
-    h, or comes from a logistic), a "quantize" operator to a new tensor is added.
-    """
-    families: dict[str, Family] = {graph.input: ("loop", "")}
-    families |= {state.input: ("state", state.name) for state in graph.states if not state.delays}
-    families |= {name: ("group", tensor.group) for name, tensor in graph.tensors.items() if tensor.group}
-    families |= {op.outputs[0]: ("fixed", op.kind) for op in graph.ops if op.kind in scheme.fixed_outputs}
-    roots, copies = _roots(graph, families)
-    tensors, ops = dict(graph.tensors), list[Op]()
-    for index, op in enumerate(graph.ops):
-        named = {name: copies[index, name] for name in op.inputs if (index, name) in copies}
-        for name, copy in named.items():
-            tensors[copy] = replace(graph.tensors[name], name=copy, data=None)
-            ops.append(Op("quantize", (name,), (copy,)))
-            roots[copy] = roots[op.outputs[0]]  # which a concatenation further out may have taken
-        ops.append(replace(op, inputs=tuple(named.get(name, name) for name in op.inputs)))
-
-    def settle(name: str, family: Family, suffix: str) -> str:
-        if families.setdefault(roots[name], family) == family:
-            return name
-        copy = f"{name}_{suffix}"
-        while copy in tensors:
-            copy += "_"
-        tensors[copy] = replace(graph.tensors[name], name=copy)
-        ops.append(Op("quantize", (name,), (copy,)))
-        roots[copy], families[copy] = copy, family
-        return copy
-
-    # A delay line is of one family already. What it delays is of no more interest: the graph has its quantisation.
-    states = tuple(
-        replace(s, output=s.output if s.delays else settle(s.output, ("state", s.name), s.name), delays="")
-        for s in graph.states
-    )
-    output = settle(graph.output, _family_of_y(graph, families.get(roots[graph.output]), apart=apart), "y")
-    pinned = replace(graph, tensors=tensors, ops=tuple(ops), states=states, output=output)
-    return pinned, {name: families.get(root, ("free", root)) for name, root in roots.items()}
-
-
-def _converted(graph: Graph, families: Mapping[str, Family], types: _Types) -> tuple[Graph, dict[str, Family]]:
-    """A pinned ``graph`` whose operators read codes of the type that they write; what is read of another is converted.
-
-    An operator writes the type of its output's family. A copy that _pin made converts by itself. Of a constant there is
-    one of either type.
-    """
-    tensors, found, ops = dict(graph.tensors), dict(families), list[Op]()
-    constants = {name for op in graph.ops if op.signature.is_weighted for name in op.inputs[1:]}
-    for op in graph.ops:
-        dtype, names = types.of(found[op.outputs[0]]), list(op.inputs)
-        for place, name in enumerate(names):
-            if op.kind == "quantize" or name in constants or types.of(found[name]) == dtype:
-                continue
-            names[place] = converted = f"{name}/{dtype}"
-            if converted not in tensors:
-                tensors[converted] = replace(tensors[name], name=converted, group="")
-                found[converted] = (f"as {dtype}", name)
-                if tensors[name].data is None:
-                    ops.append(Op("quantize", (name,), (converted,)))
-        ops.append(replace(op, inputs=tuple(names)))
-    return replace(graph, tensors=tensors, ops=tuple(ops)), found
-
-
-def _family_of_y(graph: Graph, own: Family | None, *, apart: bool) -> Family:
-    """That of x where y is fed back or compared with x; else its own, which no state may share: a state is kept."""
-    if not (graph.forecast.driven or apart) or graph.forecast.task == "reconstruction":
-        return ("loop", "")
-    return own if own is not None and own[0] in ("fixed", "group") else ("output", "")
-
-
-def _activations(graph: Graph) -> list[str]:
-    """Every activation, and every constant that is used as one."""
-    constants = {name for op in graph.ops if op.signature.is_weighted for name in op.inputs[1:]}
-    return [name for name in graph.tensors if name not in constants]
+# --- ranges and scales ---------------------------------------------------------------------------------------------
 
 
 def _spans(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict[Family, Range]:
     """The range of all of a family."""
     spans: dict[Family, Range] = {}
-    for name in _activations(graph):
+    for name in activations_of(graph):
         least, most = _range(graph, name, ranges)
         low, high = spans.get(families[name], (least, most))
         spans[families[name]] = min(low, least), max(high, most)
@@ -344,7 +229,7 @@ def _spans(graph: Graph, families: Mapping[str, Family], ranges: Ranges) -> dict
 def _activation_quants(
     graph: Graph, families: Mapping[str, Family], spans: Mapping[Family, Range], types: _Types
 ) -> dict[str, Quant]:
-    """Quantisation of each of _activations."""
+    """Quantisation of each activation."""
     quants: dict[Family, Quant] = {}
     for family, span in spans.items():
         scheme = types.scheme(family)
@@ -353,12 +238,12 @@ def _activation_quants(
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
             quants[family] = scheme.quant(*_held(graph, families, family, span, scheme))
-    return {name: quants[families[name]] for name in _activations(graph)}
+    return {name: quants[families[name]] for name in activations_of(graph)}
 
 
 def _held(graph: Graph, families: Mapping[str, Family], family: Family, span: Range, scheme: Scheme) -> Range:
     """What the codes of ``family`` are to hold: its span and 0, with the headroom, as far as its readers tell apart."""
-    limit = _saturation(graph, {name for name in _activations(graph) if families[name] == family}, scheme)
+    limit = _saturation(graph, {name for name in activations_of(graph) if families[name] == family}, scheme)
     least, most = scheme.headroom * min(span[0], 0.0), scheme.headroom * max(span[1], 0.0)
     return max(least, -limit), min(most, limit)
 
@@ -498,7 +383,7 @@ def _add_constant(tensors: dict[str, Tensor], made: Tensor, index: int) -> str:
         same = known.dtype == made.dtype and np.array_equal(known.quant.scale, made.quant.scale)
         if same and np.array_equal(_data(known), _data(made)):
             return made.name
-    name = _free_name(tensors, made.name, index)
+    name = free_name(tensors, made.name, index)
     tensors[name] = replace(made, name=name)
     return name
 
@@ -513,8 +398,3 @@ def _constant(graph: Graph, op: Op, place: int) -> Tensor:
 def _data(tensor: Tensor) -> Array:
     assert tensor.data is not None
     return tensor.data
-
-
-def _free_name(tensors: Mapping[str, Tensor], name: str, index: int) -> str:
-    """``name``, or a new one for an operator that shares a constant: its scale is of that operator's input."""
-    return name if name not in tensors else f"{name}_{index}"

@@ -24,8 +24,9 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.operators.arithmetic.int8 import LEAST_SPAN
 from edge_tqs.quantization.calibration import Range, Ranges
+from edge_tqs.quantization.families import Family
 from edge_tqs.quantization.judges import LEAST_JUDGES, Errors, Judges, better, cost
-from edge_tqs.quantization.quantize import Family, Shared, affine, shared_quants, with_rounded_weights
+from edge_tqs.quantization.quantize import Shared, affine, shared_quants, with_rounded_weights
 from edge_tqs.quantization.rounded_rollout import Quants, RoundedRollouts
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
 

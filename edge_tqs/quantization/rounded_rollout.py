@@ -18,7 +18,8 @@ from edge_tqs.graph.rollout import StepFunction, closed_loop
 from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic.int8 import HIGH, LOW
 from edge_tqs.passes.interpret import float_step, zero_states
-from edge_tqs.quantization.quantize import MOVING_KINDS, SCHEMES, Family, Shared
+from edge_tqs.quantization.families import MOVING_KINDS, Family
+from edge_tqs.quantization.quantize import SCHEMES, Shared
 
 #: Values of the largest activation in a batch: what a processor's cache holds.
 BATCH_VALUES = 1 << 17

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Graph
-from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.calibration import nominal_ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.system.system import System
 
@@ -26,7 +26,7 @@ def weight_bytes(graph: Graph, activations: Activations = "int8") -> dict[str, d
     int4 layers of one input share a RESHAPE: a plan's file can be smaller than this sum, never larger. Beside int16
     ``activations`` biases have 8 bytes, and an int4 layer is one operator as an int8 one is.
     """
-    ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
+    ranges = nominal_ranges(graph)
     all_int8 = dict.fromkeys(graph.weights(), 8)
 
     def file_size(widths: dict[str, int]) -> int:

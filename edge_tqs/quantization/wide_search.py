@@ -23,8 +23,9 @@ import numpy as np
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Quant
 from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.families import Family
 from edge_tqs.quantization.judges import LEAST_JUDGES, Judges, cost
-from edge_tqs.quantization.quantize import Family, Shared, quant_read, shared_quants, with_rounded_weights
+from edge_tqs.quantization.quantize import Shared, quant_read, shared_quants, with_rounded_weights
 from edge_tqs.quantization.rounded_rollout import RoundedRollouts
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
 

@@ -60,7 +60,8 @@ class System:
     seeds. roll: (seeds, horizon) -> outputs (N, T, outputs) of the model as it is, for any N. whole: (channel, N) of
     each channel that holds one of N whole numbers, by which rows are looked up; whole_values: these by channel, (N,),
     in the units of the seeds. stateful: what it says depends on all samples of a rollout, not only on its window.
-    constants: names of other tensors that Rollouts can change, such as biases.
+    constants: names of other tensors that Rollouts can change, such as biases. newest: (channel, N) of each channel
+    whose newest N samples alone are read, where the model is no graph, which says it itself.
 
     Seeds are float32 in the model's normalised units, oldest sample first: (N, W, F), or with exogenous inputs
     (N, W + T, F), whose last T rows hold what is known ahead (their fed-back channels are not read).
@@ -78,6 +79,7 @@ class System:
     whole_values: Mapping[int, Array] = field(default_factory=dict)
     stateful: bool = False
     constants: tuple[str, ...] = ()
+    newest: tuple[tuple[int, int], ...] = ()
 
     @property
     def outputs(self) -> int:

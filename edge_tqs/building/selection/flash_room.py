@@ -14,7 +14,7 @@ from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Graph
 from edge_tqs.progress import Progress
-from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.calibration import nominal_ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 
 #: A memory that holds any image, to measure one that may not fit its board.
@@ -76,7 +76,7 @@ def link(graph: Graph, board: Board, model_hash: str) -> Image:
 
 def _beside(graph: Graph, widths: Mapping[str, int], board: Board, activations: Activations) -> int:
     """Bytes of flash that the image takes beside the codes of its weights."""
-    ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
+    ranges = nominal_ranges(graph)
     integer = quantize(graph, widths, ranges, activations=activations)
     image = link(integer, board, ANY_HASH)
     codes = sum(tensor.size * widths[source] // 8 for source, parts in graph.weights().items() for tensor in parts)

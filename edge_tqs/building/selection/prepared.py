@@ -11,7 +11,7 @@ from edge_tqs.building.chooser import Rounder, chooser, rounder_of
 from edge_tqs.building.opened import scaled_graph
 from edge_tqs.building.request import ModelRequest
 from edge_tqs.building.scored import ScoredModel, zero_data_windows
-from edge_tqs.building.selection.widening import LIMITS, costs_on
+from edge_tqs.building.selection import widening
 from edge_tqs.building.windows import LEAST_WINDOWS, Windows, check_unmasked
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Forecast, Graph
@@ -21,7 +21,8 @@ from edge_tqs.planning.roundings import Rounded, Roundings
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.calibration import Ranges, calibrate
 from edge_tqs.quantization.channel_scales import Folded, on_own_scales
-from edge_tqs.quantization.quantize import AskedActivations, Family, codes_beside, quantize, shared_quants
+from edge_tqs.quantization.families import Family
+from edge_tqs.quantization.quantize import AskedActivations, codes_beside, quantize, shared_quants
 from edge_tqs.quantization.range_search import Narrowed, narrowed
 from edge_tqs.quantization.wide_search import Widened, families_of, widened
 from edge_tqs.system.of_graph import graph_system
@@ -114,8 +115,8 @@ class Prepared:
                     lambda wide: quantize(corrected, widths, ranges, clips, rounded=codes, wide=wide),
                     ranges,
                     self.scored.model.request.horizon,
-                    costs_on(core),
-                    LIMITS,
+                    widening.costs_on(core),
+                    widening.LIMITS,
                 )
             )
         return self._widened[0]

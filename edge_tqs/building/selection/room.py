@@ -11,7 +11,7 @@ from edge_tqs.emit_c.emit import emit, memory_plan
 from edge_tqs.emit_c.memory import MemoryPlan
 from edge_tqs.graph.graph import CODE_TYPES, Graph
 from edge_tqs.planning.plan import Plan
-from edge_tqs.quantization.calibration import Ranges
+from edge_tqs.quantization.calibration import nominal_ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 
 #: More than the code of any image, and than its buffers and stack frames beside what the model keeps, in bytes.
@@ -44,7 +44,7 @@ def tables_of(graph: Graph, plans: Sequence[Plan], board: Board, activations: Ac
 
     They depend on the widths alone, so that no ranges are needed.
     """
-    ranges = Ranges({name: (-1.0, 1.0) for name, tensor in graph.tensors.items() if tensor.data is None})
+    ranges = nominal_ranges(graph)
     known: dict[tuple[int, ...], int] = {}
     found = {}
     for plan in plans:

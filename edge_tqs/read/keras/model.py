@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edge_tqs.errors import CheckError, ModelError, UsageError
+from edge_tqs.errors import CheckError, ModelError
 from edge_tqs.graph.graph import Graph, Recurrence
 from edge_tqs.passes.interpret import float_step, zero_states
 from edge_tqs.passes.streaming import settle
@@ -29,15 +29,14 @@ from edge_tqs.read.keras.layers import (
     as_sequence,
     check_embedding,
     check_wrapper,
-    is_over_time,
     is_stateful,
     parts_of,
-    spreads,
 )
 from edge_tqs.read.keras.layers.activation import check_activation
 from edge_tqs.read.keras.layers.ops import gives_samples
 from edge_tqs.read.keras.layers.recurrent import check_gates
 from edge_tqs.read.keras.nodes import Nodes, Source, behind_output, items_of, kind_of, read_nodes
+from edge_tqs.read.keras.recurrence import choose_recurrence, choose_window, unrolled_by
 from edge_tqs.read.loaded import LoadedModel, Masked
 from edge_tqs.system.blocks import rolled_out
 from edge_tqs.system.reading import Said, read_output, with_static
@@ -57,9 +56,6 @@ SUPPORTED_OPS = (
 #: What moves whole numbers to where rows are looked up by them.
 OF_WHOLE_NUMBERS = frozenset({"Flatten", "Reshape", "ops.GetItem", "ops.Reshape", "ops.Squeeze", "ops.ExpandDims"})
 MASK_OPS = frozenset({"ops.NotEqual", "ops.Any"})
-WIDE_LINE = (
-    'If its last sample is the forecast, say labels = "wide" under [forecast] in edge-tqs.toml, or --labels wide'
-)
 OWN_HINT = "If it is a class of your own, --custom-objects module:NAME lets it be scored and planned."
 
 
@@ -95,9 +91,9 @@ def load(
             _check_whole_numbers(layers, nodes, ends)
             said = with_static(said or Said(), ends.static)
             masked = tuple(_masked(layers, nodes, ends))
-            chosen = _choose_recurrence(layers, recurrence, said.last_only, ends)
+            chosen = choose_recurrence(layers, recurrence, said.last_only, ends)
             streamed = chosen == "none" and recurrence == "stateful"
-            size = _choose_window(ends.window, None if streamed and ends.window else window, chosen)
+            size = choose_window(ends.window, None if streamed and ends.window else window, chosen)
             if chosen == "none":
                 _refuse_early(layers, ends, size, said)
             whole, read = rolled_out(_build(path.stem, nodes, layers, ends, size, chosen), said)
@@ -113,7 +109,7 @@ def load(
         tuple(_describe(layers)),
         (*ends.notes, *(_mask_note(mask) for mask in masked), *read, *notes),
         whole if chosen == "none" else None,
-        _unrolled_by(layers) if chosen == "none" else "",
+        unrolled_by(layers) if chosen == "none" else "",
         ends.channels,
         masked,
         ends.newest,
@@ -311,75 +307,12 @@ def _weights_of(layer: Any) -> dict[str, Weight]:
     return {variable.name: Weight(variable.path, np.array(variable.numpy())) for variable in layer.weights}
 
 
-def _choose_recurrence(layers: list[KerasLayer], wanted: str, last_only: bool, ends: Ends) -> Recurrence:
-    recurrent = [layer for layer in layers if layer.kind in RECURRENT]
-    if not recurrent:
-        return "none"
-    stateful = [is_stateful(layer) for layer in recurrent]
-    if wanted == "auto" and len(set(stateful)) > 1:
-        raise ModelError("some recurrent layers are stateful and some are not", hint="Set stateful on all or on none.")
-    carried = wanted == "stateful" or (wanted == "auto" and stateful[0])
-    if ends.newest:
-        if carried:
-            name = next(entry.name for entry in ends.entries if entry.newest)
-            raise ModelError(
-                f"its input {name} is a part of the window, so no state can be carried from one sample to the next",
-                hint="Use the model as windowed.",
-            )
-        return "none"
-    over_time = _over_time(layers)
-    if over_time is None and not last_only and recurrent[-1].config["return_sequences"]:
-        if not carried:
-            return "none"  # its output is a sequence
-        raise recurrent[-1].refuse(
-            "it gives a sequence, and a state that is carried on gives the sample that follows",
-            hint=f"{WIDE_LINE}, or set return_sequences=False.",
-        )
-    if over_time is None:
-        return "stateful" if carried else "windowed"
-    if carried:
-        raise over_time.refuse(
-            "it looks at the window as a whole, so no state can be carried from one sample to the next",
-            hint="Use the model as windowed, or take this layer out.",
-        )
-    return "none"
-
-
 def _refuse_early(layers: list[KerasLayer], ends: Ends, window: int, said: Said) -> None:
     """Raise ModelError for a sequence that can be read in several ways before its recurrent layers are unrolled."""
     made = tuple(size for size in ends.shape[1:] if size is not None)
     classes = layers[-1].kind == "Softmax" or layers[-1].config.get("activation") == "softmax"
     if any(layer.kind in RECURRENT for layer in layers) and len(made) == 2 == len(ends.shape) - 1 and not classes:
         read_output(made, window, sum(ends.channels), said)
-
-
-def _over_time(layers: list[KerasLayer]) -> KerasLayer | None:
-    """A layer that no step from one sample to the next computes."""
-    return next(filter(is_over_time, layers), None) or _spread_within(layers)
-
-
-def _unrolled_by(layers: list[KerasLayer]) -> str:
-    over_time = _over_time(layers) if any(layer.kind in RECURRENT for layer in layers) else None
-    return "" if over_time is None else f"{over_time.name} ({over_time.kind})"
-
-
-def _spread_within(layers: list[KerasLayer]) -> KerasLayer | None:
-    """A layer that makes a sequence of a flat value before another one that steps over it or joins it with others."""
-    for index, layer in enumerate(layers):
-        if spreads(layer) and any(later.kind in RECURRENT | MERGING for later in layers[index + 1 :]):
-            return layer
-    return None
-
-
-def _choose_window(of_model: int | None, given: int | None, recurrence: Recurrence) -> int:
-    size = of_model if given is None else given
-    if size is None:
-        raise UsageError("the model leaves the length of its window open", hint="Say it with --window SAMPLES.")
-    if size < 1:
-        raise UsageError(f"--window {size} is no length", hint="Give the number of samples, 1 or more.")
-    if of_model is not None and size != of_model and recurrence != "stateful":
-        raise UsageError(f"--window {size}: the model was built for a window of {of_model}", hint="Leave --window out.")
-    return size
 
 
 def _build(name: str, nodes: Nodes, layers: list[KerasLayer], ends: Ends, window: int, recurrence: Recurrence) -> Graph:

@@ -74,6 +74,7 @@ def keras_system(model: Any, said: Said | None = None, output: str | None = None
         roll=rollouts.roll,
         whole=whole,
         whole_values={channel: np.arange(count, dtype=np.float32) for channel, count in whole},
+        newest=ends.newest,
     )
 
 
