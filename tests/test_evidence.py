@@ -101,7 +101,9 @@ def test_random_rounding_keeps_the_mean_and_stays_on_the_grid():
 
 
 def test_bytes_count_metadata_at_both_widths():
+    """Of a model that no file is written of; a budget never counts an int4 that is larger."""
     prices = judge.costs(linear_system())
+    assert judge.budgets({"a": {8: 100, 4: 60}, "b": {8: 10, 4: 30}}) == {10: 74, 25: 80, 50: 90, 75: 100}
     assert prices == {"a": {8: 6 + 84, 4: 3 + 84}, "b": {8: 6 + 56, 4: 3 + 56}}
     assert judge.budgets(prices) == {10: 146, 25: 147, 50: 149, 75: 150}
 
@@ -163,12 +165,17 @@ def record(architecture, *, full):
         method: {"divergence": {str(share): 1.0 for share in judge.SHARES}, "seconds": 1.0} for method in tables.PLANNED
     }
     plans[tables.FULL]["divergence"] = {str(share): full for share in judge.SHARES}
+    plans |= {
+        m: {"divergence": {str(s): full / 2 for s in judge.SHARES}, "seconds": 1.0} for m in methods.COMPENSATIONS
+    }
     ranks = {method: [1.0, 2.0, 3.0] for method in tables.RANKED}
     return {
         "architecture": architecture,
         "series": "s",
         "training_seed": 0,
         "plans": plans,
+        "whole": {"int8": {"divergence": full}},
+        "peer": {"converter int8": {"divergence": 1.0}},
         "optimum": {str(share): 0.5 for share in judge.SHARES},
         "damages": ranks,
         "expected": [1.0, 3.0, 2.0],
@@ -181,6 +188,9 @@ def test_every_loss_is_listed_and_nothing_else():
     found = tables.losses(records)
     against = found[f"The plan of {tables.FULL} diverges more than that of HAWQ-V2"]
     assert [line.split(",")[0] for line in against] == ["worse"]
+    converter = found["All int8, the whole model diverges more than that of converter int8"]
+    assert [line.split(",")[0] for line in converter] == ["worse"]
+    assert found[f"The plan of {tables.BEST} diverges more than that of {tables.FULL}"] == []
     assert found["TQS ranks the expected damage worse than HAWQ-V2"] == []
     assert len(found["refined is more than 1.20 of the optimum"]) == 3
     assert geometric_mean(tables.ratios(records, tables.FULL, "HAWQ-V2")) == pytest.approx(1.0)

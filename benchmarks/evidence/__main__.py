@@ -72,16 +72,14 @@ def closed_loops(target: Path, root: Path, *, quick: bool, peer: bool) -> choose
     """Write evidence.md and its plots to ``target``; the settings that were chosen."""
     if peer:
         peers.install_peer()
-    choosers, judged = zoo.members(chooses=True), zoo.members(chooses=False)
+    choosers = [member for member in zoo.members(chooses=True) if member.training_seed < CHOOSING_SEEDS]
+    judged = zoo.members(chooses=False)
     if quick:
         choosers, judged = (
             [replace(m, steps=QUICK_STEPS) for m in half if m.architecture in QUICK and m.training_seed == 0]
             for half in (choosers, judged)
         )
-    settings, candidates = choose.choose(choosing([m for m in choosers if m.training_seed < CHOOSING_SEEDS], root))
-    for member in choosers:
-        if not member.file.exists():
-            zoo.trained(member)
+    settings, candidates = choose.choose(choosing(choosers, root))
     records = judging(judged, settings, root, peer=peer)
     grown = {} if quick else kept(root / "growth.json", growth.measure)
     for file, text in page.files(records, asdict(settings), candidates, grown).items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.evidence.judge import Judge, budgets, costs
+from benchmarks.evidence.judge import Judge, budgets, file_costs
 from benchmarks.evidence.methods import knapsack, refined
 from benchmarks.evidence.rivals import hawq_v2
 from benchmarks.evidence.statistics import geometric_mean, median, spearman
@@ -36,7 +36,8 @@ def measure(trained: Trained, windows: int) -> dict[str, Any]:
     """Of one model of the choosing half, what each candidate gives."""
     system = trained.system
     judge = Judge(system, trained.series.windows(system.window, HORIZON, windows, held_out=True), HORIZON)
-    prices = costs(system)
+    assert trained.graph is not None
+    prices = file_costs(trained.graph)
     limits = budgets(prices)
     expected = list(judge.expected().values())
     by_draws, scores = {}, {}

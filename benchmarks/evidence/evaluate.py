@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.evidence import peers
+from benchmarks.evidence import peers, whole
 from benchmarks.evidence.choose import Settings
-from benchmarks.evidence.judge import EXHAUSTIVE, Judge, budgets, costs, optimum
-from benchmarks.evidence.methods import additive, refinements
+from benchmarks.evidence.judge import EXHAUSTIVE, Judge, budgets, file_costs, optimum
+from benchmarks.evidence.methods import additive, compensations, refinements
 from benchmarks.evidence.rivals import rivals
 from benchmarks.evidence.zoo import HORIZON, Trained
-from edge_tqs.planning.plan import uniform
+from edge_tqs.planning.plan import predicted_damage, uniform
 
 #: Held-out windows that everything is judged on.
 WINDOWS = 32
+#: Training seeds whose models are compensated, built whole and given to peers, which takes longest.
+WHOLE_SEEDS = (0,)
 
 
 def measure(trained: Trained, settings: Settings, *, peer: bool = True) -> dict[str, Any]:
@@ -25,12 +27,18 @@ def measure(trained: Trained, settings: Settings, *, peer: bool = True) -> dict[
     system, series, member = trained.system, trained.series, trained.member
     windows = series.windows(system.window, HORIZON, WINDOWS, held_out=True)
     judge = Judge(system, windows, HORIZON)
-    prices = costs(system)
+    assert trained.graph is not None
+    prices = file_costs(trained.graph)
     limits = budgets(prices)
     damages, plans = additive(system, judge, prices, limits, rivals(trained, settings.draws))
     plans |= refinements(trained, damages["TQS"], judge, prices, limits, settings.seeds)
+    whole_models = member.training_seed in WHOLE_SEEDS
+    flat = {f"int{width}": judge.plan(uniform(prices, dict.fromkeys(prices), width)) for width in (8, 4)}
+    if whole_models:
+        scores = {name: by[8] / predicted_damage(1.0, 8) for name, by in damages["TQS"].items()}
+        found, compensated = compensations(trained, scores, judge, prices, limits, settings.seeds)
+        plans, flat = plans | found, flat | compensated
     every = judge.every(prices) if len(prices) <= EXHAUSTIVE else []
-    flat = {width: uniform(prices, dict.fromkeys(prices), width) for width in (8, 4)}
     truth = series.truth(system.window, HORIZON, WINDOWS, held_out=True)
     persistence = np.repeat(windows[:, system.window - 1 : system.window, : series.outputs], HORIZON, axis=1)
     return {
@@ -46,9 +54,10 @@ def measure(trained: Trained, settings: Settings, *, peer: bool = True) -> dict[
         "damages": {name: [by[4] for by in damage.values()] for name, damage in damages.items()},
         "optimum": {share: optimum(every, most) for share, most in limits.items()} if every else None,
         "plans": plans,
-        "uniform": {f"int{width}": judge.plan(made) for width, made in flat.items()},
-        "bytes": {f"int{width}": made.total_bytes for width, made in flat.items()},
-        "peer": peers.measure(trained, windows, judge.nominal) if peer else {"error": "left out"},
+        "uniform": flat,
+        "bytes": {f"int{width}": sum(options[width] for options in prices.values()) for width in (8, 4)},
+        "whole": whole.measure(trained, windows, judge.nominal, truth) if whole_models else None,
+        "peer": peers.measure(trained, windows, judge.nominal) if peer and whole_models else {"error": "left out"},
     }
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from edge_tqs.graph.graph import Array
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
+from edge_tqs.planning.file import NEAREST, Rounding
 from edge_tqs.planning.plan import Costs, Plan
+from edge_tqs.planning.roundings import Roundings
+from edge_tqs.quantization.sizes import weight_bytes
 from edge_tqs.system.system import Part, System
 
 #: Weights up to which every assignment of 4 and 8 bits is rolled out.
@@ -28,8 +32,13 @@ CHANNEL_BYTES = 28
 SHARES = (10, 25, 50, 75)
 
 
+def file_costs(graph: Graph) -> dict[str, dict[int, int]]:
+    """Bytes of each weight in model.tflite at 8 and 4 bits, as they are written."""
+    return weight_bytes(graph)
+
+
 def costs(system: System) -> dict[str, dict[int, int]]:
-    """Bytes of each weight at 8 and 4 bits: its codes, and CHANNEL_BYTES a channel at both."""
+    """The same of a model that no file is written of: its codes, and CHANNEL_BYTES a channel at both."""
     found = {}
     for source, parts in system.weights.items():
         metadata = CHANNEL_BYTES * sum(part.channels for part in parts)
@@ -39,8 +48,8 @@ def costs(system: System) -> dict[str, dict[int, int]]:
 
 
 def budgets(prices: Costs) -> dict[int, int]:
-    """Bytes of each of SHARES."""
-    low, high = (sum(options[width] for options in prices.values()) for width in (4, 8))
+    """Bytes of each of SHARES, from the smallest plan to all-int8: an int4 that saves nothing is in no plan."""
+    low, high = sum(min(options.values()) for options in prices.values()), sum(p[8] for p in prices.values())
     return {share: low + (high - low) * share // 100 for share in SHARES}
 
 
@@ -60,6 +69,27 @@ def randomly_rounded(part: Part, rng: np.random.Generator) -> Array:
     position = rows / scale[:, None]
     codes = np.clip(np.floor(position + rng.random(rows.shape)), -7, 7)
     return part.with_rows((codes * scale[:, None]).astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """The codes of compensated weights, as the tool makes them for a file; what they are worth is reckoned here."""
+
+    graph: Graph
+    roundings: Roundings
+
+    def decoded(self, source: str, rounding: Rounding) -> dict[str, Array]:
+        """The tensors of a weight, code times scale, and the biases that its rounding shifts."""
+        found = {}
+        for name, given in self.roundings.codes(source, rounding).items():
+            steps = given.scale.astype(np.float64).reshape(-1, *[1] * (given.codes.ndim - 1))
+            found[name] = (given.codes * steps).astype(np.float32)
+            if given.shift is not None:
+                (bias,) = {op.inputs[2] for op in self.graph.ops if len(op.inputs) == 3 and op.inputs[1] == name}
+                data = self.graph.tensors[bias].data
+                assert data is not None
+                found[bias] = (data + given.shift).astype(np.float32)
+        return found
 
 
 class Judge:
@@ -91,21 +121,30 @@ class Judge:
             found[source] = float(np.mean(draws))
         return found
 
-    def plan(self, made: Plan) -> float:
-        """Divergence, RMSE, of a plan with the clip ratios and the bias correction that it has."""
+    def plan(self, made: Plan, coded: Coded | None = None) -> float:
+        """Divergence, RMSE, of a plan with the clip ratios and the bias correction that it has.
+
+        coded: what holds the codes of those weights that are not rounded to nearest; decoded here.
+        """
         changed: dict[str, Array] = {}
         for tensor in made.tensors:
-            changed |= rounded(self._system, tensor.name, tensor.width, tensor.clip)
+            if tensor.rounding == NEAREST:
+                changed |= rounded(self._system, tensor.name, tensor.width, tensor.clip)
+            else:
+                assert coded is not None
+                changed |= coded.decoded(tensor.name, tensor.rounded)
         bias = self._system.output_bias
         if made.bias_correction and bias is not None:
-            changed[bias.name] = (bias.data + np.asarray(made.bias_correction)).astype(np.float32)
+            before = changed.get(bias.name, bias.data)
+            changed[bias.name] = (before + np.asarray(made.bias_correction)).astype(np.float32)
         return float(np.sqrt(self.damage(changed)))
 
     def every(self, prices: Costs) -> list[tuple[int, float]]:
-        """(bytes, divergence RMSE) of every assignment of 4 and 8 bits."""
+        """(bytes, divergence RMSE) of every assignment of 8 bits and, where they save bytes, 4."""
         both = {source: {width: rounded(self._system, source, width) for width in (8, 4)} for source in prices}
         found = []
-        for widths in itertools.product((8, 4), repeat=len(prices)):
+        options = [(8, 4) if by_width[4] < by_width[8] else (8,) for by_width in prices.values()]
+        for widths in itertools.product(*options):
             chosen = dict(zip(prices, widths, strict=True))
             changed: dict[str, Array] = {}
             for source, width in chosen.items():

@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.evidence.judge import Judge
+from benchmarks.evidence.judge import Coded, Judge
 from benchmarks.evidence.rivals import Damages, random
 from benchmarks.evidence.zoo import HORIZON, Trained
 from edge_tqs.graph.graph import Array
+from edge_tqs.planning.file import Origin
 from edge_tqs.planning.plan import Costs, Plan, plan, predicted_damage
 from edge_tqs.planning.refine import Refiner, RefineSettings
-from edge_tqs.system.seeds import zero_data_seeds
+from edge_tqs.planning.roundings import WINDOWS, Roundings
+from edge_tqs.system.seeds import noise, zero_data_seeds
 from edge_tqs.system.system import System
 
 #: Random plans, of whose divergence the geometric mean counts.
@@ -26,6 +28,12 @@ REFINEMENTS = {
 }
 #: Two of them again, measured on training windows, which HAWQ-V2 has too, in place of zero-data ones.
 ON_DATA = {f"{name}, training windows": REFINEMENTS[name] for name in ("refined", "refined + clip + bias")}
+#: Compensated rounding, one recipe for all weights and then the candidates: settings, and whether data is seen.
+COMPENSATIONS = {
+    "compensated": (RefineSettings(candidates=False), False),
+    "candidates": (RefineSettings(), False),
+    "candidates, training windows": (RefineSettings(), True),
+}
 
 
 def knapsack(damages: Damages, prices: Costs, budget: int) -> Plan:
@@ -77,6 +85,41 @@ def refined(
     plans = {share: refiner.plan(most) for share, most in budgets.items()}
     seconds = time.process_time() - started
     return {"divergence": {share: judge.plan(made) for share, made in plans.items()}, "seconds": seconds}
+
+
+def compensations(
+    trained: Trained,
+    scores: Mapping[str, float],
+    judge: Judge,
+    prices: Costs,
+    budgets: Mapping[int, int],
+    count: int,
+) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """Of each of COMPENSATIONS, plans as ``refined`` gives them, and (form, way) the divergence of one width for all.
+
+    "training windows": compensated over them, and measured on as many of them.
+    """
+    system, graph = trained.system, trained.graph
+    assert graph is not None
+    found, flat = {}, {}
+    for name, (settings, on_data) in COMPENSATIONS.items():
+        if on_data:
+            seeds = trained.series.windows(system.window, HORIZON, count, held_out=False)
+            windows, origin = seeds, Origin("data", len(seeds), HORIZON, 0)
+        else:
+            seeds = zero_data_seeds(system, count, HORIZON, 0)
+            windows, origin = noise(system, WINDOWS, HORIZON, 0), Origin("zero-data", WINDOWS, HORIZON, 0)
+        roundings = Roundings(graph, lambda windows=windows: windows, origin)  # type: ignore[misc]
+        coded = Coded(graph, roundings)
+        started = time.process_time()
+        refiner = Refiner(system, scores, prices, seeds, HORIZON, settings=settings, roundings=roundings)
+        plans = {share: refiner.plan(most) for share, most in budgets.items()}
+        seconds = time.process_time() - started
+        divergence = {share: judge.plan(made, coded) for share, made in plans.items()}
+        found[name] = {"divergence": divergence, "seconds": seconds}
+        for width in (8, 4):
+            flat[f"int{width} {name}"] = judge.plan(refiner.uniform(width), coded)
+    return found, flat
 
 
 def refinements(

@@ -9,11 +9,25 @@ from typing import Any
 
 from benchmarks.evidence import plots, tables
 from benchmarks.evidence.evaluate import WINDOWS
-from benchmarks.evidence.judge import CHANNEL_BYTES, EXHAUSTIVE, ROUNDINGS, SHARES
+from benchmarks.evidence.judge import EXHAUSTIVE, ROUNDINGS, SHARES
 from benchmarks.evidence.rivals import HESSIAN_WINDOWS, VECTORS
 from benchmarks.evidence.rivals import WINDOWS as RIVAL_WINDOWS
 from benchmarks.evidence.statistics import geometric_mean, median
-from benchmarks.evidence.tables import FULL, PLAIN, PLAIN_ON_DATA, Record, correlations, ratios
+from benchmarks.evidence.tables import (
+    BEST,
+    FULL,
+    PLAIN,
+    PLAIN_ON_DATA,
+    WEIGHT_ONLY,
+    WHOLE,
+    Record,
+    correlations,
+    ratios,
+    uniform_ratios,
+    whole,
+    whole_ratios,
+)
+from benchmarks.evidence.whole import ACTIVATIONS
 from benchmarks.evidence.zoo import HORIZON
 from edge_tqs.templates import fill
 
@@ -56,6 +70,10 @@ def bars() -> list[Bar]:
     ):
         found.append(Bar(f"{text}, mean square", mean_ratio(method, rival, 2), bound))
         found.append(Bar(f"{text}, RMSE", mean_ratio(method, rival, 1), bound))
+    found.append(Bar(f"{BEST} over {FULL}, RMSE", mean_ratio(BEST, FULL, 1), 0.45))
+    found.append(Bar(f"{BEST} over HAWQ-V2, mean square", mean_ratio(BEST, "HAWQ-V2", 2), 0.12))
+    text = f"all int8, {BEST} over rounding to nearest, RMSE"
+    found.append(Bar(text, lambda records: geometric_mean(uniform_ratios(records, "int8", BEST)), 0.30))
     text = "TQS alone: median Spearman with the expected int4 damage"
     found.append(Bar(text, lambda records: median(correlations(records, "TQS", "expected")), 0.82, most=False))
     return found
@@ -105,19 +123,35 @@ def _losses(records: Sequence[Record]) -> str:
 
 
 def _apart(records: Sequence[Record]) -> str:
-    found = [record["peer"]["apart"] for record in records if "error" not in record["peer"]]
+    found = [record["peer"]["apart"] for record in records if "apart" in record["peer"]]
     return f"{max(found):.1g}" if found else "(not measured)"
 
 
 def _against_peer(records: Sequence[Record]) -> str:
-    done = [record for record in records if "error" not in record["peer"]]
-    if not done:
-        return ""
-    parts = []
-    for share in SHARES:
-        over = [tables.divergence(r, FULL, share) / r["peer"]["int4"]["divergence"] for r in done]
-        parts.append(f"{geometric_mean(over):.2f} at {share} %")
-    return f"Over the peer's uniform int4, the RMSE of {FULL} is {', '.join(parts)} of the gap (geometric means).\n"
+    """Ours over each recipe of the same width; geometric means of the models that both make."""
+    lines = []
+    for recipe in WEIGHT_ONLY:
+        width = recipe.partition(" ")[0]
+        over = [
+            record["uniform"][f"{width} {BEST}"] / record["peer"][recipe]["divergence"]
+            for record in whole(records)
+            if "divergence" in record["peer"].get(recipe, {})
+        ]
+        if over:
+            less = f"{sum(ratio < 1 for ratio in over)} of {len(over)}"
+            lines.append(f"- {width}, {BEST}, over the peer's {recipe}: {geometric_mean(over):.2f}, less in {less}\n")
+    return "".join(lines)
+
+
+def _against_whole(records: Sequence[Record]) -> str:
+    lines = []
+    for rival in WHOLE:
+        for ours in ACTIVATIONS:
+            over = whole_ratios(records, ours, rival)
+            if over:
+                less = f"{sum(ratio < 1 for ratio in over)} of {len(over)}"
+                lines.append(f"- our {ours} over {rival}: {geometric_mean(over):.2f}, less in {less}\n")
+    return "".join(lines)
 
 
 def _growth(grown: Mapping[str, Any]) -> str:
@@ -144,7 +178,6 @@ def files(
         "SUMMARY": _summary(records),
         "WINDOWS": WINDOWS,
         "ROUNDINGS": ROUNDINGS,
-        "CHANNEL": CHANNEL_BYTES,
         "SHARES": ", ".join(map(str, SHARES)),
         "EXHAUSTIVE": EXHAUSTIVE,
         "DRAWS": settings["draws"],
@@ -158,7 +191,14 @@ def files(
         "OPTIMUM": tables.optimum_table(optimal),
         "HAWQ": tables.hawq_table(records),
         "PAIRS": tables.pair_table(records),
+        "WHOLES": len(whole(records)),
+        "COMPENSATED": tables.compensated_table(records, FULL),
+        "COMPENSATED_HAWQ": tables.compensated_table(records, "HAWQ-V2"),
+        "UNIFORM": tables.uniform_table(records),
         "PEERS": tables.peer_table(records),
+        "WHOLE": tables.whole_table(records),
+        "AGAINST_WHOLE": _against_whole(records),
+        "FILES": tables.peer_files(records),
         "APART": _apart(records),
         "AGAINST_PEER": _against_peer(records),
         "SECONDS": tables.seconds_table(records),

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence.judge import SHARES
-from benchmarks.evidence.methods import ON_DATA, REFINEMENTS
+from benchmarks.evidence.methods import COMPENSATIONS, ON_DATA, REFINEMENTS
 from benchmarks.evidence.statistics import geometric_mean, median, spearman
+from benchmarks.evidence.whole import ACTIVATIONS
 
 Record = Mapping[str, Any]
 RANKED = ("TQS", "HAWQ-V2", "leave-one-out", "one-step noise", "weight error")
 PLANNED = ("random", "weight error", "one-step noise", "HAWQ-V2", "leave-one-out", "TQS", *REFINEMENTS, *ON_DATA)
 PLAIN, FULL = "refined", "refined + clip + bias"
+BEST = "candidates"
 PLAIN_ON_DATA = f"{PLAIN}, training windows"
+#: Recipes of the peer for weights alone; and for whole models, TFLite's converter first.
+WEIGHT_ONLY = ("int8", "int8 GPTQ", "int4", "int4 GPTQ", "int4 OCTAV", "int4 OSCAR")
+WHOLE = ("converter int8", "static int8", "static int16")
 #: Draws of the random ranking, a model.
 RANDOM = 200
 #: Resamplings of an interval.
@@ -38,9 +43,11 @@ def divergence(record: Record, method: str, share: int) -> float:
 
 
 def ratios(records: Sequence[Record], method: str, over: str, shares: Sequence[int] = SHARES) -> list[float]:
-    """RMSE of one method's plans over another's, or over the "optimum" of the models that have one."""
+    """RMSE of one method's plans over another's, or over the "optimum", of the models that have both."""
     found = []
     for record in records:
+        if method not in record["plans"]:
+            continue
         for share in shares:
             if over != "optimum":
                 found.append(divergence(record, method, share) / divergence(record, over, share))
@@ -153,36 +160,94 @@ def pair_table(records: Sequence[Record], share: int = 50) -> str:
     return table(["architecture", "series", *columns], rows)
 
 
-def peer_table(records: Sequence[Record]) -> str:
-    """The peer's files beside ours of the same widths; geometric means over the training seeds."""
+def whole(records: Sequence[Record]) -> list[Record]:
+    """Those whose models were compensated, built whole and given to peers."""
+    return [record for record in records if record["whole"]]
+
+
+def compensated_table(records: Sequence[Record], over: str) -> str:
+    """Compensated rounding, plans at equal bytes, over another method's."""
+    methods = [method for method in (FULL, *COMPENSATIONS) if method != over]
+    return by_share(whole(records), methods, over)
+
+
+def uniform_ratios(records: Sequence[Record], width: str, way: str) -> list[float]:
+    """RMSE of one width for all, rounded in that way, over the same rounded to nearest."""
+    return [r["uniform"][f"{width} {way}"] / r["uniform"][width] for r in whole(records)]
+
+
+def uniform_table(records: Sequence[Record]) -> str:
     rows = []
-    for (architecture, series), same in grouped(records).items():
-        done = [record for record in same if "error" not in record["peer"]]
-        if not done:
-            rows.append([architecture, series, *[""] * 5, same[0]["peer"]["error"]])
-            continue
-        row = [architecture, series]
+    for width in ("int8", "int4"):
+        for way in COMPENSATIONS:
+            found = uniform_ratios(records, width, way)
+            less = f"{sum(ratio < 1 for ratio in found)} of {len(found)}"
+            rows.append([f"{width}, {way}", f"{geometric_mean(found):.2f}", f"{max(found):.2f}", less])
+    return table(["all weights", "RMSE over nearest", "worst", "less in"], rows)
+
+
+def _figure(found: Mapping[str, Any] | None, key: str, form: str) -> str:
+    return format(found[key], form) if found and key in found else ""
+
+
+def peer_table(records: Sequence[Record]) -> str:
+    """Weights alone: divergence of the peer's recipes beside ours of the same widths."""
+    rows = []
+    for record in whole(records):
+        row = [record["architecture"], record["series"]]
         for width in ("int8", "int4"):
-            row.append(f"{geometric_mean([record['peer'][width]['divergence'] for record in done]):.3f}")
-            row.append(f"{geometric_mean([record['uniform'][width] for record in done]):.3f}")
-        for share in (10, 50):
-            row.append(f"{geometric_mean([divergence(record, FULL, share) for record in done]):.3f}")
-        row.append(" / ".join(f"{done[0]['peer'][kind]['bytes']:,}" for kind in ("float", "int8", "int4")))
+            row += [
+                _figure(record["peer"].get(recipe), "divergence", ".3f") for recipe in WEIGHT_ONLY if width in recipe
+            ]
+            row += [f"{record['uniform'][name]:.3f}" for name in (width, f"{width} candidates")]
         rows.append(row)
-    ours = [f"{FULL}, {share} %" for share in (10, 50)]
-    return table(
-        ["architecture", "series", "peer int8", "our int8", "peer int4", "our int4", *ours, "peer's files"], rows
-    )
+    header = ["architecture", "series"]
+    for width in ("int8", "int4"):
+        header += [recipe for recipe in WEIGHT_ONLY if width in recipe] + [f"our {width}, nearest", "candidates"]
+    return table(header, rows)
+
+
+def peer_files(records: Sequence[Record]) -> str:
+    """Bytes of files: the peer's, float and weight-only, beside ours, all int8."""
+    rows = []
+    for record in whole(records):
+        sizes = [_figure(record["peer"].get(name), "bytes", ",") for name in ("float", "int8", "int4", *WHOLE)]
+        ours = [_figure(record["whole"].get(name), "bytes", ",") for name in ACTIVATIONS]
+        rows.append([record["architecture"], record["series"], *sizes, *ours])
+    header = ["float", "int8", "int4", *WHOLE, *(f"our {name} activations" for name in ACTIVATIONS)]
+    return table(["architecture", "series", *header], rows)
+
+
+def whole_table(records: Sequence[Record]) -> str:
+    """Weights and activations: divergence of whole models, and the mean square error of ours over float's."""
+    rows = []
+    for record in whole(records):
+        theirs = [_figure(record["peer"].get(name), "divergence", ".3f") for name in WHOLE]
+        ours = [_figure(record["whole"].get(name), "divergence", ".3f") for name in ACTIVATIONS]
+        errors = [_figure(record["whole"].get(name), "mse", ".3f") for name in ACTIVATIONS]
+        rows.append([record["architecture"], record["series"], *theirs, *ours, *errors])
+    ours = [f"our {name}" for name in ACTIVATIONS]
+    return table(["architecture", "series", *WHOLE, *ours, *(f"MSE, {name}" for name in ours)], rows)
+
+
+def whole_ratios(records: Sequence[Record], ours: str, rival: str) -> list[float]:
+    """RMSE of our whole models with those activations over a rival's, of the models that both make."""
+    return [
+        record["whole"][ours]["divergence"] / record["peer"][rival]["divergence"]
+        for record in whole(records)
+        if "divergence" in record["whole"][ours] and "divergence" in record["peer"].get(rival, {})
+    ]
 
 
 def seconds_table(records: Sequence[Record]) -> str:
     rows = []
-    for method in PLANNED:
-        found = [record["plans"][method]["seconds"] for record in records]
+    for method in (*PLANNED, *COMPENSATIONS):
+        found = [record["plans"][method]["seconds"] for record in records if method in record["plans"]]
         rows.append([method, f"{median(found):.1f}", f"{max(found):.1f}"])
-    peer = [sum(r["peer"][width]["seconds"] for width in ("int8", "int4")) for r in records if "error" not in r["peer"]]
-    if peer:
-        rows.append(["ai-edge-quantizer, both widths", f"{median(peer):.2f}", f"{max(peer):.2f}"])
+    for recipe in ("int4", "int4 GPTQ"):
+        peer = [record["peer"][recipe]["seconds"] for record in records if "seconds" in record["peer"].get(recipe, {})]
+        if peer:
+            rows.append([f"ai-edge-quantizer, {recipe}", f"{median(peer):.2f}", f"{max(peer):.2f}"])
     return table(["method", "median, s", "most, s"], rows)
 
 
@@ -196,14 +261,27 @@ def losses(records: Sequence[Record]) -> dict[str, list[str]]:
             found[title].append((ratio, text))
 
     for record in records:
-        for method, rival in ((FULL, "HAWQ-V2"), (PLAIN, "HAWQ-V2"), (FULL, PLAIN), ("TQS", "HAWQ-V2")):
+        for method, rival in (
+            (BEST, FULL),
+            (BEST, "HAWQ-V2"),
+            (FULL, "HAWQ-V2"),
+            (PLAIN, "HAWQ-V2"),
+            (FULL, PLAIN),
+            ("TQS", "HAWQ-V2"),
+        ):
             each = ratios([record], method, rival)
+            if not each:
+                continue
             mean = geometric_mean(each)
             text = f"{name(record)}: {mean:.2f} ({', '.join(f'{ratio:.2f}' for ratio in each)})"
             add(f"The plan of {method} diverges more than that of {rival}", mean, text)
         if record["optimum"]:
             mean = geometric_mean(ratios([record], PLAIN, "optimum"))
             add(f"{PLAIN} is more than 1.20 of the optimum", mean / 1.2, f"{name(record)}: {mean:.2f}")
+        for rival in WHOLE[:2]:
+            for ratio in whole_ratios([record], "int8", rival):
+                title = f"All int8, the whole model diverges more than that of {rival}"
+                add(title, ratio, f"{name(record)}: {ratio:.2f}")
         own, other = (spearman(record["damages"][method], record["expected"]) for method in ("TQS", "HAWQ-V2"))
         text = f"{name(record)}: {own:.2f}, HAWQ-V2 {other:.2f}"
         add("TQS ranks the expected damage worse than HAWQ-V2", 1 + other - own, text)

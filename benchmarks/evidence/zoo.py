@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.evidence.architectures import ARCHITECTURES
 from benchmarks.evidence.data import BUILD, Series, load
-from edge_tqs.read.keras.system import keras_system
+from edge_tqs.graph.graph import Graph
+from edge_tqs.read.opening import open_model
 from edge_tqs.system.reading import Said
 from edge_tqs.system.system import System
 
@@ -69,12 +70,13 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A member with its Keras model, its series and its system."""
+    """A member with its Keras model, its series, and the system and the graph that the tool makes of its file."""
 
     member: Member
     model: Any
     series: Series
     system: System
+    graph: Graph | None = None
 
 
 def members(*, chooses: bool) -> list[Member]:
@@ -118,7 +120,8 @@ def trained(member: Member) -> Trained:
     """The member, trained now or before."""
     series = load(member.series)
     model = kept_model(member.file, lambda: build(member, series), lambda model: _train(model, series, member))
-    return Trained(member, model, series, keras_system(model, Said(feedback=series.feedback)))
+    opened = open_model(member.file, said=Said(feedback=series.feedback))
+    return Trained(member, model, series, opened.system, opened.loaded.graph if opened.loaded else None)
 
 
 def _train(model: Any, series: Series, member: Member) -> float:
