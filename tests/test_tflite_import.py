@@ -468,14 +468,17 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)
 
 
-@pytest.mark.parametrize("name", ["tcn", "lstm"])
-def test_a_file_is_scored_planned_built_and_validated_without_tensorflow(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "rounding"), [("tcn", "compensated"), ("lstm", "nearest")])
+def test_a_file_is_scored_planned_built_and_validated_without_tensorflow(
+    name: str, rounding: str, tmp_path: Path
+) -> None:
     (tmp_path / "model.tflite").write_bytes(tflite_models.convert(tflite_models.build(name)))
     common = ["--horizon", "12", "--no-cache"]
+    mean = ["--mean-bits", "6", "--rounding", rounding, *common]
     for arguments in (
         ["score", "model.tflite", *common],
-        ["plan", "model.tflite", "--mean-bits", "6", *common],
-        ["build", "model.tflite", "--board", "host", "--mean-bits", "6", "--out", "out", *common],
+        ["plan", "model.tflite", *mean],
+        ["build", "model.tflite", "--board", "host", "--out", "out", *mean],
         ["validate", "out"],
     ):
         done = run(arguments, tmp_path)

@@ -15,7 +15,6 @@ from edge_tqs.planning.file import Origin
 from edge_tqs.planning.roundings import WINDOWS, Roundings
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.channel_scales import Folded
-from edge_tqs.read.opening import TFLITE_SUFFIX
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.other_units import in_model_units
 from edge_tqs.system.seeds import noise
@@ -36,33 +35,31 @@ def chooser(
     folded: the graph with other columns of its weights, whose rounding is then measured; in the model's units still.
     rounder: that of this model, where there is one already.
     """
-    system = scored.model.opened.system
+    model = scored.model
+    system, twin = model.opened.system, model.twin
     if request.rounding != "compensated":
         rounder = None
     elif rounder is None:
-        rounder = rounder_of(scored.model, folded)
+        rounder = rounder_of(model, folded)
+    if rounder is not None and twin.system is not None:
+        system = twin.system
     if folded is not None and (rounder is not None or folded.x != same_units(system.channels)):
-        system = in_model_units(graph_system(folded.graph), folded.x, folded.y)
-    return Chooser(system, scored.sensitivity, scored.costs, request, progress, scored.seeds, rounder)
+        system = in_model_units(twin.of(folded.graph), folded.x, folded.y)
+    made = Chooser(system, scored.sensitivity, scored.costs, request, progress, scored.seeds, rounder)
+    if request.rounding == "compensated" and request.refine is not None and twin.doubt:
+        made.warnings.append(twin.doubt)
+    return made
 
 
 def rounder_of(model: Model, folded: Folded | None) -> Rounder | None:
     """What compensates the weights of ``model``, in the units that ``folded`` gives it.
 
-    None for a model whose inputs of layers cannot be seen: one without a graph, or with other constants than that. And
-    for a .tflite file that LiteRT rolls out, a window after another: candidates would take minutes.
+    None for a model whose inputs of layers cannot be seen: one without a graph, or whose graph is not what it computes.
     """
-    opened, request = model.opened, model.request
-    if opened.loaded is None:
+    request, system = model.request, model.twin.system
+    if system is None:
         return None
-    graph = scaled_graph(model)
-    for part in (part for parts in opened.system.weights.values() for part in parts):
-        data = graph.tensors[part.name].data if part.name in graph.tensors else None
-        if data is None or not np.array_equal(data, part.data):
-            return None
-    biases = opened.system.constants
-    if not biases and request.model.suffix == TFLITE_SUFFIX:
-        return None
+    graph, biases = scaled_graph(model), system.constants
 
     def roundings(origin: Origin | None) -> Roundings:
         source = "zero-data" if request.windows is None else "data"

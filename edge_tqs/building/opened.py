@@ -12,6 +12,7 @@ from edge_tqs.graph.graph import Graph
 from edge_tqs.passes.affine_ends import without_ends
 from edge_tqs.progress import Progress
 from edge_tqs.read.opening import Opened, opened_graph
+from edge_tqs.read.twin import Twin, twin_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +61,11 @@ class Model:
     @property
     def refusal(self) -> ModelError | None:
         return self.opened.refusal
+
+    @property
+    def twin(self) -> Twin:
+        """What plans its weights in place of what scores them."""
+        return twin_of(self.opened, self.request.horizon, self.request.seed)
 
 
 def opened_model(source: ModelRequest | Model, progress: Progress) -> Model:

@@ -93,6 +93,9 @@ def quantize_model(
     scored = prepared.scored.with_activations(activations)
     loaded, horizon = scored.model.opened.need_graph()[0], scored.model.request.horizon
     warnings = [*selection.warnings, *loaded.notes, *prepared.warnings]
+    doubt = scored.model.twin.doubt
+    if plan_request.rounding == "compensated" and plan_request.refine is not None and doubt not in ("", *warnings):
+        warnings.append(doubt)
     if scored.model.request.windows is None:
         warnings.append(_made_up(activations))
     if prepared.folded is not None:

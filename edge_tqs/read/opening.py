@@ -35,6 +35,7 @@ class Opened:
 
     system: what is scored. opener: opens the same system in another process. model_hash: SHA-256 of the file. loaded:
     the float graph and how far it is from the model; None for a model that cannot be built, ``refusal`` says why.
+    in_litert: whether LiteRT rolls ``system`` out.
     """
 
     system: System
@@ -42,6 +43,7 @@ class Opened:
     model_hash: str
     loaded: LoadedModel | None
     refusal: ModelError | None = None
+    in_litert: bool = False
 
     def need_graph(self) -> tuple[LoadedModel, Graph]:
         """What `build` needs. Raises the ModelError that says why there is none."""
@@ -155,7 +157,7 @@ def _open_tflite(
         loaded, refusal = load_tflite(content, system, str(path), output), None
     except ModelError as error:
         loaded, refusal = None, error
-    return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal)
+    return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal, in_litert=True)
 
 
 def _tflite_file_system(path: Path, said: Said | None, output: str | None, window: int | None) -> System:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
 from edge_tqs.errors import ModelError
-from edge_tqs.graph.graph import Graph
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.passes.interpret import float_rollout
 from edge_tqs.passes.output_bias import output_bias
 from edge_tqs.system.reading import reading_of
@@ -37,6 +42,21 @@ def graph_system(graph: Graph) -> System:
         roll=lambda seeds, horizon: float_rollout(graph, seeds, horizon).outputs,
         constants=constants,
     )
+
+
+def interpreted_system(graph: Graph) -> System:
+    """The same, with other weights too rolled out by the numpy interpreter: TensorFlow is not needed."""
+
+    def trace(horizon: int, count: int) -> Rollouts:
+        def rollouts(changed: Mapping[str, Array], seeds: Array) -> Array:
+            tensors = {
+                name: replace(graph.tensors[name], data=np.asarray(data, np.float32)) for name, data in changed.items()
+            }
+            return float_rollout(graph.with_tensors(tensors), seeds, horizon).outputs
+
+        return rollouts
+
+    return replace(graph_system(graph), trace=trace)
 
 
 def _part(graph: Graph, name: str) -> Part:
