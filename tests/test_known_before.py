@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,3 +155,32 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "holds", "said", "way"),
+    [
+        ("model.pt", {"archive/data.pkl": b""}, "is a file of PyTorch", "litert_torch.convert"),
+        ("model.zip", {"archive/data.pkl": b""}, "is a file of PyTorch", "litert_torch.convert"),
+        ("model.pt2", {"model/archive_format": b"pt2"}, "is a file of PyTorch", "litert_torch.convert"),
+        ("old.pth", b"\x80\x02\x8a", "by its name a file of PyTorch", "litert_torch.convert"),
+        ("weights.safetensors", b"\x10" + bytes(20), "by its name a file of PyTorch", "litert_torch.convert"),
+        ("model.onnx", b"\x08\x08\x12\x07pytorch", "by its name an ONNX model", "onnx2tf -i model.onnx"),
+        ("model.joblib", b"\x80\x04", "is a pickle", "model.save"),
+        ("model.lite", b"\x1c\x00\x00\x00TFL3", "holds a .tflite model", "model.tflite"),
+    ],
+)
+def test_a_file_of_another_framework_is_answered_with_the_way_in(
+    name: str, holds: bytes | dict[str, bytes], said: str, way: str, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if isinstance(holds, bytes):
+        path.write_bytes(holds)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for part, content in holds.items():
+                archive.writestr(part, content)
+    code, _, stderr = run("build", str(path), "--board", "host")
+    assert code == 2
+    assert said in stderr
+    assert way in stderr

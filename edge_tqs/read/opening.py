@@ -15,6 +15,7 @@ from typing import Literal
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.graph.graph import Centre, Graph, Target
 from edge_tqs.passes.level import with_level
+from edge_tqs.read.foreign import refuse_foreign
 from edge_tqs.read.keras.files import file_hash
 from edge_tqs.read.keras.model import load, load_keras
 from edge_tqs.read.keras.system import keras_system
@@ -76,6 +77,7 @@ def open_model(
     if path.suffix == TFLITE_SUFFIX:
         opened = _open_tflite(path, recurrence, window, said, output)
         return _with_level(opened, path, target, centre)
+    refuse_foreign(path)
     refusal: ModelError
     try:
         found = opened_graph(
