@@ -25,6 +25,7 @@ from edge_tqs.passes.interpret import float_rollout, float_step, zero_states
 from edge_tqs.passes.moments import input_moments, with_probes
 from edge_tqs.passes.output_bias import output_bias
 from edge_tqs.passes.units import in_units
+from edge_tqs.planning import refine
 from edge_tqs.planning.candidates import descended
 from edge_tqs.planning.file import COMPENSATED, CORRECTED, RECIPES, Origin, Plan, Rounding
 from edge_tqs.planning.plan import default_budget
@@ -340,6 +341,22 @@ def test_a_plan_measured_with_candidates_is_never_worse_than_to_nearest(kind: st
         - float_rollout(graph, seeds, HORIZON).outputs
     )
     assert made.measured_rmse == pytest.approx(float(np.sqrt(np.mean(np.square(off)))), rel=1e-2, abs=1e-6)
+
+
+def test_widths_that_are_not_the_best_with_one_rounding_are_searched_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = random_graph(np.random.default_rng(24), "mlp")
+    refiner = refiner_of(graph, roundings_of(graph, noise(graph_system(graph), 24, HORIZON, 0)))
+    budget = default_budget(refiner.costs)
+    made = refiner.plan(budget)
+    monkeypatch.setattr(refine, "SETTLED", 1)
+    of_one = refiner.plan(budget)
+    assert made.widths() != of_one.widths()
+    assert made.total_bytes <= budget
+    assert made.measured_rmse == pytest.approx(refiner.measure(made))
+    assert refiner.measure(made) < 0.95 * refiner.measure(of_one)
+    assert made.predicted_rmse is not None
+    assert of_one.predicted_rmse is not None
+    assert of_one.predicted_rmse < made.predicted_rmse
 
 
 def test_in_other_units_the_output_bias_is_measured_as_it_is_built() -> None:

@@ -16,7 +16,7 @@ Assigned = tuple[Rounding, ...]
 
 #: Times that every weight tries its candidates.
 SWEEPS = 2
-#: Rollouts of a search, at most; with more weights each has fewer candidates, but LEAST at least.
+#: Rollouts of SWEEPS sweeps, at most; with more weights each has fewer candidates, but LEAST at least.
 ROLLOUTS, LEAST = 160, 2
 #: Weights of more values try FEW candidates: each costs seconds to make.
 LARGE, FEW = 100_000, 2
@@ -33,12 +33,15 @@ def others(width: int, size: int, clips: bool = True) -> tuple[Rounding, ...]:
 
 
 def descended(
-    start: Assigned, candidates: Sequence[Sequence[Rounding]], measure: Callable[[Assigned], float]
+    start: Assigned,
+    candidates: Sequence[Sequence[Rounding]],
+    measure: Callable[[Assigned], float],
+    sweeps: int = SWEEPS,
 ) -> Assigned:
     """From ``start``, what is found by changing one weight at a time; never worse by ``measure``."""
     each = max(LEAST, ROLLOUTS // (SWEEPS * max(len(start), 1)))
     taken, least = start, measure(start)
-    for _ in range(SWEEPS):
+    for _ in range(sweeps):
         before = taken
         for index, options in enumerate(candidates):
             for rounding in options[:each]:
