@@ -17,10 +17,10 @@ from c_library import WARNINGS
 
 from edge_tqs.emit_c.dense_kernels import DENSE_KERNELS, OPERATOR_KERNELS, PORTABLE, dense_kernel, family
 from edge_tqs.emit_c.fusion import FUSED_KERNELS
-from edge_tqs.emit_c.tables import Tables, kernel_of
+from edge_tqs.emit_c.tables import Tables, kernel_of, taps_of
 from edge_tqs.graph.graph import DType, Graph, Op, Quant, Tensor
 from edge_tqs.graph.shapes import conv_length
-from edge_tqs.operators import add, dense
+from edge_tqs.operators import add, conv_1d, dense
 from edge_tqs.operators.arithmetic import int8 as integer
 from edge_tqs.templates import fill, template_root
 
@@ -146,6 +146,27 @@ def filter_graph(
     return replace(graph.with_tensors(changed), ops=(op,))
 
 
+def conv_graph(
+    rng: np.random.Generator,
+    prefix: str,
+    width: int,
+    shape: tuple[int, int, int, int],
+    attrs: dict[str, int],
+    extreme: bool,
+) -> Graph:
+    """A convolution, ``shape`` (taps, channels, rows, samples); ``extreme`` as in dense_graph."""
+    taps, channels, rows, samples = shape
+    attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0, **attrs}
+    graph = dense_graph(rng, prefix, width, taps * channels, rows, extreme)
+    op, weight = graph.ops[0], graph.tensors[f"{prefix}_w"]
+    assert weight.data is not None
+    op = replace(op, kind="conv_1d", attrs={**op.attrs, **attrs})
+    sizes = {f"{prefix}_x": (1, samples, channels), f"{prefix}_y": (1, conv_length(samples, taps, attrs), rows)}
+    changed = {name: replace(graph.tensors[name], shape=size) for name, size in sizes.items()}
+    changed[weight.name] = replace(weight, shape=(rows, taps, channels), data=weight.data.reshape(rows, taps, channels))
+    return replace(graph.with_tensors(changed), ops=(op,))
+
+
 def product_graph(
     rng: np.random.Generator, prefix: str, rows: int, inner: int, columns: int, transposed: bool
 ) -> Graph:
@@ -188,6 +209,18 @@ def shares_graph(prefix: str, rows: int, columns: int, scale: float) -> Graph:
     return Graph(prefix, tensors, (Op("softmax", (x,), (y,), {"beta": 1.0}),), x, y, (), None)  # type: ignore[arg-type]
 
 
+#: (taps, channels, rows, samples), attributes, extreme: as conv_graph has them
+CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], dict[str, int], bool], ...] = (
+    ((3, 16, 5, 5), {"left": 2}, False),
+    ((2, 16, 4, 6), {"dilation": 2}, True),
+    ((3, 16, 8, 6), {"dilation": 2, "left": 4}, False),
+    ((5, 16, 3, 6), {"dilation": 2, "left": 8}, False),
+    ((3, 5, 6, 9), {"left": 2}, False),
+    ((2, 4, 7, 20), {"stride": 2, "right": 1}, False),
+    ((1, 24, 9, 4), {}, False),
+    ((2, 32, 4, 3), {"dilation": 2, "left": 2, "right": 2}, True),
+    ((4, 40, 4, 2), {"left": 3, "right": 3}, False),
+)
 #: (fast kernel, portable kernel, inputs, outputs, C texts)
 Layer = tuple[str, str, int, int, list[str]]
 
@@ -207,6 +240,9 @@ def layers(core: str) -> list[Layer]:
         if not chosen.sources[0].startswith("kernels/arm/"):
             return
         tables, reference = Tables(fast, core), Tables(slow, PORTABLE)
+        if chosen.samples:
+            for each, one in ((tables, op), (reference, twin)):
+                each.add_taps(one, taps_of(conv_1d.OPERATOR.call(each.graph, one)))  # type: ignore[arg-type]
         if chosen.name.startswith("tqs_sum"):
             reference = _AddTables(slow, PORTABLE)
         text = [*_numbered(tables, op, index), *_numbered(reference, twin, index)]
@@ -255,6 +291,10 @@ def layers(core: str) -> list[Layer]:
     ):
         add(index, lambda p, s=shape, a=attrs, e=extreme: filter_graph(rng, p, s, a, e))
         index += 1
+    for width in (8, 4):
+        for taps_etc, attrs, extreme in CONVOLUTIONS:
+            add(index, lambda p, w=width, s=taps_etc, a=attrs, e=extreme: conv_graph(rng, p, w, s, a, e))
+            index += 1
     for rows, inner, columns in ((3, 4, 4), (2, 16, 5), (4, 24, 6), (3, 7, 3), (5, 33, 8), (2, 50, 1), (17, 30, 16)):
         for transposed in (False, True):
             add(index, lambda p, m=rows, k=inner, n=columns, t=transposed: product_graph(rng, p, m, k, n, t))
@@ -596,6 +636,25 @@ def wrapped(kernel: str, name: str, layer: str, scratch: bool) -> str:
     return f"static void {name}(const int8_t *a, const int8_t *b, int8_t *y) {{\n{unused}    {kernel}({arguments});\n}}"
 
 
+def convolved(fast: str, index: int, names: list[str], text: str, outputs: int) -> list[str]:
+    """As wrapped has them, the functions of ``fast`` and of the portable kernels for a convolution.
+
+    names: of the layers and the taps, ``fast``'s first. A dense layer is a convolution of one sample without taps.
+    """
+    layer, twin, taps, its_taps = names
+    rows = int(re.findall(r"\.outputs = (\d+)", text)[0])
+    samples, portable = outputs // rows, f"tqs_fc_{fast.split('_')[2]}"
+    calls = [f"{fast}(&{layer}, &{taps}, a, {samples}u, y, (int8_t *)scratch);"]
+    if fast.endswith("_mve") and ".taps = 1," in text:
+        calls.append(f"{fast}(&{layer}, NULL, a, 1u, y, NULL);")
+    read = f"tqs_taps_s8(&{its_taps}, a, i, (int8_t *)scratch)"
+    looped = f"for (uint32_t i = 0; i < {samples}u; i++) {portable}(&{twin}, {read}, y + i * {rows}u, NULL);"
+    return [
+        f"static void run_{which}_{index}(const int8_t *a, const int8_t *b, int8_t *y) {{\n(void)b;\n{body}\n}}"
+        for which, body in (("fast", "\n".join(calls)), ("slow", looped))
+    ]
+
+
 def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]], list[int]]) -> None:
     """Build the program of all layers for ``core`` in ``folder``, ``run`` it (sources, flags), judge its numbers."""
     made = layers(core)
@@ -606,13 +665,17 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     rows = []
     for text_index, (fast, slow, inputs, outputs, texts) in enumerate(made):
         structs = [re.search(r"static const \w+ (\w+_layer\w*) = ", "\n".join(texts[i:])) for i in range(len(texts))]
-        names = sorted({match.group(1) for match in structs if match is not None})
+        found = sorted({match.group(1) for match in structs if match is not None})
+        names, taps = ([name for name in found if ("_taps" in name) == is_taps] for is_taps in (False, True))
         assert len(names) == 2, (text_index, names)
         kind, code = _kind(fast), 2 if "_s16" in fast else 1
         byte = (fast, slow) if kind == 0 else ("NULL", "NULL")
         wide = (fast, slow) if kind == 5 else ("NULL", "NULL")
         runs = ("NULL", "NULL")
-        if kind == 6:
+        if taps:
+            runs = (f"run_fast_{text_index}", f"run_slow_{text_index}")
+            texts.extend(convolved(fast, text_index, [*names, *taps], "".join(texts), outputs))
+        elif kind == 6:
             runs = (f"run_fast_{text_index}", f"run_slow_{text_index}")
             texts.append(wrapped(fast, runs[0], names[0], "matmul" in fast))
             texts.append(wrapped(slow, runs[1], names[1], False))
@@ -628,7 +691,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
     values |= {"FUSED": str(int(has_fused)), "SUM_LUT": fused}
     values |= {part.upper(): own.get(f"tqs_{part}_s8", f"tqs_{part}_s8") for part in KINDS[1:]}
     (folder / "main.c").write_text(fill(MAIN, values), encoding="ascii")
-    kernels = {f"{name}.c" for layer in made for name in layer[:2]}
+    kernels = {f"{name}.c" for layer in made for name in layer[:2]} | {"tqs_taps_s8.c"}
     kernels |= {f"tqs_{kind}_s8.c" for kind in ("add", *KINDS[1:])} | ({f"{fused}.c"} if has_fused else set())
     sources = [folder / "main.c"] + [path for name in sorted(kernels) for path in (root / "kernels").rglob(name)]
     answers = run(sources, [*WARNINGS, f"-I{root / 'kernels' / 'arm'}"])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from edge_tqs.emit_c.fusion import Fusion
 from edge_tqs.emit_c.memory import CODE_BYTES, WORD, Copy, MemoryPlan, Place
-from edge_tqs.emit_c.tables import Kernel, Tables, call_of
+from edge_tqs.emit_c.tables import Kernel, Tables, call_of, taps_of
 from edge_tqs.emit_c.text import plain
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import DType, Graph, Op
@@ -92,6 +92,8 @@ class Calls:
         struct = self.tables.add_layer(op)
         count, rows = layer.samples, layer.codes.shape[0]
         x = self._of(op.inputs[0])
+        if kernel.samples:
+            return [self._convolution(index, op, kernel, layer, struct)]
         if layer.taps is not None:
             buffer = self.pointer(Place("arena", self.plan.scratch[index] + WORD * kernel.scratch, 0))
             taps, sample = self.tables.add_taps(op, layer.taps), COUNTER if count > 1 else "0"
@@ -100,6 +102,15 @@ class Calls:
             read = _step(x, layer.step, count)
         y = _step(self._of(op.outputs[0]), rows, count)
         return _loop(count, f"{kernel.name}(&{', '.join([struct, read, y, *self._scratch(index, kernel)])});")
+
+    def _convolution(self, index: int, op: Op, kernel: Kernel, layer: DenseLayer, struct: str) -> str:
+        """The one call for all output samples, of int8 codes."""
+        is_alone = layer.taps is None and layer.samples == 1
+        taps = "NULL" if is_alone else f"&{self.tables.add_taps(op, taps_of(layer))}"
+        place = Place("arena", self.plan.scratch[index], 0) if kernel.taps else None
+        buffer = "NULL" if place is None else self._pointer_to("int8", place)
+        x, y = self._of(op.inputs[0]), self._of(op.outputs[0])
+        return f"    {kernel.name}(&{struct}, {taps}, {x}, {layer.samples}, {y}, {buffer});"
 
     def _taps(self, layer: str, dtype: DType, x: str, sample: str, buffer: str) -> str:
         """The call that gathers the inputs of one output sample: of bytes, whatever the codes are."""

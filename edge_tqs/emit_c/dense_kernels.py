@@ -59,7 +59,9 @@ class DenseKernel:
 
     activations: "int8" or "int16". width: bits of a weight. families: where it runs; "portable" is everywhere. pack:
     codes (R, K), R a multiple of ROWS, to its weight table. limits: None takes any layer. rows: what its rows hold.
-    scratch: words for K inputs and R rows.
+    scratch: words for K inputs and R rows. fewest: of a kernel that computes all output samples of a convolution in one
+    call, how many there must be; 0: one sample a call. buffer: what such a kernel needs, bytes for K inputs that must
+    be gathered or need not be.
     """
 
     name: str
@@ -70,6 +72,8 @@ class DenseKernel:
     limits: Limits | None = None
     rows: Rows = packing.rows_as_given
     scratch: Callable[[int, int], int] | None = None
+    fewest: int = 0
+    buffer: Callable[[int, bool], int] | None = None
 
     @property
     def source(self) -> str:
@@ -105,14 +109,19 @@ ROWS_TYPES = {
 _SPANS = {"int8": 256, "int16": 32768}
 
 
-def dense_kernel(layer: DenseLayer, core: str) -> DenseKernel:
-    """The kernel for ``layer`` on ``core``: the first row of DENSE_KERNELS that runs there and takes it."""
+def dense_kernel(layer: DenseLayer, core: str, convolved: bool = False) -> DenseKernel:
+    """The kernel for ``layer`` on ``core``: the first row of DENSE_KERNELS that runs there and takes it.
+
+    convolved: whether its model has a convolution of many samples of the same types, whose kernel a dense layer then
+    shares where it can: one function is smaller than two.
+    """
     families = {family(core), PORTABLE}
     return next(
         kernel
         for kernel in DENSE_KERNELS
         if (kernel.activations, kernel.width) == (layer.activations, layer.width)
         and kernel.families & families
+        and (not kernel.fewest or (convolved and layer.samples >= kernel.fewest))
         and (kernel.limits is None or _takes(kernel.limits, layer))
     )
 
@@ -165,6 +174,14 @@ def _piece(_: int, rows: int) -> int:
     return min(rows, packing.GROUP) + packing.PIECE // 2
 
 
+def _four_samples(inputs: int, gathered: bool) -> int:
+    return 4 * -(-inputs // 16) * 16 if gathered or inputs % 16 else 0
+
+
+def _one_sample(inputs: int, gathered: bool) -> int:
+    return inputs if gathered else 0
+
+
 _RIGHT = Limits(1 << 30, SHIFTS)
 _RIGHT_ROW = Limits(1 << 30, SHIFTS, row=1 << 23)
 #: more inputs widened at once would take more scratch than a piece and the sums of a group
@@ -194,8 +211,27 @@ def _arm16(name: str, width: int, families: set[str], pack: Callable[[Array], Ar
     return DenseKernel(name, "int16", width, frozenset(families), pack, Limits(1 << 31, _LATE, times))
 
 
+def _convolution(
+    name: str,
+    width: int,
+    family: str,
+    pack: Callable[[Array], Array],
+    rows: Rows,
+    fewest: int,
+    buffer: Callable[[int, bool], int],
+    limits: Limits = _RIGHT,
+) -> DenseKernel:
+    return DenseKernel(name, "int8", width, frozenset({family}), pack, limits, rows, None, fewest, buffer)
+
+
+_TO_THE_RIGHT = packing.rows_to_the_right
+
 #: a layer takes the first that runs on its core and has room for it
 DENSE_KERNELS = (
+    _convolution("tqs_conv_s8_mve", 8, "mve", packing.pack_s8_chunks, _TO_THE_RIGHT, 1, _one_sample),
+    _convolution("tqs_conv_s4_mve", 4, "mve", packing.pack_s4_chunks, packing.rows_paired, 1, _one_sample, _NARROW),
+    _convolution("tqs_conv_s8_neon", 8, "neon", packing.pack_s8_fours, _TO_THE_RIGHT, 4, _four_samples),
+    _convolution("tqs_conv_s4_neon", 4, "neon", packing.pack_s4_fours, _TO_THE_RIGHT, 4, _four_samples),
     _arm("tqs_fc_s8_v6m", 8, {"v6m"}, packing.pack_s8_v6m),
     _arm("tqs_fc_s8_v7m", 8, {"v7m"}, packing.pack_s8_v7m, _RIGHT_ROW),
     _arm("tqs_fc_s8_v7m_pieces", 8, {"v7m"}, packing.pack_s8_v7m),

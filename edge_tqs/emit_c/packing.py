@@ -156,6 +156,18 @@ def pack_s4_chunks(codes: Array) -> Array:
     return _chunks(codes, pairs).astype(np.int8)
 
 
+def pack_s8_fours(codes: Array) -> Array:
+    """(R, K) codes as tqs_conv_s8_neon reads them: for each four inputs those of four rows."""
+    padded = _pad_inputs(codes, 16)
+    return padded.reshape(-1, ROWS, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3).reshape(-1).astype(np.int8)
+
+
+def pack_s4_fours(codes: Array) -> Array:
+    """(R, K) codes as tqs_conv_s4_neon reads them: two vectors of sixteen in one."""
+    vectors = pack_s8_fours(codes).reshape(-1, 2, 16)
+    return (16 * vectors[:, 1] + vectors[:, 0]).reshape(-1)
+
+
 def _words_of_four(codes: Array) -> Array:
     """(R, n) bytes of inputs to (R, n / 4) words of inputs 0, 2, 1 and 3."""
     blocks = codes.reshape(codes.shape[0], -1, 4)[..., [0, 2, 1, 3]] & 255

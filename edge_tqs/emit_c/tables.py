@@ -11,6 +11,7 @@ from edge_tqs.emit_c.dense_kernels import (
     OPERATOR_KERNELS,
     PORTABLE,
     ROWS_TYPES,
+    DenseKernel,
     dense_kernel,
     family,
     fold_bias,
@@ -32,8 +33,8 @@ class Kernel:
     """The C function for an operator.
 
     sources: the files needed, relative to the template root. scratch: words that it needs. takes_scratch: whether it
-    has an argument for them, though it may need none. taps: words for the inputs of one output sample of a convolution,
-    where they must be gathered. turns, operands: as in operators.Call.
+    has an argument for them, though it may need none. taps: words for the inputs of a convolution, where they must be
+    gathered. samples: of one that one call computes; 0 where each takes a call. turns, operands: as in operators.Call.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Kernel:
     scratch: int = 0
     takes_scratch: bool = False
     taps: int = 0
+    samples: int = 0
     turns: int = 1
     operands: int | None = None
 
@@ -61,20 +63,46 @@ def kernel_of(graph: Graph, op: Op, core: str) -> Kernel:
     if isinstance(call, Copies):
         return Kernel("memcpy", ())
     if isinstance(call, DenseLayer):
-        return _kernel_of_layer(call, core)
+        return _kernel_of_layer(call, kernel_of_layer(graph, op, call, core))
     folder = "kernels/arm" if call.kernel in OPERATOR_KERNELS.values() else "kernels"
     sources, scratch = (f"{folder}/{call.kernel}.c", *call.sources), -(-call.scratch // WORD)
     return Kernel(call.kernel, sources, scratch, bool(scratch), turns=call.turns, operands=call.operands)
 
 
-def _kernel_of_layer(layer: DenseLayer, core: str) -> Kernel:
-    kernel, inputs = dense_kernel(layer, core), layer.codes.shape[1]
+def kernel_of_layer(graph: Graph, op: Op, layer: DenseLayer, core: str) -> DenseKernel:
+    """The kernel for ``layer``, that of ``op``, on ``core``."""
+    weight, convolved = graph.tensors[op.inputs[1]].dtype, False
+    for other in graph.ops:
+        alike = other.kind == "conv_1d" and graph.tensors[other.inputs[1]].dtype == weight
+        convolved |= alike and graph.tensors[other.outputs[0]].shape[1] > 1
+    return dense_kernel(layer, core, convolved)
+
+
+def _kernel_of_layer(layer: DenseLayer, kernel: DenseKernel) -> Kernel:
+    inputs = layer.codes.shape[1]
     scratch = 0 if kernel.scratch is None else kernel.scratch(inputs, pad_rows(layer.codes).shape[0])
     takes_scratch = layer.activations == "int8"  # the kernels for int16 codes have no such argument
+    if kernel.buffer is not None:
+        taps = -(-kernel.buffer(inputs, layer.taps is not None) // WORD)
+        return Kernel(kernel.name, (kernel.source,), taps=taps, samples=layer.samples)
     if layer.taps is None:
         return Kernel(kernel.name, (kernel.source,), scratch, takes_scratch)
     taps = -(-inputs * CODE_BYTES[layer.activations] // WORD)
     return Kernel(kernel.name, (kernel.source, TAPS_SOURCE), scratch, takes_scratch, taps)
+
+
+def taps_of(layer: DenseLayer) -> Mapping[str, int]:
+    """What the samples of a convolution read, values of tqs_taps_t: also where nothing must be gathered."""
+    inputs = layer.codes.shape[1]
+    return layer.taps or {
+        "samples": (layer.samples - 1) * layer.step // inputs + 1,
+        "channels": inputs,
+        "taps": 1,
+        "stride": layer.step // inputs,
+        "dilation": 1,
+        "left": 0,
+        "zero_point": layer.x_zero_point,
+    }
 
 
 class Tables:
@@ -119,7 +147,7 @@ class Tables:
         return self._add_struct(call.layer_type, name, fields)
 
     def _dense(self, op: Op, name: str, layer: DenseLayer) -> str:
-        kernel, types = dense_kernel(layer, self.core), ROWS_TYPES[layer.activations]
+        kernel, types = kernel_of_layer(self.graph, op, layer, self.core), ROWS_TYPES[layer.activations]
         weights = pack_weights(kernel, layer)
         bias = fold_bias(layer.bias, layer.codes, layer.x_zero_point)
         rows = pack_rows(kernel, bias, layer.multiplier, layer.shift)

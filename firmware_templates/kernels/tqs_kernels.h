@@ -65,6 +65,20 @@ void tqs_fc_s4_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *
 void tqs_fc_s8_neon(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 void tqs_fc_s4_neon(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch);
 
+/*
+ * A convolution over time of many samples: the dense layer at each of them, whose inputs ``taps`` says. x: [W][I], y:
+ * [samples][M]; they must not overlap. buffer: of which each kernel says how many bytes it may write over.
+ */
+void tqs_conv_s8_mve(const tqs_fc_t *layer, const tqs_taps_t *taps, const int8_t *x, uint32_t samples, int8_t *y,
+                     int8_t *buffer);
+void tqs_conv_s4_mve(const tqs_fc_t *layer, const tqs_taps_t *taps, const int8_t *x, uint32_t samples, int8_t *y,
+                     int8_t *buffer);
+/* Of at least four samples. */
+void tqs_conv_s8_neon(const tqs_fc_t *layer, const tqs_taps_t *taps, const int8_t *x, uint32_t samples, int8_t *y,
+                      int8_t *buffer);
+void tqs_conv_s4_neon(const tqs_fc_t *layer, const tqs_taps_t *taps, const int8_t *x, uint32_t samples, int8_t *y,
+                      int8_t *buffer);
+
 /* y = the mean over time: the sum is kept in 32 bits, the division is part of the multiplier. */
 typedef struct tqs_mean {
     int32_t multiplier;

@@ -1,36 +1,9 @@
-/*
- * Dense layer, int4 weights, for cores with Helium (Cortex-M55): as many instructions as for int8.
- *
- * A byte holds two rows of one input as the number 16 * w1 + w0. Its products sum to 16 * s1 + s0, and those of the
- * byte shifted to the left by four bits to 16 * s0: no nibble has to be masked.
- *
- * weights: [R / 4] blocks as tqs_mve_rows.h has them: of a chunk [2][16], rows 0 and 1, then 2 and 3; of the half chunk
- * [2][8]. Inputs that are not there have zero weights. scratch: none. Biases are 16 * b0, 16 * b1 + b0, 16 * b2,
- * 16 * b3 + b2; 17 times the largest sum is below 2^31.
- */
-#include "tqs_kernels.h"
-#include "tqs_mve_rows.h"
+/* Dense layer, int4 weights, for cores with Helium (Cortex-M55). See tqs_fc_s4_mve.h. */
+#include "tqs_fc_s4_mve.h"
 
-#define PAIR(low, both, v, x)                                                                                          \
-    "vldrb.8 " v ", [%[w]], #16\n\t"                                                                                   \
-    "vmladava.s8 %[" both "], " x ", " v "\n\t"                                                                        \
-    "vshl.i8 " v ", " v ", #4\n\t"                                                                                     \
-    "vmladava.s8 %[" low "], " x ", " v "\n\t"
-#define CHUNK(x) PAIR("a0", "a1", "%q[t]", x) PAIR("a2", "a3", "%q[u]", x)
-#define HALF                                                                                                           \
-    "vldrb.8 %q[t], [%[w]], #16\n\t"                                                                                   \
-    "vshl.i8 %q[u], %q[t], #4\n\t"                                                                                     \
-    "vpsteet\n\t"                                                                                                      \
-    "vmladavat.s8 %[a1], %q[twice], %q[t]\n\t"                                                                         \
-    "vmladavae.s8 %[a3], %q[twice], %q[t]\n\t"                                                                         \
-    "vmladavae.s8 %[a2], %q[twice], %q[u]\n\t"                                                                         \
-    "vmladavat.s8 %[a0], %q[twice], %q[u]\n\t"
-#define SUMS_SCALAR                                                                                                    \
-    "sub %[a1], %[a1], %[a0], asr #4\n\t"                                                                              \
-    "sub %[a3], %[a3], %[a2], asr #4\n\t"
-#define SUMS_VECTOR "vshr.s32 %q[s], %q[s], #4\n\t"
+#include "tqs_kernels.h"
 
 void tqs_fc_s4_mve(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
     (void)scratch;
-    TQS_MVE_DENSE(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR);
+    TQS_MVE_DENSE(TQS_CHUNK_S4, TQS_HALF_S4, TQS_SUMS_SCALAR_S4, TQS_SUMS_VECTOR_S4);
 }

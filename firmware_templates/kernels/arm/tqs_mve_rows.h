@@ -62,13 +62,19 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
     if (low > -128 || high < 127) {
         const int8x16_t least = vdupq_n_s8(low);
         const int8x16_t most = vdupq_n_s8(high);
-        int32_t left;
+        int8x16_t codes;
 
-        for (left = (int32_t)size; left > 0; left -= 16, y += 16) {
-            const mve_pred16_t here = vctp8q((uint32_t)left);
-
-            vstrbq_p_s8(y, vminq_s8(vmaxq_s8(vldrbq_z_s8(y, here), least), most), here);
-        }
+        __asm__ volatile("wlstp.8 lr, %[size], 2f\n\t"
+                         "1:\n\t"
+                         "vldrb.8 %q[codes], [%[y]]\n\t"
+                         "vmax.s8 %q[codes], %q[codes], %q[least]\n\t"
+                         "vmin.s8 %q[codes], %q[codes], %q[most]\n\t"
+                         "vstrb.8 %q[codes], [%[y]], #16\n\t"
+                         "letp lr, 1b\n\t"
+                         "2:\n\t"
+                         : [y] "+r"(y), [codes] "=&w"(codes)
+                         : [size] "r"(size), [least] "w"(least), [most] "w"(most)
+                         : "lr", "memory");
     }
 }
 
@@ -129,24 +135,62 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
                      "5:\n\t"                                                                                          \
                      : [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3), [w] "+r"(w), [rows] "+l"(rows), \
                        [y] "+l"(to), [start] "+&r"(start), [in] "+&r"(half), [s] "=&w"(s), [t] "=&w"(t), [u] "=&w"(u)  \
-                     : [layer] "r"(&held), [zero_point] "r"(zero_point), [one] "r"(1), [x0] "w"(x0), [x1] "w"(x1),     \
+                     : [layer] "r"(held), [zero_point] "r"(zero_point), [one] "r"(1), [x0] "w"(x0), [x1] "w"(x1),      \
                        [x2] "w"(x2), [x3] "w"(x3), [twice] "w"(twice)                                                  \
                      : "lr", "p0", "cc", "memory")
 
-/* What a dense kernel does, whose parameters are layer, x and y; see TQS_MVE_BLOCKS. */
-#define TQS_MVE_DENSE(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR)                                                           \
+/* What does not change from one output sample to the next. */
+typedef struct tqs_mve_plan {
+    const int8_t *weights;
+    const tqs_rows_t *rows;
+    uint32_t half;   /* inputs of the half chunk */
+    uint32_t chunks; /* the last of them may be filled up */
+    uint32_t last;   /* inputs of that */
+    uint32_t start;  /* of the code of the chunks that are held, from that of four */
+    uint32_t blocks; /* of four rows */
+    uint32_t left;   /* rows behind them */
+    int32_t zero_point;
+} tqs_mve_plan_t;
+
+/* held: what TQS_MVE_SAMPLE does not write there. */
+static inline void tqs_mve_begin(const tqs_fc_t *layer, tqs_mve_plan_t *plan, tqs_mve_layer_t *held) {
+    const uint32_t inputs = layer->inputs;
+    const uint32_t rest = inputs % TQS_CHUNK_INPUTS;
+    const uint32_t half = rest <= 8u ? rest : 0u;
+    const uint32_t chunks = (inputs - half + TQS_CHUNK_INPUTS - 1u) / TQS_CHUNK_INPUTS;
+
+    plan->weights = layer->weights;
+    plan->rows = layer->rows;
+    plan->half = half;
+    plan->chunks = chunks;
+    plan->last = inputs - (chunks - 1u) * TQS_CHUNK_INPUTS;
+    plan->blocks = layer->outputs / 4u;
+    plan->left = layer->outputs % 4u;
+    plan->zero_point = layer->zero_point;
+    plan->start = 0;
+    held->count = 0;
+    held->part = NULL;
+    if (chunks < TQS_HELD_CHUNKS) {
+        plan->start = (TQS_HELD_CHUNKS - chunks) * TQS_CHUNK_CODE;
+    } else {
+        held->count = chunks - TQS_HELD_CHUNKS;
+    }
+}
+
+/*
+ * One output sample of a dense kernel, from x to y: not clamped yet. The last chunks, those that are held, are ``step``
+ * codes apart; that is 16 where there are more, or a half chunk. fewer: [4], the
+ * last block where it has fewer than four rows. See TQS_MVE_BLOCKS.
+ */
+#define TQS_MVE_SAMPLE(plan, held, fewer, x, step, y, CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR)                           \
     do {                                                                                                               \
-        const uint32_t inputs = layer->inputs;                                                                         \
-        const uint32_t outputs = layer->outputs;                                                                       \
-        const uint32_t left = outputs % 4u;                                                                            \
-        const int32_t zero_point = layer->zero_point;                                                                  \
-        const int8_t *w = layer->weights;                                                                              \
-        const tqs_rows_t *rows = layer->rows;                                                                          \
-        const uint32_t rest = inputs % TQS_CHUNK_INPUTS;                                                               \
-        uint32_t half = rest <= 8u ? rest : 0u;                                                                        \
-        const uint32_t chunks = (inputs - half + TQS_CHUNK_INPUTS - 1u) / TQS_CHUNK_INPUTS;                            \
-        uint32_t start = 0; /* of the code of the chunks that are held, from that of four */                           \
-        tqs_mve_layer_t held = {x, chunks > TQS_HELD_CHUNKS ? chunks - TQS_HELD_CHUNKS : 0u, 0u, NULL, outputs / 4u};  \
+        const uint32_t left = (plan)->left;                                                                            \
+        const uint32_t chunks = (plan)->chunks;                                                                        \
+        const int32_t zero_point = (plan)->zero_point;                                                                 \
+        const int8_t *w = (plan)->weights;                                                                             \
+        const tqs_rows_t *rows = (plan)->rows;                                                                         \
+        uint32_t half = (plan)->half;                                                                                  \
+        uint32_t start = (plan)->start;                                                                                \
         int8x16_t x0 = vuninitializedq_s8();                                                                           \
         int8x16_t x1 = x0;                                                                                             \
         int8x16_t x2 = x0;                                                                                             \
@@ -155,7 +199,6 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
         int8x16_t s;                                                                                                   \
         int8x16_t t;                                                                                                   \
         int8x16_t u;                                                                                                   \
-        int8_t part[4];                                                                                                \
         int8_t *to = y;                                                                                                \
         register int32_t a0 __asm__("r0"); /* VMLADAVA wants an even one */                                            \
         register int32_t a1 __asm__("r2");                                                                             \
@@ -163,38 +206,49 @@ static inline void tqs_mve_clamp(int8_t *y, uint32_t size, int8_t low, int8_t hi
         register int32_t a3 __asm__("r6");                                                                             \
                                                                                                                        \
         if (half > 0u) {                                                                                               \
-            twice = tqs_mve_twice(tqs_mve_load(x + (inputs - half), half));                                            \
+            twice = tqs_mve_twice(tqs_mve_load(x + chunks * TQS_CHUNK_INPUTS, half));                                  \
         }                                                                                                              \
         if (chunks > 0u) {                                                                                             \
-            const int8_t *from = x + (chunks - 1u) * TQS_CHUNK_INPUTS;                                                 \
+            const int8_t *from = x + (chunks - 1u) * (step);                                                           \
                                                                                                                        \
-            x3 = tqs_mve_load(from, inputs - (chunks - 1u) * TQS_CHUNK_INPUTS);                                        \
+            x3 = tqs_mve_load(from, (plan)->last);                                                                     \
             if (chunks > 1u) {                                                                                         \
-                x2 = vldrbq_s8(from - 16);                                                                             \
+                x2 = vldrbq_s8(from - (step));                                                                         \
                 if (chunks > 2u) {                                                                                     \
-                    x1 = vldrbq_s8(from - 32);                                                                         \
+                    x1 = vldrbq_s8(from - 2u * (step));                                                                \
                     if (chunks > 3u) {                                                                                 \
-                        x0 = vldrbq_s8(from - 48);                                                                     \
+                        x0 = vldrbq_s8(from - 3u * (step));                                                            \
                     }                                                                                                  \
                 }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
-        if (chunks < TQS_HELD_CHUNKS) {                                                                                \
-            start = (TQS_HELD_CHUNKS - chunks) * TQS_CHUNK_CODE;                                                       \
-        }                                                                                                              \
+        (held)->x = x;                                                                                                 \
+        (held)->blocks = (plan)->blocks;                                                                               \
         if (left > 0u) {                                                                                               \
-            if (held.blocks > 0u) {                                                                                    \
-                held.part = part;                                                                                      \
+            if ((plan)->blocks > 0u) {                                                                                 \
+                (held)->part = fewer;                                                                                  \
             } else {                                                                                                   \
-                to = part;                                                                                             \
-                held.blocks = 1;                                                                                       \
+                to = fewer;                                                                                            \
+                (held)->blocks = 1;                                                                                    \
             }                                                                                                          \
         }                                                                                                              \
         TQS_MVE_BLOCKS(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR);                                                         \
         if (left > 0u) {                                                                                               \
-            memcpy(y + (outputs - left), part, left);                                                                  \
+            memcpy((y) + 4u * (plan)->blocks, fewer, left);                                                            \
         }                                                                                                              \
-        tqs_mve_clamp(y, outputs, layer->low, layer->high);                                                            \
+    } while (0)
+
+/* What a dense kernel does, whose parameters are layer, x and y. */
+#define TQS_MVE_DENSE(CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR)                                                           \
+    do {                                                                                                               \
+        tqs_mve_plan_t plan;                                                                                           \
+        tqs_mve_layer_t found;                                                                                         \
+        tqs_mve_layer_t *held = &found;                                                                                \
+        int8_t last[4];                                                                                                \
+                                                                                                                       \
+        tqs_mve_begin(layer, &plan, held);                                                                             \
+        TQS_MVE_SAMPLE(&plan, held, last, x, 16u, y, CHUNK, HALF, SUMS_SCALAR, SUMS_VECTOR);                           \
+        tqs_mve_clamp(y, layer->outputs, layer->low, layer->high);                                                     \
     } while (0)
 
 #endif
