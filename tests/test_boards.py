@@ -205,7 +205,7 @@ def test_every_folder_of_a_port_describes_itself() -> None:
     assert set(port_names()) >= {"cortexm", "esp32", "linux"}
     for name in port_names():
         folder, port = template_root() / "ports" / name, load_port(name)
-        assert set(port.sources) == {path.name for path in folder.glob("*.c")}
+        assert {*port.sources, *filter(None, [port.library])} == {path.name for path in folder.glob("*.c")}
         assert (folder / "port.mk").is_file()
         assert (folder / "link.ld.in").is_file() == port.bare_metal
 

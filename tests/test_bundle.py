@@ -252,7 +252,8 @@ def test_the_agent_answers_wrong_requests_as_the_protocol_says(
 def test_the_files(bundles: dict[str, tuple[Path, Graph, bytes]]) -> None:
     bundle, graph, model = bundles["none"]
     names = ["README.txt", "agent.py", "edge-tqs.service", "forecaster", "install.sh", "model.json", "model.tflite"]
-    assert sorted(path.name for path in bundle.iterdir()) == sorted([*names, "forecaster.py", "requirements.txt"])
+    names += ["edge-tqs-forecastd", "forecastd", "forecastd.json", "forecaster.py", "gateway.json", "requirements.txt"]
+    assert sorted(path.name for path in bundle.iterdir()) == sorted(names)
     assert (bundle / "model.tflite").read_bytes() == model
     assert json.loads((bundle / "model.json").read_text())["model_hash"] == tflite_model.model_hash(model)
     for name in ("install.sh", "agent.py", "forecaster"):
@@ -272,8 +273,11 @@ def test_the_same_input_gives_the_same_bytes_and_replaces_an_earlier_bundle(
     bundle, _, model = bundles["none"]
     written = write_bundle(tmp_path / "b", bundles["stateful"][2], bundle / "forecaster", BOARD)
     assert written == write_bundle(tmp_path / "b", model, bundle / "forecaster", BOARD)
-    assert {path.name: path.read_bytes() for path in written} == {
-        path.name: path.read_bytes() for path in bundle.iterdir()
+    (tmp_path / "b" / "forecastd" / "of_an_earlier_version.py").write_text("")
+    assert written == write_bundle(tmp_path / "b", model, bundle / "forecaster", BOARD)
+    assert not (tmp_path / "b" / "forecastd" / "of_an_earlier_version.py").exists()
+    assert {path.relative_to(tmp_path / "b"): path.read_bytes() for path in written} == {
+        path.relative_to(bundle): path.read_bytes() for path in bundle.rglob("*") if path.is_file()
     }
     without = write_bundle(tmp_path / "b", model, None, BOARD)
     assert "forecaster" not in [path.name for path in without]

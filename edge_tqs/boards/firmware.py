@@ -22,6 +22,7 @@ _BARE = "ports/bare"  # what the ports without an operating system share
 _BARE_SOURCES = ("variables.c", "bare.c", "main.c")
 _NO_PIN = 0xFFFFFFFF
 _LOG = "build.log"
+_LIBRARY = "build/libforecaster.so"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def assemble(
     root = template_root()
     port = f"ports/{board.port}"
     sources = [*(f"core/{name}" for name in _CORE), *sorted(kernel_sources)]
-    sources += [f"{port}/{name}" for name in load_port(board.port).sources]
+    about = load_port(board.port)
+    sources += [f"{port}/{name}" for name in about.sources]
+    library = [] if about.library is None else [f"{port}/{about.library}"]
     headers = [
         path.relative_to(root).as_posix()
         for part in ("core", "kernels", "kernels/arm", port)
@@ -119,7 +122,7 @@ def assemble(
     )
     try:
         shutil.rmtree(out_dir / "build", ignore_errors=True)
-        for name in [*sources, *sorted(headers), f"{port}/port.mk"]:
+        for name in [*sources, *library, *sorted(headers), f"{port}/port.mk"]:
             _write(out_dir / name, _template(root, name))
         for name, text in texts.items():
             _write(out_dir / name, text)
@@ -189,21 +192,10 @@ def compile_firmware(firmware: Firmware, *, extra_cflags: str = "") -> Image:
         ToolError: The compiler or make is missing, or failed (the message has its first error).
         UsageError: The image does not fit the board's flash or RAM, or its stack may get too deep.
     """
-    board, folder = firmware.board, firmware.folder
+    board = firmware.board
     check_toolchain(board)
-    # A make above this one (as in `make test`) must not hand down its flags and jobs.
-    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    done = subprocess.run(
-        ["make", f"-j{os.cpu_count() or 1}", "--output-sync=target", f"CFLAGS_EXTRA={extra_cflags}"],
-        cwd=folder,
-        env=environment | {"LC_ALL": "C"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    (folder / _LOG).write_text(done.stdout)
+    done = _make(firmware, f"CFLAGS_EXTRA={extra_cflags}")
+    (firmware.folder / _LOG).write_text(done.stdout)
     if done.returncode != 0:
         _explain_failure(firmware, done.stdout)
     image = _read_image(firmware)
@@ -214,6 +206,34 @@ def compile_firmware(firmware: Firmware, *, extra_cflags: str = "") -> Image:
             hint="Give a larger stack_bytes in a board file of your own.",
         )
     return image
+
+
+def compile_library(firmware: Firmware) -> Path:
+    """The model alone as a shared library for the board's processor, of a port that has one (library.c says its calls).
+
+    Raises ToolError as `compile_firmware`.
+    """
+    check_toolchain(firmware.board)
+    done = _make(firmware, "library")
+    if done.returncode != 0:
+        (firmware.folder / _LOG).write_text(done.stdout)
+        _explain_failure(firmware, done.stdout)
+    return firmware.folder / _LIBRARY
+
+
+def _make(firmware: Firmware, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # A make above this one (as in `make test`) must not hand down its flags and jobs.
+    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    return subprocess.run(
+        ["make", f"-j{os.cpu_count() or 1}", "--output-sync=target", *arguments],
+        cwd=firmware.folder,
+        env=environment | {"LC_ALL": "C"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 def _headers(folder: Path) -> list[Path]:

@@ -39,6 +39,7 @@ class Port:
     stack_multiple: of bytes, that the processor's procedure call standard wants of a stack.
     boot_stages: the board may name a file of drivers/boot.
     direct_boot: the chip's boot ROM maps the raw binary, which an emulator of the chip alone must do too.
+    library: the file of the folder that makes a shared library of the model: `make library`.
     """
 
     description: Annotated[str, FILLED]
@@ -49,6 +50,7 @@ class Port:
     stack_multiple: Annotated[int, between(1, 256)] = 1
     boot_stages: bool = False
     direct_boot: bool = False
+    library: Annotated[str, matching(_FILE)] | None = None
 
     def packages(self, prefix: str) -> tuple[str, str]:
         """The Debian packages of a compiler and of its C library; "" where they are not known."""

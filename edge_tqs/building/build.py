@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_tqs.boards.board import Board
-from edge_tqs.boards.firmware import Image, assemble, check_toolchain, compile_firmware
+from edge_tqs.boards.firmware import Image, assemble, check_toolchain, compile_firmware, compile_library
 from edge_tqs.building import directory as build_dir
 from edge_tqs.building import evaluate, figures, sanity
 from edge_tqs.building.choose import PlanRequest
+from edge_tqs.building.gateway.config import config
+from edge_tqs.building.gateway.facts import facts
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.reserved import write_last, written
 from edge_tqs.building.scored import Source
@@ -21,7 +23,7 @@ from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import CheckError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.flatbuffer.form import FOR_ALL, FileForm
-from edge_tqs.graph.graph import Forecast, Graph
+from edge_tqs.graph.graph import Forecast
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.range_search import Narrowed
 from edge_tqs.report.build_report import BuildReport, ByteReport, ImageReport, Kind, ModelInfo, TensorReport
@@ -103,22 +105,34 @@ def build_quantized(
             plan=quantized.plan.to_json(),
         )
         progress("compiling", 0, 1)
-        image = _compile(quantized.integer, quantized.model_hash, board, out, model, probe)
+        image = _compile(quantized, board, out, evaluation, probe)
         result = _build_report(quantized, board, evaluation, image, agreement, sane)
         write_last(out, result.to_json())
         write_report(out)
     return result
 
 
-def _compile(graph: Graph, model_hash: str, board: Board, out: Path, model: bytes, probe: bool) -> Image:
-    generated = emit(graph, model_hash, graph.name, board.core)
+def _compile(quantized: QuantizedModel, board: Board, out: Path, evaluation: evaluate.Evaluation, probe: bool) -> Image:
+    graph, model = quantized.integer, quantized.flatbuffer
+    generated = emit(graph, quantized.model_hash, graph.name, board.core)
     firmware = assemble(board, generated.files, generated.kernels, out / build_dir.FIRMWARE, probe=probe)
     image = compile_firmware(firmware)
     if not board.bare_metal:
         from edge_tqs.boards.bundle import write_bundle
 
         _, metadata = tflite_model.read(model)
-        write_bundle(out / build_dir.BUNDLE, model, image.elf, board, name=graph.name, metadata=metadata)
+        request, forecast = quantized.request, graph.forecast
+        write_bundle(
+            out / build_dir.BUNDLE,
+            model,
+            image.elf,
+            board,
+            name=graph.name,
+            metadata=metadata,
+            library=compile_library(firmware),
+            facts=facts(request, forecast, evaluation, quantized.windows),
+            config=config(request, forecast),
+        )
     return image
 
 

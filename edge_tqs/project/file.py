@@ -291,6 +291,7 @@ def read_data(project: Project, csv: Path | None = None, roles: Roles | None = N
         scaling_of_outputs(
             roles, project.output_scaling, series, rows, scaling, () if direct else roles.predicted_columns
         ),
+        series_format,
     )
 
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Forecast, Scaling
-from edge_tqs.project.series import Part, Series, normalise, origins, spread_origins, windows
+from edge_tqs.project.series import AS_FOUND, Part, Series, normalise, origins, spread_origins, windows
+from edge_tqs.project.series_format import SeriesFormat
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +22,7 @@ class ProjectData:
 
     train_rows: rows of the training part. scaling: of the inputs to the model's units. inputs: names, in the order of
     the model's channels. output_scaling: of the outputs; None: those that are inputs share their scaling, others have
-    none.
+    none. how: what was said of reading the files.
     """
 
     series: Series
@@ -29,6 +30,7 @@ class ProjectData:
     scaling: Scaling | None
     inputs: tuple[str, ...]
     output_scaling: Scaling | None = None
+    how: SeriesFormat = AS_FOUND
 
 
 def room(data: ProjectData, forecast: Forecast, horizon: int, part: Part) -> tuple[int, int]:

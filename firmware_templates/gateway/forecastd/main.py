@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command: options, configuration, then one loop. Exit code 0 at the end of the source, 2 for wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from forecastd import sinks, sources
+from forecastd.config import FILE, Config, read_config
+from forecastd.engines import load_engine
+from forecastd.gateway import Gateway
+from forecastd.model import Model, ModelError, Training, read_model, read_training
+from forecastd.report import Report
+from forecastd.settings import ConfigError
+
+_POLL_S = 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, check, forecast. ConfigError are one line each on standard error."""
+    bundle = Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(prog="edge-tqs-forecastd", description="Forecast live with the model of a bundle.")
+    parser.add_argument("--config", type=Path, help=f"default: {FILE} in the bundle")
+    parser.add_argument("--bundle", type=Path, default=bundle, help="default: where this program lies")
+    parser.add_argument("--check", action="store_true", help="only say what is wrong with the configuration")
+    options = parser.parse_args(arguments)
+    path = options.config or options.bundle / FILE
+    try:
+        model, training = read_model(options.bundle), read_training(options.bundle)
+        config = read_config(path, model, training)
+        if options.check:
+            print(f"{path}: no mistakes")
+            return 0
+        return _run(config, model, training, options.bundle)
+    except ConfigError as mistakes:
+        for sentence in mistakes.sentences:
+            print(f"edge-tqs-forecastd: {sentence}", file=sys.stderr)
+    except (ModelError, sources.SourceError, sinks.SinkError) as error:
+        print(f"edge-tqs-forecastd: {error}", file=sys.stderr)
+    return 2
+
+
+def _run(config: Config, model: Model, training: Training, bundle: Path) -> int:
+    engine, instead = load_engine(bundle, model)
+    notices = [f"the compiled library is not used, LiteRT is: {instead}"] if instead else []
+    gateway = Gateway(model, training, engine, config.grid, config.horizon, config.watch, notices)
+    about = sinks.About(training.name, model, model.targets(config.horizon), config.grid.period, config.units)
+    kind, settings = config.source
+    source: sources.SourceProtocol = sources.module_of(kind).Source(
+        settings, sources.Context(config.columns, config.zone)
+    )
+    opened: list[sinks.SinkProtocol] = []
+    try:
+        for kind, settings in config.outputs:
+            opened.append(sinks.module_of(kind).Sink(settings, about))
+        _loop(source, gateway, opened)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    finally:
+        source.close()
+        for sink in opened:
+            sink.close()
+    return 0
+
+
+def _loop(source: sources.SourceProtocol, gateway: Gateway, opened: list[sinks.SinkProtocol]) -> None:
+    """Until the source ends or SIGTERM comes; a sample that was begun is finished."""
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: stopped.append(signum))
+    while not stopped and (readings := source.poll(_POLL_S)) is not None:
+        for reading in readings:
+            _publish(gateway.take(reading, source.counters), opened)
+        if source.live:
+            _publish(gateway.tick(time.time_ns(), source.counters), opened)
+
+
+def _publish(reports: Sequence[Report], opened: list[sinks.SinkProtocol]) -> None:
+    for report in reports:
+        for sink in opened:
+            sink.publish(report)
