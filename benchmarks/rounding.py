@@ -27,7 +27,7 @@ from benchmarks.evidence.statistics import geometric_mean
 from benchmarks.evidence.zoo import HORIZON, Member, members, trained
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
-from edge_tqs.planning.file import NEAREST, Origin
+from edge_tqs.planning.file import Origin
 from edge_tqs.planning.plan import Plan, uniform
 from edge_tqs.planning.refine import Refiner
 from edge_tqs.planning.roundings import WINDOWS, Roundings
@@ -50,13 +50,13 @@ def changed_by(graph: Graph, plan: Plan, roundings: Roundings, bias: str | None)
     for tensor in plan.tensors:
         for weight in graph.weights()[tensor.name]:
             assert weight.data is not None
-            if tensor.rounding == NEAREST:
+            if tensor.rounded.usual:
                 found, scale = quantize_weight(weight.data, tensor.width, clip=tensor.clip)
             else:
                 found, scale = codes[weight.name].codes, codes[weight.name].scale
             steps = scale.reshape(-1, *[1] * (weight.data.ndim - 1))
             changed[weight.name] = (found * steps.astype(np.float64)).astype(np.float32)
-            shift = None if tensor.rounding == NEAREST else codes[weight.name].shift
+            shift = None if tensor.rounded.usual else codes[weight.name].shift
             if shift is not None:
                 (name,) = {op.inputs[2] for op in graph.ops if len(op.inputs) == 3 and op.inputs[1] == weight.name}
                 data = graph.tensors[name].data

@@ -54,7 +54,7 @@ def test_the_optimum_is_that_of_brute_force(seed: int, weights: int, clips: int,
     assert all(sum(sizes[c] for c in taken) <= budget for taken in best)
     damages = [search.damage(taken) for taken in best]
     assert damages == sorted(damages)
-    widths = [tuple(search.widths[c] for c in taken) for taken in best]
+    widths = [tuple(search.forms[c] for c in taken) for taken in best]
     assert len(set(widths)) == len(widths)
     assert search.best(sizes, budget, 4) == best
 
@@ -105,8 +105,8 @@ def test_the_local_search_is_near_the_optimum_of_a_small_case(seed: int, monkeyp
 def whole_search(seed: int, weights: int = 4, clips: int = 2) -> tuple[Search, list[int], np.random.Generator]:
     rng = np.random.default_rng(seed)
     search, sizes = random_search(rng, weights, clips)
-    vectors = rng.integers(-9, 10, (len(search.widths), 5))
-    return Search(search.choices, search.widths, (vectors @ vectors.T).astype(float)), sizes, rng
+    vectors = rng.integers(-9, 10, (len(search.forms), 5))
+    return Search(search.choices, search.forms, (vectors @ vectors.T).astype(float)), sizes, rng
 
 
 def drawn(search: Search, rng: np.random.Generator) -> tuple[int, ...]:
@@ -124,8 +124,8 @@ def with_choices(search: Search, taken: tuple[int, ...], *choices: int) -> tuple
 def test_a_damage_is_the_square_of_the_summed_errors(seed: int) -> None:
     rng = np.random.default_rng(seed)
     search, _ = random_search(rng, 4, 2)
-    vectors = rng.integers(-9, 10, (len(search.widths), 5))
-    search = Search(search.choices, search.widths, (vectors @ vectors.T).astype(float))
+    vectors = rng.integers(-9, 10, (len(search.forms), 5))
+    search = Search(search.choices, search.forms, (vectors @ vectors.T).astype(float))
     pool = np.array(list(itertools.product(*search.choices)))
     expected = (vectors[pool].sum(axis=1) ** 2).sum(axis=1)
     assert [search.damage(taken) for taken in pool] == expected.tolist()
@@ -256,7 +256,7 @@ def test_a_descent_meets_what_lies_on_its_way(
     seed: int, beside: int, scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search, sizes, rng = whole_search(seed, weights=4)
-    search = Search(search.choices, search.widths, search.gram * scale)
+    search = Search(search.choices, search.forms, search.gram * scale)
     start = drawn(search, rng)
     budget = sum(sizes[c] for c in start) + 40
     monkeypatch.setattr(gram_search, "ENUMERATED", beside)

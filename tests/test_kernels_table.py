@@ -252,9 +252,10 @@ def test_operators_over_time_run(runtime, operator):
 
 @needs_tflm
 @pytest.mark.parametrize("weight", ["int8", "int4"])
+@pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
 @pytest.mark.parametrize("activations", ["int8", "int16"])
 @pytest.mark.parametrize("runtime", STEPS)
-def test_depthwise_convolutions_run_or_not_as_the_table_says(runtime, activations, weight):
+def test_depthwise_convolutions_run_or_not_as_the_table_says(runtime, activations, granularity, weight):
     b = Builder(np.random.default_rng(6))
     x = b.tensor("x", (1, 9, 3))
     attrs = {"stride": 2, "dilation": 1, "left": 3, "right": 2, "activation": "relu"}
@@ -263,10 +264,14 @@ def test_depthwise_convolutions_run_or_not_as_the_table_says(runtime, activation
     graph = Graph("depthwise", b.tensors, tuple(b.ops), x, y, (), Forecast(9, 3, "none", (0, 1, 2))).check()
     ranges = Ranges({"x": (-2.0, 2.0), "wide": (-4.0, 4.0), "y": (-4.0, 4.0)})
     graph = quantize(graph, {"w": 4 if weight == "int4" else 8}, ranges, activations=activations)
+    if granularity == "per_tensor":
+        scale = graph.tensors["w"].quant.scale[:1]
+        changed = {"w": Quant(scale), "b": Quant(scale * graph.tensors["x"].quant.scale)}
+        graph = graph.with_tensors({n: replace(graph.tensors[n], quant=quant) for n, quant in changed.items()})
     support.check_graph(graph, RUNTIMES)  # quantize makes none that is not right everywhere
     if weight == "int4":
         graph = graph.with_tensors({"w": replace(graph.tensors["w"], dtype="int4")})
-    reason = support.reason_against(runtime, TypedOperator("depthwise_1d", activations, weight, "per_channel"))
+    reason = support.reason_against(runtime, TypedOperator("depthwise_1d", activations, weight, granularity))
     model = tflite_model.write(graph, METADATA)
     assert tflite_model.read(model)[0].ops == graph.ops
     if reason is None:

@@ -192,7 +192,7 @@ def test_validation_json_round_trips(made):
 def test_the_keys_that_others_rely_on():
     body = json.loads(build_report().to_json())
     assert {"model", "board", "tensors", "bytes", "host", "image", "warnings", "data", "choice", "format"} == set(body)
-    assert set(body["tensors"][0]) == {"name", "shape", "width", "bytes", "tqs"}
+    assert set(body["tensors"][0]) == {"name", "shape", "width", "bytes", "tqs", "scales"}
     assert set(body["bytes"]) == {"float32", "int8", "int4", "mixed", "budget", "tflite"}
     assert {"float_vs_keras_max_abs", "divergence", "tflm_bit_exact", "litert_rmse", "mse_vs_truth"} < set(body["host"])
     assert set(body["host"]["divergence"]) == {"int8", "int4", "mixed"}

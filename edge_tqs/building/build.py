@@ -170,7 +170,8 @@ def _build_report(
         ),
         board=board.name,
         tensors=tuple(
-            TensorReport(tensor.name, tensor.shape, tensor.width, tensor.bytes, tensor.tqs) for tensor in plan.tensors
+            TensorReport(tensor.name, tensor.shape, tensor.width, tensor.bytes, tensor.tqs, tensor.rounded.scales)
+            for tensor in plan.tensors
         ),
         bytes=ByteReport(
             float32=sum(4 * tensor.size for tensors in weights for tensor in tensors),

@@ -11,8 +11,8 @@ from typing import Literal
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array
 from edge_tqs.planning import plan as planning
-from edge_tqs.planning.file import NEAREST, Origin
-from edge_tqs.planning.plan import Costs, Evidence, Plan
+from edge_tqs.planning.file import Origin
+from edge_tqs.planning.plan import Costs, Evidence, OneScale, Plan
 from edge_tqs.planning.refine import POINTS, SEEDS, Refiner, RefineSettings
 from edge_tqs.planning.roundings import Roundings
 from edge_tqs.planning.score import Sensitivity
@@ -30,7 +30,8 @@ class PlanRequest:
     for; the pipeline that knows the board makes ``code_bytes`` of it, the most that the codes alone may take.
     max_divergence: RMSE that the smallest plan must keep to. tolerance: how much more error than float's the smallest
     model may have, as a share (building/selection). pins: widths that are not up for choice. refine: None leaves it at
-    the a-priori plan, and at rounding to nearest. rounding: of a plan that is not given.
+    the a-priori plan, and at rounding to nearest. rounding: of a plan that is not given. one_scale: whether a budget
+    may be kept by one scale for all of a weight, which saves nothing of an image.
     """
 
     budget_bytes: int | None = None
@@ -45,6 +46,7 @@ class PlanRequest:
     pins: Mapping[str, int] = field(default_factory=dict)
     refine: RefineSettings | None = field(default_factory=RefineSettings)
     rounding: Literal["compensated", "nearest"] = "compensated"
+    one_scale: bool = True
 
     @cached_property
     def given_plan(self) -> Plan | None:
@@ -74,7 +76,7 @@ class Chooser:
 
     seeds: real windows (S, W, F) that a refinement measures on; zero-data ones when not given. rounder: called with
     what the codes of a plan follow from, or None for a new plan, it compensates; without it weights are rounded to
-    nearest.
+    nearest. one_scale: what weights cost with one scale each.
     """
 
     def __init__(
@@ -86,7 +88,9 @@ class Chooser:
         progress: Progress | None = None,
         seeds: Array | None = None,
         rounder: Callable[[Origin | None], Roundings] | None = None,
+        one_scale: OneScale = dict,
     ) -> None:
+        self._one_scale = one_scale
         self._sensitivity, self._costs, self._request = sensitivity, costs, request
         self._scores = {tensor.name: tensor.tqs for tensor in sensitivity.tensors}
         self._shapes = {tensor.name: tensor.shape for tensor in sensitivity.tensors}
@@ -104,10 +108,10 @@ class Chooser:
         request, costs = self._request, self._costs
         edited = request.given_plan
         if edited is not None:
-            made = planning.recost(edited, costs, shapes=self._shapes)
+            made = planning.recost(edited, costs, shapes=self._shapes, one_scale=self._one_scale)
             if edited.bias_correction != made.bias_correction:
                 self.warnings.append(
-                    "The plan's widths or clips are not those that its bias correction was measured with: the "
+                    "The plan's widths, scales or clips are not those that its bias correction was measured with: the "
                     "correction was left out. To build it nonetheless, set the plan's evidence to null."
                 )
             return self._with_codes(made)
@@ -122,8 +126,9 @@ class Chooser:
         if request.code_bytes is not None:
             return self._of_code_bits(8 * request.code_bytes)
         budget = request.budget_bytes or planning.default_budget(costs, request.pins)
-        made = planning.plan(self._scores, costs, budget, pins=request.pins, shapes=self._shapes)
-        return self._known(made) if request.refine is None else self._refined().plan(budget)
+        if request.refine is not None:
+            return self._refined().plan(budget)
+        return self._known(planning.plan(self._scores, costs, budget, pins=request.pins, shapes=self._shapes))
 
     def uniform(self, width: int) -> Plan:
         """All weights at one width, their roundings measured. Raises UsageError when a weight cannot have it."""
@@ -149,7 +154,7 @@ class Chooser:
             return replace(self._known(made), budget_bytes=None)
         if len(widths := set(pins.values())) == 1:
             return self._refined().uniform(*widths)
-        return replace(self._new_refiner(pins).plan(made.total_bytes), budget_bytes=None)
+        return replace(self._new_refiner(pins, one_scale=False).plan(made.total_bytes), budget_bytes=None)
 
     def frontier(self) -> tuple[Plan, ...]:
         """Plans from the smallest to the largest, none of which another beats in bytes and predicted divergence."""
@@ -180,12 +185,14 @@ class Chooser:
 
     def _with_codes(self, made: Plan) -> Plan:
         """A plan that was given, its codes those that it was made with. Raises UsageError where they cannot be had."""
-        if all(tensor.rounding == NEAREST for tensor in made.tensors):
+        if all(tensor.rounded.usual for tensor in made.tensors):
             return made
         if self._rounder is None:
             raise UsageError(
-                "The plan compensates roundings, and this model's layers cannot be looked into",
-                hint='Build the model that it was made with, or set each "rounding" in the plan to "nearest".',
+                "The plan compensates roundings or has weights of one scale, and this model's layers cannot be "
+                "looked into",
+                hint='Build the model that it was made with, or set each "rounding" in the plan to "nearest" '
+                "and leave scales out.",
             )
         self.roundings = self._rounder(made.origin)
         return self.roundings.signed(made)
@@ -195,7 +202,7 @@ class Chooser:
             self._refiner = self._new_refiner(self._request.pins, limits)
         return self._refiner
 
-    def _new_refiner(self, pins: Mapping[str, int], limits: Costs | None = None) -> Refiner:
+    def _new_refiner(self, pins: Mapping[str, int], limits: Costs | None = None, *, one_scale: bool = True) -> Refiner:
         report, horizon = self._progress, self._sensitivity.horizon
         if self._seeds is None:
             self._seeds = zero_data_seeds(self._system, SEEDS, horizon, self._sensitivity.seed)
@@ -212,6 +219,7 @@ class Chooser:
             shapes=self._shapes,
             progress=None if report is None else lambda done, total: report("refining the plan", done, total),
             roundings=self.roundings,
+            one_scale=self._one_scale if one_scale and self._request.one_scale else None,
         )
 
     def _of_code_bits(self, ceiling: int) -> Plan:

@@ -45,7 +45,9 @@ def chooser(
         system = twin.system
     if folded is not None and (rounder is not None or folded.x != same_units(system.channels)):
         system = in_model_units(twin.of(folded.graph), folded.x, folded.y)
-    made = Chooser(system, scored.sensitivity, scored.costs, request, progress, scored.seeds, rounder)
+    made = Chooser(
+        system, scored.sensitivity, scored.costs, request, progress, scored.seeds, rounder, lambda: scored.one_scale
+    )
     if request.rounding == "compensated" and request.refine is not None and twin.doubt:
         made.warnings.append(twin.doubt)
     return made

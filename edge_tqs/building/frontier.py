@@ -35,7 +35,7 @@ def frontier_table(choice: Choice, tables: Mapping[str, int]) -> str:
         for mark, made in frontier_rows(choice)
     ]
     return table(
-        ["bytes", *flash, "mean bits", "predicted", "measured", "", "widths*clips, in the model's order"], rows
+        ["bytes", *flash, "mean bits", "predicted", "measured", "", "widths/scales*clips, in the model's order"], rows
     )
 
 
@@ -51,6 +51,7 @@ def frontier_body(choice: Choice, tables: Mapping[str, int]) -> dict[str, Any]:
                 "predicted_rmse": made.predicted_rmse,
                 "measured_rmse": made.measured_rmse,
                 "widths": made.widths(),
+                "scales": {tensor.name: tensor.scales for tensor in made.tensors},
                 "clips": made.clips(),
                 "roundings": {tensor.name: tensor.rounding for tensor in made.tensors},
             }

@@ -12,7 +12,7 @@ from edge_tqs.building.opened import scaled_graph
 from edge_tqs.building.request import DEFAULT_ACTIVATIONS
 from edge_tqs.building.scored import ScoredModel, Source, scored_model, zero_data_windows
 from edge_tqs.building.selection.candidate import Selection
-from edge_tqs.building.selection.flash_room import fitted
+from edge_tqs.building.selection.flash_room import fitted, with_scales
 from edge_tqs.building.selection.prepared import prepare
 from edge_tqs.building.selection.room import tables_of
 from edge_tqs.building.selection.search import select
@@ -63,7 +63,7 @@ def plan_model(source: Source, request: PlanRequest, progress: Progress, board: 
     UsageError, among others for a budget that cannot be had, and ModelError; ToolError where the firmware has to be
     measured and a compiler is missing.
     """
-    scored = scored_model(source, progress)
+    scored, request = scored_model(source, progress), with_scales(request, board)
     if request.free and scored.model.opened.loaded is not None:
         prepared = prepare(scored)
         selection = select(prepared, request, board, progress)

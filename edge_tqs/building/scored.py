@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from edge_tqs.building.opened import Model, opened_model
 from edge_tqs.building.request import DEFAULT_ACTIVATIONS, ModelRequest
@@ -14,7 +15,7 @@ from edge_tqs.planning.refine import SEEDS as REFINE_SEEDS
 from edge_tqs.planning.score import SEEDS, Sensitivity, score
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.quantize import AskedActivations, codes_beside
-from edge_tqs.quantization.sizes import estimated_bytes, weight_bytes
+from edge_tqs.quantization.sizes import estimated_bytes, one_scale_bytes, weight_bytes
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.seeds import zero_data_seeds
 
@@ -37,6 +38,12 @@ class ScoredModel:
 
     def __repr__(self) -> str:
         return f"<ScoredModel {self.model.name}: {len(self.costs)} weights over {self.sensitivity.horizon} steps>"
+
+    @cached_property
+    def one_scale(self) -> Mapping[str, Mapping[int, int]]:
+        """What each weight costs with one scale; nothing of a model that no file is written of."""
+        loaded, activations = self.model.opened.loaded, self.model.request.activations or DEFAULT_ACTIVATIONS
+        return {} if loaded is None else one_scale_bytes(loaded.graph, self.costs, codes_beside(activations))
 
     def with_activations(self, activations: AskedActivations) -> ScoredModel:
         """The same scores beside the bytes that the weights take with ``activations``."""

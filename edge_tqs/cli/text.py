@@ -70,6 +70,7 @@ def plan_table(plan: Plan, costs: Costs) -> str:
             "x".join(map(str, tensor.shape)),
             "-" if tensor.tqs is None else f"{tensor.tqs:.2e}",
             f"int{tensor.width}"
+            + (", one scale" if tensor.rounded.one_scale else "")
             + ("" if tensor.clip == 1 else f", clip {tensor.clip:g}")
             + ("" if tensor.rounding == NEAREST else f", {tensor.rounding}"),
             f"{tensor.bytes:,}",

@@ -125,13 +125,16 @@ def layer(graph: Graph, op: Op) -> DenseLayer:
 
 
 def is_convolved(graph: Graph, op: Op) -> bool:
-    """Whether ``op`` is written as RESHAPE, a 1x1 CONV_2D and RESHAPE: with int4 weights beside int8 activations.
+    """Whether ``op`` is written as RESHAPE, a 1x1 CONV_2D and RESHAPE: with int4 weights beside int8 activations, where
+    each row has a scale. With one scale for all, every runtime takes the FULLY_CONNECTED.
 
     tflite-micro and tflite-runtime 2.14 refuse FULLY_CONNECTED with int4 weights per channel. Beside int16 activations
     the convolution would be silently wrong in tflite-runtime 2.14, which refuses the FULLY_CONNECTED; LiteRT computes
     both right.
     """
-    return graph.tensors[op.inputs[1]].dtype == "int4" and graph.type_of(op) == "int8"
+    weight = graph.tensors[op.inputs[1]]
+    per_row = weight.quant is None or weight.quant.scale.size == weight.shape[0]
+    return weight.dtype == "int4" and per_row and graph.type_of(op) == "int8"
 
 
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge_tqs.planning.file import COMPENSATED, CORRECTED, NEAREST, Rounding
+from edge_tqs.planning.file import CHANNEL, COMPENSATED, CORRECTED, NEAREST, Rounding
 
 #: How each weight is rounded, in the order of the model.
 Assigned = tuple[Rounding, ...]
@@ -24,11 +24,11 @@ LARGE, FEW = 100_000, 2
 HELPS = 0.995
 
 
-def others(width: int, size: int, clips: bool = True) -> tuple[Rounding, ...]:
+def others(width: int, size: int, clips: bool = True, scales: str = CHANNEL) -> tuple[Rounding, ...]:
     """The candidates of a weight of ``size`` values, the likeliest first; with ``clips`` a clip ratio among them."""
-    first, *rest = (Rounding(width, 1.0, recipe) for recipe in COMPENSATED)
-    clipped = [Rounding(width, 0.8, CORRECTED)] if clips else []
-    made = (first, Rounding(width, 1.0, NEAREST), *rest, Rounding(width, 1.0, CORRECTED), *clipped)
+    first, *rest = COMPENSATED
+    recipes = [(1.0, recipe) for recipe in (first, NEAREST, *rest, CORRECTED)] + [(0.8, CORRECTED)] * clips
+    made = tuple(Rounding(width, clip, recipe, scales) for clip, recipe in recipes)
     return made[:FEW] if size > LARGE else made
 
 

@@ -30,6 +30,8 @@ PREDICTORS = ("tqs", "gram")
 NEAREST, CORRECTED = "nearest", "corrected"
 COMPENSATED = ("rollout 0.01", "both 0.01", "rollout 0.1", "start 0.01", "both 0.1", "rollout 1", "both 1")
 RECIPES = (NEAREST, CORRECTED, *COMPENSATED)
+#: What a scale of a weight is for: each output channel has one, or the whole weight.
+CHANNEL, TENSOR = SCALES = ("channel", "tensor")
 #: Where the windows come from that a compensated rounding is of: noise, or the training part of a series.
 SOURCES = ("zero-data", "data")
 
@@ -39,15 +41,28 @@ _Figure = Annotated[float, at_least(0)]
 
 
 class Rounding(NamedTuple):
-    """How a weight is rounded. clip: of "nearest" and "corrected", as in a plan; else each row finds its own."""
+    """How a weight is rounded. clip: of "nearest" and "corrected", as in a plan; else each row finds its own. scales:
+    one of SCALES."""
 
     width: int
     clip: float = 1.0
     recipe: str = NEAREST
+    scales: str = CHANNEL
+
+    @property
+    def one_scale(self) -> bool:
+        return self.scales == TENSOR
+
+    @property
+    def usual(self) -> bool:
+        """To nearest, with a scale for each channel: the codes follow from the weight, width and clip alone."""
+        return self.recipe == NEAREST and not self.one_scale
 
     def __str__(self) -> str:
+        scales = "/tensor" if self.one_scale else ""
         clip = "" if self.clip == 1 else f"*{self.clip:g}"
-        return f"{self.width}{clip}" if self.recipe == NEAREST else f"{self.width}{clip}~{self.recipe}"
+        recipe = "" if self.recipe == NEAREST else f"~{self.recipe}"
+        return f"{self.width}{scales}{clip}{recipe}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,8 @@ class PlannedTensor:
 
     ``tqs`` is None where the weight was never scored; then ``predicted_damage`` (squared model's units) is None too.
     ``clip`` in (0, 1]: the largest magnitude that a row can hold, over the largest that it has. ``rounding``: one of
-    RECIPES. ``codes``: what tells the codes from others, where they are not those of rounding to nearest.
+    RECIPES. ``codes``: what tells the codes from others, where they are not those of rounding to nearest with a scale
+    for each channel. ``scales``: one of SCALES.
     """
 
     name: str
@@ -82,10 +98,11 @@ class PlannedTensor:
     clip: Annotated[float, Rule(lambda clip: 0 < clip <= 1, "a ratio above 0, at most 1")] = 1.0
     rounding: Annotated[str, one_of(RECIPES)] = NEAREST
     codes: str = ""
+    scales: Annotated[str, one_of(SCALES)] = CHANNEL
 
     @property
     def rounded(self) -> Rounding:
-        return Rounding(self.width, self.clip, self.rounding)
+        return Rounding(self.width, self.clip, self.rounding, self.scales)
 
 
 @dataclass(frozen=True)
@@ -167,7 +184,7 @@ class Plan:
 
     @property
     def assignment(self) -> str:
-        """Roundings as text, "8~both 1,4*0.9": equal for plans that round the weights alike."""
+        """Roundings as text, "8~both 1,4/tensor*0.9": equal for plans that round the weights alike."""
         return ",".join(str(tensor.rounded) for tensor in self.tensors)
 
     def widths(self) -> dict[str, int]:
@@ -186,6 +203,7 @@ class Plan:
                 "name": tensor.name,
                 "shape": list(tensor.shape),
                 "width": tensor.width,
+                **({"scales": tensor.scales} if tensor.scales != CHANNEL else {}),  # older readers know no scales
                 "clip": tensor.clip,
                 "rounding": tensor.rounding,
                 "codes": tensor.codes,
@@ -208,8 +226,8 @@ class Plan:
 
     @staticmethod
     def from_json(text: str, where: str = "the plan") -> Plan:
-        """Read what ``to_json`` wrote; ``clip``, ``rounding``, ``codes``, ``bias_correction``, ``evidence``,
-        ``origin`` and ``activations`` may be left out: a plan without them rounds to nearest.
+        """Read what ``to_json`` wrote; ``scales``, ``clip``, ``rounding``, ``codes``, ``bias_correction``,
+        ``evidence``, ``origin`` and ``activations`` may be left out: a plan without them rounds to nearest.
 
         Raises UsageError with the place of the first thing that is wrong.
         """

@@ -1,16 +1,18 @@
 """Which choice for each weight: the least of a quadratic form within a byte budget.
 
-Every weight takes one of its choices (a width, and at 4 bits a clip ratio). With x the 0/1 vector of the choices taken
-and G their Gram matrix, the predicted damage is x'Gx: the errors that two choices make may add up or cancel.
+Every weight takes one of its choices (a form, which is a width and what a scale is for, and at 4 bits a clip ratio).
+With x the 0/1 vector of the choices taken and G their Gram matrix, the predicted damage is x'Gx: the errors that two
+choices make may add up or cancel.
 
-Up to ENUMERATED weights every assignment of widths is tried. The clip ratios within each are exact too while there are
-at most EXACT assignments of all choices, and descended to one weight at a time beyond. More weights than that are
-searched locally: the best flip of one weight or swap of two is made until none helps.
+Up to ENUMERATED weights, and FORMS assignments of forms, each of these is tried. The clip ratios within each are exact
+too while there are at most EXACT assignments of all choices, and descended to one weight at a time beyond. More weights
+than that are searched locally: the best flip of one weight or swap of two is made until none helps.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +24,10 @@ from edge_tqs.graph.graph import Array
 #: For each weight, the number of the choice that it takes.
 Assignment = tuple[int, ...]
 
-#: Weights up to which every assignment of widths is tried: 2^14 of them.
+#: Weights up to which every assignment of forms is tried: 2^14 of them where each has two.
 ENUMERATED = 14
+#: Assignments of forms up to which each is tried: 8 weights of four forms each.
+FORMS = 1 << 16
 #: Assignments of all choices up to which each is tried.
 EXACT = 1 << 18
 #: Rounds of descent over the clip ratios; each tries every weight once.
@@ -34,12 +38,13 @@ ROUNDS = 4
 class Search:
     """The choices of each weight, in order, and what they do together.
 
-    choices: choices[i] holds the numbers, rows of ``gram``, of the choices of weight i. widths: the width in bits of
-    each choice. gram: (C, C) symmetric float64; an assignment's predicted damage is the sum of its rows and columns.
+    choices: choices[i] holds the numbers, rows of ``gram``, of the choices of weight i. forms: a number for the form of
+    each choice, the same for the same form. gram: (C, C) symmetric float64; an assignment's predicted damage is the sum
+    of its rows and columns.
     """
 
     choices: tuple[tuple[int, ...], ...]
-    widths: tuple[int, ...]
+    forms: tuple[int, ...]
     gram: Array
     _pools: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
@@ -51,7 +56,7 @@ class Search:
     def best(
         self, sizes: Sequence[int], budget: int, keep: int = 1, starts: Sequence[Assignment] = ()
     ) -> list[Assignment]:
-        """Up to ``keep`` assignments that fit ``budget``, no two of the same widths, the least damage first.
+        """Up to ``keep`` assignments that fit ``budget``, no two of the same forms, the least damage first.
 
         sizes: bytes of each choice. starts: where the local search begins, beside the smallest assignment. Of equal
         damage the fewer bytes come first, then the earlier choices. Empty when nothing fits.
@@ -68,16 +73,18 @@ class Search:
 
     @property
     def enumerable(self) -> bool:
-        """Whether every assignment of widths is tried."""
-        return len(self.choices) <= ENUMERATED
+        """Whether every assignment of forms is tried."""
+        if len(self.choices) > ENUMERATED:
+            return False
+        return math.prod(len({self.forms[choice] for choice in options}) for options in self.choices) <= FORMS
 
     def _enumerated(self) -> tuple[Array, Array]:
-        """(assignments (P, n), damage (P,)): each assignment of widths once, with its best clip ratios."""
+        """(assignments (P, n), damage (P,)): each assignment of forms once, with its best clip ratios."""
         if "all" not in self._pools:
             count = int(np.prod([len(options) for options in self.choices], dtype=np.float64))
             if count <= EXACT:
                 pool = _product(self.choices)
-                self._pools["all"] = self._first_of_widths(pool, self._damages(pool))
+                self._pools["all"] = self._first_of_forms(pool, self._damages(pool))
             else:
                 self._pools["all"] = self._descended()
         return self._pools["all"]
@@ -85,11 +92,11 @@ class Search:
     def _descended(self) -> tuple[Array, Array]:
         """As _enumerated; clip ratios by descent from the best of each weight by itself."""
         alone = np.diag(self.gram)
-        by_width = [self._by_width(options) for options in self.choices]
-        pool = _product([[min(same, key=lambda c: (alone[c], c)) for same in groups.values()] for groups in by_width])
+        by_form = [self._by_form(options) for options in self.choices]
+        pool = _product([[min(same, key=lambda c: (alone[c], c)) for same in groups.values()] for groups in by_form])
         damage = self._damages(pool)
         for _ in range(ROUNDS):
-            for weight, groups in enumerate(by_width):
+            for weight, groups in enumerate(by_form):
                 for same in groups.values():
                     rows = np.flatnonzero(np.isin(pool[:, weight], same))
                     for choice in same:
@@ -100,10 +107,10 @@ class Search:
                         pool[rows[better]], damage[rows[better]] = changed[better], after[better]
         return pool, self._damages(pool)
 
-    def _by_width(self, options: Sequence[int]) -> dict[int, list[int]]:
+    def _by_form(self, options: Sequence[int]) -> dict[int, list[int]]:
         groups: dict[int, list[int]] = {}
         for choice in options:
-            groups.setdefault(self.widths[choice], []).append(choice)
+            groups.setdefault(self.forms[choice], []).append(choice)
         return groups
 
     def _change(self, pool: Array, weight: int, choice: int) -> Array:
@@ -122,15 +129,15 @@ class Search:
                 total += 2 * self.gram[pool[:, i], pool[:, j]]
         return np.maximum(total, 0.0)
 
-    def _first_of_widths(self, pool: Array, damage: Array) -> tuple[Array, Array]:
-        """The least damage of each assignment of widths."""
+    def _first_of_forms(self, pool: Array, damage: Array) -> tuple[Array, Array]:
+        """The least damage of each assignment of forms."""
         order = np.lexsort((np.arange(len(pool)), damage))
-        _, first = np.unique(np.asarray(self.widths)[pool[order]], axis=0, return_index=True)
+        _, first = np.unique(np.asarray(self.forms)[pool[order]], axis=0, return_index=True)
         kept = np.sort(order[first])
         return pool[kept], damage[kept]
 
     def _local(self, cost: Array, budget: int, starts: Sequence[Assignment]) -> tuple[Array, Array]:
-        """Assignments met on the way from each start, the best clip ratios of each assignment of widths."""
+        """Assignments met on the way from each start, the best clip ratios of each assignment of forms."""
         smallest = tuple(min(options, key=lambda c: (cost[c], self.gram[c, c], c)) for options in self.choices)
         met: set[Assignment] = set()
         for start in (*starts, smallest):
@@ -139,7 +146,7 @@ class Search:
         if not met:
             return np.empty((0, len(self.choices)), np.int64), np.empty(0)
         pool = np.array(sorted(met))
-        return self._first_of_widths(pool, self._damages(pool))
+        return self._first_of_forms(pool, self._damages(pool))
 
     def neighbours(
         self, taken: Assignment, reach: Array, sizes: Sequence[int], budget: int, keep: int

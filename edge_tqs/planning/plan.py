@@ -15,7 +15,7 @@ at most one member for each number of bytes. There is no solver and so no solver
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,12 +36,15 @@ __all__ = [
     "plan",
     "predicted_damage",
     "recost",
+    "too_small",
     "uniform",
 ]
 
 Scores = Mapping[str, float]
 Costs = Mapping[str, Mapping[int, int]]
 Shapes = Mapping[str, tuple[int, ...]]
+#: What weights cost with one scale each; called once that matters.
+OneScale = Callable[[], Costs]
 
 
 def plan(
@@ -69,13 +72,18 @@ def plan(
     choices = _choices(scores, costs, pins or {})
     smallest = sum(min(costs[name][width] for width in widths) for name, widths in choices.items())
     if budget_bytes < smallest:
-        raise UsageError(
-            f"A budget of {budget_bytes:,} bytes is too small for these weights: the smallest plan takes "
-            f"{smallest:,} bytes (all-int4 {_describe(costs, 4)}, all-int8 {_describe(costs, 8)}).",
-            hint=f"Give a budget of {smallest:,} bytes or more, or a smaller model.",
-        )
+        raise too_small(costs, budget_bytes, smallest)
     best = _undominated(scores, costs, choices, budget_bytes)[-1]
     return assigned(scores, costs, _to_nearest(best), budget_bytes, shapes or {})
+
+
+def too_small(costs: Costs, budget_bytes: int, smallest: int) -> UsageError:
+    """What to raise for a budget below the ``smallest`` plan."""
+    return UsageError(
+        f"A budget of {budget_bytes:,} bytes is too small for these weights: the smallest plan takes "
+        f"{smallest:,} bytes (all-int4 {_describe(costs, 4)}, all-int8 {_describe(costs, 8)}).",
+        hint=f"Give a budget of {smallest:,} bytes or more, or a smaller model.",
+    )
 
 
 def frontier(
@@ -109,7 +117,7 @@ def default_budget(costs: Costs, pins: Mapping[str, int] | None = None) -> int:
     return (_total(open_costs, 4) + _total(open_costs, 8)) // 2
 
 
-def recost(edited: Plan, costs: Costs, *, shapes: Shapes | None = None) -> Plan:
+def recost(edited: Plan, costs: Costs, *, shapes: Shapes | None = None, one_scale: OneScale = dict) -> Plan:
     """``edited`` in the model's order, with bytes and predicted damage that follow from its widths.
 
     Where the evidence is of other roundings, it is dropped, and the bias correction with it: both were measured with
@@ -129,7 +137,7 @@ def recost(edited: Plan, costs: Costs, *, shapes: Shapes | None = None) -> Plan:
             )
     scores = {name: tensor.tqs for name, tensor in given.items()}
     known = {name: tensor.shape for name, tensor in given.items()} | dict(shapes or {})
-    renewed = assigned(scores, costs, edited.roundings(), edited.budget_bytes, known)
+    renewed = assigned(scores, costs, edited.roundings(), edited.budget_bytes, known, one_scale)
     was = edited.evidence.assignment.split(",") if edited.evidence else []
     same = dict(zip(given, was, strict=True)) if len(was) == len(given) else {}
     tensors = [
@@ -216,14 +224,22 @@ def assigned(
     roundings: Mapping[str, Rounding],
     budget: int | None,
     shapes: Shapes,
+    one_scale: OneScale = dict,
 ) -> Plan:
-    """The plan of given roundings, in the order of ``costs``."""
+    """The plan of given roundings, in the order of ``costs``. Raises UsageError for one scale that costs nothing."""
     tensors = []
     for name in costs:
-        tqs, (width, clip, recipe) = scores.get(name), roundings[name]
+        tqs, rounding = scores.get(name), roundings[name]
+        width, clip, recipe, scales = rounding
+        prices = one_scale() if rounding.one_scale else costs
+        if name not in prices:
+            raise UsageError(
+                f"{name} cannot have one scale: no file of this model is written",
+                hint="Leave its scales out of the plan.",
+            )
         damage = None if tqs is None else predicted_damage(tqs, width)
-        shape = tuple(shapes.get(name, ()))
-        tensors.append(PlannedTensor(name, shape, width, int(costs[name][width]), tqs, damage, clip, recipe))
+        shape, size = tuple(shapes.get(name, ())), int(prices[name][width])
+        tensors.append(PlannedTensor(name, shape, width, size, tqs, damage, clip, recipe, scales=scales))
     return Plan(budget, tuple(tensors))
 
 

@@ -1,9 +1,10 @@
 """The refinement of a plan: measured rounding in place of predicted damage, still forward passes and no data.
 
-For every weight and choice (8 bits or 4, compensated; of a black box 8 bits, or 4 at each clip ratio) the weight is
-really rounded, the closed loop is rolled out, and d = yhat' - yhat, the divergence over all seeds, steps and
-channels, is kept. Small errors superpose: an assignment's divergence is about the sum of its d, its mean square x'Gx
-with the Gram matrix G = <d_a, d_b> / size. What is least there within the budget (gram_search) is rolled out jointly.
+For every weight and choice (8 bits or 4, compensated, with a scale for each channel or one for all; of a black box 8
+bits, or 4 at each clip ratio) the weight is really rounded, the closed loop is rolled out, and d = yhat' - yhat, the
+divergence over all seeds, steps and channels, is kept. Small errors superpose: an assignment's divergence is about the
+sum of its d, its mean square x'Gx with the Gram matrix G = <d_a, d_b> / size. What is least there within the budget
+(gram_search) is rolled out jointly.
 From the best of those, changes of one or two weights are predicted from the divergence that it really has, rolled out,
 and taken while they help. At the best few widths, each weight's other roundings are then rolled out in turn, and taken
 where they help (candidates): a good rounding is a draw, and to nearest is among them. So are the widths, of which
@@ -31,9 +32,20 @@ from edge_tqs.graph.graph import Array
 from edge_tqs.operators.arithmetic.int8 import quantize_weight
 from edge_tqs.planning.candidates import SWEEPS, Assigned, descended, others
 from edge_tqs.planning.divergence import output_units
-from edge_tqs.planning.file import COMPENSATED, NEAREST, Rounding
+from edge_tqs.planning.file import CHANNEL, COMPENSATED, SCALES, TENSOR, Rounding
 from edge_tqs.planning.gram_search import Assignment, Search
-from edge_tqs.planning.plan import Costs, Evidence, Plan, Scores, assigned, frontier, plan, predicted_damage
+from edge_tqs.planning.plan import (
+    Costs,
+    Evidence,
+    OneScale,
+    Plan,
+    Scores,
+    assigned,
+    frontier,
+    plan,
+    predicted_damage,
+    too_small,
+)
 from edge_tqs.planning.roundings import Roundings
 from edge_tqs.system.system import System
 
@@ -100,7 +112,9 @@ class Refiner:
     Made from a system, the TQS and the byte costs of its weights (both in the model's order), seeds, the horizon, and
     widths that are pinned. A budget is in bytes, or with ``limits`` (by weight and width,
     as the costs are) in their unit. A width that is no cheaper than a wider one is left out: int4 can cost more bytes.
-    roundings: what compensates; None rounds to nearest.
+    roundings: what compensates; None rounds to nearest. one_scale: what weights cost with one scale each; None leaves
+    each channel its scale. With it a form of a weight is left out where a better one costs no more. It is used where
+    errors are compensated and measured, and the budget is in bytes.
     """
 
     def __init__(
@@ -117,6 +131,7 @@ class Refiner:
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         progress: Progress | None = None,
         roundings: Roundings | None = None,
+        one_scale: OneScale | None = None,
     ) -> None:
         self.settings = settings or RefineSettings()
         self.costs = costs
@@ -130,10 +145,8 @@ class Refiner:
         self._units = output_units(system, self._nominal)
         self._known: dict[Assigned, Measurement] = {}
         self._vectors: Array | None = None  # (C, P), the divergence of each choice, once measured
-        self._options: list[tuple[int, Rounding]] = []  # choice -> weight, how it is rounded
-        for index, name in enumerate(self._names):
-            for width in (self._pins[name],) if name in self._pins else self._useful(name):
-                self._options += [(index, rounding) for rounding in self._first_choices(width)]
+        able = roundings is not None and self.settings.gram and limits is None
+        self._one_scale = one_scale if able else None
         self._responses = self._respond() if self.settings.bias_correction else None
 
     @property
@@ -143,11 +156,19 @@ class Refiner:
 
     def plan(self, budget: int) -> Plan:
         """The best plan within ``budget``. Raises UsageError as plan.plan does when nothing fits."""
-        a_priori = self._from_plan(plan(self._scores, self.limits, budget, pins=self._pins))
+        sizes, a_priori = self._sizes(self.limits), list[Assignment]()
+        try:
+            a_priori.append(self._from_plan(plan(self._scores, self.limits, budget, pins=self._pins)))
+        except UsageError:  # with a scale for each channel none fits
+            smallest = self._smallest(sizes)
+            if self._one_scale is None:
+                raise
+            if budget < smallest:
+                raise too_small(self.costs, budget, smallest) from None
         keep = VERIFIED if self.settings.verify else 1
-        found = self._search.best(self._sizes(self.limits), budget, keep, [a_priori])
+        found = self._search.best(sizes, budget, keep, a_priori)
         if self.settings.verify:
-            ranked = self._ranked(dict.fromkeys([*found, a_priori]))
+            ranked = self._ranked(dict.fromkeys([*found, *a_priori]))
             found = list(dict.fromkeys([self._improved(ranked[0], budget), *ranked]))
         starts = {self._taken(choice): choice for choice in found[:SETTLED]}
         start, taken = self._settled(list(starts))
@@ -155,7 +176,7 @@ class Refiner:
 
     def uniform(self, width: int, *, candidates: bool = True) -> Plan:
         """All weights at one width; the roundings measured where ``candidates`` says so, else the first of each."""
-        taken = tuple(self._first_choices(width)[0] for _ in self._names)
+        taken = tuple(self._first_choices(width, CHANNEL)[0] for _ in self._names)
         return self._plan(self._settled([taken])[1] if candidates else taken, None)
 
     def within(self, divergence: float) -> Plan:
@@ -221,7 +242,8 @@ class Refiner:
                 )
                 for group in groups
             ]
-        return Search(tuple(groups), tuple(way.width for _, way in options), (gram + gram.T) / 2)
+        forms = tuple(2 * way.width + SCALES.index(way.scales) for _, way in options)
+        return Search(tuple(groups), forms, (gram + gram.T) / 2)
 
     def _ranked(self, choices: Iterable[Assignment]) -> list[Assignment]:
         """The one that diverges least when rolled out first; of equals the smallest."""
@@ -259,8 +281,8 @@ class Refiner:
         return best, self._swept(ends[best], SWEEPS - 1)
 
     def _swept(self, taken: Assigned, sweeps: int) -> Assigned:
-        """The best roundings that ``sweeps`` find at the widths of ``taken``, rounding to nearest among them."""
-        nearest = tuple(Rounding(rounding.width) for rounding in taken)
+        """The best roundings that ``sweeps`` find in the forms of ``taken``, rounding to nearest among them."""
+        nearest = tuple(Rounding(rounding.width, scales=rounding.scales) for rounding in taken)
         start = min((taken, nearest), key=lambda tried: self._verified(tried).rmse)
         shifted = bool(self._verified(start).correction)
 
@@ -269,7 +291,8 @@ class Refiner:
             return _rmse(self._without_shift(divergence.reshape(1, -1)) if shifted else divergence)
 
         sizes = [self._system.size(name) for name in self._names]
-        candidates = [others(way.width, size, self.settings.clip) for way, size in zip(start, sizes, strict=True)]
+        clips = self.settings.clip
+        candidates = [others(way.width, size, clips, way.scales) for way, size in zip(start, sizes, strict=True)]
         found = descended(start, candidates, measure, sweeps)
         return min((found, start), key=lambda tried: self._verified(tried).rmse)
 
@@ -319,7 +342,7 @@ class Refiner:
 
     def _rounded(self, name: str, rounding: Rounding) -> dict[str, Array]:
         """The parts of a weight as their codes hold them, in float, and the biases that change with them."""
-        if self._roundings is not None and rounding.recipe != NEAREST:
+        if self._roundings is not None and not rounding.usual:
             return self._roundings.values(name, rounding)
         rounded = {}
         for part in self._system.weights[name]:
@@ -339,22 +362,49 @@ class Refiner:
 
     # --- plans and assignments --------------------------------------------------------------------------------------
 
-    def _first_choices(self, width: int) -> list[Rounding]:
-        """The roundings at ``width`` that widths are chosen with."""
+    @cached_property
+    def _options(self) -> list[tuple[int, Rounding]]:
+        """choice -> weight, how it is rounded."""
+        return [
+            (index, rounding)
+            for index, name in enumerate(self._names)
+            for width, scales in self._useful(name)
+            for rounding in self._first_choices(width, scales)
+        ]
+
+    def _first_choices(self, width: int, scales: str) -> list[Rounding]:
+        """The roundings of a form that forms are chosen with."""
         if self._roundings is not None:
-            return [Rounding(width, 1.0, COMPENSATED[0])]
+            return [Rounding(width, 1.0, COMPENSATED[0], scales)]
         return [Rounding(width, clip) for clip in (CLIPS if self.settings.clip and width == 4 else (1.0,))]
 
-    def _useful(self, name: str) -> list[int]:
-        """The widths of a weight, widest first, of which each is cheaper than the one before."""
-        kept: list[int] = []
-        for width in sorted(self.limits[name], reverse=True):
-            if not kept or self.limits[name][width] < self.limits[name][kept[-1]]:
-                kept.append(width)
+    def _useful(self, name: str) -> list[tuple[int, str]]:
+        """The forms of a weight, the best first: widths of which each is cheaper than the wider, and of each the two
+        of what a scale is for, where one for all is cheaper than all that is better."""
+        widths = [self._pins[name]] if name in self._pins else sorted(self.limits[name], reverse=True)
+        kept: list[tuple[int, str]] = []
+        least = {CHANNEL: np.inf, TENSOR: np.inf}
+        for width in widths:
+            for scales in SCALES if self._one_scale else (CHANNEL,):
+                price = self._price(self.limits, name, Rounding(width, scales=scales))
+                if price < (least[CHANNEL] if scales == CHANNEL else min(least.values())):
+                    kept.append((width, scales))
+                    least[scales] = price
         return kept
 
+    def _price(self, costs: Costs, name: str, rounding: Rounding) -> int:
+        prices = self._one_scale() if self._one_scale and rounding.one_scale else costs
+        return prices[name][rounding.width]
+
     def _sizes(self, costs: Costs) -> list[int]:
-        return [costs[self._names[index]][rounding.width] for index, rounding in self._options]
+        return [self._price(costs, self._names[index], rounding) for index, rounding in self._options]
+
+    def _smallest(self, sizes: Sequence[int]) -> int:
+        """Bytes of the smallest assignment."""
+        least: dict[int, int] = {}
+        for (index, _), size in zip(self._options, sizes, strict=True):
+            least[index] = min(size, least.get(index, size))
+        return sum(least.values())
 
     def _taken(self, choice: Assignment) -> Assigned:
         return tuple(self._options[c][1] for c in choice)
@@ -362,8 +412,13 @@ class Refiner:
     def _from_plan(self, made: Plan) -> Assignment:
         """The widths of ``made``; of the clip ratios the best by itself."""
         gram, widths = self._search.gram, made.widths()
+
+        def way(choice: int) -> tuple[int, str]:
+            rounding = self._options[choice][1]
+            return rounding.width, rounding.scales
+
         return tuple(
-            min((c for c in group if self._options[c][1].width == widths[name]), key=lambda c: (gram[c, c], c))
+            min((c for c in group if way(c) == (widths[name], CHANNEL)), key=lambda c: (gram[c, c], c))
             for name, group in zip(self._names, self._search.choices, strict=True)
         )
 
@@ -371,7 +426,7 @@ class Refiner:
         """The plan of roundings, as predicted for ``choice``; without one, of one width for all."""
         settings = self.settings
         roundings = dict(zip(self._names, taken, strict=True))
-        made = assigned(self._scores, self.costs, roundings, budget, self._shapes)
+        made = assigned(self._scores, self.costs, roundings, budget, self._shapes, self._one_scale or dict)
         if self._roundings is not None:
             made = self._roundings.signed(made)
         measured = self._verified(taken) if settings.verify or settings.bias_correction else None
@@ -392,10 +447,11 @@ class Refiner:
         """Budgets from the smallest plan to the largest: of each a-priori point, or ``points`` evenly spaced ones."""
         known = [made.total_bytes for made in frontier(self._scores, self.costs, pins=self._pins)]
         sizes = self._sizes(self.costs)
+        least = min(known[0], self._smallest(sizes))
         most = sum(max(sizes[c] for c in group) for group in self._search.choices)
-        if points is None and len(known) <= 4 * POINTS:
+        if points is None and self._one_scale is None and len(known) <= 4 * POINTS:
             return sorted({*known, most})
-        return [int(value) for value in np.linspace(known[0], most, points or 4 * POINTS)]
+        return [int(value) for value in np.linspace(least, most, points or 4 * POINTS)]
 
 
 def _rmse(divergence: Array) -> float:

@@ -6,6 +6,8 @@ rollouts of the float graph (passes/moments.py): "rollout" over all of them, "st
 windows, "both" with equal shares; the number is the damping. These correct the bias too. A bias that is no weight's own
 is left alone, and its weight then rounded for the whole second moments, not for those about the mean.
 
+With one scale for a whole weight its rows are fitted together, and nothing else is different.
+
 A rounding is a draw: of two good ones either may suit a closed loop better, and only rolling it out says which
 (planning/refine.py).
 """
@@ -34,7 +36,8 @@ WINDOWS = 48
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
-    """A weight tensor in codes: (M, ...) int8, scale (M,) float32. shift: (M,), what its own bias is given, or None."""
+    """A weight tensor in codes: (M, ...) int8, scale (M,) float32, or (1,) for all rows. shift: (M,), what its own bias
+    is given, or None."""
 
     codes: Array
     scale: Array
@@ -106,7 +109,7 @@ class Roundings:
         """
         tensors = []
         for tensor in plan.tensors:
-            made = "" if tensor.rounding == NEAREST else self.digest(tensor.name, tensor.rounded)
+            made = "" if tensor.rounded.usual else self.digest(tensor.name, tensor.rounded)
             if tensor.codes not in ("", made):
                 raise UsageError(
                     f"The codes of {tensor.name}, rounded as the plan says ({tensor.rounding}), are not those that it "
@@ -119,16 +122,18 @@ class Roundings:
         return replace(plan, tensors=tuple(tensors), origin=self.origin if compensates else None)
 
     def rounded(self, roundings: Mapping[str, Rounding]) -> dict[str, Rounded]:
-        """By tensor, the codes of those weights that are not rounded to nearest."""
+        """By tensor, the codes of those weights that are not rounded to nearest with a scale for each channel."""
         found: dict[str, Rounded] = {}
         for source, rounding in roundings.items():
-            if rounding.recipe != NEAREST:
+            if not rounding.usual:
                 found |= self.codes(source, rounding)
         return found
 
     def _rounded(self, tensor: Tensor, rounding: Rounding) -> Rounded:
-        data, (width, clip, recipe) = _data(tensor), rounding
-        codes, scale = quantize_weight(data, width, clip=clip)
+        data, (width, clip, recipe, _) = _data(tensor), rounding
+        rows = data.reshape(1, -1) if rounding.one_scale else data.reshape(len(data), -1)
+        codes, scale = quantize_weight(rows, width, clip=clip)
+        codes = codes.reshape(data.shape)
         known = self._moments(tensor.name, recipe)
         if known is None:
             return Rounded(codes, scale)
@@ -136,9 +141,9 @@ class Roundings:
         grouped, owned = data.reshape(len(mean), -1, mean.shape[1]), tensor.name in self._own
         if recipe != CORRECTED:
             about = mean[:, :, None] * mean[:, None, :] if owned else 0.0
-            found, fitted = compensated(grouped, second - about, width, float(recipe.split()[1]))
-            dead = np.abs(data.reshape(len(data), -1)).max(axis=1) < np.finfo(np.float32).tiny
-            scale = np.where(dead, scale, fitted.reshape(-1)).astype(np.float32)
+            found, fitted = compensated(grouped, second - about, width, float(recipe.split()[1]), rounding.one_scale)
+            dead = np.abs(rows).max(axis=1) < np.finfo(np.float32).tiny
+            scale = np.where(dead, scale, fitted.reshape(-1)[: len(rows)]).astype(np.float32)
             codes = found.reshape(data.shape)
         if not owned:
             return Rounded(codes, scale)

@@ -1,9 +1,10 @@
 """Float graph to integer graph: scales, zero points and codes, from the ranges that calibration saw.
 
 Activations are int8 and asymmetric or int16 and symmetric, one scale a tensor; weights int8 or int4, symmetric, one
-scale a row; biases int32, or int64 beside int16 activations. What is fed back shares one quantisation with what it is
-fed to (x with y, each state's input with its output), so that the closed loop never leaves the codes. Where nothing is
-fed back, y has a quantisation of its own; and where the ranges say that it stands apart, when a table gives x's codes.
+scale a row, or one a weight where the codes given have that; biases int32, or int64 beside int16 activations. What is
+fed back shares one quantisation with what it is fed to (x with y, each state's input with its output), so that the
+closed loop never leaves the codes. Where nothing is fed back, y has a quantisation of its own; and where the ranges say
+that it stands apart, when a table gives x's codes.
 """
 
 from __future__ import annotations
@@ -350,11 +351,7 @@ def _with_constants(
     if bias_values is not None and given is not None and given.shift is not None:
         bias_values = (bias_values + given.shift).astype(np.float32)
     floor = 0.0 if bias_values is None else least_weight_scale(bias_values, input_scale)
-    codes, scale = quantize_weight(_data(weight), width, floor, clips.get(source, 1.0))
-    if given is not None:
-        fits = given.scale >= floor
-        codes = np.where(fits.reshape(-1, *[1] * (codes.ndim - 1)), given.codes, codes)
-        scale = np.where(fits, given.scale, scale)
+    codes, scale = _weight_codes(_data(weight), width, floor, clips.get(source, 1.0), given)
     # Beside int16 activations every runtime computes int4 depthwise weights wrongly or refuses them: such codes have
     # 4 bits, and a byte each. What that costs is in sizes, so a plan within a budget has no reason to ask for it.
     in_bytes = width == 8 or (op.kind == "depthwise_1d" and scheme.bias_type == "int64")
@@ -365,6 +362,22 @@ def _with_constants(
         bias_codes = quantize_bias(bias_values, of_bias).astype(scheme.bias_type)
         made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(of_bias), bias.source))
     return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
+
+
+def _weight_codes(
+    data: Array, width: int, floor: Array | float, clip: float, given: Rounded | None
+) -> tuple[Array, Array]:
+    """Codes and scales: those ``given`` where the scales are not below ``floor``, at which the bias fits; else to
+    nearest, a row at a time, or all where they have one scale."""
+    rows = data.reshape(len(data), -1)
+    if given is not None and given.scale.size == 1:
+        rows, floor = data.reshape(1, -1), np.max(floor)
+    codes, scale = quantize_weight(rows, width, floor, clip)
+    if given is not None:
+        fits = given.scale >= floor
+        codes = np.where(fits[:, None], given.codes.reshape(rows.shape), codes)
+        scale = np.where(fits, given.scale, scale)
+    return codes.reshape(data.shape), scale
 
 
 def _looked_up(graph: Graph, tensors: dict[str, Tensor], index: int, op: Op, bounds: Range, scheme: Scheme) -> Op:

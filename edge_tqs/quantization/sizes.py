@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edge_tqs.flatbuffer import model as tflite_model
-from edge_tqs.graph.graph import Graph
+from edge_tqs.graph.graph import Graph, Tensor
+from edge_tqs.operators.arithmetic.int8 import quantize_weight
+from edge_tqs.planning.roundings import Rounded
 from edge_tqs.quantization.calibration import nominal_ranges
 from edge_tqs.quantization.quantize import Activations, quantize
 from edge_tqs.system.system import System
@@ -40,6 +44,36 @@ def weight_bytes(graph: Graph, activations: Activations = "int8") -> dict[str, d
         int8 = _int8_bytes(graph, source, BYTES_A_BIAS[activations], zero_points)
         costs[source] = {8: int8, 4: int8 + file_size(all_int8 | {source: 4}) - reference}
     return costs
+
+
+def one_scale_bytes(
+    graph: Graph, costs: Mapping[str, Mapping[int, int]], activations: Activations = "int8"
+) -> dict[str, dict[int, int]]:
+    """The same with one scale for each weight, and so for its bias: ``costs``, which `weight_bytes` gave, and the
+    difference in file size when this weight alone has one. A weight of one row has no other."""
+    ranges = nominal_ranges(graph)
+    plain = dict.fromkeys(graph.weights(), 8)
+    given = {"source_hash": "", "plan": plain, "generator": ""}
+
+    def file_size(widths: dict[str, int], rounded: dict[str, Rounded]) -> int:
+        made = quantize(graph, widths, ranges, activations=activations, rounded=rounded)
+        return len(tflite_model.write(made, {**given, "plan": widths}))
+
+    reference = file_size(plain, {})
+    found: dict[str, dict[int, int]] = {}
+    for source, tensors in graph.weights().items():
+        found[source] = {}
+        for width in (8, 4):
+            rounded = {tensor.name: _of_one_scale(tensor, width) for tensor in tensors if tensor.shape[0] > 1}
+            more = file_size(plain | {source: width}, rounded) - reference
+            found[source][width] = costs[source][8] + more if rounded else costs[source][width]
+    return found
+
+
+def _of_one_scale(tensor: Tensor, width: int) -> Rounded:
+    assert tensor.data is not None
+    codes, scale = quantize_weight(tensor.data.reshape(1, -1), width)
+    return Rounded(codes.reshape(tensor.shape), scale)
 
 
 def estimated_bytes(system: System) -> dict[str, dict[int, int]]:

@@ -47,13 +47,15 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class TensorReport:
-    """One planned weight: its Keras name, shape as in Keras, width in bits, bytes in the flatbuffer, and TQS."""
+    """One planned weight: its Keras name, shape as in Keras, width in bits, bytes in the flatbuffer, and TQS. scales:
+    what one is for, each "channel" or the whole "tensor"."""
 
     name: str
     shape: tuple[int, ...]
     width: int
     bytes: int
     tqs: Figure
+    scales: str = "channel"
 
 
 @dataclass(frozen=True)

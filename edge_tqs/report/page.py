@@ -248,7 +248,16 @@ def _widths(build: BuildReport) -> str:
         x_label="TQS: mean squared rollout error under noise of 6 bits (logarithmic)",
         legend=[(f"{width} bits", f"int{width}") for width in (8, 4)],
     )
-    rows = [(t.name, TIMES.join(map(str, t.shape)), str(t.width), count(t.bytes), figure(t.tqs)) for t in build.tensors]
+    rows = [
+        (
+            t.name,
+            TIMES.join(map(str, t.shape)),
+            f"{t.width}{', one scale' if t.scales == 'tensor' else ''}",
+            count(t.bytes),
+            figure(t.tqs),
+        )
+        for t in build.tensors
+    ]
     weights = table(("weight", "shape", "bits", "bytes", "TQS"), rows)
     size = build.bytes
     sizes = table(

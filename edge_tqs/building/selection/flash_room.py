@@ -58,6 +58,14 @@ def fitted(
     return replace(request, code_bytes=code_room(graph, board, activations))
 
 
+def with_scales(request: PlanRequest, board: Board | None) -> PlanRequest:
+    """``request``, each channel with a scale where nothing is to be saved, or where the image counts: that has a
+    multiplier for each channel, shared or not."""
+    saves = not request.free or request.tolerance is not None
+    in_file = board is None or board.flash is None
+    return request if saves and in_file else replace(request, one_scale=False)
+
+
 def roomy(board: Board) -> Board:
     """A board like ``board`` whose flash and RAM hold any image."""
     flash, ram = (memory and replace(memory, size_bytes=ROOMY_BYTES) for memory in (board.flash, board.ram))

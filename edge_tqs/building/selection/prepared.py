@@ -183,7 +183,13 @@ class Prepared:
         scored = self.scored.with_activations(activations)
         if not request.free:
             return chooser(scored, request, progress, self.folded, self._rounder)
-        key = codes_beside(activations), tuple(request.pins.items()), request.refine, request.rounding
+        key = (
+            codes_beside(activations),
+            tuple(request.pins.items()),
+            request.refine,
+            request.rounding,
+            request.one_scale,
+        )
         if key not in self._choosers:
             self._choosers[key] = chooser(scored, request, progress, self.folded, self._rounder)
         return self._choosers[key]

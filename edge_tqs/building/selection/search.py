@@ -16,7 +16,7 @@ from edge_tqs.boards.board import Board
 from edge_tqs.building.choose import Chooser, PlanRequest
 from edge_tqs.building.request import DEFAULT_ACTIVATIONS
 from edge_tqs.building.selection.candidate import TOLERANCE, Candidate, Selection
-from edge_tqs.building.selection.flash_room import fitted
+from edge_tqs.building.selection.flash_room import fitted, with_scales
 from edge_tqs.building.selection.gauge import Gauge
 from edge_tqs.building.selection.prepared import Prepared
 from edge_tqs.building.selection.room import fits, needs
@@ -57,7 +57,8 @@ class _Search:
         self, prepared: Prepared, request: PlanRequest, board: Board | None, progress: Progress, form: FileForm
     ) -> None:
         self._form = form
-        self._prepared, self._request, self._board, self._progress = prepared, request, board, progress
+        self._prepared, self._board, self._progress = prepared, board, progress
+        self._request = with_scales(request, board)
         self._gauge = Gauge.of(prepared)
         planned = request.given_plan.activations if request.given_plan else None
         said = prepared.scored.model.request.activations or (planned.codes if planned else None)
@@ -224,7 +225,9 @@ class _Search:
 
     def _chooser(self, activations: AskedActivations) -> Chooser:
         request = self._request
-        free = PlanRequest(pins=request.pins, refine=request.refine, rounding=request.rounding)
+        free = PlanRequest(
+            pins=request.pins, refine=request.refine, rounding=request.rounding, one_scale=request.one_scale
+        )
         return self._prepared.chooser(free, self._progress, activations)
 
     def _widest(self, activations: AskedActivations) -> Plan:
@@ -246,8 +249,9 @@ class _Search:
         warnings: tuple[str, ...] = (),
     ) -> Selection:
         if chosen.activations == "int16":  # its plan may have been made beside int8 ones
-            costs = self._prepared.scored.with_activations("int16").costs
-            chosen = replace(chosen, plan=planning.recost(chosen.plan, costs))
+            scored = self._prepared.scored.with_activations("int16")
+            plan = planning.recost(chosen.plan, scored.costs, one_scale=lambda: scored.one_scale)
+            chosen = replace(chosen, plan=plan)
         kept = tuple(item for item in others if item is not None and not item.same(chosen))
         gauge = self._gauge
         return Selection(

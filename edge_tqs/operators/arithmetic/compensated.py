@@ -8,6 +8,7 @@ Alistarh, arXiv 2208.11580, in the order and with the damping of GPTQ, arXiv 221
 - H = M D M' with M unit upper triangular, so e'He = sum_k D_k (e_k + sum_{i<k} M_ik e_i)^2. Columns are rounded one
   after the other, largest H_kk first, each with what the errors before it left: w_k - sum_{i<k} M_ik e_i.
 - PASSES times: s = w'Hq / q'Hq, then each code anew to where it is best given all others.
+- Of rows that have one scale, the sums over all of them decide on it in place of each row's.
 - Rounding to nearest at the first and at the last scale is kept where it has less e'He.
 
 The codes do not depend on the BLAS, its threads or its blocks. H is put on a grid of GRID_BITS, codes are whole, and
@@ -34,7 +35,9 @@ TOGETHER = 1024
 HEAVY = 1 << 31
 
 
-def compensated(rows: Array, moments: Array, width: int, damping: float) -> tuple[Array, Array]:
+def compensated(
+    rows: Array, moments: Array, width: int, damping: float, one_scale: bool = False
+) -> tuple[Array, Array]:
     """Codes (G, R, K) int8 and scales (G, R) float32 of the weights ``rows`` (G, R, K).
 
     Args:
@@ -42,25 +45,28 @@ def compensated(rows: Array, moments: Array, width: int, damping: float) -> tupl
         moments: (G, K, K), second moments of the inputs that the rows of a group read; symmetric, not negative.
         width: bits of a code.
         damping: share of the mean of the diagonal that is added to it.
+        one_scale: whether all rows have the same.
     """
     limit = WEIGHT_LIMIT[width]
     h = damped(moments, damping)
     w = rows.astype(np.float64)
     hw = _of_weights(w, h)
     peak = np.abs(w).max(axis=2)
+    peak = np.full_like(peak, peak.max()) if one_scale else peak
     peak = np.where(peak < np.finfo(np.float32).tiny, 1.0, peak)
     scale, least = peak / limit, np.full(peak.shape, np.inf)
     heavy = rows[0].size * rows.shape[2] > HEAVY
     for clip in CLIPS[::4] if heavy else CLIPS:
         tried = clip * peak / limit
-        lost = _loss(_nearest(w, tried, limit), tried, h, hw)
+        lost = _of_scales(_loss(_nearest(w, tried, limit), tried, h, hw), one_scale)
         scale, least = np.where(lost < least, tried, scale), np.minimum(lost, least)
     first = scale
     codes = _in_turn(w, h, scale, limit)
-    codes, scale = _settled(codes, scale, h, hw, limit, 0 if heavy else PASSES)
+    codes, scale = _settled(codes, scale, h, hw, limit, 0 if heavy else PASSES, one_scale)
     for tried in (scale, first):
         nearest = _nearest(w, tried, limit)
-        better = _loss(nearest, tried, h, hw) < _loss(codes, scale, h, hw)
+        more, less = _loss(codes, scale, h, hw), _loss(nearest, tried, h, hw)
+        better = _of_scales(less, one_scale) < _of_scales(more, one_scale)
         codes, scale = np.where(better[..., None], nearest, codes), np.where(better, tried, scale)
     return codes.astype(np.int8), scale.astype(np.float32)
 
@@ -77,6 +83,11 @@ def damped(moments: Array, damping: float) -> Array:
     step = np.exp2(np.frexp(np.abs(h).max(axis=(1, 2)))[1] - GRID_BITS)[:, None, None]
     on_grid: Array = np.rint(h / step) * step
     return on_grid
+
+
+def _of_scales(values: Array, one_scale: bool) -> Array:
+    """(G, R): ``values`` of the rows, or their sum for each where they have one scale."""
+    return np.full_like(values, values.sum()) if one_scale else values
 
 
 def _of_weights(w: Array, h: Array) -> Array:
@@ -126,12 +137,14 @@ def _factor(h: Array) -> Array:
     return factor
 
 
-def _settled(codes: Array, scale: Array, h: Array, hw: Array, limit: int, passes: int) -> tuple[Array, Array]:
+def _settled(
+    codes: Array, scale: Array, h: Array, hw: Array, limit: int, passes: int, one_scale: bool
+) -> tuple[Array, Array]:
     """Codes and scales after ``passes`` of both, and a last fit of the scale."""
     diagonal = np.diagonal(h, axis1=1, axis2=2)
     hq = codes @ h
     for _ in range(passes):
-        scale = _fitted(codes, scale, hq, hw)
+        scale = _fitted(codes, scale, hq, hw, one_scale)
         settled = True
         for k in range(codes.shape[2]):
             away = (scale * hq[:, :, k] - hw[:, :, k]) / (diagonal[:, None, k] * scale)
@@ -142,12 +155,12 @@ def _settled(codes: Array, scale: Array, h: Array, hw: Array, limit: int, passes
                 hq += change[:, :, None] * h[:, None, k]
         if settled:
             return codes, scale
-    return codes, _fitted(codes, scale, hq, hw)
+    return codes, _fitted(codes, scale, hq, hw, one_scale)
 
 
-def _fitted(codes: Array, scale: Array, hq: Array, hw: Array) -> Array:
+def _fitted(codes: Array, scale: Array, hq: Array, hw: Array, one_scale: bool) -> Array:
     """The scale of least e'He for the codes, as far as it is positive."""
-    above, below = (codes * hw).sum(axis=2), (codes * hq).sum(axis=2)
+    above, below = (_of_scales((codes * of).sum(axis=2), one_scale) for of in (hw, hq))
     good = (above > 0) & (below > 0)
     fitted: Array = np.where(good, above / np.where(good, below, 1.0), scale)
     return fitted
