@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,4 +119,9 @@ def test_build_leaves_out_what_is_not_asked_for(keras: Any, tmp_path: Path, run:
     assert code == 0, error
     assert "tflite-micro bit for bit" in printed
     assert "LiteRT not compared" in printed
+    (time,) = re.findall("^time +(.*)$", printed, re.MULTILINE)
+    assert re.fullmatch(r"modelled: \d\S* ms a step at 25 MHz, \N{PLUS-MINUS SIGN}\d+ %", time)
     assert run("validate", out, "--rollouts", "1")[0] == 0
+    assert "Modelled, not measured" in Path(out, "report.html").read_text(encoding="utf-8")
+    code, printed, error = run(*asked, "--board", "qemu-mps2-an386", "--dry-run")
+    assert f"time        {time}" in printed.splitlines(), error

@@ -38,6 +38,7 @@ from edge_tqs.report.host_report import (
     Variants,
     VariantsAndFloat,
 )
+from edge_tqs.report.modelled_time import ModelledTime, OperatorShare
 from edge_tqs.report.page import page
 from edge_tqs.report.plot import Bar, Line, bar_plot, line_plot
 from edge_tqs.report.validation_report import (
@@ -51,6 +52,9 @@ from edge_tqs.report.validation_report import (
 )
 
 HORIZON = 24
+MODELLED = ModelledTime(
+    3.125, 78125, 50771, 25_000_000, 0.15, 1, "a manual", (OperatorShare("gru<1>", "mul", 50000, 75000),)
+)
 
 
 def ramp(slope: float) -> tuple[float, ...]:
@@ -191,7 +195,8 @@ def test_validation_json_round_trips(made):
 
 def test_the_keys_that_others_rely_on():
     body = json.loads(build_report().to_json())
-    assert {"model", "board", "tensors", "bytes", "host", "image", "warnings", "data", "choice", "format"} == set(body)
+    wanted = "model board tensors bytes host image warnings data choice modelled format"
+    assert set(wanted.split()) == set(body)
     assert set(body["tensors"][0]) == {"name", "shape", "width", "bytes", "tqs", "scales"}
     assert set(body["bytes"]) == {"float32", "int8", "int4", "mixed", "budget", "tflite"}
     assert {"float_vs_keras_max_abs", "divergence", "tflm_bit_exact", "litert_rmse", "mse_vs_truth"} < set(body["host"])
@@ -223,7 +228,7 @@ def changed(change) -> str:
     [
         ("{", "report.json"),
         ("[]", "must be a table"),
-        (changed(lambda b: b.update(format=9)), "its format is 9"),
+        (changed(lambda b: b.update(format=8)), "its format is 8"),
         (changed(lambda b: b.update(extra=1)), "unknown key 'extra'"),
         (changed(lambda b: b["host"].pop("horizon")), "the key 'host.horizon' is missing"),
         (changed(lambda b: b["bytes"].update(mixed="7")), "'bytes.mixed' must be an integer, not '7'"),
@@ -502,3 +507,15 @@ def test_a_long_run_is_drawn_over_blocks_of_steps():
     assert "0.111" in rows["10"]
     assert "0.333" in rows["30"]
     assert "0.222" not in "".join(rows.values())  # the table has each eighth value, the first and the last
+
+
+def test_a_modelled_time_is_said_to_be_modelled():
+    build = build_report(modelled=MODELLED)
+    assert BuildReport.from_json(build.to_json()) == build
+    assert MODELLED.words == "modelled: 3.12 ms a step at 25 MHz, \N{PLUS-MINUS SIGN}15 %"
+    several = dataclasses.replace(MODELLED, steps=24).words
+    assert several.startswith("modelled: 3.12 ms an evaluation, once for 24 steps at 25 MHz")
+    html = page(build, None)
+    assert "Modelled, not measured" in html
+    assert "gru&lt;1&gt;</th><td>mul</td><td>50,000</td><td>75,000</td><td>3</td><td>96 %</td>" in html
+    assert "odelled" not in page(build_report(), None)

@@ -42,6 +42,24 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class FlashTiming:
+    """How long the flash that the core runs from makes it wait; for modelled milliseconds.
+
+    wait_states: core cycles for a line that no cache holds, beyond the one of any access; 0: none ever. line_bytes:
+    what is read at once. code_lines, data_lines: that are kept; 0: none. ways: lines of a set; 0: any line anywhere.
+    shared: code and data are kept together, in code_lines. prefetch: the next line of code is read ahead.
+    """
+
+    wait_states: Annotated[int, between(0, 1000)]
+    line_bytes: Annotated[int, one_of((4, 8, 16, 32, 64))] = 16
+    code_lines: Annotated[int, between(0, 4096)] = 0
+    data_lines: Annotated[int, between(0, 4096)] = 0
+    ways: Annotated[int, between(0, 4096)] = 0
+    shared: bool = False
+    prefetch: bool = False
+
+
+@dataclass(frozen=True)
 class Uart:
     """The UART that carries the protocol.
 
@@ -112,7 +130,7 @@ class Board:
     microcontroller's: present with a port that is bare metal, absent with the others. activations: of models that are
     built for it, unless something else is asked for; None leaves it to what they cost. boot: a file of
     firmware_templates/drivers/boot, what the chip's ROM starts before the image; None where the core starts the image
-    itself.
+    itself. flash_timing: None where nothing is known of it; no milliseconds are modelled then.
     """
 
     name: Annotated[str, matching(r"[a-z0-9][a-z0-9-]{0,39}")]
@@ -133,6 +151,7 @@ class Board:
     usb: Usb | None = None
     lines: ControlLines = AS_THEY_ARE
     boot: Annotated[str | None, matching(r"[a-z0-9_]+")] = None
+    flash_timing: FlashTiming | None = None
     emulator: Emulator | None = None
     activations: Literal["int8", "int16"] | None = None
     path: Path = dataclasses.field(default=Path(), compare=False, metadata={"key": False})

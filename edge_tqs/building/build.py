@@ -18,6 +18,7 @@ from edge_tqs.building.gateway.facts import facts
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.reserved import write_last, written
 from edge_tqs.building.scored import Source
+from edge_tqs.building.selection.modelled_time import modelled_or_warned
 from edge_tqs.building.selection.said import costly, reported
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.errors import CheckError
@@ -31,6 +32,7 @@ from edge_tqs.report.figures import Figures
 from edge_tqs.report.files import write_report
 from edge_tqs.report.format import VALIDATION_JSON
 from edge_tqs.report.host_report import HostReport, NarrowedRange, Narrowing, Sanity
+from edge_tqs.report.modelled_time import ModelledTime
 
 
 def build(
@@ -106,7 +108,9 @@ def build_quantized(
         )
         progress("compiling", 0, 1)
         image = _compile(quantized, board, out, evaluation, probe)
-        result = _build_report(quantized, board, evaluation, image, agreement, sane)
+        firmware, steps = out / build_dir.FIRMWARE, graph.forecast.steps
+        time = None if probe else modelled_or_warned(board, firmware, steps, quantized.warnings)
+        result = _build_report(quantized, board, evaluation, image, agreement, sane, time)
         write_last(out, result.to_json())
         write_report(out)
     return result
@@ -143,6 +147,7 @@ def _build_report(
     image: Image,
     agreement: evaluate.Agreement,
     sane: Sanity,
+    time: ModelledTime | None,
 ) -> BuildReport:
     loaded, graph, plan, costs = quantized.loaded, quantized.graph, quantized.plan, quantized.scored.costs
     request = quantized.request
@@ -199,6 +204,7 @@ def _build_report(
         warnings=tuple(quantized.warnings),
         data=quantized.windows.facts,
         choice=reported(quantized.selection),
+        modelled=time,
     )
 
 

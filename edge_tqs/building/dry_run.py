@@ -1,4 +1,5 @@
-"""`edge-tqs build --dry-run`: flash, RAM and stack of a firmware before it is built, and whether the board has them.
+"""`edge-tqs build --dry-run`: flash, RAM, stack and modelled time of a firmware before it is built, and whether the
+board has room.
 
 The model is read, scored, planned and quantised as for a build, its C is compiled and linked in a temporary folder, for
 a board like this one whose memory holds anything, and the sizes are read from that image. So they are those of
@@ -13,11 +14,13 @@ from edge_tqs.boards.board import Board, Memory
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.quantized import quantize_model
 from edge_tqs.building.scored import Source
-from edge_tqs.building.selection.flash_room import link, roomy
+from edge_tqs.building.selection.flash_room import linked, roomy
+from edge_tqs.building.selection.modelled_time import modelled_or_warned
 from edge_tqs.emit_c.emit import memory_plan
 from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer.form import FOR_ALL, FileForm
 from edge_tqs.progress import Progress
+from edge_tqs.report.modelled_time import ModelledTime
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Prediction:
     """Bytes that the image takes, and that the board has (None for a Linux board, whose memories are not bounded here).
 
     flash: code, constants and first values of variables. ram: variables, arena and states among them. stack: kept for
-    it; stack_bound: its deepest, one interrupt included, on stack_path. arena, states: of the model.
+    it; stack_bound: its deepest, one interrupt included, on stack_path. arena, states: of the model. modelled: time of
+    an evaluation, None where no timing of the board is known; warnings: why it could not be told.
     """
 
     board: str
@@ -40,6 +44,8 @@ class Prediction:
     stack_path: tuple[str, ...]
     arena: int
     states: int
+    modelled: ModelledTime | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
@@ -59,7 +65,9 @@ def dry_run(
     quantized = quantize_model(source, plan_request, progress, board, form)
     progress("linking", 0, 1)
     graph = quantized.integer
-    image = link(graph, roomy(board), quantized.model_hash)
+    warnings: list[str] = []
+    with linked(graph, roomy(board), quantized.model_hash) as (folder, image):
+        time = modelled_or_warned(board, folder, graph.forecast.steps, warnings)
     plan = memory_plan(graph, board.core)
     return Prediction(
         board=board.name,
@@ -74,6 +82,8 @@ def dry_run(
         stack_path=() if image.deepest is None else image.deepest.path,
         arena=plan.arena_size,
         states=plan.state_size,
+        modelled=time,
+        warnings=tuple(warnings),
     )
 
 

@@ -156,6 +156,8 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
         )
         if image.stack_bound is not None:
             lines.append(f"stack       at most {image.stack_bound:,} of {image.stack:,} bytes")
+    if result.modelled is not None:
+        lines.append(f"time        {result.modelled.words}")
     lines += [f"data        {fact}" for fact in result.data]
     lines += [f"warning     {warning}" for warning in result.warnings]
     lines.append(f"report      {out / 'report.html'}")
@@ -329,7 +331,10 @@ def prediction_table(prediction: Prediction) -> str:
         for name, needed, size, what in needs
         if needed is not None
     ]
-    return table(["", "needs", f"{prediction.board} has", ""], rows)
+    lines = [table(["", "needs", f"{prediction.board} has", ""], rows)]
+    if prediction.modelled is not None:
+        lines.append(f"time        {prediction.modelled.words}")
+    return "\n".join([*lines, *(f"warning     {warning}" for warning in prediction.warnings)])
 
 
 def flash_summary(result: FlashResult) -> tuple[dict[str, Any], str]:
@@ -339,12 +344,32 @@ def flash_summary(result: FlashResult) -> tuple[dict[str, Any], str]:
 
 
 def boards_table(boards: Sequence[Board]) -> tuple[list[dict[str, Any]], str]:
-    """(JSON list, text) of the boards."""
+    """(JSON list, text) of the boards. modelled: whether milliseconds are, and how far they may be off."""
+    from edge_tqs.boards.timing.modelled import model_of
+
     body = [
-        {"name": board.name, "core": board.core, "proven": board.proven, "description": board.description}
+        {
+            "name": board.name,
+            "core": board.core,
+            "clock_hz": board.clock_hz if board.bare_metal else None,
+            "modelled": model_of(board) is not None,
+            "proven": board.proven,
+            "description": board.description,
+        }
         for board in boards
     ]
-    return body, table(["board", "core", "proven", ""], [list(map(str, item.values())) for item in body])
+    rows = [
+        [
+            board.name,
+            board.core,
+            f"{board.clock_hz / 1e6:g} MHz" if board.bare_metal else "-",
+            "-" if (model := model_of(board)) is None else f"\N{PLUS-MINUS SIGN}{model.band * 100:.0f} %",
+            board.proven,
+            board.description,
+        ]
+        for board in boards
+    ]
+    return body, table(["board", "core", "clock", "modelled ms", "proven", ""], rows)
 
 
 def ports_table(ports: Sequence[FoundPort]) -> tuple[list[dict[str, Any]], str]:

@@ -10,6 +10,7 @@ from edge_tqs.graph.graph import Centre, Target
 from edge_tqs.report.choice_report import ChoiceReport
 from edge_tqs.report.format import FORMAT, REPORT_JSON, Figure, load
 from edge_tqs.report.host_report import HostReport
+from edge_tqs.report.modelled_time import ModelledTime
 
 Kind = Literal["closed loop", "direct", "reconstruction", "classes"]
 
@@ -90,7 +91,8 @@ class ImageReport:
 @dataclass(frozen=True)
 class BuildReport:
     """report.json. ``image`` is None where nothing was compiled; ``warnings`` are sentences for the reader;
-    ``data`` says how the series was read; ``choice`` why it was built with these widths and activations."""
+    ``data`` says how the series was read; ``choice`` why it was built with these widths and activations;
+    ``modelled`` is None where no timing of the board is known."""
 
     model: ModelInfo
     board: str
@@ -101,6 +103,7 @@ class BuildReport:
     warnings: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     choice: ChoiceReport | None = None
+    modelled: ModelledTime | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:

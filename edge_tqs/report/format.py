@@ -12,7 +12,7 @@ from typing import TypeVar
 from edge_tqs import strict
 
 #: Raised by one whenever a field changes its meaning.
-FORMAT = 8
+FORMAT = 9
 
 REPORT_JSON = "report.json"
 VALIDATION_JSON = "validation.json"

@@ -226,6 +226,16 @@ def _cards(build: BuildReport, validation: ValidationReport | None) -> str:
                 f"{block}95 %: {figure(latency.p95)}, most: {figure(latency.max)}",
             )
         )
+    if build.modelled is not None:
+        time = build.modelled
+        per = "one step" if time.steps == 1 else f"one evaluation, for {time.steps} steps"
+        cards.append(
+            (
+                "Modelled, not measured",
+                f"{figure(time.milliseconds)} ms",
+                f"{per}, at {time.clock_hz / 1e6:g} MHz; \N{PLUS-MINUS SIGN}{time.band * 100:.0f} %",
+            )
+        )
     items = "\n".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
         for name, value, note in cards

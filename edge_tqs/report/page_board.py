@@ -23,8 +23,9 @@ def board_section(build: BuildReport, validation: ValidationReport | None) -> st
         if image.stack_bound is not None:
             path = " > ".join(image.stack_path)
             rows.append(("stack, at most", f"{count(image.stack_bound)} of {count(image.stack or 0)} B: {path}"))
+    modelled = _modelled(build)
     if validation is None:
-        return section("On the board", table(("memory", ""), rows)) if rows else ""
+        return section("On the board", table(("memory", ""), rows) + modelled) if rows else ""
     memory, latency = validation.memory, validation.latency
     rows += [
         ("flash", size(memory.flash)),
@@ -64,7 +65,33 @@ def board_section(build: BuildReport, validation: ValidationReport | None) -> st
     tables = table(("run", ""), run) + table(("memory", ""), rows) + table(("time", ""), ticks)
     checks = [(check.name, "yes" if check.passed else "NO", check.detail) for check in validation.checks]
     tables += table(("the board keeps its protocol", "", ""), checks) if checks else ""
-    return section(f"On the board: {validation.board}", tables + note + _drift(validation) + _operators(validation))
+    return section(
+        f"On the board: {validation.board}", tables + note + modelled + _drift(validation) + _operators(validation)
+    )
+
+
+def _modelled(build: BuildReport) -> str:
+    """What an evaluation is modelled to take, by operator."""
+    time = build.modelled
+    if time is None:
+        return ""
+    rows = [
+        (
+            item.tensor or "between operators",
+            item.kind or "-",
+            count(item.instructions),
+            count(item.cycles),
+            f"{1e3 * item.cycles / time.clock_hz:.3g}",
+            share(item.cycles, time.cycles),
+        )
+        for item in time.operators
+    ]
+    head = ("operator's output", "kind", "instructions", "cycles, modelled", "ms, modelled", "share")
+    note = (
+        f"{time.words[0].upper()}{time.words[1:]}: {count(time.instructions)} instructions of one evaluation, "
+        f"counted in an emulator, under the timings of {time.source} and of the board's flash. Not measured."
+    )
+    return f'<p class="soft">{escape(note)}</p>\n{table(head, rows)}'
 
 
 def _drift(validation: ValidationReport) -> str:

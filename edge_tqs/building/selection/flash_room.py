@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,9 +78,16 @@ def link(graph: Graph, board: Board, model_hash: str) -> Image:
 
     It has the sizes of a build's, which is compiled from the same sources with the same flags.
     """
+    with linked(graph, board, model_hash) as (_, image):
+        return image
+
+
+@contextlib.contextmanager
+def linked(graph: Graph, board: Board, model_hash: str) -> Iterator[tuple[Path, Image]]:
+    """The same, with the folder while it is there."""
     with tempfile.TemporaryDirectory() as folder:
         generated = emit(graph, model_hash, graph.name, board.core)
-        return compile_firmware(assemble(board, generated.files, generated.kernels, Path(folder)))
+        yield Path(folder), compile_firmware(assemble(board, generated.files, generated.kernels, Path(folder)))
 
 
 def _beside(graph: Graph, widths: Mapping[str, int], board: Board, activations: Activations) -> int:
