@@ -84,11 +84,14 @@ class _File:
     fill: dict[str, Any] | None = key(_table, '"fill": {"most": 3, "by": "hold"}', None)
     watch: dict[str, Any] | None = key(_table, '"watch": {"margin": 0.1}', None)
     time_zone: tzinfo | None = key(_zone, '"time_zone": "Europe/Berlin"', None)
+    store: str = key(text, '"store": "/var/lib/edge-tqs/model.sqlite"', ":memory:")
+    rolling: int = key(whole(2, 100_000), '"rolling": 336', 336)
 
 
 @dataclass(frozen=True)
 class Config:
-    """forecastd.json, checked. source, outputs: (kind, its settings). units: of columns that have one."""
+    """forecastd.json, checked. source, outputs: (kind, its settings). units: of columns that have one. store: the file
+    of the report card. rolling: samples that its errors are means of."""
 
     path: Path
     source: tuple[str, Any]
@@ -99,6 +102,8 @@ class Config:
     horizon: int
     watch: Watch
     zone: tzinfo | None
+    store: str
+    rolling: int
 
 
 def read_config(path: Path, model: Model, training: Training) -> Config:
@@ -142,6 +147,8 @@ def read_config(path: Path, model: Model, training: Training) -> Config:
         horizon=file.horizon,
         watch=Watch(watch.margin, watch.stuck),
         zone=file.time_zone,
+        store=file.store,
+        rolling=file.rolling,
     )
 
 

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readings in, reports out: the window, the engine and the states of the sensors between them."""
+"""Readings in, reports out: the window, the engine, the states of the sensors and the report card between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from forecastd.card import Card
 from forecastd.engines import Engine
 from forecastd.model import Model, Training
 from forecastd.report import Forecast, Report
 from forecastd.resample import Gap, Grid, Reading, Resampler, Sample, Step
 from forecastd.states import Sensors, Watch
+from forecastd.store import Change, Kept, Store
 
 
 class Gateway:
-    """One model at work. horizon: samples of a closed loop's forecast. ``notices`` are said with the next report."""
+    """One model at work. horizon: samples of a closed loop's forecast. notices: said with the first report.
+
+    Begins where the run before stopped, as far as ``store`` knows it: ``resumed`` is the time of its last sample.
+    """
 
     def __init__(
         self,
@@ -23,43 +28,80 @@ class Gateway:
         grid: Grid,
         horizon: int,
         watch: Watch,
+        store: Store,
+        rolling: int,
         notices: Sequence[str] = (),
     ) -> None:
         self._model, self._engine, self._grid, self._horizon = model, engine, grid, horizon
         self._resampler = Resampler(model.columns, grid)
         self._sensors = Sensors(model.columns, training.columns, watch)
         self._targets = model.targets(horizon)
-        self._have = 0
-        self._notices = list(notices)
+        self._card = Card(model.columns, self._targets, grid.period, training, rolling)
+        self._store, self._have = store, 0
+        self._notices = [*notices, *store.notices]
+        self.resumed = self._resume()
 
-    def take(self, reading: Reading, counters: Mapping[str, int]) -> list[Report]:
-        """What a reading completes. counters: of the source, said with the reports."""
+    def _resume(self) -> int | None:
+        kept = self._store.load()
+        if kept.closed is None:
+            return None
+        if kept.engine is None or not self._engine.restore(kept.engine):
+            self._engine.reset()
+            for sample in kept.samples:
+                self._engine.push(sample.values)
+        self._have = kept.have if self._in_a_row(kept) else 0
+        self._card.restore(kept.pending, kept.judged, kept.samples)
+        self._resampler.resume(kept.closed, kept.samples[-1].values if self._have else None)
+        return kept.closed
+
+    def _in_a_row(self, kept: Kept) -> bool:
+        """Whether none of the samples is missing: a full disk kept none for a while."""
+        wanted = min(kept.have, max(self._model.window, len(kept.samples)))
+        times = [sample.time for sample in kept.samples][-wanted:]
+        assert kept.closed is not None
+        return times == [kept.closed - n * self._grid.period for n in reversed(range(wanted))]
+
+    def take(self, reading: Reading, counters: Mapping[str, int]) -> Iterator[Report]:
+        """What a reading completes. counters: of the source, said with the reports. A report is kept for good once the
+        next one is asked for: what was not published is made again after a restart."""
         return self._reports(self._resampler.take(reading), counters)
 
-    def tick(self, now: int, counters: Mapping[str, int]) -> list[Report]:
-        """What the wall clock completes."""
+    def tick(self, now: int, counters: Mapping[str, int]) -> Iterator[Report]:
+        """What the wall clock completes, as `take`."""
         return self._reports(self._resampler.tick(now), counters)
 
-    def say(self, notices: Iterable[str]) -> None:
-        """Have sentences said with the next report."""
-        self._notices += notices
+    @property
+    def card(self) -> Card:
+        """The report card."""
+        return self._card
 
-    def _reports(self, steps: Sequence[Step], counters: Mapping[str, int]) -> list[Report]:
-        return [self._gap(step, counters) if isinstance(step, Gap) else self._sample(step, counters) for step in steps]
+    def _reports(self, steps: Sequence[Step], counters: Mapping[str, int]) -> Iterator[Report]:
+        for step in steps:
+            report, change = self._gap(step, counters) if isinstance(step, Gap) else self._sample(step, counters)
+            yield report
+            self._store.commit(change)
 
-    def _gap(self, gap: Gap, counters: Mapping[str, int]) -> Report:
+    def _gap(self, gap: Gap, counters: Mapping[str, int]) -> tuple[Report, Change]:
         if self._have or gap.back:
             self._notices.append(gap.why)
         self._have = 0
         self._engine.reset()
-        return self._report(gap.time, {}, self._sensors.of_gap(gap.missing), None, counters)
+        if gap.back:
+            self._card.rewind(gap.time)
+        report = self._report(gap.time, {}, self._sensors.of_gap(gap.missing), None, counters)
+        # Of a clock that went back, the sample of this time is still to come.
+        closed = gap.time - self._grid.period if gap.back else gap.time
+        return report, Change(closed, 0, self._engine.snapshot(), back=gap.back)
 
-    def _sample(self, sample: Sample, counters: Mapping[str, int]) -> Report:
+    def _sample(self, sample: Sample, counters: Mapping[str, int]) -> tuple[Report, Change]:
         self._engine.push(sample.values)
         self._have += 1
+        judged = self._card.truth(sample)
         forecast = self._forecast(sample.time) if self._have >= self._model.window else None
-        states = self._sensors.of_sample(sample)
-        return self._report(sample.time, dict(zip(self._model.columns, sample.values)), states, forecast, counters)
+        pending = None if forecast is None else self._card.made(forecast, sample)
+        states, named = self._sensors.of_sample(sample), dict(zip(self._model.columns, sample.values))
+        report = self._report(sample.time, named, states, forecast, counters)
+        return report, Change(sample.time, self._have, self._engine.snapshot(), sample, pending, judged)
 
     def _forecast(self, time: int) -> Forecast:
         if self._model.kind == "closed loop":
@@ -81,7 +123,9 @@ class Gateway:
         counters: Mapping[str, int],
     ) -> Report:
         notices, self._notices = tuple(self._notices), []
-        counted = {**counters, "late": self._resampler.late, "strays": self._resampler.strays}
+        counted = {**counters, **self._store.counters, "late": self._resampler.late, "strays": self._resampler.strays}
+        errors = self._card.rows()
+        labels = self._card.by_label(errors)
         return Report(
             time,
             sample,
@@ -93,4 +137,7 @@ class Gateway:
             self._targets,
             notices,
             counted,
+            tuple(errors),
+            labels,
+            tuple(self._card.alarms(labels)),
         )

@@ -7,16 +7,18 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from forecastd import sinks, sources
+from forecastd.card import Card
 from forecastd.config import FILE, Config, read_config
 from forecastd.engines import load_engine
 from forecastd.gateway import Gateway
 from forecastd.model import Model, ModelError, Training, read_model, read_training
 from forecastd.report import Report
 from forecastd.settings import ConfigError
+from forecastd.store import Store, StoreError
 
 _POLL_S = 1.0
 
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help=f"default: {FILE} in the bundle")
     parser.add_argument("--bundle", type=Path, default=bundle, help="default: where this program lies")
     parser.add_argument("--check", action="store_true", help="only say what is wrong with the configuration")
+    parser.add_argument("--card", action="store_true", help="only print the report card: errors by lead, and alarms")
     options = parser.parse_args(arguments)
     path = options.config or options.bundle / FILE
     try:
@@ -36,11 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.check:
             print(f"{path}: no mistakes")
             return 0
+        if options.card:
+            _print_card(config, model, training)
+            return 0
         return _run(config, model, training, options.bundle)
     except ConfigError as mistakes:
         for sentence in mistakes.sentences:
             print(f"edge-tqs-forecastd: {sentence}", file=sys.stderr)
-    except (ModelError, sources.SourceError, sinks.SinkError) as error:
+    except (ModelError, StoreError, sources.SourceError, sinks.SinkError) as error:
         print(f"edge-tqs-forecastd: {error}", file=sys.stderr)
     return 2
 
@@ -48,11 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(config: Config, model: Model, training: Training, bundle: Path) -> int:
     engine, instead = load_engine(bundle, model)
     notices = [f"the compiled library is not used, LiteRT is: {instead}"] if instead else []
-    gateway = Gateway(model, training, engine, config.grid, config.horizon, config.watch, notices)
+    store = _store(config, model, training)
+    gateway = Gateway(
+        model, training, engine, config.grid, config.horizon, config.watch, store, config.rolling, notices
+    )
     about = sinks.About(training.name, model, model.targets(config.horizon), config.grid.period, config.units)
     kind, settings = config.source
     source: sources.SourceProtocol = sources.module_of(kind).Source(
-        settings, sources.Context(config.columns, config.zone)
+        settings, sources.Context(config.columns, config.zone, gateway.resumed)
     )
     opened: list[sinks.SinkProtocol] = []
     try:
@@ -67,7 +76,43 @@ def _run(config: Config, model: Model, training: Training, bundle: Path) -> int:
         source.close()
         for sink in opened:
             sink.close()
+        store.close()
     return 0
+
+
+def _store(config: Config, model: Model, training: Training) -> Store:
+    grid = config.grid
+    series = f"{grid.period} {grid.phase} {' '.join(model.columns)}"
+    reach = max((target.lead for target in model.targets(config.horizon)), default=0)
+    return Store(
+        config.store,
+        series,
+        f"{model.model_hash} {config.horizon}",
+        period=grid.period,
+        samples=max(model.window, config.rolling, training.rolling),
+        reach=reach,
+        rolling=config.rolling,
+    )
+
+
+def _print_card(config: Config, model: Model, training: Training) -> None:
+    """The rolling errors as a table: - where something is not known."""
+    store = _store(config, model, training)
+    kept = store.load()
+    store.close()
+    card = Card(model.columns, model.targets(config.horizon), config.grid.period, training, config.rolling)
+    card.restore(kept.pending, kept.judged, kept.samples)
+    rows = card.rows()
+    labels = card.by_label(rows)
+    lines: list[tuple[str, ...]] = [("what", "lead", "truths", "error", "last value", "promised")]
+    for row in [*labels.values(), *rows]:
+        figures = ("-" if value is None else f"{value:.4g}" for value in (row.mae, row.naive, row.promised))
+        lines.append((row.label, str(row.lead) if row.lead else "all", str(row.truths), *figures))
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    for alarm in card.alarms(labels):
+        print(alarm)
 
 
 def _loop(source: sources.SourceProtocol, gateway: Gateway, opened: list[sinks.SinkProtocol]) -> None:
@@ -81,7 +126,7 @@ def _loop(source: sources.SourceProtocol, gateway: Gateway, opened: list[sinks.S
             _publish(gateway.tick(time.time_ns(), source.counters), opened)
 
 
-def _publish(reports: Sequence[Report], opened: list[sinks.SinkProtocol]) -> None:
+def _publish(reports: Iterable[Report], opened: list[sinks.SinkProtocol]) -> None:
     for report in reports:
         for sink in opened:
             sink.publish(report)

@@ -103,6 +103,10 @@ class Training:
     naive: Mapping[tuple[str, int], float]
 
 
+#: Where nothing is known of it.
+UNKNOWN = Training("model", None, {}, 0, {}, {})
+
+
 def read_model(folder: Path) -> Model:
     """The model of the bundle. Raises ModelError for what is missing, damaged, or not served here."""
     path = folder / MODEL_JSON

@@ -23,9 +23,23 @@ class Forecast:
 
 
 @dataclass(frozen=True)
+class ErrorRow:
+    """Rolling mean absolute errors of a lead, physical units. truths: that it is the mean of. naive: of repeating the
+    last value; promised: of validation; None where they are not known."""
+
+    label: str
+    lead: int
+    truths: int
+    mae: float
+    naive: float | None
+    promised: float | None
+
+
+@dataclass(frozen=True)
 class Report:
     """One closed sample. sample: values by column; empty at a gap. states: of each column. have, window: samples since
     the window began, and those that a forecast needs. notices: what happened, in sentences. counters: since the start.
+    errors: rolling ones by label and lead; labels: over all leads. alarms: in sentences.
     """
 
     time: int
@@ -38,6 +52,9 @@ class Report:
     targets: tuple[Target, ...]
     notices: tuple[str, ...]
     counters: Mapping[str, int] = field(default_factory=dict)
+    errors: tuple[ErrorRow, ...] = ()
+    labels: Mapping[str, ErrorRow] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -63,6 +80,11 @@ class Report:
             "window": [min(self.have, self.window), self.window],
             "forecast": None,
             "notices": list(self.notices),
+            "alarms": list(self.alarms),
+            "card": {
+                label: {"truths": row.truths, "mae": row.mae, "naive": row.naive, "promised": row.promised}
+                for label, row in self.labels.items()
+            },
             "counters": dict(self.counters),
         }
         if self.forecast is not None:

@@ -9,7 +9,7 @@ newest reading or, where `tick` tells it, that of the wall clock.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -82,10 +82,11 @@ class Resampler:
         self._suspect: Reading | None = None
         self._whole = False  # whether the window has begun
 
-    def resume(self, sample: Sample) -> None:
-        """Go on behind ``sample``, the last one of an earlier run."""
-        self._start(sample.time + self._grid.period)
-        self._last, self._whole = list(sample.values), True
+    def resume(self, closed: int, last: Sequence[float] | None) -> None:
+        """Go on behind the sample of a time, the last one of an earlier run. last: its values; None for a gap."""
+        self._start(closed + self._grid.period)
+        if last is not None:
+            self._last, self._whole = list(last), True
 
     @property
     def next_time(self) -> int | None:
