@@ -494,6 +494,38 @@ def test_a_plan_file_gives_its_codes_again_or_says_that_it_cannot(keras: Any, tm
         edge_tqs.quantize(scored[0], plan=file)
 
 
+def test_with_data_half_of_the_seeds_are_training_windows(
+    keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values of a series lie beyond 50, which no noise does."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(4, "tanh", name="a"), keras.layers.Dense(2, name="b")]
+    keras.Sequential([keras.Input((6, 2)), *layers]).save(tmp_path / "m.keras")
+    values = 60 + np.sin(np.arange(600)[:, None] / [5.0, 9.0])
+    np.savetxt(tmp_path / "m.csv", values, "%.4f", ",", header="a,b", comments="")
+    seen: list[Any] = []
+    kept = Chooser.__init__
+
+    def spied(self: Chooser, *args: Any, **more: Any) -> None:
+        seen.append(args[5])
+        kept(self, *args, **more)
+
+    monkeypatch.setattr(Chooser, "__init__", spied)
+    asked: list[tuple[str | None, Any]] = [(None, {}), ("m.csv", {}), ("m.csv", {"rounding": "nearest"})]
+    for data, more in asked:
+        source = None if data is None else tmp_path / data
+        model = edge_tqs.open_model(tmp_path / "m.keras", data=source, horizon=4, scaling="none" if data else None)
+        edge_tqs.plan(edge_tqs.score(model, draws=2, cache=False), bits=8, **more)
+    without, with_data, nearest = seen
+    assert without is None
+    assert nearest is None
+    assert with_data.shape == (48, 6, 2)
+    real = (with_data > 50).all(axis=(1, 2))
+    assert real.sum() == 24
+    near = np.abs(with_data[real].reshape(-1, 1, 2) - values[None]).max(axis=2).min(axis=1)
+    assert near.max() < 1e-3  # each is a row of the file
+
+
 def test_a_plan_file_gives_the_same_file_in_another_process(keras: Any, tmp_path: Path) -> None:
     keras.utils.set_random_seed(3)
     layers = [keras.layers.Flatten(), keras.layers.Dense(24, "tanh", name="a"), keras.layers.Dense(2, name="b")]

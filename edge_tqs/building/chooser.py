@@ -12,12 +12,14 @@ from edge_tqs.building.scored import ScoredModel
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Array, same_units
 from edge_tqs.planning.file import Origin
+from edge_tqs.planning.refine import SEEDS
 from edge_tqs.planning.roundings import WINDOWS, Roundings
 from edge_tqs.progress import Progress
 from edge_tqs.quantization.channel_scales import Folded
 from edge_tqs.system.of_graph import graph_system
 from edge_tqs.system.other_units import in_model_units
-from edge_tqs.system.seeds import noise
+from edge_tqs.system.seeds import noise, zero_data_seeds
+from edge_tqs.system.system import System
 
 #: Of the origin that a plan names; None: of the usual one.
 Rounder = Callable[[Origin | None], Roundings]
@@ -45,12 +47,27 @@ def chooser(
         system = twin.system
     if folded is not None and (rounder is not None or folded.x != same_units(system.channels)):
         system = in_model_units(twin.of(folded.graph), folded.x, folded.y)
+    seeds = scored.seeds if rounder is None or scored.seeds is not None else _seeds_of_both(scored, system)
     made = Chooser(
-        system, scored.sensitivity, scored.costs, request, progress, scored.seeds, rounder, lambda: scored.one_scale
+        system, scored.sensitivity, scored.costs, request, progress, seeds, rounder, lambda: scored.one_scale
     )
     if request.rounding == "compensated" and request.refine is not None and twin.doubt:
         made.warnings.append(twin.doubt)
     return made
+
+
+def _seeds_of_both(scored: ScoredModel, system: System) -> Array | None:
+    """Half zero-data, half training windows: what roundings over training windows are chosen by; None without data.
+
+    Zero-data ones alone favour other roundings than real windows do; training windows alone, those that fit them best.
+    """
+    model, horizon = scored.model, scored.sensitivity.horizon
+    if model.request.windows is None:
+        return None
+    every = model.request.windows(scaled_graph(model).forecast, horizon).calibration
+    places = np.linspace(0, len(every) - 1, min(SEEDS // 2, len(every))).round().astype(int)
+    zero_data = zero_data_seeds(system, SEEDS // 2, horizon, scored.sensitivity.seed)
+    return np.concatenate([zero_data, every[places].astype(zero_data.dtype)])
 
 
 def rounder_of(model: Model, folded: Folded | None) -> Rounder | None:
