@@ -125,3 +125,6 @@ def test_build_leaves_out_what_is_not_asked_for(keras: Any, tmp_path: Path, run:
     assert "Modelled, not measured" in Path(out, "report.html").read_text(encoding="utf-8")
     code, printed, error = run(*asked, "--board", "qemu-mps2-an386", "--dry-run")
     assert f"time        {time}" in printed.splitlines(), error
+    code, printed, error = run(*asked, "--board", "qemu-mps2-an386", "--dry-run", "--latency", "1us")
+    assert code == 2
+    assert re.search(r"--latency 0.001 ms cannot be kept: the fastest that was tried takes 0\.0\d+ ms, modelled", error)

@@ -5,20 +5,29 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmarks import kernels as bench
 from benchmarks.kernel_models import MODELS
 from edge_tqs.boards.board import FlashTiming, load_board
 from edge_tqs.boards.firmware import assemble, compile_firmware
-from edge_tqs.boards.timing import cortex_m0plus, cortex_m3, cortex_m4, counting
+from edge_tqs.boards.timing import cortex_m0plus, cortex_m3, cortex_m4, cortex_m7, counting
 from edge_tqs.boards.timing.counting import Traffic
 from edge_tqs.boards.timing.modelled import modelled, waits
 from edge_tqs.boards.timing.thumb import LOADS, STORES, Kind, decode
+from edge_tqs.building.selection import within_latency
+from edge_tqs.building.selection.candidate import Candidate, Selection
+from edge_tqs.device.messages import Counter
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.emit_c.memory import is_view
+from edge_tqs.errors import UsageError
+from edge_tqs.project.budget import parse_latency
+from edge_tqs.report.modelled_time import ModelledTime
 from edge_tqs.templates import template_root
+from edge_tqs.validation.figures import latency
 
 ROOT = template_root()
 #: What objdump calls the instructions of a kind; the first that fits.
@@ -218,6 +227,7 @@ def test_cycles_of_a_loop_are_those_counted_by_hand(tmp_path, name):
     for model, expected in ((cortex_m0plus, m0plus), (cortex_m3, m3), (cortex_m4, m4)):
         if expected is not None:
             assert model.cycles(segment) == expected, model.__name__
+    assert cortex_m7.cycles(segment) == (instructions / 2 + m4) / 2
 
 
 TICKS = """
@@ -316,3 +326,56 @@ def test_a_firmware_is_modelled_by_operator(tmp_path):
     assert still.instructions == found.instructions
     assert found.cycles - still.cycles == pytest.approx(5 * weights / 16, rel=0.25)
     assert 0.15 < found.band < 0.5
+
+
+def test_measured_is_said_beside_modelled_on_a_real_board_alone():
+    built = ModelledTime(2.0, 50_000, 40_000, 25_000_000, 0.25, 1, "a manual", ())
+    board = load_board("qemu-mps2-an386")
+    graph = bench.quantised(MODELS["fc-32x128"](), 8)
+    hello = SimpleNamespace(board=board.name, counter=Counter.CYCCNT, counter_hz=25_000_000)
+    ran = SimpleNamespace(ticks=np.full((2, 3), 62_500))
+
+    def found(hello=hello, *, emulated=False):
+        return latency(board, hello, ran, graph.forecast, emulated=emulated, modelled=built)
+
+    assert found().beside == "measured 2.5 ms, modelled 2 ms \N{PLUS-MINUS SIGN}25 % (+25%)"
+    assert (found(emulated=True).beside, found(emulated=True).milliseconds) == ("", None)
+    another = SimpleNamespace(board="other", counter=Counter.CYCCNT, counter_hz=25_000_000)
+    assert (found(another).beside, found(another).milliseconds) == ("", 2.5)
+
+
+def test_a_latency_as_people_write_it():
+    assert [parse_latency(text) for text in ("5ms", "5", 5, " .5 s", "800us")] == [5, 5, 5, 500, pytest.approx(0.8)]
+    for wrong in ("0ms", "-1ms", "5 minutes", "", "nan"):
+        with pytest.raises(UsageError, match="is no time"):
+            parse_latency(wrong)
+
+
+def candidate(error: float, width: int, *, fits: bool = True) -> Candidate:
+    plan = SimpleNamespace(tensors=(SimpleNamespace(width=width),), assignment=(width,), bias_correction=False)
+    return Candidate("int8", plan, "", SimpleNamespace(), error, 100, None, fits, True)  # type: ignore[arg-type]
+
+
+def test_a_choice_beyond_the_limit_is_not_taken(monkeypatch):
+    slow, fast, faster, unfit = candidate(0.0, 8), candidate(0.2, 4), candidate(0.3, 5), candidate(0.1, 6, fits=False)
+    times = {id(slow): 5.0, id(fast): 3.0, id(faster): 2.0, id(unfit): 1.0}
+    monkeypatch.setattr(within_latency, "_milliseconds", lambda item, board: times[id(item)])
+    made = Selection(slow, (fast,), 0.02, "", False, "float", 8)
+
+    def kept(limit: float) -> Selection:
+        return within_latency.within_latency(made, limit, None, lambda: [fast, faster, unfit])
+
+    assert kept(5.0).chosen is slow
+    assert kept(5.0).why == "5 ms modelled, within --latency 5 ms"
+    chosen = kept(4.0)
+    assert (chosen.chosen.error, [item.option for item in chosen.others]) == (0.2, ["no --latency"])
+    assert kept(2.5).chosen.error == 0.3
+    with pytest.raises(UsageError, match=r"the fastest that was tried takes 2 ms, modelled \(int8 activations, 0 of 1"):
+        kept(1.5)
+
+
+def test_a_limit_needs_a_board_with_a_model():
+    made = Selection(candidate(0.0, 8), (), 0.02, "", False, "float", 8)
+    for board in (None, load_board("rpi4")):
+        with pytest.raises(UsageError, match="no time is modelled"):
+            within_latency.within_latency(made, 1.0, board, list)

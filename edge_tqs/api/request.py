@@ -18,7 +18,7 @@ from edge_tqs.planning.divergence import default_root
 from edge_tqs.planning.plan import Plan
 from edge_tqs.planning.refine import RefineSettings
 from edge_tqs.planning.score import DRAWS
-from edge_tqs.project.budget import AskedPlan, parse_budget, parse_tolerance
+from edge_tqs.project.budget import AskedPlan, parse_budget, parse_latency, parse_tolerance
 from edge_tqs.project.file import (
     FILE,
     DataSettings,
@@ -52,6 +52,7 @@ class PlanSettings(TypedDict, total=False):
     refine: bool
     without: Sequence[str]
     rounding: Literal["compensated", "nearest"]
+    latency: float | str | None
 
 
 def model_request(
@@ -159,6 +160,7 @@ def plan_request(
     refine: bool = True,
     without: Sequence[str] = (),
     rounding: Literal["compensated", "nearest"] = "compensated",
+    latency: float | str | None = None,
 ) -> PlanRequest:
     """How wide the weights may be: what is asked for, else what ``default`` says, else what accuracy needs.
 
@@ -218,6 +220,7 @@ def plan_request(
         pins=dict(pins or {}),
         refine=settings if refine else None,
         rounding=rounding,
+        latency=None if latency is None else parse_latency(latency),
     )
 
 

@@ -168,6 +168,7 @@ def plan(
     refine: bool = True,
     without: Sequence[str] = (),
     rounding: Literal["compensated", "nearest"] = "compensated",
+    latency: float | str | None = None,
     board: str | os.PathLike[str] | Board | None = None,
     progress: Progress = silent,
 ) -> PlannedModel:
@@ -189,7 +190,8 @@ def plan(
         refine: Whether rounding is measured and the best plans are verified.
         without: Parts of the refinement to leave out: "gram", "clip", "verify", "bias-correction", "candidates".
         rounding: Whether the errors of a row are made to cancel, or each weight is rounded to the nearest code.
-        board: Whose flash, RAM, runtimes and activations count.
+        latency: The longest that an evaluation may be modelled to take on ``board``, "5ms" or 5, in milliseconds.
+        board: Whose flash, RAM, runtimes, activations and time count.
 
     Raises UsageError for keywords that exclude each other and for what cannot be had; else as `score`.
     """

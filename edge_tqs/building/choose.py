@@ -31,7 +31,8 @@ class PlanRequest:
     max_divergence: RMSE that the smallest plan must keep to. tolerance: how much more error than float's the smallest
     model may have, as a share (building/selection). pins: widths that are not up for choice. refine: None leaves it at
     the a-priori plan, and at rounding to nearest. rounding: of a plan that is not given. one_scale: whether a budget
-    may be kept by one scale for all of a weight, which saves nothing of an image.
+    may be kept by one scale for all of a weight, which saves nothing of an image. latency: the most milliseconds that
+    an evaluation may be modelled to take.
     """
 
     budget_bytes: int | None = None
@@ -47,6 +48,7 @@ class PlanRequest:
     refine: RefineSettings | None = field(default_factory=RefineSettings)
     rounding: Literal["compensated", "nearest"] = "compensated"
     one_scale: bool = True
+    latency: float | None = None
 
     @cached_property
     def given_plan(self) -> Plan | None:

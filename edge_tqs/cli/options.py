@@ -175,7 +175,13 @@ plan_options = options(
         show_default=True,
         help="Round weights so that the errors of a row cancel, or each to the nearest code.",
     ),
+    click.option(
+        "--latency",
+        metavar="TIME",
+        help="Take nothing whose evaluation is modelled to take longer on the board: 5ms (docs/latency.md).",
+    ),
 )
 PLAN_SETTINGS = (
     *("budget", "bits", "plan", "mean_bits", "max_divergence", "tolerance", "pin", "refine", "without", "rounding"),
+    "latency",
 )

@@ -233,6 +233,7 @@ def validation_summary(result: ValidationReport, build: Path) -> str:
         + ("" if latency.instructions is None else f" = {_number(latency.instructions)} guest instructions")
         + (", emulated: not the board's time" if latency.emulated else ""),
         *evaluation,
+        *([f"time        {latency.beside}"] if latency.beside else []),
         f"memory      flash {_bytes(memory.flash)}, RAM {_bytes(memory.ram)}, "
         f"deepest stack {_bytes(memory.stack_peak)}",
         f"bit_exact   {'true' if result.bit_exact else 'false'}",

@@ -1,4 +1,4 @@
-"""A budget, and a tolerance, as people write them."""
+"""A budget, a tolerance, and a latency, as people write them."""
 
 from __future__ import annotations
 
@@ -51,3 +51,12 @@ def parse_tolerance(given: float | str) -> float:
     if not 0 < share < float("inf"):
         raise UsageError(f"{given!r} is no share of an error", hint="Write 2% or 0.02: a fiftieth of float's error.")
     return share
+
+
+def parse_latency(given: float | str) -> float:
+    """Milliseconds of "5ms", "5", "0.005 s" and "800us". Raises UsageError for what is none, or not above 0."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s)?\s*", str(given))
+    time = float(match[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match[2] or "ms"] if match else 0.0
+    if not 0 < time < float("inf"):
+        raise UsageError(f"{given!r} is no time", hint="Write 5ms, 0.005s or 800us: the longest evaluation.")
+    return time

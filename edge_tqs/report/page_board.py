@@ -42,6 +42,8 @@ def board_section(build: BuildReport, validation: ValidationReport | None) -> st
     ]
     if latency.evaluation is not None:
         ticks.append(("one evaluation (a block of steps): median", f"{figure(latency.evaluation)} {latency.unit}"))
+    if latency.beside:
+        ticks.append(("one evaluation", latency.beside))
     note = ""
     if latency.instructions is not None:
         ticks.append(("instructions of one step, median", figure(latency.instructions)))

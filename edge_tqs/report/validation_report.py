@@ -74,7 +74,8 @@ class Latency:
 
     Of a model that predicts a block of several samples, most steps only hand out the next one. ``evaluation``: the
     median of those steps that evaluate it, ``evaluation_instructions`` in guest instructions; None of other models,
-    where each step does.
+    where each step does. ``modelled``: milliseconds of an evaluation as the build modelled them, within ``band``, a
+    share; None of an emulated board, which has none.
     """
 
     counter: str
@@ -89,6 +90,22 @@ class Latency:
     p99: Figure = None
     evaluation: Figure = None
     evaluation_instructions: Figure = None
+    modelled: Figure = None
+    band: Figure = None
+
+    @property
+    def milliseconds(self) -> Figure:
+        """One evaluation as it was measured; None of an emulated board, and without a counter."""
+        ticks = self.p50 if self.evaluation is None else self.evaluation
+        return None if self.emulated or not self.hz or ticks is None else 1e3 * ticks / self.hz
+
+    @property
+    def beside(self) -> str:
+        """What was measured beside what was modelled; empty where one of the two is not known."""
+        if self.milliseconds is None or self.modelled is None or self.band is None:
+            return ""
+        modelled = f"modelled {self.modelled:.3g} ms \N{PLUS-MINUS SIGN}{100 * self.band:.0f} %"
+        return f"measured {self.milliseconds:.3g} ms, {modelled} ({self.milliseconds / self.modelled - 1:+.0%})"
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,23 @@ from edge_tqs.building.directory import BuildDir
 from edge_tqs.device.messages import UNKNOWN_SIZE, Counter, HelloReply, StatusReply
 from edge_tqs.graph.graph import Forecast
 from edge_tqs.graph.rollout import Rollout
+from edge_tqs.report.modelled_time import ModelledTime
 from edge_tqs.report.validation_report import Latency, MemoryReport, OperatorTime
 from edge_tqs.validation.findings import Findings
 
 
-def latency(board: Board, hello: HelloReply, measured: Rollout, forecast: Forecast, *, emulated: bool) -> Latency:
-    """Computing time a step; in guest instructions too where the emulator makes its clock count them."""
+def latency(
+    board: Board,
+    hello: HelloReply,
+    measured: Rollout,
+    forecast: Forecast,
+    *,
+    emulated: bool,
+    modelled: ModelledTime | None = None,
+) -> Latency:
+    """Computing time a step; in guest instructions too where the emulator makes its clock count them. modelled: of the
+    build, where it is of what was measured."""
+    known = None if emulated or hello.board != board.name else modelled
     assert measured.ticks is not None
     ticks = measured.ticks.reshape(-1).astype(np.float64)
     p50, p95, p99 = (float(v) for v in np.percentile(ticks, (50, 95, 99), method="nearest"))
@@ -44,6 +55,8 @@ def latency(board: Board, hello: HelloReply, measured: Rollout, forecast: Foreca
         evaluation_instructions=None
         if evaluation is None
         else _instructions(board, hello, evaluation, emulated=emulated),
+        modelled=None if known is None else known.milliseconds,
+        band=None if known is None else known.band,
     )
 
 

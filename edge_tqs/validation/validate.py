@@ -336,7 +336,11 @@ def _validation_report(
         first_divergence=diverged,
         rmse_vs_float=error,
         mse_vs_truth=None if truth is None else evaluate.mse(outputs[..., points], truth[..., points]),
-        latency=board_figures.latency(built.board, hello, measured, graph.forecast, emulated=request.port is None),
+        latency=board_figures.latency(
+            *(built.board, hello, measured, graph.forecast),
+            emulated=request.port is None,
+            modelled=built.report.modelled if engine == "c" else None,
+        ),
         memory=board_figures.memory(built, hello, engine, run.status),
         line=run.line,
         curves=DeviceCurves(

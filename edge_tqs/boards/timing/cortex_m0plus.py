@@ -36,4 +36,4 @@ def cycles(segment: Segment) -> float:
     return sum(map(_of, segment.executed))
 
 
-MODEL = CoreModel("cortex-m0plus", SOURCE, 0.15, cycles)
+MODEL = CoreModel("cortex-m0plus", SOURCE, 0.25, cycles)

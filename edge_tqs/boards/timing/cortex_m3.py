@@ -20,4 +20,4 @@ def cycles(segment: Segment) -> float:
     return armv7m.cycles(segment, _CYCLES)
 
 
-MODEL = CoreModel("cortex-m3", SOURCE, 0.15, cycles)
+MODEL = CoreModel("cortex-m3", SOURCE, 0.25, cycles)

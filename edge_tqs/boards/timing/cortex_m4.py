@@ -14,4 +14,4 @@ def cycles(segment: Segment) -> float:
     return armv7m.cycles(segment, {})
 
 
-MODEL = CoreModel("cortex-m4", SOURCE, 0.15, cycles)
+MODEL = CoreModel("cortex-m4", SOURCE, 0.20, cycles)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tqs.boards.board import Board, FlashTiming
-from edge_tqs.boards.timing import cortex_m0plus, cortex_m3, cortex_m4
+from edge_tqs.boards.timing import cortex_m0plus, cortex_m3, cortex_m4, cortex_m7
 from edge_tqs.boards.timing.core import CoreModel
 from edge_tqs.boards.timing.counting import Traffic, count
 
-MODELS: dict[str, CoreModel] = {item.core: item for item in (cortex_m0plus.MODEL, cortex_m3.MODEL, cortex_m4.MODEL)}
+MODELS: dict[str, CoreModel] = {
+    item.core: item for item in (cortex_m0plus.MODEL, cortex_m3.MODEL, cortex_m4.MODEL, cortex_m7.MODEL)
+}
 
 
 #: How far waits for the flash may be off, as a share: what else runs between two evaluations changes what caches hold.

@@ -20,6 +20,7 @@ from edge_tqs.building.selection.flash_room import fitted, with_scales
 from edge_tqs.building.selection.gauge import Gauge
 from edge_tqs.building.selection.prepared import Prepared
 from edge_tqs.building.selection.room import fits, needs
+from edge_tqs.building.selection.within_latency import within_latency
 from edge_tqs.emit_c.dense_kernels import PORTABLE
 from edge_tqs.errors import ModelError, UsageError
 from edge_tqs.flatbuffer import model as tflite_model
@@ -48,8 +49,12 @@ def select(
     search = _Search(prepared, request, board, progress, form)
     progress("choosing", 0, 1)
     if not request.free:
-        return search.asked()
-    return search.most_accurate() if request.tolerance is None else search.smallest_within(request.tolerance)
+        found = search.asked()
+    else:
+        found = search.most_accurate() if request.tolerance is None else search.smallest_within(request.tolerance)
+    if request.latency is None:
+        return found
+    return within_latency(found, request.latency, board, lambda: search.faster(found))
 
 
 class _Search:
@@ -147,6 +152,13 @@ class _Search:
                 return self._made(replace(chosen, option=""), near, "the smallest within the tolerance", tolerance)
         chosen = min((item for item in tried if item.fits), key=_by_error, default=tried[0])
         return self._made(replace(chosen, option=""), [], "", tolerance)
+
+    def faster(self, found: Selection) -> list[Candidate]:
+        """What may be taken in place of a choice that is too slow; nothing where the widths were asked for."""
+        if not self._request.free:
+            return []
+        narrow = self._candidate(self._allowed[0], self._uniform(self._allowed[0], 4), "--bits 4")
+        return [*found.others, *filter(None, [narrow])]
 
     # --- candidates -------------------------------------------------------------------------------------------------
 
