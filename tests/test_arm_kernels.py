@@ -188,6 +188,17 @@ def product_graph(
     return Graph(prefix, tensors, (Op("batch_matmul", (a, b), (y,), {"transposed": transposed}),), a, y, (), None)  # type: ignore[arg-type]
 
 
+def wide_product_graph(prefix: str, shape: tuple[int, int, int], transposed: bool, spread: float) -> Graph:
+    """A product of activations of int16 codes, (rows, inner, columns); random ones reach 1 / spread of the codes."""
+    rows, inner, columns = shape
+    graph = product_graph(np.random.default_rng(0), prefix, rows, inner, columns, transposed)
+    quants = {"a": 1e-4, "b": 2e-4, "y": 2e-8 * 3.6e8 * np.sqrt(inner) * spread / 32768}
+    wide = {f"{prefix}_{part}": Quant(np.array([scale], np.float32)) for part, scale in quants.items()}
+    return graph.with_tensors(
+        {name: replace(tensor, dtype="int16", quant=wide[name]) for name, tensor in graph.tensors.items()}
+    )
+
+
 def pool_graph(
     rng: np.random.Generator, prefix: str, kind: str, shape: tuple[int, int], size: int, stride: int
 ) -> Graph:
@@ -291,6 +302,11 @@ def layers(core: str) -> list[Layer]:
     ):
         add(index, lambda p, s=shape, a=attrs, e=extreme: filter_graph(rng, p, s, a, e))
         index += 1
+    for number, wide_shape in enumerate(((3, 4, 4), (2, 16, 5), (1, 25, 6), (3, 7, 3), (5, 9, 8), (1, 49, 2))):
+        for transposed in (False, True):
+            spread = 0.4 if (number % 2 == 0) == transposed else 3.0
+            add(index, lambda p, s=wide_shape, t=transposed, w=spread: wide_product_graph(p, s, t, w))
+            index += 1
     for width in (8, 4):
         for taps_etc, attrs, extreme in CONVOLUTIONS:
             add(index, lambda p, w=width, s=taps_etc, a=attrs, e=extreme: conv_graph(rng, p, w, s, a, e))
@@ -629,10 +645,10 @@ def wrapped(kernel: str, name: str, layer: str, scratch: bool) -> str:
     """A function of two operands and the output that calls ``kernel``, which may have one operand alone."""
     operands = ["a", "b"] if "matmul" in kernel or "add" in kernel else ["a"]
     unused = "" if "b" in operands else "    (void)b;\n"
-    pointers = [f"&{layer}", *operands, "y", *(["scratch"] if scratch else [])]
+    pointers = [f"&{layer}", *operands, "y"]
     if "_s16" in kernel:
         pointers[1:] = [f"(const int16_t *)(const void *){operand}" for operand in operands] + ["(int16_t *)(void *)y"]
-    arguments = ", ".join(pointers)
+    arguments = ", ".join([*pointers, *(["scratch"] if scratch else [])])
     return f"static void {name}(const int8_t *a, const int8_t *b, int8_t *y) {{\n{unused}    {kernel}({arguments});\n}}"
 
 
@@ -703,7 +719,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
         for case, count, number in zip(made, answers[1::2], cases, strict=False):
             if case[0] == kernel:
                 inside += count
-                outputs += case[3] * number * (2 if "tqs_add_s16" in kernel else 1)
+                outputs += case[3] * number * (2 if "_s16" in kernel and _kind(kernel) == 6 else 1)
         assert inside > 0.4 * outputs, f"most outputs of {kernel} must not saturate, or they would show nothing"
     assert answers[-1] == 0, "tqs_rescale"
 

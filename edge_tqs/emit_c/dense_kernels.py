@@ -281,6 +281,10 @@ OPERATOR_KERNELS = {
         for kind in ("depthwise", "matmul")
         for cores in ("dsp", "mve", "neon")
     },
-    **{("tqs_add_s16", cores): f"tqs_add_s16_{cores}" for cores in ("dsp", "mve", "neon")},
+    **{
+        (f"tqs_{kind}_s16", cores): f"tqs_{kind}_s16_{cores}"
+        for kind in ("add", "matmul")
+        for cores in ("dsp", "mve", "neon")
+    },
     ("tqs_softmax_s8", "mve"): "tqs_softmax_s8_mve",
 }

@@ -113,6 +113,14 @@ def _call(graph: Graph, op: Op) -> Call:
 
 def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
     p, inner, columns = params(graph, op), graph.tensors[op.inputs[0]].shape[2], graph.tensors[op.outputs[0]].shape[2]
+    if graph.type_of(op) == "int16":
+        # Shifts and products with sums as tqs_matmul_s16.h wants them; Helium steps over eight rows in 16 bits.
+        fewest, packed = {"dsp": (2, 2), "mve": (8, 2), "neon": (8, 4)}[kernel.rpartition("_")[2]]
+        left = max(0, 33 - p.shift)
+        if left > 16 or (inner << 30) * (p.multiplier << left) >= 1 << 62 or columns < 2 or 8 * columns > 0xFFFF:
+            return None
+        fields = {**call.fields, "multiplier": p.multiplier << left, "shift": p.shift + left}
+        return replace(call, kernel=kernel, fields=fields, scratch=2 * packed * fewest * -(-inner // fewest))
     dsp = kernel == "tqs_matmul_s8_dsp"
     shifts, fewest = (range(-22, 0), 4) if dsp else (codes.SHIFTS, 1)
     # tqs_pack_column of Helium steps over eight rows in 16 bits.

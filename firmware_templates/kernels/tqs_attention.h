@@ -28,6 +28,10 @@ void tqs_matmul_s16(const tqs_matmul_t *layer, const int16_t *a, const int16_t *
 void tqs_matmul_s8_dsp(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
 void tqs_matmul_s8_mve(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
 void tqs_matmul_s8_neon(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
+/* The same as tqs_matmul_s16, likewise. */
+void tqs_matmul_s16_dsp(const tqs_matmul_t *layer, const int16_t *a, const int16_t *b, int16_t *y, uint32_t *scratch);
+void tqs_matmul_s16_mve(const tqs_matmul_t *layer, const int16_t *a, const int16_t *b, int16_t *y, uint32_t *scratch);
+void tqs_matmul_s16_neon(const tqs_matmul_t *layer, const int16_t *a, const int16_t *b, int16_t *y, uint32_t *scratch);
 
 /*
  * y = exp(x) over its sum, row by row, at scale 1 / 256 and zero point -128. table: exp of the codes 0, 1, ... below a
