@@ -15,15 +15,16 @@ from benchmarks.kernel_models import MODELS
 from edge_tqs.boards.board import FlashTiming, load_board
 from edge_tqs.boards.firmware import assemble, compile_firmware
 from edge_tqs.boards.timing import cortex_m0plus, cortex_m3, cortex_m4, cortex_m7, counting
+from edge_tqs.boards.timing import plugin as plugin_module
 from edge_tqs.boards.timing.counting import Traffic
 from edge_tqs.boards.timing.modelled import modelled, waits
 from edge_tqs.boards.timing.thumb import LOADS, STORES, Kind, decode
-from edge_tqs.building.selection import within_latency
+from edge_tqs.building.selection import modelled_time, within_latency
 from edge_tqs.building.selection.candidate import Candidate, Selection
 from edge_tqs.device.messages import Counter
 from edge_tqs.emit_c.emit import emit
 from edge_tqs.emit_c.memory import is_view
-from edge_tqs.errors import UsageError
+from edge_tqs.errors import ToolError, UsageError
 from edge_tqs.project.budget import parse_latency
 from edge_tqs.report.modelled_time import ModelledTime
 from edge_tqs.templates import template_root
@@ -379,3 +380,21 @@ def test_a_limit_needs_a_board_with_a_model():
     for board in (None, load_board("rpi4")):
         with pytest.raises(UsageError, match="no time is modelled"):
             within_latency.within_latency(made, 1.0, board, list)
+
+
+def test_a_build_without_a_counter_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(plugin_module.shutil, "which", lambda name: "/bin/qemu" if name == "qemu-system-arm" else None)
+    with pytest.raises(ToolError, match="a C compiler of this machine is missing") as missing:
+        plugin_module.plugin.__wrapped__()
+    assert missing.value.hint == "Install it: `sudo apt install gcc`."
+
+    def fails(board, folder):
+        raise missing.value
+
+    monkeypatch.setattr(modelled_time, "modelled", fails)
+    warnings: list[str] = []
+    assert modelled_time.modelled_or_warned(load_board("pico"), tmp_path, 1, warnings) is None
+    assert warnings == [
+        "No milliseconds are modelled: a C compiler of this machine is missing: it counts instructions. "
+        "Install it: `sudo apt install gcc`."
+    ]
