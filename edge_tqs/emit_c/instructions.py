@@ -1,8 +1,8 @@
 """About how many instructions a Cortex-M4 takes for an integer graph, from its operators: to compare types of codes.
 
 The figures are of the operators of a Transformer of 24 samples, int8 and int16, in the emulator (`validate` of a build
-with --probe), with the kernels of DSP cores; of what is not named, those of a like one. Products of int16 activations: of
-attn-24x32x2 in benchmarks/kernels.json, what its kernel took away, and of its loop 10 instructions for 8 products.
+with --probe), with the kernels of DSP cores; of what is not named, those of a like one. Products of int16 activations:
+what their kernel took away of attn-24x32x2 in benchmarks/kernels.json, and of its loop 10 instructions for 8 products.
 """
 
 from __future__ import annotations
