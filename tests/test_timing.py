@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -334,7 +335,7 @@ def test_measured_is_said_beside_modelled_on_a_real_board_alone():
     board = load_board("qemu-mps2-an386")
     graph = bench.quantised(MODELS["fc-32x128"](), 8)
     hello = SimpleNamespace(board=board.name, counter=Counter.CYCCNT, counter_hz=25_000_000)
-    ran = SimpleNamespace(ticks=np.full((2, 3), 62_500))
+    ran: Any = SimpleNamespace(ticks=np.full((2, 3), 62_500))
 
     def found(hello=hello, *, emulated=False):
         return latency(board, hello, ran, graph.forecast, emulated=emulated, modelled=built)
@@ -383,7 +384,7 @@ def test_a_limit_needs_a_board_with_a_model():
 
 
 def test_a_build_without_a_counter_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(plugin_module.shutil, "which", lambda name: "/bin/qemu" if name == "qemu-system-arm" else None)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/qemu" if name == "qemu-system-arm" else None)
     with pytest.raises(ToolError, match="a C compiler of this machine is missing") as missing:
         plugin_module.plugin.__wrapped__()
     assert missing.value.hint == "Install it: `sudo apt install gcc`."
