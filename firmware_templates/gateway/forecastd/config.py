@@ -106,8 +106,12 @@ class Config:
     rolling: int
 
 
-def read_config(path: Path, model: Model, training: Training) -> Config:
-    """The configuration for ``model``. Raises ConfigError with all that is wrong."""
+def read_config(path: Path, model: Model, training: Training, broker: str | None = None) -> Config:
+    """The configuration for ``model``. Raises ConfigError with all that is wrong.
+
+    broker: HOST[:PORT] of an MQTT broker, in place of the source and the sinks: topics NAME/COLUMN, and forecasts for
+    Home Assistant.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_distinct)
     except OSError as error:
@@ -120,6 +124,8 @@ def read_config(path: Path, model: Model, training: Training) -> Config:
     except ValueError as error:
         raise ConfigError([f"{path}: {error}"]) from error
     mistakes: list[str] = []
+    if broker is not None and isinstance(found, dict):
+        found = {**found, **_of_broker(broker, training.name)}
     file = read(_File, found, path.name, mistakes)
     table = found if isinstance(found, dict) else {}
     source = _of_kind(sources, table.get("source"), f"{path.name}: source", mistakes)
@@ -150,6 +156,14 @@ def read_config(path: Path, model: Model, training: Training) -> Config:
         store=file.store,
         rolling=file.rolling,
     )
+
+
+def _of_broker(broker: str, name: str) -> dict[str, Any]:
+    host, _, port = broker.partition(":")
+    if not host or (port and not (port.isascii() and port.isdigit())):
+        raise ConfigError([f"--broker {broker!r} is no address: write --broker 192.168.1.10, or --broker HOST:1883"])
+    reached = {"kind": "mqtt", "broker": host, **({"port": int(port)} if port else {})}
+    return {"source": {**reached, "topic": name + "/{column}"}, "sinks": [reached]}
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

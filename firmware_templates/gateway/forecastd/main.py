@@ -29,13 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="edge-tqs-forecastd", description="Forecast live with the model of a bundle.")
     parser.add_argument("--config", type=Path, help=f"default: {FILE} in the bundle")
     parser.add_argument("--bundle", type=Path, default=bundle, help="default: where this program lies")
+    parser.add_argument(
+        "--broker", metavar="HOST[:PORT]", help="MQTT in place of source and sinks: topics NAME/COLUMN, Home Assistant"
+    )
     parser.add_argument("--check", action="store_true", help="only say what is wrong with the configuration")
     parser.add_argument("--card", action="store_true", help="only print the report card: errors by lead, and alarms")
     options = parser.parse_args(arguments)
     path = options.config or options.bundle / FILE
     try:
         model, training = read_model(options.bundle), read_training(options.bundle)
-        config = read_config(path, model, training)
+        config = read_config(path, model, training, options.broker)
         if options.check:
             print(f"{path}: no mistakes")
             return 0
