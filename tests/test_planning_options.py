@@ -93,7 +93,9 @@ def test_max_divergence_takes_the_smallest_plan_that_keeps_it(plan: Plan) -> Non
     body = plan("--max-divergence", loose)
     assert body["evidence"]["measured_rmse"] <= loose
     assert size(body) <= points[len(points) // 2]["bytes"]
-    assert size(plan("--max-divergence", 1e6)) == points[0]["bytes"]
+    loosest = plan("--max-divergence", 1e6)  # its frontier has weights with one scale too, and so smaller plans
+    assert size(loosest) == min(point["bytes"] for point in loosest["frontier"] if not point["mark"])
+    assert size(loosest) < points[0]["bytes"]
 
 
 def test_a_part_that_is_left_out_is_not_in_the_plan(plan: Plan) -> None:
