@@ -243,6 +243,16 @@ def test_litert_computes_where_no_library_can_be_loaded(closed_loop: Any, tmp_pa
     np.testing.assert_allclose(rows[0], rows[1], atol=0.5)  # some codes apart
 
 
+def test_what_neither_has_is_said_of_both(closed_loop: Any, tmp_path: Path) -> None:
+    """-S hides the packages of this Python: numpy, and the runtimes."""
+    bundled, settings = bundle(closed_loop[1], tmp_path, library=False), config(tmp_path / "c.json")
+    command = [sys.executable, "-S", "-B", str(bundled / "edge-tqs-forecastd"), "--config", str(settings)]
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    for said in ("libforecaster.so cannot be loaded", "LiteRT cannot compute in its place", "requirements.txt"):
+        assert said in done.stderr
+
+
 def test_it_starts_without_numpy_and_a_runtime(closed_loop: Any, tmp_path: Path) -> None:
     folder, _, samples, _ = closed_loop
     settings = config(tmp_path / "c.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from forecastd.engines.compiled import Compiled, LibraryError
-from forecastd.model import Model
+from forecastd.model import Model, ModelError
 
 
 class Engine(Protocol):
@@ -32,4 +32,10 @@ def load_engine(folder: Path, model: Model) -> tuple[Engine, str]:
     except LibraryError as error:
         from forecastd.engines.litert import Litert
 
-        return Litert(folder, model), str(error)
+        try:
+            return Litert(folder, model), str(error)
+        except ModelError as missing:
+            raise ModelError(
+                f"{error}; and LiteRT cannot compute in its place: {missing}. Build for this kind of board, or install "
+                "the packages of requirements.txt"
+            ) from error

@@ -20,10 +20,7 @@ class Litert:
 
             self._forecaster = Forecaster(folder / "model.tflite")
         except ImportError as error:
-            raise ModelError(
-                f"neither {folder}/libforecaster.so nor LiteRT can be loaded: {error}. Build for this kind of board, "
-                "or install the packages of requirements.txt"
-            ) from error
+            raise ModelError(str(error)) from error
         except ForecasterError as error:
             raise ModelError(str(error)) from error
         finally:
