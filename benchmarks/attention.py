@@ -93,12 +93,12 @@ def main() -> None:
                     csv=csv,
                     train_rows=TRAIN,
                     board=board,
-                    activations=activations,
+                    mean_bits=6.0,
                     horizon=HORIZON,
                     rollouts=ROLLOUTS,
                 )
-                row = measure(path, settings)
-                print(f"| {row[0]} | {board} | {activations} | {' | '.join([*row[1:8], *row[13:15]])} |", flush=True)
+                row = measure(path, activations, settings)
+                print(f"| {row[0]} | {board} | {activations} | {' | '.join([*row[2:9], *row[14:16]])} |", flush=True)
 
 
 if __name__ == "__main__":

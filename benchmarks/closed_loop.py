@@ -1,9 +1,12 @@
 """Build and validate Keras forecasters on real windows, and print their closed-loop errors side by side.
 
-    python benchmarks/closed_loop.py --csv ETTh1.csv --train-rows 8640 model.keras [model.keras ...]
+    python benchmarks/closed_loop.py examples/greenhouse [...] --activations int8 mixed
+    python benchmarks/closed_loop.py model.keras [...] --csv ETTh1.csv --train-rows 8640
 
-Each model is built at the default budget for BOARD, validated there over ROLLOUTS test windows, and gets one row of
-the table: MSE against the truth over all steps of float, int8, int4 and the mix; bytes; whether the board agreed.
+Each model, of a project or given with its data, is built for BOARD with --mean-bits for its mix, once for each type of
+--activations, and validated there over ROLLOUTS test windows. It gets one row of the table each: MSE against the truth
+over all steps of float, int8, int4 and the mix; bytes; whether the board agreed. A build that is no longer the float
+model is not refused (--force).
 """
 
 from __future__ import annotations
@@ -32,22 +35,25 @@ def run(*command: object, folder: Path) -> dict[str, Any]:
     return body
 
 
-def measure(model: Path, args: argparse.Namespace) -> list[str]:
-    rows = sum(1 for line in args.csv.open() if line.strip()) - 1
+def measure(model: Path, activations: str, args: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "edge-tqs.toml").write_text(
-            f'[model]\npath = "{model.resolve()}"\n[forecast]\nhorizon = {args.horizon}\n'
-            f'[data]\ncsv = "{args.csv.resolve()}"\ntest_rows = {rows - args.train_rows}\n'
-            '[scaling]\nmethod = "standard"\n'
-        )
+        folder, out = model, Path(name) / "build"
+        if not model.is_dir():
+            folder, rows = Path(name), sum(1 for line in args.csv.open() if line.strip()) - 1
+            (folder / "edge-tqs.toml").write_text(
+                f'[model]\npath = "{model.resolve()}"\n[forecast]\nhorizon = {args.horizon}\n'
+                f'[data]\ncsv = "{args.csv.resolve()}"\ntest_rows = {rows - args.train_rows}\n'
+                '[scaling]\nmethod = "standard"\n'
+            )
         started = time.monotonic()
-        built = run("build", "--board", args.board, "--activations", args.activations, folder=folder)
+        options = ("--board", args.board, "--activations", activations, "--mean-bits", args.mean_bits, "--force")
+        built = run("build", *options, "--out", out, folder=folder)
         seconds = time.monotonic() - started
-        checked = run("validate", f"build/{args.board}", "--rollouts", args.rollouts, folder=folder)
+        checked = run("validate", out, "--rollouts", args.rollouts, folder=folder)
     host = built["host"]
     return [
         model.stem,
+        activations,
         *(f"{host['mse_vs_truth'][name]:.3f}" for name in ("float", "int8", "int4", "mixed")),
         *(f"{host['divergence'][name]:.3f}" for name in ("int8", "int4", "mixed")),
         *(f"{built['bytes'][name]:,}" for name in ("int8", "int4", "mixed")),
@@ -61,15 +67,16 @@ def measure(model: Path, args: argparse.Namespace) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--csv", required=True, type=Path)
-    parser.add_argument("--train-rows", required=True, type=int, help="first rows: scaling and ranges come from them")
+    parser.add_argument("models", nargs="+", type=Path, help="folders of projects, or model files")
+    parser.add_argument("--csv", type=Path, help="of model files")
+    parser.add_argument("--train-rows", type=int, help="its first rows: scaling and ranges come from them")
     parser.add_argument("--board", default="qemu-mps2-an386")
-    parser.add_argument("--activations", default="int8", choices=["int8", "mixed", "int16"])
+    parser.add_argument("--activations", default=["int8"], nargs="+", choices=["int8", "mixed", "int16"])
+    parser.add_argument("--mean-bits", default=6.0, type=float, help="of the mix, codes alone: 6 is half way")
     parser.add_argument("--horizon", default=96, type=int)
     parser.add_argument("--rollouts", default=8, type=int)
     args = parser.parse_args()
-    header = ["model", "MSE float", "int8", "int4", "mixed", "RMSE from float int8", "int4", "mixed"]
+    header = ["model", "activations", "MSE float", "int8", "int4", "mixed", "RMSE from float int8", "int4", "mixed"]
     header += [
         "bytes int8",
         "int4",
@@ -83,7 +90,8 @@ def main() -> None:
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))
     for model in args.models:
-        print("| " + " | ".join(measure(model, args)) + " |", flush=True)
+        for activations in args.activations:
+            print("| " + " | ".join(measure(model, activations, args)) + " |", flush=True)
 
 
 if __name__ == "__main__":
