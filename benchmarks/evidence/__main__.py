@@ -79,7 +79,7 @@ def closed_loops(target: Path, root: Path, *, quick: bool, peer: bool) -> choose
             [replace(m, steps=QUICK_STEPS) for m in half if m.architecture in QUICK and m.training_seed == 0]
             for half in (choosers, judged)
         )
-    settings, candidates = choose.choose(choosing(choosers, root))
+    settings, (_, candidates) = choose.Settings(), choose.choose(choosing(choosers, root))
     records = judging(judged, settings, root, peer=peer)
     grown = {} if quick else kept(root / "growth.json", growth.measure)
     for file, text in page.files(records, asdict(settings), candidates, grown).items():

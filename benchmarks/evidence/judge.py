@@ -128,7 +128,7 @@ class Judge:
         """
         changed: dict[str, Array] = {}
         for tensor in made.tensors:
-            if tensor.rounding == NEAREST:
+            if tensor.rounding == NEAREST and not tensor.rounded.one_scale:
                 changed |= rounded(self._system, tensor.name, tensor.width, tensor.clip)
             else:
                 assert coded is not None

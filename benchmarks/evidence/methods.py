@@ -14,6 +14,7 @@ from edge_tqs.planning.file import Origin
 from edge_tqs.planning.plan import Costs, Plan, plan, predicted_damage
 from edge_tqs.planning.refine import Refiner, RefineSettings
 from edge_tqs.planning.roundings import WINDOWS, Roundings
+from edge_tqs.quantization.sizes import one_scale_bytes
 from edge_tqs.system.seeds import noise, zero_data_seeds
 from edge_tqs.system.system import System
 
@@ -28,12 +29,16 @@ REFINEMENTS = {
 }
 #: Two of them again, measured on training windows, which HAWQ-V2 has too, in place of zero-data ones.
 ON_DATA = {f"{name}, training windows": REFINEMENTS[name] for name in ("refined", "refined + clip + bias")}
-#: Compensated rounding, one recipe for all weights and then the candidates: settings, and whether data is seen.
+#: Compensated rounding, one recipe for all weights and then the candidates: settings, whether data is seen, and whether
+#: a weight may have one scale.
 COMPENSATIONS = {
-    "compensated": (RefineSettings(candidates=False), False),
-    "candidates": (RefineSettings(), False),
-    "candidates, training windows": (RefineSettings(), True),
+    "compensated": (RefineSettings(candidates=False), False, False),
+    "candidates": (RefineSettings(), False, False),
+    "candidates, one scale too": (RefineSettings(), False, True),
+    "candidates, training windows": (RefineSettings(), True, False),
 }
+#: Of those, what all weights at one width are rounded by: one scale is for plans alone.
+UNIFORM = tuple(name for name, (_, _, one_scale) in COMPENSATIONS.items() if not one_scale)
 
 
 def knapsack(damages: Damages, prices: Costs, budget: int) -> Plan:
@@ -102,7 +107,8 @@ def compensations(
     system, graph = trained.system, trained.graph
     assert graph is not None
     found, flat = {}, {}
-    for name, (settings, on_data) in COMPENSATIONS.items():
+    one = one_scale_bytes(graph, prices)
+    for name, (settings, on_data, may) in COMPENSATIONS.items():
         if on_data:
             seeds = trained.series.windows(system.window, HORIZON, count, held_out=False)
             windows, origin = seeds, Origin("data", len(seeds), HORIZON, 0)
@@ -112,12 +118,21 @@ def compensations(
         roundings = Roundings(graph, lambda windows=windows: windows, origin)  # type: ignore[misc]
         coded = Coded(graph, roundings)
         started = time.process_time()
-        refiner = Refiner(system, scores, prices, seeds, HORIZON, settings=settings, roundings=roundings)
+        refiner = Refiner(
+            system,
+            scores,
+            prices,
+            seeds,
+            HORIZON,
+            settings=settings,
+            roundings=roundings,
+            one_scale=(lambda: one) if may else None,
+        )
         plans = {share: refiner.plan(most) for share, most in budgets.items()}
         seconds = time.process_time() - started
         divergence = {share: judge.plan(made, coded) for share, made in plans.items()}
         found[name] = {"divergence": divergence, "seconds": seconds}
-        for width in (8, 4):
+        for width in (8, 4) if name in UNIFORM else ():
             flat[f"int{width} {name}"] = judge.plan(refiner.uniform(width), coded)
     return found, flat
 

@@ -117,7 +117,7 @@ def _settings(settings: Mapping[str, int], candidates: Mapping[str, Mapping[int,
 def _losses(records: Sequence[Record]) -> str:
     parts = []
     for title, lines in tables.losses(records).items():
-        parts.append(f"\n### {title}: {len(lines)} of {len(records)}\n\n")
+        parts.append(f"\n### {title}: {len(lines)} of {tables.compared(records, title)}\n\n")
         parts.append("".join(f"- {line}\n" for line in lines) or "None.\n")
     return "".join(parts)
 

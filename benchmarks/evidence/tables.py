@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence.judge import SHARES
-from benchmarks.evidence.methods import COMPENSATIONS, ON_DATA, REFINEMENTS
+from benchmarks.evidence.methods import COMPENSATIONS, ON_DATA, REFINEMENTS, UNIFORM
 from benchmarks.evidence.statistics import geometric_mean, median, spearman
 from benchmarks.evidence.whole import ACTIVATIONS
 
@@ -179,7 +179,7 @@ def uniform_ratios(records: Sequence[Record], width: str, way: str) -> list[floa
 def uniform_table(records: Sequence[Record]) -> str:
     rows = []
     for width in ("int8", "int4"):
-        for way in COMPENSATIONS:
+        for way in UNIFORM:
             found = uniform_ratios(records, width, way)
             less = f"{sum(ratio < 1 for ratio in found)} of {len(found)}"
             rows.append([f"{width}, {way}", f"{geometric_mean(found):.2f}", f"{max(found):.2f}", less])
@@ -286,6 +286,11 @@ def losses(records: Sequence[Record]) -> dict[str, list[str]]:
         text = f"{name(record)}: {own:.2f}, HAWQ-V2 {other:.2f}"
         add("TQS ranks the expected damage worse than HAWQ-V2", 1 + other - own, text)
     return {title: [text for _, text in sorted(lines, reverse=True)] for title, lines in found.items()}
+
+
+def compared(records: Sequence[Record], title: str) -> int:
+    """Models that a title of `losses` is about."""
+    return len(whole(records) if BEST in title or title.startswith("All int8") else records)
 
 
 def growth_table(points: Sequence[Mapping[str, Any]], axis: str) -> str:
