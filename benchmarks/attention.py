@@ -93,7 +93,7 @@ def main() -> None:
                     csv=csv,
                     train_rows=TRAIN,
                     board=board,
-                    mean_bits=6.0,
+                    mean_bits=8.0,  # all weights int8
                     horizon=HORIZON,
                     rollouts=ROLLOUTS,
                 )

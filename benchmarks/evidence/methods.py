@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from benchmarks.evidence.judge import Coded, Judge
@@ -85,11 +86,21 @@ def refined(
     settings: RefineSettings,
 ) -> dict[str, Any]:
     """{divergence: {share: RMSE}, seconds}: of all budgets together, without the score that it starts from."""
+    return _timed(lambda: Refiner(system, scores, prices, seeds, HORIZON, settings=settings), judge, budgets)[1]
+
+
+def _timed(
+    make: Callable[[], Refiner], judge: Judge, budgets: Mapping[int, int], coded: Coded | None = None
+) -> tuple[Refiner, dict[str, Any]]:
+    """The refiner that ``make`` gives, and what ``refined`` says of its plans; making it is in the seconds."""
     started = time.process_time()
-    refiner = Refiner(system, scores, prices, seeds, HORIZON, settings=settings)
+    refiner = make()
     plans = {share: refiner.plan(most) for share, most in budgets.items()}
     seconds = time.process_time() - started
-    return {"divergence": {share: judge.plan(made) for share, made in plans.items()}, "seconds": seconds}
+    return refiner, {
+        "divergence": {share: judge.plan(made, coded) for share, made in plans.items()},
+        "seconds": seconds,
+    }
 
 
 def compensations(
@@ -117,8 +128,8 @@ def compensations(
             windows, origin = noise(system, WINDOWS, HORIZON, 0), Origin("zero-data", WINDOWS, HORIZON, 0)
         roundings = Roundings(graph, lambda windows=windows: windows, origin)  # type: ignore[misc]
         coded = Coded(graph, roundings)
-        started = time.process_time()
-        refiner = Refiner(
+        make = partial(
+            Refiner,
             system,
             scores,
             prices,
@@ -128,10 +139,7 @@ def compensations(
             roundings=roundings,
             one_scale=(lambda: one) if may else None,
         )
-        plans = {share: refiner.plan(most) for share, most in budgets.items()}
-        seconds = time.process_time() - started
-        divergence = {share: judge.plan(made, coded) for share, made in plans.items()}
-        found[name] = {"divergence": divergence, "seconds": seconds}
+        refiner, found[name] = _timed(make, judge, budgets, coded)
         for width in (8, 4) if name in UNIFORM else ():
             flat[f"int{width} {name}"] = judge.plan(refiner.uniform(width), coded)
     return found, flat

@@ -136,7 +136,9 @@ def score(
         horizon: Steps of a rollout, over what `open_model` was told.
         draws: Noise draws per weight, at least 2; 16 unless said otherwise.
         seed: Seed of every random draw; 0 unless said otherwise.
-        seeds: "data" starts rollouts from training windows of the data; "zero-data", the default, needs none.
+        seeds: "data" starts rollouts from training windows of the data; "zero-data", the default, needs none. A
+            plan is measured on the same; beside "zero-data", where there is data and rounding is compensated, on half
+            of each.
         workers: Processes that score. A script that asks for several needs `if __name__ == "__main__":`.
         cache: Whether scores are kept in the user's cache folder, by model and settings; the default is True.
 

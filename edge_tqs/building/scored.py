@@ -28,7 +28,7 @@ class ScoredModel:
     """A model that was opened and scored.
 
     costs: bytes by weight and width, with activations as ``model.request`` has them. seeds: real windows that plans are
-    refined on; None for zero-data ones.
+    refined on, where they were asked for; None leaves it to the chooser.
     """
 
     model: Model

@@ -130,7 +130,8 @@ model_options = options(
         type=click.Choice(["zero-data", "data"]),
         default="zero-data",
         show_default=True,
-        help="Score and refine on windows made without data, or on training windows of the CSV.",
+        help="Score on windows made without data, or on training windows of the CSV. Weights are refined on the same; "
+        "zero-data: on half of each where there is a CSV and rounding is compensated.",
     ),
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that score."),
     click.option("--cache/--no-cache", default=True, show_default=True, help="Keep scores by model and settings."),
