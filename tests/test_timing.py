@@ -347,7 +347,10 @@ def test_measured_is_said_beside_modelled_on_a_real_board_alone():
 
 
 def test_a_latency_as_people_write_it():
-    assert [parse_latency(text) for text in ("5ms", "5", 5, " .5 s", "800us")] == [5, 5, 5, 500, pytest.approx(0.8)]
+    assert [parse_latency(text) for text in ("5ms", 5, " .5 s", "800us")] == [5, 5, 500, pytest.approx(0.8)]
+    with pytest.raises(UsageError, match="'5' has no unit") as caught:
+        parse_latency("5")
+    assert "5ms, 5s or 5us" in caught.value.hint
     for wrong in ("0ms", "-1ms", "5 minutes", "", "nan"):
         with pytest.raises(UsageError, match="is no time"):
             parse_latency(wrong)

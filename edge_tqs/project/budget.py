@@ -54,9 +54,13 @@ def parse_tolerance(given: float | str) -> float:
 
 
 def parse_latency(given: float | str) -> float:
-    """Milliseconds of "5ms", "5", "0.005 s" and "800us". Raises UsageError for what is none, or not above 0."""
+    """Milliseconds of "5ms", "0.005 s" and "800us"; a number is one. Raises UsageError for what is none or not above 0,
+    and for text without a unit, which may be of seconds too."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s)?\s*", str(given))
     time = float(match[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match[2] or "ms"] if match else 0.0
     if not 0 < time < float("inf"):
         raise UsageError(f"{given!r} is no time", hint="Write 5ms, 0.005s or 800us: the longest evaluation.")
+    if isinstance(given, str) and match and not match[2]:
+        number = match[1]
+        raise UsageError(f"{given!r} has no unit", hint=f"Write {number}ms, {number}s or {number}us.")
     return time
