@@ -205,20 +205,36 @@ def test_the_metadata_is_what_the_document_says():
     rows = re.findall(r"^\| (\w+) \|", FORMAT.read_text(encoding="utf-8").split("## Metadata")[1], re.MULTILINE)
     assert entry.name == b"edge_tqs"
     kinds = {"held", "output_scaling", "predicted", "task", "whole"}
-    assert sorted(set(rows) - {"key"} - kinds) == list(described)
+    assert sorted(set(rows) - {"key", "sources"} - kinds) == list(described)
     assert described["format_version"] == 2
     named = tuple(Output(f"y{i}", channel=i) for i in range(graph.forecast.outputs))
     units = Scaling((0.0,) * len(named), (1.0,) * len(named))
     said = replace(graph.forecast, held=(0,), predicted=named, output_scaling=units, whole=((0, 3),))
     parsed = parse(tflite_model.write(replace(graph, forecast=said), METADATA))
     full = json.loads(bytes(parsed.buffers[parsed.metadata[0].buffer].data))
-    assert sorted(set(rows) - {"key"}) == list(full)
+    assert sorted(set(rows) - {"key", "sources"}) == list(full)
     assert full["format_version"] == 3
     assert text == json.dumps(described, sort_keys=True, separators=(",", ":")).encode()
     assert text.startswith(b'{"channels":')
     assert model.count(b'{"channels":') == 1
     assert described["plan"] == {"k": 4}
     assert described["window"] == graph.forecast.window
+
+
+@pytest.mark.parametrize(
+    ("plan", "version", "sources"),
+    [({"whole": 8}, 5, None), ({"whole/1": 8, "whole": 8}, 2, {"whole/1": "whole"}), ({}, 2, {"whole/1": "whole"})],
+)
+def test_a_part_of_a_weight_is_told_by_its_name_where_that_is_enough(plan, version, sources):
+    rng = np.random.default_rng(3)
+    b = Builder(rng)
+    x = b.op("reshape", (b.tensor("x", (1, 1, 2)),), "flat", 2)
+    y = b.dense(x, b.weight("whole", 2, 2, "whole/1"), "y")
+    graph = quantized(rng, Graph("parts", b.tensors, tuple(b.ops), "x", y, (), Forecast(1, 2, "none", (0, 1))))
+    model = tflite_model.write(graph, METADATA | {"plan": plan})
+    read, described = tflite_model.read(model)
+    assert list(read.weights()) == ["whole"]
+    assert (described["format_version"], described.get("sources")) == (version, sources)
 
 
 def test_the_document_names_every_operator():
@@ -313,8 +329,8 @@ def test_an_operator_that_we_never_write_is_refused():
 
 
 def test_a_newer_format_is_refused():
-    model = tflite_model.write(drawn(0), METADATA).replace(b'"format_version":2', b'"format_version":5')
-    with pytest.raises(ModelError, match="format version 5; this edge-tqs reads 1 to 4") as error:
+    model = tflite_model.write(drawn(0), METADATA).replace(b'"format_version":2', b'"format_version":6')
+    with pytest.raises(ModelError, match="format version 6; this edge-tqs reads 1 to 5") as error:
         tflite_model.read(rehash(model))
     assert "build it again" in error.value.hint
 

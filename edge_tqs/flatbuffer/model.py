@@ -27,8 +27,10 @@ FORMAT_VERSION = 2
 KINDS_VERSION = 3
 #: The version of models whose outputs are rescaled before they are fed back.
 RESCALED_VERSION = 4
+#: The version of models with a weight whose name says which variable it is a part of.
+PARTS_VERSION = 5
 #: Version 1 had neither steps nor outputs: one sample of all channels.
-READABLE = (1, 2, 3, 4)
+READABLE = (1, 2, 3, 4, 5)
 NO_HASH = "0" * 64
 
 _HASH_FIELD = re.compile(rb'"model_hash":"([0-9a-f]{64})"')
@@ -51,13 +53,18 @@ def write(graph: Graph, metadata: Mapping[str, Any], form: FileForm = FOR_ALL) -
     if set(metadata) != _GIVEN:
         raise ModelError(f"The metadata of {graph.name} must hold {sorted(_GIVEN)}, not {sorted(metadata)}")
     if form.strip:
-        graph, sources = without_names(graph)
-        metadata = {**metadata, "plan": {sources[source]: width for source, width in metadata["plan"].items()}}
+        graph, numbers = without_names(graph)
+        metadata = {**metadata, "plan": {numbers[source]: width for source, width in metadata["plan"].items()}}
     kinds = _describe_kind(graph.forecast)
     version = KINDS_VERSION if kinds else FORMAT_VERSION
     if rescale_table(graph) is not None:
         version = RESCALED_VERSION
+    sources, by_name = _sources(graph, metadata["plan"])
+    if by_name:
+        version = PARTS_VERSION
     entry = _describe(graph) | kinds | dict(metadata) | {"format_version": version, "model_hash": NO_HASH}
+    if sources:
+        entry["sources"] = sources
     text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     data = _pack(tflite_lower.lower(graph, text.encode(), form))
     found = _HASH_FIELD.search(data)
@@ -101,8 +108,13 @@ def _read(model: bytes) -> tuple[Graph, dict[str, Any]]:
         check_counts(root, len(model))
         parsed = schema.ModelT.InitFromObj(root)
         metadata = _metadata(parsed)
-        sources = {str(name): str(source) for name, source in metadata.get("sources", {}).items()}
-        return raise_graph(parsed, schema, _forecast(metadata), sources), metadata
+        given = {str(name): str(source) for name, source in metadata.get("sources", {}).items()}
+        plan = metadata["plan"]
+
+        def source_of(weight: str) -> str:
+            return given.get(weight) or _source_by_name(weight, plan)
+
+        return raise_graph(parsed, schema, _forecast(metadata), source_of), metadata
     except DAMAGE as error:
         raise ModelError(f"The model is damaged: {type(error).__name__}: {error}", hint=_HINT) from error
 
@@ -115,8 +127,21 @@ def _pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def _source_by_name(weight: str, plan: Mapping[str, Any]) -> str:
+    """The variable that a weight is, or is a part of: itself, or what the plan has where /N is taken off its end."""
+    whole = weight.rpartition("/")[0]
+    return whole if weight not in plan and whole in plan else weight
+
+
+def _sources(graph: Graph, plan: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
+    """The sources that names do not say, and whether there are parts of which they do."""
+    pairs = {t.name: source for source, tensors in graph.weights().items() for t in tensors}
+    told = {name: source for name, source in pairs.items() if _source_by_name(name, plan) != source}
+    return told, any(name != source for name, source in pairs.items() if name not in told)
+
+
 def _describe(graph: Graph) -> dict[str, Any]:
-    forecast, weights = graph.forecast, {t.name for tensors in graph.weights().values() for t in tensors}
+    forecast = graph.forecast
     scaling = forecast.scaling
     return {
         "window": forecast.window,
@@ -127,11 +152,6 @@ def _describe(graph: Graph) -> dict[str, Any]:
         "feedback": list(forecast.feedback),
         "columns": list(forecast.columns),
         "scaling": None if scaling is None else {"mean": list(scaling.mean), "std": list(scaling.std)},
-        "sources": {
-            tensor.name: tensor.source
-            for tensor in graph.tensors.values()
-            if tensor.source is not None and not (tensor.name in weights and tensor.source == tensor.name)
-        },
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,13 +28,13 @@ from edge_tqs.operators.unary import curve
 _NUMPY_TYPES: dict[str, Any] = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64}
 
 
-def raise_graph(model: Any, schema: Any, forecast: Forecast, sources: Mapping[str, str]) -> Graph:
+def raise_graph(model: Any, schema: Any, forecast: Forecast, source_of: Callable[[str], str]) -> Graph:
     """The checked Graph of a ModelT that tflite_lower wrote.
 
-    ``sources`` names the variable of each constant where that is not the tensor's own name. Raises ModelError for what
+    ``source_of`` names the variable that a weight is, or is a part of, by the weight's name. Raises ModelError for what
     this tool never writes; a damaged ``model`` may raise anything that indexing and conversion raise.
     """
-    return _Raising(model, schema).graph(forecast, sources)
+    return _Raising(model, schema).graph(forecast, source_of)
 
 
 class _Raising:
@@ -54,7 +54,7 @@ class _Raising:
         #: an image that lower added -> what it is an image of
         self._images = dict(pair for kind, op in self.steps if kind == "reshape" for pair in self._image(op))
 
-    def graph(self, forecast: Forecast, sources: Mapping[str, str]) -> Graph:
+    def graph(self, forecast: Forecast, source_of: Callable[[str], str]) -> Graph:
         ops: list[Op] = []
         for kind, op in self.steps:
             x, out = int(op.inputs[0]), int(op.outputs[0])
@@ -77,7 +77,11 @@ class _Raising:
         weights = {op.inputs[1] for op in ops if op.signature.is_weighted}
         inputs, outputs = self._signature()
         used |= {*inputs.values(), *outputs.values()}
-        tensors = {t.name: self._with_source(t, sources, weights) for t in self.tensors if t.name in used}
+        tensors = {
+            t.name: replace(t, source=source_of(t.name)) if t.name in weights else t
+            for t in self.tensors
+            if t.name in used
+        }
         states = tuple(State(name, inputs[name], outputs[name]) for name in inputs if name != "x")
         graph = Graph(self._graph, tensors, tuple(ops), inputs["x"], outputs["y"], states, forecast).check()
         implied = implied_biases(graph, written=False)
@@ -194,10 +198,6 @@ class _Raising:
         if not -128 <= zero_point <= 127:
             raise ModelError(f"{self._graph}: tensor {name} has the zero point {zero_point}")
         return Quant(scale, zero_point)
-
-    def _with_source(self, tensor: Tensor, sources: Mapping[str, str], weights: set[str]) -> Tensor:
-        source = sources.get(tensor.name, tensor.name if tensor.name in weights else None)
-        return Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.data, tensor.quant, source)
 
     # --- operators --------------------------------------------------------------------------------------------------
 

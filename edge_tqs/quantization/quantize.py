@@ -360,7 +360,7 @@ def _with_constants(
     if bias is not None and bias_values is not None:
         of_bias = bias_scale(input_scale, scale)
         bias_codes = quantize_bias(bias_values, of_bias).astype(scheme.bias_type)
-        made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(of_bias), bias.source))
+        made.append(Tensor(bias.name, bias.shape, scheme.bias_type, bias_codes, Quant(of_bias)))
     return replace(op, inputs=(op.inputs[0], *(_add_constant(tensors, tensor, index) for tensor in made)))
 
 
