@@ -24,6 +24,7 @@ from edge_tqs.errors import (
 )
 
 if TYPE_CHECKING:
+    from edge_tqs.api.delivering import deploy
     from edge_tqs.api.running import compare, export, flash, validate
     from edge_tqs.api.steps import build, dry_run, open_model, plan, quantize, score
     from edge_tqs.boards.board import Board, list_boards, load_board
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from edge_tqs.building.planned import PlannedModel
     from edge_tqs.building.quantized import QuantizedModel
     from edge_tqs.building.scored import ScoredModel
+    from edge_tqs.delivery.deploy import Deployed
     from edge_tqs.exporting import Exported
     from edge_tqs.graph.graph import Scaling
     from edge_tqs.planning.plan import Plan
@@ -51,6 +53,7 @@ __all__ = [
     "BuildReport",
     "CheckError",
     "Comparison",
+    "Deployed",
     "DeviceError",
     "Exported",
     "FlashResult",
@@ -71,6 +74,7 @@ __all__ = [
     "__version__",
     "build",
     "compare",
+    "deploy",
     "dry_run",
     "export",
     "flash",
@@ -85,6 +89,7 @@ __all__ = [
 
 #: Where each name of __all__ comes from that is imported when it is used.
 _PLACES = {
+    "api.delivering": ("deploy",),
     "api.running": ("compare", "export", "flash", "validate"),
     "api.steps": ("build", "dry_run", "open_model", "plan", "quantize", "score"),
     "boards.board": ("Board", "list_boards", "load_board"),
@@ -95,6 +100,7 @@ _PLACES = {
     "building.planned": ("PlannedModel",),
     "building.quantized": ("QuantizedModel",),
     "building.scored": ("ScoredModel",),
+    "delivery.deploy": ("Deployed",),
     "exporting": ("Exported",),
     "graph.graph": ("Scaling",),
     "planning.plan": ("Plan",),

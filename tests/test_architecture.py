@@ -25,7 +25,7 @@ ORDER: tuple[str, ...] = (
     "emit_c",
     "device",
 )
-ORDER += ("boards", "report", "project", "building", "exporting", "validation", "api", "cli")
+ORDER += ("boards", "report", "project", "building", "exporting", "validation", "delivery", "api", "cli")
 #: The package itself and `python -m edge_tqs` speak for the whole.
 WHOLE = ("__init__", "__main__")
 HEAVY = {"tensorflow", "keras", "ai_edge_litert", "tflite_runtime", "tflite_micro", "scipy"}
@@ -75,7 +75,7 @@ def test_importing_every_module_loads_nothing_heavy():
     assert loaded_by("\n".join(f"import {name.removesuffix('.__init__')}" for name in names)) == set()
 
 
-@pytest.mark.parametrize("arguments", ["--help", "boards", "boards --json", "ports", "flash --help", "validate --help"])
+@pytest.mark.parametrize("arguments", ["--help", "boards", "ports", "flash --help", "validate --help", "deploy --help"])
 def test_commands_that_read_no_keras_model_load_nothing_heavy(arguments):
     run = (
         "import sys\nfrom edge_tqs.cli.main import main\n"

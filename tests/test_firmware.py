@@ -677,8 +677,8 @@ def test_a_serial_device_is_served_until_it_goes_away(images: dict[str, Image]) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give one of --port and --pty"),
-        (["--pty", "--port", "/dev/null"], "give one of --port and --pty"),
+        ([], "give one of --port, --pty and --stdio"),
+        (["--pty", "--port", "/dev/null"], "give one of --port, --pty and --stdio"),
         (["--port"], "no value after --port"),
         (["--port", "/dev/null", "--baud", "12345"], "no such baud rate: 12345"),
         (["--port", "/dev/null", "--baud", ""], "no such baud rate: "),

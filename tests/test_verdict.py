@@ -62,7 +62,8 @@ def test_without_data_nothing_is_known() -> None:
 
 def test_the_page_and_the_summary_begin_with_it(tmp_path) -> None:
     made = built(PERSISTENCE, SEASONAL)
-    summary = build_summary(made, tmp_path, emulated=True)
+    summary = build_summary(made, tmp_path, emulated=True, linux=True)
+    assert summary.endswith(f"edge-tqs validate {tmp_path}, then edge-tqs deploy {tmp_path} USER@HOST")
     assert summary.startswith("deploy?     Yes: ")
     shown = page(made, validation_report())
     assert shown.index("May I deploy this? Yes: ") < shown.index("Bit-exact on")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tqs import __version__
+from edge_tqs.cli.delivery import deploy
 from edge_tqs.cli.options import PLAN_SETTINGS, BoardName, as_json, model_options, plan_options, reading_options
 from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
@@ -251,7 +252,9 @@ def build(
 
     with show() as progress:
         built = steps.build(request, board=board, out=out, probe=probe, force=force, progress=progress, **planning)
-    text = build_summary(built.report, built.path, emulated=built.board.emulator is not None)
+    text = build_summary(
+        built.report, built.path, emulated=built.board.emulator is not None, linux=not built.board.bare_metal
+    )
     _print(as_json, json.loads(built.report.to_json()), text)
 
 
@@ -467,5 +470,7 @@ def _write(path: Path | None, content: str | bytes, option: str = "--out") -> No
 def _print(as_json: bool, body: Any, text: str) -> None:
     click.echo(json.dumps(body, indent=2) if as_json else text)
 
+
+cli.add_command(deploy)
 
 __all__ = ["Progress", "cli", "main"]

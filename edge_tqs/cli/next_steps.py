@@ -76,6 +76,8 @@ def after_validate(result: ValidationReport, build: Path) -> str:
         if not result.bit_exact and not result.operators:
             return line("edge-tqs build with --probe, then validate again: it names the operator that differs")
         return line(f"{build / 'report.html'} has what differs beside what was expected")
+    if result.latency.emulated and (build / "bundle").is_dir():
+        return line(f"edge-tqs deploy {build} USER@HOST")
     if result.latency.emulated:
         return line(f"edge-tqs flash {build} --port PORT, then edge-tqs validate {build} --port PORT")
     call = "tqs_predict" if result.mode == "rolling origin" else "tqs_forecast"

@@ -116,7 +116,7 @@ def _int16(model: ModelInfo) -> list[str]:
     return [f"int16       {', '.join(model.int16_activations)}"] if model.int16_activations else []
 
 
-def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
+def build_summary(result: BuildReport, out: Path, *, emulated: bool, linux: bool = False) -> str:
     """Whether it may be deployed, what it is worth, then what was built, its size, and where the report is."""
     model, size, host = result.model, result.bytes, result.host
     wide = sum(tensor.width == 8 for tensor in result.tensors)
@@ -161,8 +161,12 @@ def build_summary(result: BuildReport, out: Path, *, emulated: bool) -> str:
     lines += [f"data        {fact}" for fact in result.data]
     lines += [f"warning     {warning}" for warning in result.warnings]
     lines.append(f"report      {out / 'report.html'}")
-    ported = "" if emulated else f" --port PORT, after edge-tqs flash {out}"
-    lines.append(line(f"edge-tqs validate {out}{ported}"))
+    if linux:
+        tried = f"edge-tqs validate {out}, then " if emulated else ""
+        lines.append(line(f"{tried}edge-tqs deploy {out} USER@HOST"))
+    else:
+        ported = "" if emulated else f" --port PORT, after edge-tqs flash {out}"
+        lines.append(line(f"edge-tqs validate {out}{ported}"))
     return "\n".join(lines)
 
 

@@ -16,15 +16,17 @@
 typedef struct {
     const char *port; /* NULL: a pseudo-terminal */
     long baud;
+    bool stdio; /* neither of them */
 } options_t;
 
-static const char usage[] = "usage: firmware.elf --port DEVICE [--baud RATE] | --pty\n"
+static const char usage[] = "usage: firmware.elf --port DEVICE [--baud RATE] | --pty | --stdio\n"
                             "\n"
                             "Serves the forecaster " TQS_MODEL_NAME " (board " TQS_BOARD_NAME ") until SIGTERM.\n"
                             "\n"
                             "  --port DEVICE  a serial device, such as /dev/serial0\n"
                             "  --baud RATE    its rate, 9600 to 1000000; 115200 if not given\n"
                             "  --pty          a new pseudo-terminal; prints one line: pty /dev/pts/N\n"
+                            "  --stdio        standard input and output, until the input ends\n"
                             "  --help         this text\n";
 
 static void refuse(const char *what, const char *which) {
@@ -42,7 +44,7 @@ static long parse_baud(const char *text) {
 }
 
 static options_t parse_options(int count, char **arguments) {
-    options_t options = {NULL, DEFAULT_BAUD};
+    options_t options = {NULL, DEFAULT_BAUD, false};
     int streams = 0;
     for (int i = 1; i < count; i++) {
         const char *const option = arguments[i];
@@ -51,6 +53,9 @@ static options_t parse_options(int count, char **arguments) {
             exit(0);
         }
         if (strcmp(option, "--pty") == 0) {
+            streams++;
+        } else if (strcmp(option, "--stdio") == 0) {
+            options.stdio = true;
             streams++;
         } else if (strcmp(option, "--port") == 0 || strcmp(option, "--baud") == 0) {
             if (i + 1 == count) {
@@ -68,7 +73,7 @@ static options_t parse_options(int count, char **arguments) {
         }
     }
     if (streams != 1) {
-        refuse("give one of", "--port and --pty");
+        refuse("give one of", "--port, --pty and --stdio");
     }
     return options;
 }
@@ -88,6 +93,11 @@ int main(int count, char **arguments) {
     if (options.port != NULL) {
         if (!tqs_linux_open_serial(options.port, options.baud)) {
             fprintf(stderr, "edge-tqs: cannot open the serial device %s: %s\n", options.port, strerror(errno));
+            return 2;
+        }
+    } else if (options.stdio) {
+        if (!tqs_linux_open_stdio()) {
+            fprintf(stderr, "edge-tqs: standard input and output cannot be used: %s\n", strerror(errno));
             return 2;
         }
     } else {

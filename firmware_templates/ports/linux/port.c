@@ -18,8 +18,10 @@
 /* Nobody listens: after this the bytes are thrown away, as on a wire without a receiver. */
 #define WRITE_PATIENCE_MS 2000
 
-static int stream = -1;
-static long first_baud;        /* of a serial device */
+static int stream = -1;        /* read from, and written to but for standard input and output */
+static int stream_out = -1;    /* `stream`, or standard output */
+static bool has_rate;          /* a serial device */
+static long first_baud;        /* its */
 static int pty_other_end = -1; /* held open: closing by the host must not end the stream */
 static uint8_t input[4096];
 static size_t input_count;
@@ -73,12 +75,15 @@ static bool start_clock(void) {
 bool tqs_linux_open_serial(const char *path, long baud) {
     /* Not blocking from the start: opening a device without CLOCAL would wait for a modem. */
     stream = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK);
+    stream_out = stream;
+    has_rate = true;
     first_baud = baud;
     return stream >= 0 && make_raw(stream, baud) && tcflush(stream, TCIOFLUSH) == 0 && start_clock();
 }
 
 bool tqs_linux_open_pty(const char **other_end) {
     stream = posix_openpt(O_RDWR | O_NOCTTY);
+    stream_out = stream;
     if (stream < 0 || grantpt(stream) != 0 || unlockpt(stream) != 0) {
         return false;
     }
@@ -90,14 +95,28 @@ bool tqs_linux_open_pty(const char **other_end) {
     return pty_other_end >= 0 && make_raw(pty_other_end, 0) && fcntl(stream, F_SETFL, O_NONBLOCK) == 0 && start_clock();
 }
 
+static bool set_nonblocking(int descriptor) {
+    const int flags = fcntl(descriptor, F_GETFL);
+    return flags >= 0 && fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+bool tqs_linux_open_stdio(void) {
+    stream = STDIN_FILENO;
+    stream_out = STDOUT_FILENO;
+    return set_nonblocking(stream) && set_nonblocking(stream_out) && start_clock();
+}
+
 static void lost(const char *what) {
+    if (stream == STDIN_FILENO) {
+        exit(0); /* whoever asked has what was wanted */
+    }
     fprintf(stderr, "edge-tqs: the serial port is gone: %s\n", what);
     exit(1);
 }
 
 /* Waits for `events` or `timeout_ms` (-1: for ever). False: the time is over. */
 static bool wait_for(short events, int timeout_ms) {
-    struct pollfd poll_stream = {.fd = stream, .events = events, .revents = 0};
+    struct pollfd poll_stream = {.fd = events == POLLOUT ? stream_out : stream, .events = events, .revents = 0};
     for (;;) {
         const int ready = poll(&poll_stream, 1, timeout_ms);
         if (ready < 0 && errno == EINTR) {
@@ -140,7 +159,7 @@ int tqs_port_rx(void) {
 void tqs_port_flush(void) {
     size_t sent = 0;
     while (sent < output_count) {
-        const ssize_t written = write(stream, output + sent, output_count - sent);
+        const ssize_t written = write(stream_out, output + sent, output_count - sent);
         if (written > 0) {
             sent += (size_t)written;
         } else if (written < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
@@ -160,12 +179,11 @@ void tqs_port_tx(uint8_t byte) {
 }
 
 uint32_t tqs_port_nearest_baud(uint32_t baud) {
-    const bool has_rate = pty_other_end < 0;
     return has_rate && tqs_linux_knows_baud((long)baud) ? baud : 0u;
 }
 
 void tqs_port_set_baud(uint32_t baud) {
-    if (pty_other_end >= 0) {
+    if (!has_rate) {
         return;
     }
     if (tcdrain(stream) != 0 || !make_raw(stream, baud != 0u ? (long)baud : first_baud)) {

@@ -1,0 +1,106 @@
+"""A bundle as a release: a name that its content gives, a list of its files' digests, and one tar file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_tqs.boards.board import Board
+from edge_tqs.boards.bundle import INSTALLER, PROGRAM, unit_name
+from edge_tqs.building.directory import BUNDLE, BuildDir
+from edge_tqs.errors import UsageError
+
+SUMS = "SHA256SUMS"
+#: ELF e_machine and word size (System V ABI) to what `uname -m` says of a kernel that runs it, and of a 64-bit one.
+_MACHINES = {
+    (62, 64): ("x86_64",),
+    (183, 64): ("aarch64",),
+    (3, 32): ("i386", "i486", "i586", "i686", "x86_64"),
+    (40, 32): ("armv7l", "armv8l", "aarch64"),
+    (243, 64): ("riscv64",),
+}
+_ARMV6 = "arm-linux-gnueabi-"
+
+
+@dataclass(frozen=True)
+class Release:
+    """name: the first 12 digits of the model's hash, a dash, and 8 of the list of files, so that equal names are equal
+    releases. model: unit_name of it, the folder that its releases are in. machines: by `uname -m`. bits: of a word."""
+
+    name: str
+    model: str
+    model_hash: str
+    files: tuple[Path, ...]
+    folder: Path
+    sums: bytes
+    machines: tuple[str, ...]
+    bits: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(file.stat().st_size for file in self.files) + len(self.sums)
+
+    def tar(self) -> bytes:
+        """All files and the list of them; equal releases give equal bytes."""
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as archive:
+            for file in self.files:
+                executable = bool(file.stat().st_mode & 0o100)
+                _add(
+                    archive, file.relative_to(self.folder).as_posix(), file.read_bytes(), 0o755 if executable else 0o644
+                )
+            _add(archive, SUMS, self.sums, 0o644)
+        return made.getvalue()
+
+
+def release_of(built: BuildDir) -> Release:
+    """The release of a build. Raises UsageError where it is of no Linux board, or its bundle is not complete."""
+    folder = built.path / BUNDLE
+    if built.board.bare_metal:
+        raise UsageError(
+            f"{built.path} is for {built.board.name}, which runs no Linux: there is nothing to deploy",
+            hint=f"Write it to its board: `edge-tqs flash {built.path}`.",
+        )
+    if not all((folder / name).is_file() for name in (INSTALLER, PROGRAM)):
+        raise UsageError(f"{folder} is no complete bundle", hint="Run `edge-tqs build` again.")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    lines = [f"{_sha256(path.read_bytes())}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    sums = "".join(lines).encode()
+    machine, bits = _elf(folder / PROGRAM)
+    return Release(
+        name=f"{built.model_hash[:12]}-{_sha256(sums)[:8]}",
+        model=unit_name(built.report.model.name),
+        model_hash=built.model_hash,
+        files=tuple(files),
+        folder=folder,
+        sums=sums,
+        machines=_machines(built.board, machine, bits),
+        bits=bits,
+    )
+
+
+def _machines(board: Board, machine: int, bits: int) -> tuple[str, ...]:
+    found = _MACHINES.get((machine, bits), ())
+    return ("armv6l", *found) if board.toolchain == _ARMV6 else found
+
+
+def _elf(program: Path) -> tuple[int, int]:
+    """(e_machine, bits of a word) of a little-endian ELF file. Raises UsageError for another file."""
+    head = program.read_bytes()[:20]
+    if head[:4] != b"\x7fELF" or len(head) < 20:
+        raise UsageError(f"{program} is no program", hint="Run `edge-tqs build` again.")
+    return int.from_bytes(head[18:20], "little"), 64 if head[4] == 2 else 32
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
