@@ -36,7 +36,12 @@ def measure(trained: Trained, settings: Settings, *, peer: bool = True) -> dict[
     flat = {f"int{width}": judge.plan(uniform(prices, dict.fromkeys(prices), width)) for width in (8, 4)}
     if whole_models:
         scores = {name: by[8] / predicted_damage(1.0, 8) for name, by in damages["TQS"].items()}
-        found, compensated = compensations(trained, scores, judge, prices, limits, settings.seeds)
+
+        def training(count: int) -> Any:
+            return series.windows(system.window, HORIZON, count, held_out=False)
+
+        graph = trained.graph
+        found, compensated = compensations(system, graph, training, scores, judge, prices, limits, settings.seeds)
         plans, flat = plans | found, flat | compensated
     every = judge.every(prices) if len(prices) <= EXHAUSTIVE else []
     truth = series.truth(system.window, HORIZON, WINDOWS, held_out=True)

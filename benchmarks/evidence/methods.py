@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
 from benchmarks.evidence.judge import Coded, Judge
 from benchmarks.evidence.rivals import Damages, random
 from benchmarks.evidence.zoo import HORIZON, Trained
-from edge_tqs.graph.graph import Array
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.planning.file import Origin
 from edge_tqs.planning.plan import Costs, Plan, plan, predicted_damage
 from edge_tqs.planning.refine import Refiner, RefineSettings
@@ -104,24 +104,27 @@ def _timed(
 
 
 def compensations(
-    trained: Trained,
+    system: System,
+    graph: Graph,
+    training: Callable[[int], Array],
     scores: Mapping[str, float],
     judge: Judge,
     prices: Costs,
     budgets: Mapping[int, int],
     count: int,
+    names: Collection[str] = tuple(COMPENSATIONS),
 ) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-    """Of each of COMPENSATIONS, plans as ``refined`` gives them, and (form, way) the divergence of one width for all.
+    """Of COMPENSATIONS, those in ``names``: plans as ``refined`` gives them, and (form, way) the divergence of one
+    width for all. ``system`` is that of ``graph``; ``training`` gives so many training windows.
 
     "training windows": compensated over them, and measured on as many of them.
     """
-    system, graph = trained.system, trained.graph
-    assert graph is not None
     found, flat = {}, {}
     one = one_scale_bytes(graph, prices)
-    for name, (settings, on_data, may) in COMPENSATIONS.items():
+    for name in names:
+        settings, on_data, may = COMPENSATIONS[name]
         if on_data:
-            seeds = trained.series.windows(system.window, HORIZON, count, held_out=False)
+            seeds = training(count)
             windows, origin = seeds, Origin("data", len(seeds), HORIZON, 0)
         else:
             seeds = zero_data_seeds(system, count, HORIZON, 0)

@@ -13,8 +13,8 @@ from benchmarks.evidence.evaluate import WINDOWS
 from benchmarks.evidence.judge import Judge, budgets, costs
 from benchmarks.evidence.kinds.problem import error
 from benchmarks.evidence.kinds.truth import apart, judged_system
-from benchmarks.evidence.kinds.zoo import Trained
-from benchmarks.evidence.methods import REFINEMENTS, additive, refined
+from benchmarks.evidence.kinds.zoo import Trained, opened
+from benchmarks.evidence.methods import REFINEMENTS, additive, compensations, refined
 from benchmarks.evidence.rivals import HESSIAN_WINDOWS, hawq_v2_of, leave_one_out, tqs, weight_error
 from benchmarks.evidence.rivals import WINDOWS as RIVAL_WINDOWS
 from benchmarks.evidence.zoo import HORIZON
@@ -22,8 +22,10 @@ from edge_tqs.planning.plan import predicted_damage, uniform
 from edge_tqs.planning.score import SEEDS
 from edge_tqs.system.seeds import zero_data_seeds
 
-#: What the tool does by default, and the same without clip ratios and bias correction.
+#: What the tool does with ``--rounding nearest``, and the same without clip ratios and bias correction.
 REFINED = ("refined", "refined + clip + bias")
+#: What it does by default, without data and with it.
+COMPENSATED = ("candidates", "candidates, training windows")
 
 
 def measure(trained: Trained, settings: Settings) -> dict[str, Any]:
@@ -52,6 +54,14 @@ def measure(trained: Trained, settings: Settings) -> dict[str, Any]:
     for name in REFINED:
         plans[name] = refined(system, scores, judge, prices, limits, seeds=seeds, settings=REFINEMENTS[name])
     flat = {width: uniform(prices, dict.fromkeys(prices), width) for width in (8, 4)}
+    # Codes are those of the graph's tensors, so the graph is what they are judged in; ``graph_apart`` says how far that
+    # is from the Keras model.
+    own, graph = opened(member, problem)
+    in_graph = Judge(own, windows, HORIZON)
+    found, compensated = compensations(
+        own, graph, training, scores, in_graph, prices, limits, settings.seeds, names=COMPENSATED
+    )
+    plans |= found
     truth = problem.truth(system.window, HORIZON, WINDOWS, held_out=True)
     return {
         **asdict(member),
@@ -60,6 +70,7 @@ def measure(trained: Trained, settings: Settings) -> dict[str, Any]:
         "weights": list(prices),
         "bias": system.output_bias is not None,
         "apart": apart(trained, judged, windows, HORIZON),
+        "graph_apart": float(np.abs(in_graph.nominal - judge.nominal).max()),
         "error": {
             "model": error(judge.nominal, truth, classes=bool(problem.edges)),
             "naive": problem.naive_error(system.window, HORIZON, WINDOWS),
@@ -70,6 +81,6 @@ def measure(trained: Trained, settings: Settings) -> dict[str, Any]:
         "expected": list(judge.expected().values()),
         "damages": {name: [by[4] for by in damage.values()] for name, damage in damages.items()},
         "plans": plans,
-        "uniform": {f"int{width}": judge.plan(made) for width, made in flat.items()},
+        "uniform": {f"int{width}": judge.plan(made) for width, made in flat.items()} | compensated,
         "bytes": {f"int{width}": made.total_bytes for width, made in flat.items()},
     }

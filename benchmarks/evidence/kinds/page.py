@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.evidence import tables
 from benchmarks.evidence.evaluate import WINDOWS
 from benchmarks.evidence.judge import CHANNEL_BYTES, ROUNDINGS, SHARES
-from benchmarks.evidence.kinds.evaluate import REFINED
+from benchmarks.evidence.kinds.evaluate import COMPENSATED, REFINED
 from benchmarks.evidence.kinds.problem import AHEAD, MEASUREMENT_NOISE
 from benchmarks.evidence.page import TIE, mean_ratio
 from benchmarks.evidence.rivals import HESSIAN_WINDOWS, VECTORS
@@ -25,7 +25,8 @@ from edge_tqs.templates import fill
 HERE = Path(__file__).resolve().parent
 ON_DATA = "TQS, training windows"
 RANKED = ("TQS", ON_DATA, "HAWQ-V2", "leave-one-out", "one-step noise", "weight error", "random")
-PLANNED = ("random", "weight error", "one-step noise", "leave-one-out", "TQS", ON_DATA, *REFINED)
+PLANNED = ("random", "weight error", "one-step noise", "leave-one-out", "TQS", ON_DATA, *REFINED, *COMPENSATED)
+SHOWN_PLANS = (REFINED[-1], COMPENSATED[0])
 #: Share of the budget that the table of models shows.
 SHOWN = 50
 #: A correlation that differs by less is the same: 3 weights have but 4 values of it.
@@ -42,9 +43,12 @@ def _summary(records: Sequence[Record]) -> str:
     figures: dict[str, Callable[[Sequence[Record]], float]] = {}
     for method in ("TQS", ON_DATA, "HAWQ-V2", "one-step noise"):
         figures[f"median Spearman of {method} with the expected int4 damage"] = ranking(method)
-    for method in ("TQS", ON_DATA, *REFINED):
+    for method in ("TQS", ON_DATA, *REFINED, *COMPENSATED):
         figures[f"plans of {method} over those of HAWQ-V2, RMSE"] = mean_ratio(method, "HAWQ-V2", 1)
         figures[f"plans of {method} over those of HAWQ-V2, mean square"] = mean_ratio(method, "HAWQ-V2", 2)
+    for method in COMPENSATED:
+        figures[f"plans of {method} over those of {REFINED[-1]}, RMSE"] = mean_ratio(method, REFINED[-1], 1)
+        figures[f"int8 of {method} over nearest's, RMSE"] = _int8(method)
     rows = []
     for text, figure in figures.items():
         low, high = tables.interval(records, figure)
@@ -52,16 +56,29 @@ def _summary(records: Sequence[Record]) -> str:
     return tables.table(["all models; of plans the geometric mean over all budgets", "found", "90 % interval"], rows)
 
 
+def _int8(method: str) -> Callable[[Sequence[Record]], float]:
+    """Divergence of every weight int8, over that of rounding to nearest."""
+    return lambda chosen: geometric_mean(
+        [record["uniform"][f"int8 {method}"] / record["uniform"]["int8"] for record in chosen]
+    )
+
+
 def _counts(records: Sequence[Record]) -> str:
     own, other = (median(correlations(records, method, "expected")) for method in ("TQS", "HAWQ-V2"))
     word = "better than" if own > other + SAME else "worse than" if own < other - SAME else "as well as"
-    full = ratios(records, REFINED[-1], "HAWQ-V2")
     lines = [
-        f"- By the median, TQS alone ranks the weights of these kinds {word} HAWQ-V2, which sees data and gradients.\n",
-        f"- What the tool does with `--rounding nearest` ({REFINED[-1]}) diverges less than HAWQ-V2's plan in "
-        f"{sum(ratio < 1 - TIE for ratio in full)} of {len(full)} cases, more in "
-        f"{sum(ratio > 1 + TIE for ratio in full)}.\n",
+        f"- By the median, TQS alone ranks the weights of these kinds {word} HAWQ-V2, which sees data and gradients.\n"
     ]
+    for what, method in (
+        ("What the tool does without data", COMPENSATED[0]),
+        ("What it does with data", COMPENSATED[1]),
+        ("What it does with `--rounding nearest`", REFINED[-1]),
+    ):
+        full = ratios(records, method, "HAWQ-V2")
+        lines.append(
+            f"- {what} ({method}) diverges less than HAWQ-V2's plan in {sum(ratio < 1 - TIE for ratio in full)} of "
+            f"{len(full)} cases, more in {sum(ratio > 1 + TIE for ratio in full)}.\n"
+        )
     for rival in ("HAWQ-V2", "one-step noise"):
         gains = np.subtract(correlations(records, "TQS", "expected"), correlations(records, rival, "expected"))
         plans = ratios(records, "TQS", rival)
@@ -117,10 +134,12 @@ def kind_table(records: Sequence[Record]) -> str:
     for name, chosen in _groups(records).items():
         row = [name, str(len(chosen))]
         row += [f"{float(np.mean(correlations(chosen, method, 'expected'))):.2f}" for method in methods]
-        row += [f"{geometric_mean(ratios(chosen, method, 'HAWQ-V2')):.2f}" for method in ("TQS", *REFINED)]
+        row += [
+            f"{geometric_mean(ratios(chosen, method, 'HAWQ-V2')):.2f}" for method in ("TQS", *REFINED, *COMPENSATED)
+        ]
         rows.append(row)
     header = ["", "models", *(f"Spearman {method}" for method in methods)]
-    return tables.table([*header, *(f"plans, {method}" for method in ("TQS", *REFINED))], rows)
+    return tables.table([*header, *(f"plans, {method}" for method in ("TQS", *REFINED, *COMPENSATED))], rows)
 
 
 def plan_table(records: Sequence[Record]) -> str:
@@ -148,11 +167,11 @@ def zoo_table(records: Sequence[Record]) -> str:
                 _error(record, "model") + worse,
                 f"{_error(record, 'naive')}, {record['error']['by']}",
                 *(f"{record['uniform'][width]:.3f}" for width in ("int4", "int8")),
-                *(f"{tables.divergence(record, method, SHOWN):.3f}" for method in ("HAWQ-V2", "TQS", REFINED[-1])),
+                *(f"{tables.divergence(record, method, SHOWN):.3f}" for method in ("HAWQ-V2", "TQS", *SHOWN_PLANS)),
             ]
         )
     header = ["kind", "architecture", "series", "parameters", "weights", "float error", "naive error", "all int4"]
-    return tables.table([*header, "all int8", "HAWQ-V2", "TQS", REFINED[-1]], rows)
+    return tables.table([*header, "all int8", "HAWQ-V2", "TQS", *SHOWN_PLANS], rows)
 
 
 def losses(records: Sequence[Record]) -> dict[str, list[str]]:
@@ -162,7 +181,7 @@ def losses(records: Sequence[Record]) -> dict[str, list[str]]:
         own, other = (spearman(record["damages"][method], record["expected"]) for method in ("TQS", "HAWQ-V2"))
         if own < other - SAME:
             ranked.append((other - own, f"{tables.name(record)}: {own:.2f}, HAWQ-V2 {other:.2f}"))
-        for method in ("TQS", *REFINED):
+        for method in ("TQS", *REFINED, *COMPENSATED):
             each = ratios([record], method, "HAWQ-V2")
             mean = geometric_mean(each)
             if mean > 1 + TIE:
@@ -208,6 +227,7 @@ def text(measured: Sequence[Record], settings: Mapping[str, int]) -> str:
         "AHEAD": AHEAD,
         "NOISE": MEASUREMENT_NOISE,
         "APART": f"{max(record['apart'] for record in records):.0e}",
+        "GRAPH_APART": f"{max(record['graph_apart'] for record in records):.0e}",
         "SUMMARY": _summary(records),
         "COUNTS": _counts(records),
         "RANKS": tables.rank_table(records, RANKED),

@@ -20,7 +20,7 @@ from benchmarks.evidence.kinds.architectures import AUTOENCODERS, FILTERS
 from benchmarks.evidence.kinds.problem import Problem
 from benchmarks.evidence.rivals import mean_square
 from benchmarks.evidence.zoo import BATCH, NOISE, RATE, kept_model
-from edge_tqs.graph.graph import Array
+from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.read.keras.system import keras_system
 from edge_tqs.read.opening import open_model
 from edge_tqs.system.system import System
@@ -125,11 +125,18 @@ def trained(member: Member) -> Trained:
     """The member, trained now or before."""
     problem = PROBLEMS[member.kind](load(member.series))
     model = kept_model(member.file, lambda: build(member, problem), lambda model: _train(model, member, problem))
-    if member.sequence:  # as it runs on the device: a sample at a time
-        system = open_model(member.file, recurrence="stateful", window=member.window, said=problem.said).system
-    else:
-        system = keras_system(model, problem.said)
+    system = opened(member, problem)[0] if member.sequence else keras_system(model, problem.said)
     return Trained(member, model, problem, system)
+
+
+def opened(member: Member, problem: Problem) -> tuple[System, Graph]:
+    """What the tool makes of the trained member's file: a sequence a sample at a time, as it runs on the device."""
+    if member.sequence:
+        found = open_model(member.file, recurrence="stateful", window=member.window, said=problem.said)
+    else:
+        found = open_model(member.file, said=problem.said)
+    assert found.loaded is not None
+    return found.system, found.loaded.graph
 
 
 def build(member: Member, problem: Problem) -> Any:
