@@ -221,6 +221,11 @@ def _reason(loaded: LoadedModel | None, request: ModelRequest, kind: Format, win
         runner = "LiteRT" if kind == "TensorFlow Lite" else "TensorFlow"
         return f"scored as it is, in {runner}: the model is called with its whole window of {window} samples each time."
     recurrence = loaded.graph.forecast.recurrence
+    if recurrence == "windowed" and kind == "TensorFlow Lite":
+        return (
+            f"the file applies one recurrent cell to each of the {window} samples: it is built as a step, which starts "
+            "from zero states and runs over the latest samples, one after the other."
+        )
     if recurrence == "windowed":
         why = "asked for" if request.recurrence == "windowed" else "its recurrent layers are not stateful in Keras"
         return (
@@ -247,6 +252,8 @@ def _reason(loaded: LoadedModel | None, request: ModelRequest, kind: Format, win
 
 def _streaming(loaded: LoadedModel, kind: Format, centre: Centre) -> Streaming | None:
     if kind == "TensorFlow Lite":
+        if loaded.graph.states:
+            return None
         return Streaming(None, "a TensorFlow Lite file is computed over its whole window; give the .keras file.")
     if loaded.whole is None or loaded.unrolled_by:
         return None

@@ -11,8 +11,9 @@ import numpy as np
 from edge_tqs.errors import CheckError, ModelError
 from edge_tqs.flatbuffer.tables import DAMAGE, DAMAGED_HINT, FileGraph, FileModel, parse, with_output
 from edge_tqs.graph.graph import Forecast, Graph
-from edge_tqs.passes.interpret import float_step
+from edge_tqs.passes.interpret import float_rollout, float_step
 from edge_tqs.passes.positions import only_needed
+from edge_tqs.passes.rolling import rolled_up
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.read.tflite.operators import SHAPE_TYPES, TABLE, import_operator
 from edge_tqs.read.tflite.system import ends_in_softmax
@@ -40,14 +41,15 @@ SUPPORTED = (
 def load_tflite(model: bytes, system: System, name: str, output: str | None = None) -> LoadedModel:
     """The float graph of a ``model``, as ``system`` (what tflite_system makes of it) runs it in LiteRT.
 
-    The window goes in, the forecast comes out (recurrence "none"); a weight's source is its name in ``system``.
+    The window goes in, the forecast comes out (recurrence "none"), but where the file applies one cell to each sample:
+    that becomes a step ("windowed"). A weight's source is its name in ``system``.
     output: which of several, as tflite_system takes it.
     Raises ModelError for an operator that a graph cannot hold, naming it, and for a forecaster that does not predict
     all its inputs; CheckError where the graph differs from LiteRT. Messages begin with ``name``.
     """
     try:
-        graph = _import(model, system, output)
-        largest = _compare(graph, system)
+        whole = _import(model, system, output)
+        graph, largest = _as_step(whole, system) or (whole, _compare(whole, system))
     except (ModelError, CheckError) as error:
         raise type(error)(f"{name}: {error.message}", hint=error.hint) from error.__cause__
     kinds = Counter(op.kind for op in graph.ops)
@@ -60,6 +62,18 @@ def load_tflite(model: bytes, system: System, name: str, output: str | None = No
         tuple(f"{kind}: {count}" for kind, count in kinds.items()),
         tuple(_notes(parsed, system)),
     )
+
+
+def _as_step(whole: Graph, system: System) -> tuple[Graph, float] | None:
+    """The step of a cell that the file applies to each sample, and its largest difference from LiteRT; None where it
+    applies none, or the step would not do the same from states of zero."""
+    step = rolled_up(whole)
+    if step is None:
+        return None
+    try:
+        return step, _compare(step, system)
+    except CheckError:
+        return None
 
 
 def _notes(parsed: FileModel, system: System) -> Iterator[str]:
@@ -148,8 +162,12 @@ def _compare(graph: Graph, system: System) -> float:
     shape = (CHECK_WINDOWS, system.window, system.channels)
     windows = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     ahead = np.zeros((CHECK_WINDOWS, system.seed_length(system.steps) - system.window, system.channels), np.float32)
-    expected = system.roll(np.concatenate([windows, ahead], axis=1), system.steps).reshape(CHECK_WINDOWS, -1)
-    found, _ = float_step(graph)(windows, ())
+    seeds = np.concatenate([windows, ahead], axis=1)
+    expected = system.roll(seeds, system.steps).reshape(CHECK_WINDOWS, -1)
+    if graph.states:
+        found = float_rollout(graph, seeds, system.steps).outputs.reshape(CHECK_WINDOWS, -1)
+    else:
+        found, _ = float_step(graph)(windows, ())
     largest = float(np.max(np.abs(expected - found)))
     limit = TOLERANCE * (1.0 + float(np.max(np.abs(expected))))
     if not largest <= limit:
