@@ -24,7 +24,7 @@ from edge_tqs.errors import (
 )
 
 if TYPE_CHECKING:
-    from edge_tqs.api.delivering import deploy
+    from edge_tqs.api.delivering import deploy, deploy_all, fleet
     from edge_tqs.api.running import compare, export, flash, validate
     from edge_tqs.api.steps import build, dry_run, open_model, plan, quantize, score
     from edge_tqs.boards.board import Board, list_boards, load_board
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from edge_tqs.building.quantized import QuantizedModel
     from edge_tqs.building.scored import ScoredModel
     from edge_tqs.delivery.deploy import Deployed
+    from edge_tqs.delivery.fleet import FleetOutcome
+    from edge_tqs.delivery.heard import Gateway
     from edge_tqs.exporting import Exported
     from edge_tqs.graph.graph import Scaling
     from edge_tqs.planning.plan import Plan
@@ -57,6 +59,8 @@ __all__ = [
     "DeviceError",
     "Exported",
     "FlashResult",
+    "FleetOutcome",
+    "Gateway",
     "Model",
     "ModelError",
     "Plan",
@@ -75,9 +79,11 @@ __all__ = [
     "build",
     "compare",
     "deploy",
+    "deploy_all",
     "dry_run",
     "export",
     "flash",
+    "fleet",
     "list_boards",
     "load_board",
     "open_model",
@@ -89,7 +95,7 @@ __all__ = [
 
 #: Where each name of __all__ comes from that is imported when it is used.
 _PLACES = {
-    "api.delivering": ("deploy",),
+    "api.delivering": ("deploy", "deploy_all", "fleet"),
     "api.running": ("compare", "export", "flash", "validate"),
     "api.steps": ("build", "dry_run", "open_model", "plan", "quantize", "score"),
     "boards.board": ("Board", "list_boards", "load_board"),
@@ -101,6 +107,8 @@ _PLACES = {
     "building.quantized": ("QuantizedModel",),
     "building.scored": ("ScoredModel",),
     "delivery.deploy": ("Deployed",),
+    "delivery.fleet": ("FleetOutcome",),
+    "delivery.heard": ("Gateway",),
     "exporting": ("Exported",),
     "graph.graph": ("Scaling",),
     "planning.plan": ("Plan",),

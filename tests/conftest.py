@@ -7,13 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from edge_tqs.cli.main import main
 from edge_tqs.system.tensorflow import import_tensorflow
+
+if TYPE_CHECKING:
+    from ssh_server import SshServer
+
+    from edge_tqs.building.directory import BuildDir
 
 # As the command does: the many small products of a rollout are faster in one thread. Nothing has imported numpy yet.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -62,6 +67,30 @@ def keras() -> Any:
     gc.collect()
     gc.freeze()
     return found
+
+
+@pytest.fixture(scope="session")
+def host_builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[BuildDir, BuildDir]:
+    """Of one model for this machine, by two plans: an older and a newer one."""
+    import tflite_by_hand
+
+    import edge_tqs
+
+    folder = tmp_path_factory.mktemp("builds")
+    model = folder / "plant.tflite"
+    model.write_bytes(tflite_by_hand.dense_model(6, 2))
+    opened = edge_tqs.open_model(model, horizon=8)
+    older = edge_tqs.build(opened, board="host", out=folder / "older", bits=4, force=True)
+    return older, edge_tqs.build(opened, board="host", out=folder / "newer", bits=8)
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A host to deploy to."""
+    from ssh_server import ssh_server
+
+    with ssh_server(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
 
 
 @pytest.fixture

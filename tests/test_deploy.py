@@ -7,12 +7,10 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pytest
-import tflite_by_hand as by_hand
-from ssh_server import SshServer, ssh_server
+from ssh_server import SshServer
 
 import edge_tqs
 from edge_tqs.boards.board import load_board
@@ -21,35 +19,15 @@ from edge_tqs.delivery import check
 from edge_tqs.delivery.release import release_of
 from edge_tqs.delivery.ssh import parse_address
 
-BITS: tuple[Literal[4, 8], ...] = (4, 8)
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[BuildDir, BuildDir]:
-    """Of one model for this machine, by two plans: an older and a newer one."""
-    folder = tmp_path_factory.mktemp("builds")
-    model = folder / "plant.tflite"
-    model.write_bytes(by_hand.dense_model(6, 2))
-    opened = edge_tqs.open_model(model, horizon=8)
-    older, newer = (
-        edge_tqs.build(opened, board="host", out=folder / str(bits), bits=bits, force=True) for bits in BITS
-    )
-    return older, newer
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    with ssh_server(tmp_path_factory.mktemp("sshd")) as running:
-        yield running
-
-
 @pytest.fixture
-def host(server: SshServer, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def host(sshd: SshServer, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """What deploy is told of it: nothing is started, for no systemd runs where tests do."""
     install = ["--no-start", "--prefix", str(tmp_path / "opt"), "--units", str(tmp_path / "units")]
-    yield {"folder": str(tmp_path / "host"), "install": install, "ssh_config": server.config}
-    for program in server.programs.iterdir():
+    yield {"folder": str(tmp_path / "host"), "install": install, "ssh_config": sshd.config}
+    for program in sshd.programs.iterdir():
         program.unlink()
 
 
@@ -64,9 +42,9 @@ def state(folder: Path) -> dict[str, str]:
 
 
 def test_first_install_update_and_back(
-    builds: tuple[BuildDir, BuildDir], host: dict[str, Any], tmp_path: Path, run: Run
+    host_builds: tuple[BuildDir, BuildDir], host: dict[str, Any], tmp_path: Path, run: Run
 ) -> None:
-    older, newer = builds
+    older, newer = host_builds
     options = ["--folder", host["folder"], "--ssh-config", host["ssh_config"], "--install", " ".join(host["install"])]
     code, out, _ = run("deploy", older.path, "node1", "--dry-run", *options)
     assert (code, "would copy" in out, "has nothing of plant" in out) == (0, True, True)
@@ -89,15 +67,15 @@ def test_first_install_update_and_back(
 
 
 def test_the_same_release_is_not_copied_again(
-    builds: tuple[BuildDir, BuildDir], host: dict[str, Any], tmp_path: Path
+    host_builds: tuple[BuildDir, BuildDir], host: dict[str, Any], tmp_path: Path
 ) -> None:
-    release = release_of(builds[1])
-    assert "copied" in edge_tqs.deploy(builds[1], "node1", **host).said[0]
-    assert "checked" in edge_tqs.deploy(builds[1], "node1", **host).said[0]
+    release = release_of(host_builds[1])
+    assert "copied" in edge_tqs.deploy(host_builds[1], "node1", **host).said[0]
+    assert "checked" in edge_tqs.deploy(host_builds[1], "node1", **host).said[0]
     (tmp_path / "host" / "plant" / "releases" / release.name / "model.tflite").write_bytes(b"damaged")
-    assert "copied" in edge_tqs.deploy(builds[1], "node1", **host).said[0]
+    assert "copied" in edge_tqs.deploy(host_builds[1], "node1", **host).said[0]
     with pytest.raises(edge_tqs.UsageError, match="no release of plant was there before"):
-        edge_tqs.deploy(builds[1], "node1", rollback=True, **host)
+        edge_tqs.deploy(host_builds[1], "node1", rollback=True, **host)
 
 
 #: Kills the sshd that serves it, as a power cut or a lost network does.
@@ -107,13 +85,13 @@ CUT = (
 
 
 def test_a_host_that_fails_midway_has_what_it_had(
-    builds: tuple[BuildDir, BuildDir],
+    host_builds: tuple[BuildDir, BuildDir],
     host: dict[str, Any],
-    server: SshServer,
+    sshd: SshServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    older, newer = builds
+    older, newer = host_builds
     edge_tqs.deploy(older, "node1", **host)
     before = state(tmp_path)
 
@@ -121,12 +99,12 @@ def test_a_host_that_fails_midway_has_what_it_had(
         with pytest.raises(edge_tqs.TqsError, match=said):
             edge_tqs.deploy(newer, "node1", **host | more)
 
-    server.program("tar", "trap '' XFSZ; ulimit -f 20; exec /usr/bin/tar \"$@\"")  # files of 10 kB at most
+    sshd.program("tar", "trap '' XFSZ; ulimit -f 20; exec /usr/bin/tar \"$@\"")  # files of 10 kB at most
     fails("node1: receive failed: .*tar: agent.py: Wrote only")
     assert state(tmp_path) == before
-    server.program("tar", CUT)
+    sshd.program("tar", CUT)
     fails("node1: the connection broke")
-    (server.programs / "tar").unlink()
+    (sshd.programs / "tar").unlink()
 
     wrong = check.expect(newer)
     wrong.outputs[1, 2, 0] += 1
@@ -153,49 +131,49 @@ def test_a_host_that_fails_midway_has_what_it_had(
     ],
 )
 def test_a_host_that_does_not_suit_is_left_alone(
-    program: str, text: str, said: str, builds: tuple[BuildDir, BuildDir], host: dict[str, Any], server: SshServer,
+    program: str, text: str, said: str, host_builds: tuple[BuildDir, BuildDir], host: dict[str, Any], sshd: SshServer,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     """Stand-ins on the host for what cannot be had here: another machine, another Python, a full disk."""
-    server.program(program, text)
+    sshd.program(program, text)
     with pytest.raises(edge_tqs.DeviceError, match=said):
-        edge_tqs.deploy(builds[1], "node1", **host)
+        edge_tqs.deploy(host_builds[1], "node1", **host)
     assert not (tmp_path / "host").exists()
 
 
 def test_a_host_that_cannot_be_reached(
-    builds: tuple[BuildDir, BuildDir], server: SshServer, tmp_path: Path, run: Run
+    host_builds: tuple[BuildDir, BuildDir], sshd: SshServer, tmp_path: Path, run: Run
 ) -> None:
-    text = server.config.read_text()
+    text = sshd.config.read_text()
     for said, other in (
-        ("Connection refused", text.replace(f"Port {server.port}", "Port 1")),
+        ("Connection refused", text.replace(f"Port {sshd.port}", "Port 1")),
         ("Permission denied", text.replace("user_key", "host_key")),
         ("verification failed", text.replace("known_hosts", "none")),
     ):
         (tmp_path / "ssh_config").write_text(other)
-        code, _, err = run("deploy", builds[1].path, "node1", "--ssh-config", tmp_path / "ssh_config")
+        code, _, err = run("deploy", host_builds[1].path, "node1", "--ssh-config", tmp_path / "ssh_config")
         error, hint = err.splitlines()[-2:]
         assert (code, said in error, hint.startswith("  try: ")) == (1, True, True)
 
 
-def test_wrong_use(builds: tuple[BuildDir, BuildDir], tmp_path: Path, run: Run) -> None:
+def test_wrong_use(host_builds: tuple[BuildDir, BuildDir], tmp_path: Path, run: Run) -> None:
     for wrong in ("-oProxyCommand=touch x", "pi@host;reboot", "", "host:notaport"):
         with pytest.raises(edge_tqs.UsageError, match="is no address of a host"):
             parse_address(wrong)
-    code, _, err = run("deploy", builds[1].path, "node1", "--ssh-config", tmp_path / "none")
+    code, _, err = run("deploy", host_builds[1].path, "node1", "--ssh-config", tmp_path / "none")
     assert (code, "no such file" in err) == (2, True)
     with pytest.raises(edge_tqs.UsageError, match="runs no Linux: there is nothing to deploy"):
-        release_of(dataclasses.replace(builds[1], board=load_board("pico")))
+        release_of(dataclasses.replace(host_builds[1], board=load_board("pico")))
 
 
-def test_a_release_is_named_by_what_it_holds(builds: tuple[BuildDir, BuildDir]) -> None:
-    release, again = release_of(builds[1]), release_of(builds[1])
-    assert release.name.startswith(builds[1].model_hash[:12] + "-")
+def test_a_release_is_named_by_what_it_holds(host_builds: tuple[BuildDir, BuildDir]) -> None:
+    release, again = release_of(host_builds[1]), release_of(host_builds[1])
+    assert release.name.startswith(host_builds[1].model_hash[:12] + "-")
     assert (release.name, release.tar()) == (again.name, again.tar())
-    assert np.all([not file.name.endswith(".pyc") for file in release.files])
+    assert not [name for name in release.files if name.endswith(".pyc")]
 
 
-def test_the_program_on_standard_input_ends_with_it(builds: tuple[BuildDir, BuildDir]) -> None:
-    program = builds[1].path / "bundle" / "forecaster"
+def test_the_program_on_standard_input_ends_with_it(host_builds: tuple[BuildDir, BuildDir]) -> None:
+    program = host_builds[1].path / "bundle" / "forecaster"
     done = subprocess.run([program, "--stdio"], input=b"\0", capture_output=True, timeout=20, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

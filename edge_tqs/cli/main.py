@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tqs import __version__
-from edge_tqs.cli.delivery import deploy
+from edge_tqs.cli.delivery import deploy, fleet
 from edge_tqs.cli.options import PLAN_SETTINGS, BoardName, as_json, model_options, plan_options, reading_options
 from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
@@ -472,5 +472,6 @@ def _print(as_json: bool, body: Any, text: str) -> None:
 
 
 cli.add_command(deploy)
+cli.add_command(fleet)
 
 __all__ = ["Progress", "cli", "main"]

@@ -7,6 +7,7 @@ runs there; where the last one fails, what ran before is put back.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -23,6 +24,10 @@ FOLDER = "edge-tqs"
 _PYTHON = (3, 9)
 #: Room that is to be left on the disk, in bytes.
 _SPARE = 1_000_000
+
+
+def ignore(release: str) -> None:
+    """Hear nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,17 @@ class Deployed:
 
 
 def deploy(
-    target: Target, release: Release, expected: Expected, progress: Progress, *, dry_run: bool = False
+    target: Target,
+    release: Release,
+    expected: Expected,
+    progress: Progress,
+    *,
+    dry_run: bool = False,
+    runs: Callable[[str], None] = ignore,
 ) -> Deployed:
     """Bring ``release`` to the host, check it there, install and start it. With ``dry_run`` only look.
+
+    ``runs`` hears which release the host has, as soon as that is known and when it has changed.
 
     Raises:
         UsageError, ToolError: The address is none, there is no ssh.
@@ -79,6 +92,7 @@ def deploy(
     """
     with _opened(target, progress) as connection:
         found = _look(connection, target, release)
+        runs(found.current)
         _suits(found, connection, release)
         if dry_run:
             return Deployed(
@@ -103,13 +117,21 @@ def deploy(
         return Deployed(target.address, release.model, found.current, release.name, steps, tuple(said))
 
 
-def roll_back(target: Target, release: Release, progress: Progress, *, dry_run: bool = False) -> Deployed:
+def roll_back(
+    target: Target,
+    release: Release,
+    progress: Progress,
+    *,
+    dry_run: bool = False,
+    runs: Callable[[str], None] = ignore,
+) -> Deployed:
     """Install the release that was there before the current one of ``release``'s model; once more, and it is back.
 
     Raises as `deploy`, and UsageError where none was there before.
     """
     with _opened(target, progress) as connection:
         found = _look(connection, target, release)
+        runs(found.current)
         if not found.previous:
             raise UsageError(
                 f"{target.address}: no release of {release.model} was there before {found.current or 'any'}",

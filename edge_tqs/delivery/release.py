@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tqs.boards.board import Board
-from edge_tqs.boards.bundle import INSTALLER, PROGRAM, unit_name
+from edge_tqs.boards.bundle import CONFIG, INSTALLER, PROGRAM, unit_name
 from edge_tqs.building.directory import BUNDLE, BuildDir
+from edge_tqs.delivery.config import with_broker
 from edge_tqs.errors import UsageError
 
 SUMS = "SHA256SUMS"
@@ -28,13 +30,13 @@ _ARMV6 = "arm-linux-gnueabi-"
 @dataclass(frozen=True)
 class Release:
     """name: the first 12 digits of the model's hash, a dash, and 8 of the list of files, so that equal names are equal
-    releases. model: unit_name of it, the folder that its releases are in. machines: by `uname -m`. bits: of a word."""
+    releases. model: unit_name of it, the folder that its releases are in. files: mode and content by name. machines: by
+    `uname -m`. bits: of a word."""
 
     name: str
     model: str
     model_hash: str
-    files: tuple[Path, ...]
-    folder: Path
+    files: Mapping[str, tuple[int, bytes]]
     sums: bytes
     machines: tuple[str, ...]
     bits: int
@@ -42,41 +44,47 @@ class Release:
     @property
     def size(self) -> int:
         """Bytes of its files."""
-        return sum(file.stat().st_size for file in self.files) + len(self.sums)
+        return sum(len(content) for _, content in self.files.values()) + len(self.sums)
 
     def tar(self) -> bytes:
         """All files and the list of them; equal releases give equal bytes."""
         made = io.BytesIO()
         with tarfile.open(fileobj=made, mode="w") as archive:
-            for file in self.files:
-                executable = bool(file.stat().st_mode & 0o100)
-                _add(
-                    archive, file.relative_to(self.folder).as_posix(), file.read_bytes(), 0o755 if executable else 0o644
-                )
+            for name, (mode, content) in self.files.items():
+                _add(archive, name, content, mode)
             _add(archive, SUMS, self.sums, 0o644)
         return made.getvalue()
 
 
-def release_of(built: BuildDir) -> Release:
-    """The release of a build. Raises UsageError where it is of no Linux board, or its bundle is not complete."""
+def release_of(
+    built: BuildDir, *, config: bytes | None = None, broker: str | None = None, gateway: str | None = None
+) -> Release:
+    """The release of a build, with ``config`` as its forecastd.json, for a ``broker`` as `with_broker` has it.
+
+    Raises UsageError where the build is of no Linux board or its bundle not complete, and as `with_broker`.
+    """
     folder = built.path / BUNDLE
     if built.board.bare_metal:
         raise UsageError(
             f"{built.path} is for {built.board.name}, which runs no Linux: there is nothing to deploy",
             hint=f"Write it to its board: `edge-tqs flash {built.path}`.",
         )
-    if not all((folder / name).is_file() for name in (INSTALLER, PROGRAM)):
+    if not all((folder / name).is_file() for name in (INSTALLER, PROGRAM, CONFIG)):
         raise UsageError(f"{folder} is no complete bundle", hint="Run `edge-tqs build` again.")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    lines = [f"{_sha256(path.read_bytes())}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    sums = "".join(lines).encode()
+    model = unit_name(built.report.model.name)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = {path.relative_to(folder).as_posix(): (_mode(path), path.read_bytes()) for path in paths}
+    settings = files[CONFIG][1] if config is None else config
+    if broker is not None:
+        settings = with_broker(settings, model, broker, gateway)
+    files[CONFIG] = (0o644, settings)
+    sums = "".join(f"{_sha256(content)}  {name}\n" for name, (_, content) in files.items()).encode()
     machine, bits = _elf(folder / PROGRAM)
     return Release(
         name=f"{built.model_hash[:12]}-{_sha256(sums)[:8]}",
-        model=unit_name(built.report.model.name),
+        model=model,
         model_hash=built.model_hash,
-        files=tuple(files),
-        folder=folder,
+        files=files,
         sums=sums,
         machines=_machines(built.board, machine, bits),
         bits=bits,
@@ -94,6 +102,10 @@ def _elf(program: Path) -> tuple[int, int]:
     if head[:4] != b"\x7fELF" or len(head) < 20:
         raise UsageError(f"{program} is no program", hint="Run `edge-tqs build` again.")
     return int.from_bytes(head[18:20], "little"), 64 if head[4] == 2 else 32
+
+
+def _mode(path: Path) -> int:
+    return 0o755 if path.stat().st_mode & 0o100 else 0o644
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:

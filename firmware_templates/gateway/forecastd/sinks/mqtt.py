@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from socket import gethostname
 from typing import Any
 
 from forecastd.clock import SECOND, iso
@@ -48,16 +49,24 @@ class Sink:
 
     def _connected(self, connection: Connection) -> None:
         connection.publish(f"{self._base}/online", "online")
+        model = self._about.model
+        about = {"name": self._about.name, "model_hash": model.model_hash, "kind": model.kind, "host": gethostname()}
+        connection.publish(f"{self._base}/about", json.dumps(about))
         if self._settings.home_assistant:
             for topic, told in self._discovery():
                 connection.publish(topic, json.dumps(told, ensure_ascii=False))
 
     def _discovery(self) -> list[tuple[str, dict[str, Any]]]:
         about, settings = self._about, self._settings
-        unique = f"edge_tqs_{about.name}".replace("-", "_")
+        # By the whole topic: gateways of one model have prefixes of their own.
+        unique = re.sub(r"[^A-Za-z0-9]+", "_", self._base)
         common = {
             "availability_topic": f"{self._base}/online",
-            "device": {"identifiers": [unique], "name": f"Forecast {about.name}", "manufacturer": "edge-tqs"},
+            "device": {
+                "identifiers": [unique],
+                "name": f"Forecast {self._named()}",
+                "manufacturer": "edge-tqs",
+            },
         }
         # A forecast that is not renewed for three samples, and half a minute more, is none.
         expires = max(1, 3 * about.period // SECOND) + 30
@@ -85,6 +94,11 @@ class Sink:
             **common,
         }
         return [*found, (f"{settings.discovery}/binary_sensor/{unique}/problem/config", problem)]
+
+    def _named(self) -> str:
+        """The model, and where the prefix has more than one level the last one: which gateway it is."""
+        _, gateway, place = self._settings.prefix.rpartition("/")
+        return f"{self._about.name} {place}" if gateway else self._about.name
 
     def publish(self, report: Report) -> None:
         self._tell("report", report.as_json())
@@ -133,7 +147,7 @@ def _outputs(about: About) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for label, unit in labels.items():
         slug = re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") or "output"
-        while slug in found or slug in ("report", "problem", "online"):
+        while slug in found or slug in ("about", "report", "problem", "online"):
             slug += "_"
         found[slug] = (label, unit)
     return found
