@@ -26,6 +26,7 @@ from edge_tqs.errors import (
 if TYPE_CHECKING:
     from edge_tqs.api.delivering import deploy, deploy_all, fleet
     from edge_tqs.api.running import compare, export, flash, validate
+    from edge_tqs.api.several import ModelOutcome, build_all
     from edge_tqs.api.steps import build, dry_run, open_model, plan, quantize, score
     from edge_tqs.boards.board import Board, list_boards, load_board
     from edge_tqs.boards.flash import FlashResult
@@ -63,6 +64,7 @@ __all__ = [
     "Gateway",
     "Model",
     "ModelError",
+    "ModelOutcome",
     "Plan",
     "PlannedModel",
     "Prediction",
@@ -77,6 +79,7 @@ __all__ = [
     "ValidationReport",
     "__version__",
     "build",
+    "build_all",
     "compare",
     "deploy",
     "deploy_all",
@@ -97,6 +100,7 @@ __all__ = [
 _PLACES = {
     "api.delivering": ("deploy", "deploy_all", "fleet"),
     "api.running": ("compare", "export", "flash", "validate"),
+    "api.several": ("ModelOutcome", "build_all"),
     "api.steps": ("build", "dry_run", "open_model", "plan", "quantize", "score"),
     "boards.board": ("Board", "list_boards", "load_board"),
     "boards.flash": ("FlashResult",),

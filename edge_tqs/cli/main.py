@@ -18,7 +18,15 @@ import click
 
 from edge_tqs import __version__
 from edge_tqs.cli.delivery import deploy, fleet
-from edge_tqs.cli.options import PLAN_SETTINGS, BoardName, as_json, model_options, plan_options, reading_options
+from edge_tqs.cli.options import (
+    PLAN_SETTINGS,
+    BoardName,
+    as_json,
+    model_options,
+    models_options,
+    plan_options,
+    reading_options,
+)
 from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
@@ -189,7 +197,7 @@ def plan(
 
 
 @cli.command()
-@model_options
+@models_options
 @plan_options
 @click.option("--plan", type=click.Path(path_type=Path), help="A plan file to build as it is.")
 @click.option("--board", type=BoardName(), required=True, help="A name from `edge-tqs boards`, or a board file.")
@@ -215,7 +223,7 @@ def plan(
 @click.option("--dry-run", is_flag=True, help="Only say what flash, RAM and stack it takes; write nothing.")
 @as_json
 def build(
-    model: Path | None,
+    model: tuple[Path, ...],
     board: str,
     out: Path | None,
     probe: bool,
@@ -228,6 +236,7 @@ def build(
 ) -> None:
     """Quantise MODEL and build it for a board: flatbuffer, C, firmware, report.
 
+    Several models are built one after the other, each into a folder of its own name; one that fails stops no other.
     Exit code 1: a check failed; among others, the quantised model is further from the float one than that one's
     forecast moves, or by the data it forecasts another thing than was said. 2: wrong use, or the model does not fit
     the board, which --dry-run tells before anything is built.
@@ -237,7 +246,13 @@ def build(
     planning: dict[str, Any] = _planning(settings) | {"strip": strip}
     if runtimes is not None:
         planning["runtimes"] = [name.strip() for name in runtimes.split(",")]
-    request = _model_request(model, settings)
+    if len(model) > 1:
+        from edge_tqs.cli.several import build_several, several_body, several_text
+
+        found = build_several(model, settings, dry_run, board=board, out=out, probe=probe, force=force, **planning)
+        _print(as_json, several_body(found), several_text(found))
+        sys.exit(0 if all(one.built is not None for one in found) else 1)
+    request = _model_request(model[0] if model else None, settings)
     if dry_run:
         from edge_tqs.building.dry_run import refuse_misfit
         from edge_tqs.cli.text import prediction_table

@@ -110,8 +110,7 @@ reading_options = options(
     ),
 )
 
-model_options = options(
-    click.argument("model", required=False, type=click.Path(path_type=Path)),
+_settings = options(
     click.option(
         "--horizon", type=click.IntRange(1, 65535), help="Closed-loop steps that matter to you.  [default: 96]"
     ),
@@ -136,6 +135,10 @@ model_options = options(
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that score."),
     click.option("--cache/--no-cache", default=True, show_default=True, help="Keep scores by model and settings."),
 )
+
+model_options = options(click.argument("model", required=False, type=click.Path(path_type=Path)), _settings)
+#: Of one model, several, or none.
+models_options = options(click.argument("model", nargs=-1, type=click.Path(path_type=Path)), _settings)
 
 plan_options = options(
     click.option(
