@@ -49,7 +49,8 @@ def export(
 
     Args:
         build: What `build` returned, or its directory.
-        kind: "amalgamated", "arduino", "c", "cmake", "esp-idf", "platformio", "zephyr".
+        kind: "amalgamated", "arduino", "c", "cmake", "cmsis-pack", "cube", "esp-idf", "pico-sdk", "platformio",
+            "zephyr".
         out: A new or empty folder, or an export to be replaced.
         prefix: What every symbol, macro and file begins with, so that several models link into one program.
         self_test: With the codes of a short forecast, by which a program tells that it computes the right thing.

@@ -288,7 +288,12 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 
 @cli.command()
 @click.argument("build", type=click.Path(path_type=Path))
-@click.option("--as", "kind", required=True, help="amalgamated, arduino, c, cmake, esp-idf, platformio or zephyr.")
+@click.option(
+    "--as",
+    "kind",
+    required=True,
+    help="amalgamated, arduino, c, cmake, cmsis-pack, cube, esp-idf, pico-sdk, platformio or zephyr.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder, or an export to replace.")
 @click.option("--prefix", default="tqs", show_default=True, help="What every symbol, macro and file begins with.")
 @click.option("--self-test/--no-self-test", default=True, help="With a forecast to compare with.  [default: with]")

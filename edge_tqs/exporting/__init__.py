@@ -1,7 +1,7 @@
 """A build as sources for the user's own firmware: one module a kind in `kinds`, named as `--as` names it with _ for -.
 
-Such a module has ``files(parts) -> Mapping[str, str]``, texts by path, and ``FAMILIES``, the kernels that it carries;
-None for those of the build's board. Adding one touches nothing else.
+Such a module has ``files(parts) -> Mapping[str, str | bytes]``, contents by path, and ``FAMILIES``, the kernels that it
+carries; None for those of the build's board. Adding one touches nothing else.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def export(build: BuildDir, kind: str, out: Path, *, prefix: str = DEFAULT, self
         for name, text in files.items():
             path = beside / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
         shutil.rmtree(out, ignore_errors=True)
         beside.rename(out)
     except OSError as error:
@@ -70,9 +70,9 @@ def export(build: BuildDir, kind: str, out: Path, *, prefix: str = DEFAULT, self
     return Exported(out, kind, prefix, entry, tuple(sorted(files)), build.model_hash)
 
 
-def texts(network: Network, kind: str, prefix: str, *, self_test: bool) -> dict[str, str]:
+def texts(network: Network, kind: str, prefix: str, *, self_test: bool) -> dict[str, str | bytes]:
     """The files of a kind of KINDS by path. Raises ModelError."""
     module = import_module(KINDS[kind])
     parts: Parts = parts_of(network, prefix, module.FAMILIES, self_test=self_test)
-    made: Mapping[str, str] = module.files(parts)
+    made: Mapping[str, str | bytes] = module.files(parts)
     return {**made, "LICENSE": parts.licence, MARK: f"{kind} {prefix} {network.model_hash}\n"}

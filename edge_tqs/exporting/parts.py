@@ -49,7 +49,8 @@ class Parts:
 
     common: texts by file name, alike on every core. families: likewise what depends on the core: the network, its
     constants and its kernels, by family. own: the family of the build's board. about: lines that say what the model
-    is. header_lines, readme: the same as a comment of C and as Markdown. self_test: whether there is one.
+    is. header_lines, readme: the same as a comment of C and as Markdown. self_test: whether there is one. activations:
+    of the graph.
     """
 
     prefix: str
@@ -61,6 +62,7 @@ class Parts:
     about: tuple[str, ...]
     licence: str
     self_test: bool
+    activations: str
 
     def of(self, family: str) -> dict[str, str]:
         """All sources for one family, by file name."""
@@ -99,7 +101,9 @@ def parts_of(network: Network, prefix: str, families: Sequence[str] | None, *, s
         made[one] = _renamed({**emitted.files, **texts, **headers}, prefix)
     licence = (root / "export" / "LICENSE").read_text(encoding="utf-8")
     about = _about(network)
-    return Parts(prefix, plain(name), digest, _renamed(common, prefix), made, own, about, licence, self_test)
+    return Parts(
+        prefix, plain(name), digest, _renamed(common, prefix), made, own, about, licence, self_test, graph.activations
+    )
 
 
 def _renamed(texts: Mapping[str, str], prefix: str) -> dict[str, str]:

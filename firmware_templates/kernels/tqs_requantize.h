@@ -40,7 +40,7 @@ static inline int32_t tqs_requantize(int32_t value, int32_t multiplier, int32_t 
 
 /* value * 2^-shift, half away from zero. |value| <= 2^30, shift: 0 to 31. */
 static inline int32_t tqs_shift_right(int32_t value, int32_t shift) {
-    const int32_t half = (int32_t)((1u << shift) >> 1);
+    const int32_t half = (int32_t)(((uint32_t)1 << shift) >> 1);
 
     return (value + half + ((value >> 31) & -(int32_t)(half != 0))) >> shift;
 }

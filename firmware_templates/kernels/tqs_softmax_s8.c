@@ -30,7 +30,7 @@ void tqs_softmax_s8(const tqs_softmax_t *layer, const int8_t *x, int8_t *y) {
 
             if (below < known) {
                 /* gemmlowp rounds the product at 31 bits, then this at shift; neither factor is negative. */
-                const uint64_t product = (uint64_t)(uint32_t)share.scale * (uint32_t)table[below] + (1u << 30);
+                const uint64_t product = (uint64_t)(uint32_t)share.scale * (uint32_t)table[below] + ((uint32_t)1 << 30);
 
                 code = (int32_t)((((uint32_t)(product >> 32) >> (share.shift - 2)) + 1u) >> 1);
                 code = code > 255 ? 255 : code;

@@ -16,9 +16,9 @@ const int8_t *tqs_taps_s8(const tqs_taps_t *layer, const int8_t *x, uint32_t sam
     }
     for (tap = layer->taps; tap > 0u; tap--) {
         if (at >= left && at - left < samples) {
-            memcpy(to, x + (at - left) * channels, channels);
+            memcpy(to, x + (at - left) * channels, (size_t)channels);
         } else {
-            memset(to, layer->zero_point, channels);
+            memset(to, layer->zero_point, (size_t)channels);
         }
         to += channels;
         at += layer->dilation;

@@ -36,6 +36,6 @@ def files(parts: Parts) -> Mapping[str, str]:
 
 
 _HOW = (
-    "Copy this folder into `libraries/` of the sketchbook, then open File > Examples > Forecast. AVR boards are "
-    "refused by the compiler: their `int` has 16 bits, and their constants are not in the address space of data."
+    "Copy this folder into `libraries/` of the sketchbook, then open File > Examples > Forecast. On AVR boards (Uno, "
+    "Mega) the model's tables are copied into RAM at the start, where they must fit; int16 activations are refused."
 )
