@@ -15,9 +15,11 @@ from edge_tqs.passes.interpret import float_rollout, float_step
 from edge_tqs.passes.positions import only_needed
 from edge_tqs.passes.rolling import rolled_up
 from edge_tqs.read.loaded import LoadedModel
+from edge_tqs.read.tflite.centring import centred_first
 from edge_tqs.read.tflite.operators import SHAPE_TYPES, TABLE, import_operator
+from edge_tqs.read.tflite.placing import read
 from edge_tqs.read.tflite.system import ends_in_softmax
-from edge_tqs.read.tflite.views import ImportedGraph
+from edge_tqs.read.tflite.views import ImportedGraph, View
 from edge_tqs.read.tflite.weights import find_weights
 from edge_tqs.read.windows import flat_note
 from edge_tqs.system.blocks import SOFTMAX_NOTE
@@ -88,10 +90,8 @@ def _notes(parsed: FileModel, system: System) -> Iterator[str]:
 def _import(model: bytes, system: System, output: str | None) -> Graph:
     parsed = with_output(parse(model), output)
     reading = system.reading
-    size = (system.window if reading.last_only else 1) * system.steps * system.outputs
+    size = system.steps * system.outputs
     imported, last = _import_graph(parsed, size, (1, system.window, system.channels))
-    if reading.last_only:
-        last = _last_sample(imported, last, system.window)
     ops = imported.needed_operators(last)
     used = {imported.input, last, *(name for op in ops for name in (*op.inputs, *op.outputs))}
     tensors = {name: tensor for name, tensor in imported.tensors.items() if name in used}
@@ -114,15 +114,8 @@ def _import(model: bytes, system: System, output: str | None) -> Graph:
     return graph
 
 
-def _last_sample(imported: ImportedGraph, sequence: str, window: int) -> str:
-    """Of a flat sequence as long as the window, the last sample."""
-    size = imported.tensors[sequence].shape[1]
-    one = size // window
-    return imported.op("slice", f"{sequence}/last", [sequence], (1, one), axis=1, begin=size - one, size=one)
-
-
 def _import_graph(parsed: FileModel, size: int, window: tuple[int, ...] = ()) -> tuple[ImportedGraph, str]:
-    """All operators of a file, and the tensor of the ``size`` values of its forecast. ModelError also for damage.
+    """All operators of a file, and the tensor of its forecast: the last ``size`` values. ModelError also for damage.
 
     window: (1, W, F), as the graph takes it; () for the shape that the file takes.
     """
@@ -132,7 +125,9 @@ def _import_graph(parsed: FileModel, size: int, window: tuple[int, ...] = ()) ->
         imported = ImportedGraph(file, {buffer: source for source, (_, buffer) in find_weights(parsed).items()}, window)
         for op in file.operators:
             import_operator(op, imported)
-        return imported, imported.read(imported.views[file.outputs[0]], (1, size))
+        centred_first(imported)
+        made = imported.views[file.outputs[0]]
+        return imported, read(imported, View(made.names, made.index.reshape(-1)[-size:]), (1, size))
     except ModelError as error:
         raise ModelError(error.message, hint=error.hint or SUPPORTED) from error
     except DAMAGE as error:  # without operands or options that a kind of operator cannot do without

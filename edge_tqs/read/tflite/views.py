@@ -1,8 +1,9 @@
 """A float Graph as it grows from a TensorFlow Lite file.
 
-A file reshapes at every turn: a sequence to an image and back around each convolution. Here a RESHAPE makes nothing but
-another view of a tensor; the graph gets a "reshape" where an operator needs another shape than the tensor has. A PAD
-likewise waits for the convolution that reads it.
+A file reshapes, transposes and cuts at every turn: a sequence to an image and back around each convolution, a window
+into patches, channels into heads. Here all of that makes nothing but a view: for each value of the file's tensor, where
+it lies among the values of the graph's. Only where an operator needs its input side by side does the graph get what
+puts it there (placing.py). A zero that a PAD adds lies nowhere, and waits for the convolution that reads it.
 """
 
 from __future__ import annotations
@@ -17,27 +18,28 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.tables import FileGraph, FileOperator
-from edge_tqs.graph.graph import MOST_JOINED, Array, Op, Tensor
+from edge_tqs.graph.graph import Array, Op, Tensor
 
 Shape = tuple[int, ...]
 
-#: Operators that give the values of their first input in another shape.
-RESHAPING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
+#: Of a view: a zero, which lies in no tensor.
+ZERO = -1
+#: Operators that give all values of their first input in another shape or order.
+REORDERING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
-    """Values of the graph's tensor ``name``; with left or right, that many zero samples more than it has.
+    """Values of the graph's tensors ``names``: those of the first in row-major order, then those of the second, ...
 
-    shape: of the whole, (1, N) or (1, W, C); the values are in row-major order, so any shape of that size may be read.
-    dilation: above 1, the file holds every d-th sample in a row of a batch of its own, for the convolution to read.
+    index: for each value, in the file's shape, its number among them; ZERO for a zero.
     """
 
-    name: str
-    shape: Shape
-    left: int = 0
-    right: int = 0
-    dilation: int = 1
+    names: tuple[str, ...]
+    index: Array
+
+    def reshaped(self, shape: Sequence[int]) -> View:
+        return View(self.names, self.index.reshape(shape))
 
 
 class ImportedGraph:
@@ -49,16 +51,13 @@ class ImportedGraph:
         self.tensors: dict[str, Tensor] = {}
         self.ops: list[Op] = []
         self.views: dict[int, View] = {}
-        #: by the name of what PACK made: its parts, which UNPACK gives again
-        self.packed: dict[str, tuple[View, ...]] = {}
+        self.cached: dict[Any, str] = {}  # what was placed already
         self._made: dict[str, int] = {}  # by name: the operator that writes it
-        self._cached: dict[Any, str] = {}
         self._readers = self._count_readers()
         self._roots: dict[str, int] = {}  # by name: the file's tensor that it was made for
         given = file.inputs[0]
-        shape = window or file.tensors[given].shape
-        self.input = self._add(file.tensors[given].name or "x", shape)
-        self.views[given] = View(self.input, shape)
+        self.input = self._add(file.tensors[given].name or "x", window or file.tensors[given].shape)
+        self.views[given] = self.whole(self.input, file.tensors[given].shape)
 
     def shape(self, index: int) -> Shape:
         return self.file.tensors[index].shape
@@ -71,57 +70,73 @@ class ImportedGraph:
             raise refuse(op, f"its {what} is not a constant")
         return data
 
-    # --- reading ----------------------------------------------------------------------------------------------------
+    # --- views ------------------------------------------------------------------------------------------------------
+
+    def whole(self, name: str, shape: Sequence[int]) -> View:
+        """All values of the graph's tensor ``name``, seen as ``shape``."""
+        return View((name,), np.arange(self.tensors[name].size).reshape(shape))
 
     def view(self, op: FileOperator, index: int) -> View:
-        if index not in self.views:
-            raise refuse(op, f"it reads {self.file.tensors[index].name}, which is a constant or is not supported")
-        return self.views[index]
+        """Of the file's tensor ``index``, which may be a constant of numbers."""
+        if index in self.views:
+            return self.views[index]
+        tensor = self.file.tensors[index]
+        if tensor.data is None or tensor.dtype != "FLOAT32":
+            raise refuse(op, f"it reads {tensor.name}, which is not supported")
+        return self.whole(self.constant(tensor.name, tensor.data.reshape(canonical(tensor.shape))), tensor.shape)
 
-    def read(self, view: View, shape: Shape) -> str:
-        """The name of a tensor of just that ``shape``, its size being that of ``view``. Raises ModelError."""
-        if view.dilation > 1:
-            raise ModelError("its operator SPACE_TO_BATCH_ND is supported right before a convolution only")
-        if view.left or view.right:
-            view = self._padded(view)
-        if view.shape == shape:
-            return view.name
-        key = ("reshape", view.name, shape)
-        if key not in self._cached:
-            self._cached[key] = self.op("reshape", f"{view.name}/reshape", [view.name], shape)
-        return self._cached[key]
+    def known(self, view: View) -> Array | None:
+        """The values of ``view`` where all are constants or zeros; None where any is computed."""
+        parts = [self.tensors[name].data for name in view.names]
+        if any(part is None for part in parts):
+            return None
+        values: Array = np.concatenate([*(part.reshape(-1) for part in parts if part is not None), [np.float32(0)]])
+        return values[view.index]
+
+    def is_all(self, view: View) -> bool:
+        """Whether ``view`` is all values of one tensor, each once, in some order."""
+        if len(view.names) != 1 or view.index.size != self.tensors[view.names[0]].size:
+            return False
+        flat = view.index.reshape(-1)
+        return bool(flat.min() >= 0 and (np.bincount(flat, minlength=flat.size) == 1).all())
+
+    def joined(self, views: Sequence[View], join: Callable[[list[Array]], Array]) -> View:
+        """Several views as one: ``join`` of their indices."""
+        names, places, indices = list[str](), dict[str, int](), []
+        total = 0
+        for view in views:
+            for name in view.names:
+                if name not in places:
+                    names.append(name)
+                    places[name] = total
+                    total += self.tensors[name].size
+            shifts = [places[name] for name in view.names]
+            ends = np.cumsum([self.tensors[name].size for name in view.names])
+            starts = np.concatenate([[0], ends[:-1]])
+            piece = np.searchsorted(ends, view.index, side="right").clip(0, len(shifts) - 1)
+            moved = view.index + (np.array(shifts) - starts)[piece]
+            indices.append(np.where(view.index == ZERO, ZERO, moved))
+        return View(tuple(names), join(indices))
+
+    # --- writing ----------------------------------------------------------------------------------------------------
 
     def constant(self, name: str, data: Array) -> str:
         """A constant tensor that is no weight, once for equal values."""
         data = np.ascontiguousarray(data, np.float32)
         key = ("constant", data.shape, data.tobytes())
-        if key not in self._cached:
-            self._cached[key] = self._add(name or "constant", data.shape, data)
-        return self._cached[key]
+        if key not in self.cached:
+            self.cached[key] = self._add(name or "constant", data.shape, data)
+        return self.cached[key]
 
     def weight(self, index: int, data: Array) -> str:
         """The file's weight ``index``, laid out as the graph reads it: ``data``."""
         source = self.sources[self.file.tensors[index].buffer]
         key = ("weight", source, data.shape)
-        if key not in self._cached:
+        if key not in self.cached:
             name = self._add(source, data.shape, np.ascontiguousarray(data, np.float32))
             self.tensors[name] = replace(self.tensors[name], source=source)
-            self._cached[key] = name
-        return self._cached[key]
-
-    def _padded(self, view: View) -> View:
-        whole = (1, view.shape[1] - view.left - view.right, view.shape[2])
-        parts = [
-            self.constant("zeros", np.zeros((1, size, whole[2]), np.float32)) if size else ""
-            for size in (view.left, view.right)
-        ]
-        key = ("padded", view)
-        if key not in self._cached:
-            names = [name for name in (parts[0], view.name, parts[1]) if name]
-            self._cached[key] = self.op("concat", f"{view.name}/padded", names, view.shape, axis=1)
-        return View(self._cached[key], view.shape)
-
-    # --- writing ----------------------------------------------------------------------------------------------------
+            self.cached[key] = name
+        return self.cached[key]
 
     def op(self, kind: str, name: str, inputs: Sequence[str], shape: Shape, /, **attrs: Any) -> str:
         """Add an operator; the name of what it writes."""
@@ -130,30 +145,22 @@ class ImportedGraph:
         self.ops.append(Op(kind, tuple(inputs), (out,), attrs))
         return out
 
-    def write(self, index: int, kind: str, inputs: Sequence[str], shape: Shape, /, **attrs: Any) -> View:
-        """Add the operator that computes the file's tensor ``index``."""
+    def write(
+        self, index: int, kind: str, inputs: Sequence[str], shape: Shape, seen: Sequence[int], /, **attrs: Any
+    ) -> View:
+        """Add the operator that computes the file's tensor ``index``: all of it in row-major order, of shape ``seen``.
+
+        What the file says of its shape may be wrong where the batch was open.
+        """
         name = self.op(kind, self.file.tensors[index].name or kind, inputs, shape, **attrs)
-        self._roots[name] = index
-        self.views[index] = View(name, shape)
-        return self.views[index]
+        view = self.whole(name, seen)
+        self.hand_on(view, index)
+        return view
 
-    def side_by_side(self, x: str, count: int) -> str:
-        """``x`` (1, W, 1) as (1, W, count), joined in steps where there are many."""
-        rows = self.tensors[x].shape[1]
-        parts = [x] * count
-        while len(parts) > 1:
-            chunks = [parts[at : at + MOST_JOINED] for at in range(0, len(parts), MOST_JOINED)]
-            widths = [sum(self.tensors[part].shape[2] for part in chunk) for chunk in chunks]
-            parts = [
-                self.op("concat", f"{x}/repeated", chunk, (1, rows, width), axis=2) if len(chunk) > 1 else chunk[0]
-                for chunk, width in zip(chunks, widths, strict=True)
-            ]
-        return parts[0]
-
-    def split(self, indices: Sequence[int], x: str, width: int) -> None:
-        names = [self._add(self.file.tensors[index].name or "split", (1, width)) for index in indices]
-        self.ops.append(Op("split", (x,), tuple(names), {"parts": len(names)}))
-        self.views |= {index: View(name, (1, width)) for index, name in zip(indices, names, strict=True)}
+    def made_by(self, view: View) -> Op | None:
+        """The operator that computes all of ``view`` and nothing else; None where it is more or less than that."""
+        made = self._made.get(view.names[0]) if self.is_all(view) else None
+        return None if made is None else self.ops[made]
 
     def fuse_bias(self, view: View, name: str, bias: Array) -> bool:
         """Add ``bias`` (O) to that of the layer that made ``view``; False where that is not possible."""
@@ -172,19 +179,19 @@ class ImportedGraph:
 
         Not of a padded view: what comes next also applies to the zeros.
         """
-        made = self._made.get(view.name)
-        if made is None or view.left or view.right or self._readers[self._roots.get(view.name, -1)] != 1:
+        made = self._made.get(view.names[0]) if self.is_all(view) else None
+        if made is None or self._readers[self._roots.get(view.names[0], -1)] != 1:
             return None
         op = self.ops[made]
         return made if op.signature.is_weighted and op.attrs["activation"] == "none" else None
 
     def hand_on(self, view: View, index: int) -> None:
         """From here on ``view`` is the file's tensor ``index``, whose readers count."""
-        self._roots[view.name] = index
+        self._roots[view.names[0]] = index
         self.views[index] = view
 
     def activate(self, op: FileOperator, view: View, fused: str) -> View:
-        """``view`` after the activation that ``op`` has fused in."""
+        """``view``, all of a tensor, after the activation that ``op`` has fused in."""
         if fused == "NONE":
             return view
         layer = self._layer(view)
@@ -193,11 +200,12 @@ class ImportedGraph:
             self.ops[layer] = replace(made, attrs={**made.attrs, "activation": fused.lower()})
             return view
         if fused == "RELU":
-            return replace(view, name=self.op("leaky_relu", f"{view.name}/relu", [view.name], view.shape, alpha=0.0))
+            (x,) = view.names
+            return View((self.op("leaky_relu", f"{x}/relu", [x], self.tensors[x].shape, alpha=0.0),), view.index)
         raise refuse(op, f"activation {fused}, fused into it, is not supported here")
 
     def needed_operators(self, output: str) -> tuple[Op, ...]:
-        """The operators that ``output`` depends on: parts that are packed and unpacked again leave others behind."""
+        """The operators that ``output`` depends on."""
         needed, kept = {output}, list[Op]()
         for op in reversed(self.ops):
             if needed & set(op.outputs):
@@ -214,11 +222,11 @@ class ImportedGraph:
         return unique
 
     def _count_readers(self) -> Counter[int]:
-        """By tensor of the file: how many operators read it, itself or in another shape."""
+        """By tensor of the file: how many operators read it, itself or in another shape or order."""
         roots: dict[int, int] = {}
         readers: Counter[int] = Counter()
         for op in self.file.operators:
-            if op.kind in RESHAPING:
+            if op.kind in REORDERING:
                 roots[op.outputs[0]] = roots.get(op.inputs[0], op.inputs[0])
             else:
                 readers.update(roots.get(index, index) for index in op.inputs if index >= 0)
@@ -229,11 +237,6 @@ class ImportedGraph:
 def refuse(op: FileOperator, why: str) -> ModelError:
     """The error that a graph cannot hold this operator as it is."""
     return ModelError(f"its operator {op.kind}: {why}")
-
-
-def blocks(shape: Shape, axis: int) -> tuple[int, int, int]:
-    """(before, size, after): values before, along and after an axis."""
-    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def canonical(shape: Shape) -> Shape:
