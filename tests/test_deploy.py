@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,6 +140,52 @@ def test_a_host_that_does_not_suit_is_left_alone(
     with pytest.raises(edge_tqs.DeviceError, match=said):
         edge_tqs.deploy(host_builds[1], "node1", **host)
     assert not (tmp_path / "host").exists()
+
+
+def test_a_32_bit_build_is_for_a_32_bit_system_on_a_64_bit_kernel_too(
+    host_builds: tuple[BuildDir, BuildDir], host: dict[str, Any], sshd: SshServer, tmp_path: Path
+) -> None:
+    """A build for a 32-bit Raspberry Pi OS, as the head of its program says."""
+    folder = shutil.copytree(host_builds[1].path, tmp_path / "build")
+    program = folder / "bundle" / "forecaster"
+    head = b"\x7fELF\x01\x01\x01" + bytes(11) + (40).to_bytes(2, "little")
+    program.write_bytes(head + program.read_bytes()[20:])
+    sshd.program("uname", "echo aarch64")
+    with pytest.raises(edge_tqs.DeviceError, match="node1 is aarch64 with a 64-bit system, the build is for 32-bit"):
+        edge_tqs.deploy(folder, "node1", **host)
+    sshd.program("getconf", "echo 32")
+    assert edge_tqs.deploy(folder, "node1", dry_run=True, **host).said[0].startswith("would copy")
+
+
+#: systemd cannot run where tests do. This one runs what is installed, but for the newer build, which ends soon.
+SYSTEMCTL = """
+case "$*" in
+is-system-running) echo running ;;
+list-unit-files*) echo "edge-tqs-plant.service enabled enabled" ;;
+is-active*) ! grep -q {hash} {folder}/opt/plant/model.json ;;
+*) echo "$*" >>{folder}/asked ;;
+esac
+"""
+
+
+def test_a_service_that_ends_soon_brings_back_what_ran_before(
+    host_builds: tuple[BuildDir, BuildDir], host: dict[str, Any], sshd: SshServer, tmp_path: Path
+) -> None:
+    older, newer = host_builds
+    sshd.program("systemctl", SYSTEMCTL.format(hash=newer.model_hash, folder=tmp_path))
+    sshd.program("journalctl", "echo the sensor is missing")
+    sshd.program("sudo", 'shift; exec "$@"')
+    sshd.program("sleep", "true")
+    host["install"] = host["install"][1:]  # it starts
+    done = edge_tqs.deploy(older, "node1", **host)
+    assert not any("not started" in said for said in done.said)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert "restart edge-tqs-plant.service" in asked
+    with pytest.raises(edge_tqs.DeviceError, match=r"edge-tqs-plant\.service does not go on running: the sensor is"):
+        edge_tqs.deploy(newer, "node1", **host)
+    assert (tmp_path / "host" / "plant" / "current").readlink().name == done.now
+    assert json.loads((tmp_path / "opt" / "plant" / "model.json").read_text())["model_hash"] == older.model_hash
+    assert (tmp_path / "asked").read_text().splitlines() == asked * 3
 
 
 def test_a_host_that_cannot_be_reached(

@@ -48,6 +48,10 @@ def test_twenty_hosts_at_once_and_the_first_share(
     assert told["source"]["topic"] == "bay-7/{column}"
     assert told["sinks"] == [{"kind": "mqtt", "broker": "10.0.0.1", "prefix": "edge-tqs/bay-7"}]
 
+    inventory(tmp_path, newer.path, 2)
+    code, out, _ = run("deploy", "--inventory", hosts, "--dry-run", "--ssh-config", sshd.config)
+    assert (code, out.splitlines()[-1]) == (0, "2 would change")
+
     # The second host of the first two cannot be written to: no other one is begun.
     inventory(tmp_path, newer.path, 20)
     text = hosts.read_text().replace(f'"{places[1]}/units"', '"/dev/null"')

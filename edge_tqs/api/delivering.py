@@ -135,7 +135,8 @@ def _job(target: Target, release: Release, expected: Expected | None, rollback: 
             return roll_back(target, release, silent, dry_run=dry_run, runs=runs)
         return deploy_release(target, release, expected, silent, dry_run=dry_run, runs=runs)
 
-    return Job(target.address, release.model, "" if rollback else release.name, act)
+    wanted = ("" if rollback else release.name) if dry_run else None
+    return Job(target.address, release.model, wanted, act)
 
 
 def _release(built: BuildDir, host: Host) -> Release:

@@ -176,7 +176,7 @@ def heard_text(heard: Sequence[Gateway]) -> str:
     return "\n".join([table(head, rows), *told])
 
 
-OUTCOMES = ("updated", "unchanged", "failed", "not begun")
+OUTCOMES = ("updated", "unchanged", "would change", "failed", "not begun")
 
 
 def _by_hand(name: str) -> bool:

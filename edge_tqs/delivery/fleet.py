@@ -13,24 +13,25 @@ from edge_tqs.delivery.deploy import Deployed
 from edge_tqs.errors import TqsError
 from edge_tqs.progress import Progress
 
-Outcome = Literal["updated", "unchanged", "failed", "not begun"]
+Outcome = Literal["updated", "unchanged", "would change", "failed", "not begun"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is done with one host. act: what `deploy` or `roll_back` does; wanted: the release that it is to have, ""
-    where that is known only there."""
+    """What is done with one host. act: what `deploy` or `roll_back` does; wanted: the release that it would have after
+    a dry run, "" where that is known only there, None where it is no dry run."""
 
     address: str
     model: str
-    wanted: str
+    wanted: str | None
     act: Callable[[Callable[[str], None]], Deployed]
 
 
 @dataclass(frozen=True)
 class HostOutcome:
-    """What became of a host. runs: the release that it has, "" for none, None where it was not asked or did not answer.
-    said: of a failure, the sentence and what to try; else what was done."""
+    """What became of a host; after a dry run "unchanged" or "would change". runs: the release that it has, "" for none,
+    None where it was not asked or did not answer. said: of a failure, the sentence and what to try; else what was done.
+    """
 
     address: str
     model: str
@@ -47,8 +48,8 @@ class FleetOutcome:
 
     @property
     def passed(self) -> bool:
-        """Whether each has what it is to have."""
-        return all(host.outcome in ("updated", "unchanged") for host in self.hosts)
+        """Whether none failed, or was left out because of one that did."""
+        return all(host.outcome not in ("failed", "not begun") for host in self.hosts)
 
 
 def run_fleet(
@@ -93,6 +94,7 @@ def _outcome(job: Job) -> HostOutcome:
     except TqsError as error:
         runs = seen[-1] if seen else None
         return HostOutcome(job.address, job.model, runs, "failed", tuple(filter(None, (error.message, error.hint))))
-    return HostOutcome(
-        job.address, job.model, made.now, "unchanged" if made.now == made.before else "updated", made.said
-    )
+    became: Outcome = "unchanged" if made.now == made.before else "updated"
+    if job.wanted is not None and job.wanted != made.now:
+        became = "would change"
+    return HostOutcome(job.address, job.model, made.now, became, made.said)

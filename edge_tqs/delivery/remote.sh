@@ -48,12 +48,25 @@ way() {
     fi
 }
 
+# Whether systemd runs here: a container has its programs too.
+systemd_runs() {
+    case $(systemctl is-system-running 2>/dev/null) in
+    initializing | starting | running | degraded | maintenance) ;;
+    *) return 1 ;;
+    esac
+}
+
+# Whether install.sh starts something.
+starts() {
+    systemd_runs && [ "$(way)" != none ] && case $options in *" --no-start "*) false ;; esac
+}
+
 probe() {
     echo "machine $(uname -m)"
     echo "bits $(getconf LONG_BIT 2>/dev/null)"
     echo "python $(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
     echo "way $(way)"
-    [ -d /run/systemd/system ] && echo "systemd yes"
+    systemd_runs && echo "systemd yes"
     echo "folder $folder"
     echo "current $(linked current)"
     echo "previous $(linked previous)"
@@ -79,13 +92,24 @@ receive() {
 
 # install.sh of the current release; what it says goes to standard output.
 install() {
-    set -- "$@"
-    [ -d /run/systemd/system ] || case $options in *" --no-start "*) ;; *) set -- "$@" --no-start ;; esac
+    systemd_runs || case $options in *" --no-start "*) ;; *) set -- "$@" --no-start ;; esac
     case $(way) in
     self) (cd "$folder/current" && ./install.sh "$@") ;;
     sudo) (cd "$folder/current" && sudo -n ./install.sh "$@") ;;
     none) ;;
     esac 2>&1
+}
+
+# What of this model runs no more some seconds after it was started, with the last line that it wrote.
+fallen() {
+    starts || return 0
+    sleep 4
+    set -- "edge-tqs-$name.service" "edge-tqs-forecastd-$name.service"
+    for unit in $(systemctl list-unit-files --no-legend "$@" 2>/dev/null | awk '{ print $1 }'); do
+        systemctl is-active --quiet "$unit" && continue
+        echo "$unit does not go on running: $(journalctl -q -n 1 -o cat -u "$unit" 2>/dev/null)"
+        return 0
+    done
 }
 
 # Make a release the current one and install it; where that fails, what was there before is there again.
@@ -96,14 +120,19 @@ activate() {
     target=$1
     shift
     point current "$target" || fail "the link $folder/current cannot be changed"
-    if ! said=$(install "$@"); then
+    if said=$(install "$@"); then
+        wrong=$(fallen)
+    else
+        wrong="install.sh: $(echo "$said" | tail -n 1)"
+    fi
+    if [ -n "$wrong" ]; then
         if [ -n "$before" ]; then
             point current "$before"
-            again=$(install "$@") || said="$said; going back failed too: $again"
+            again=$(install "$@") || wrong="$wrong; going back failed too: $(echo "$again" | tail -n 1)"
         else
             rm -f "$folder/current"
         fi
-        fail "$(echo "$said" | tail -n 1)"
+        fail "$wrong"
     fi
     [ -z "$before" ] || [ "$before" = "$target" ] || point previous "$before"
     echo "$said" | sed -n 's/^\(.*\)$/said \1/p' | grep -v '^said $'
