@@ -6,11 +6,14 @@ import dataclasses
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gateways import bundle, graph_of
 from ssh_server import SshServer
 
 import edge_tqs
@@ -18,7 +21,7 @@ from edge_tqs.boards.board import load_board
 from edge_tqs.building.directory import BuildDir
 from edge_tqs.delivery import check
 from edge_tqs.delivery.release import release_of
-from edge_tqs.delivery.ssh import parse_address
+from edge_tqs.delivery.ssh import Answer, Connection, parse_address
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -55,6 +58,7 @@ def test_first_install_update_and_back(
     assert (code, "checked 16 steps of the program" in out) == (0, True), err
     assert "checked the library in the host's Python: the same codes" in out
     assert "not started: no systemd runs there" in out
+    assert 'edge-tqs-forecastd cannot start yet: forecastd.json: "period" is missing: write' in out
     first = release_of(older).name
     assert state(tmp_path) == {"current": first, "installed": older.model_hash[:12]}
 
@@ -127,7 +131,8 @@ def test_a_host_that_fails_midway_has_what_it_had(
         ("uname", "echo aarch64", "node1 is aarch64, the build is for 64-bit x86_64: nothing was copied"),
         ("getconf", "echo 32", "node1 is x86_64 with a 32-bit system, the build is for 64-bit x86_64"),
         ("python3", "exit 127", "node1 has no python3, and edge-tqs-forecastd needs 3.9"),
-        ("python3", "echo 3.7", "node1 has Python 3.7, and edge-tqs-forecastd needs 3.9"),
+        ("python3", "echo python 3.9", "node1 has no paho-mqtt, by which its Python would speak to the broker"),
+        ("python3", "echo python 3.7", "node1 has Python 3.7, and edge-tqs-forecastd needs 3.9"),
         ("df", "printf 'x\\nx 9 9 640 1%% /\\n'", "node1 has 655,360 bytes left at .*, [0-9,]+ are needed"),
     ],
 )
@@ -138,7 +143,7 @@ def test_a_host_that_does_not_suit_is_left_alone(
     """Stand-ins on the host for what cannot be had here: another machine, another Python, a full disk."""
     sshd.program(program, text)
     with pytest.raises(edge_tqs.DeviceError, match=said):
-        edge_tqs.deploy(host_builds[1], "node1", **host)
+        edge_tqs.deploy(host_builds[1], "node1", broker="10.0.0.1", **host)
     assert not (tmp_path / "host").exists()
 
 
@@ -211,6 +216,34 @@ def test_wrong_use(host_builds: tuple[BuildDir, BuildDir], tmp_path: Path, run: 
     assert (code, "no such file" in err) == (2, True)
     with pytest.raises(edge_tqs.UsageError, match="runs no Linux: there is nothing to deploy"):
         release_of(dataclasses.replace(host_builds[1], board=load_board("pico")))
+
+
+class Here(Connection):
+    """A connection that stays in a folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(parse_address("here"), ())
+        self._folder = folder
+
+    def run(self, words: Sequence[str], data: bytes = b"", seconds: float = 60) -> Answer:
+        done = subprocess.run(words, input=data, capture_output=True, cwd=self._folder, timeout=seconds, check=False)
+        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.mark.parametrize("kind", ["direct", "stateful int16"])
+def test_the_library_of_other_kinds_is_compared_code_by_code(kind: str, tmp_path: Path) -> None:
+    graph, codes, rollout = graph_of(kind)
+    connection, built = Here(bundle(graph, tmp_path)), SimpleNamespace(graph=graph)
+    expected = check.Expected(built, codes, rollout.outputs.copy())  # type: ignore[arg-type]
+    command = [sys.executable, "-B", "-"]
+    assert check.check_library(connection, command, expected).instead == ""
+    expected.outputs[-1, -1, -1] ^= 1
+    with pytest.raises(edge_tqs.CheckError, match="the library computes another thing than this machine"):
+        check.check_library(connection, command, expected)
+    (tmp_path / "bundle" / "libforecaster.so").write_bytes(b"of another machine")
+    found = check.check_library(connection, command, expected)
+    assert "cannot be loaded" in found.instead
+    assert 'forecastd.json: "source" is missing' in found.mistakes[0]
 
 
 def test_a_release_is_named_by_what_it_holds(host_builds: tuple[BuildDir, BuildDir]) -> None:

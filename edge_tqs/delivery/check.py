@@ -29,11 +29,18 @@ _LIBRARY = """
 import json, sys
 sys.path.insert(0, ".")
 from pathlib import Path
+from forecastd.config import FILE, read_config
 from forecastd.engines import load_engine
-from forecastd.model import read_model
+from forecastd.model import read_model, read_training
+from forecastd.settings import ConfigError
 asked = json.loads({asked!r})
-engine, instead = load_engine(Path.cwd(), read_model(Path.cwd()))
-made = []
+here = Path.cwd()
+model, mistakes, made = read_model(here), [], []
+try:
+    read_config(here / FILE, model, read_training(here))
+except ConfigError as error:
+    mistakes = error.sentences
+engine, instead = load_engine(here, model)
 for seed in [] if instead else asked["seeds"]:
     engine.reset()
     for sample in seed[: asked["window"]]:
@@ -45,8 +52,17 @@ for seed in [] if instead else asked["seeds"]:
             engine.push(sample)
     else:
         made.append(list(engine.forecast(asked["steps"])))
-print(json.dumps({{"instead": instead, "made": made}}))
+print(json.dumps({{"instead": instead, "made": made, "mistakes": mistakes}}))
 """
+
+
+@dataclass(frozen=True)
+class LibraryCheck:
+    """instead: why the library is not loaded there and LiteRT will compute, "" where it is.
+    mistakes: of forecastd.json, in sentences."""
+
+    instead: str
+    mistakes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +108,10 @@ def check_program(connection: Connection, words: list[str], expected: Expected) 
     return expected.steps
 
 
-def check_library(connection: Connection, words: list[str], expected: Expected) -> str:
+def check_library(connection: Connection, words: list[str], expected: Expected) -> LibraryCheck:
     """Roll out in the library, loaded by a Python that ``words`` start; it reads what to do from its standard input.
-
-    Returns why it is not loaded there and LiteRT will compute, "" where it is. Raises as `check_program`.
+    The model is none with inputs that must be known ahead, which edge-tqs-forecastd does not take. Raises as
+    `check_program`.
     """
     graph = expected.built.graph
     forecast, horizon = graph.forecast, expected.outputs.shape[1]
@@ -117,7 +133,7 @@ def check_library(connection: Connection, words: list[str], expected: Expected) 
         scaling, output = forecast.scaling_of_outputs(), graph.quant(graph.output)
         exact = (got - np.asarray(scaling.mean)) / np.asarray(scaling.std) / float(output.scale[0]) + output.zero_point
         _compare(exact, outputs, "the library", connection, _NEAR)
-    return str(told["instead"])
+    return LibraryCheck(str(told["instead"]), tuple(map(str, told["mistakes"])))
 
 
 def _compare(got: Array, wanted: Array, what: str, connection: Connection, near: float = 0.0) -> None:

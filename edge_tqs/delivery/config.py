@@ -22,6 +22,19 @@ def parse_broker(text: str) -> tuple[str, int | None]:
     return parts["host"].strip("[]"), None if parts["port"] is None else int(parts["port"])
 
 
+def uses_mqtt(config: bytes) -> bool:
+    """Whether a source or a sink of forecastd.json is of MQTT. False of what is no configuration."""
+    try:
+        table: Any = json.loads(config)
+    except ValueError:
+        return False
+    if not isinstance(table, dict):
+        return False
+    sinks = table.get("sinks")
+    ends = [table.get("source"), *(sinks if isinstance(sinks, list) else [])]
+    return any(isinstance(end, dict) and end.get("kind") == "mqtt" for end in ends)
+
+
 def with_broker(config: bytes, model: str, broker: str, gateway: str | None = None) -> bytes:
     """``config`` with an MQTT broker in place of its source and sinks, as forecastd's --broker has it.
 

@@ -44,7 +44,7 @@ class Target:
 @dataclass(frozen=True)
 class Found:
     """A host as it is. current, previous: releases, "" for none; way: how install.sh can be run, "self", "sudo" or
-    "none"; has: the release is there and whole."""
+    "none"; mqtt: paho-mqtt is there; has: the release is there and whole."""
 
     machine: str
     bits: int
@@ -54,6 +54,7 @@ class Found:
     previous: str
     way: str
     systemd: bool
+    mqtt: bool
     has: bool
     free_bytes: int
 
@@ -107,7 +108,7 @@ def deploy(
             progress(f"{target.address}: checking", 0, 1)
             steps = check_program(connection, _words(target, release, "serve"), expected)
             said.append(f"checked {steps} steps of the program there: all codes are this machine's")
-            said.append(_library(connection, target, release, expected))
+            said += _library(connection, target, release, expected)
         except TqsError:
             with suppress(TqsError):  # the connection may be what failed
                 _ask(connection, target, release, "discard")
@@ -163,6 +164,7 @@ def _look(connection: Connection, target: Target, release: Release) -> Found:
         previous=answer.value("previous"),
         way=answer.value("way"),
         systemd=bool(answer.value("systemd")),
+        mqtt=bool(answer.value("mqtt")),
         has=bool(answer.value("has")),
         free_bytes=1024 * int(free) if free.isdecimal() else 0,
     )
@@ -185,6 +187,11 @@ def _suits(found: Found, connection: Connection, release: Release) -> None:
             f"{host} has {there}, and edge-tqs-forecastd needs 3.9: nothing was copied",
             hint="On the host: `sudo apt install python3`.",
         )
+    if release.mqtt and not found.mqtt:
+        raise DeviceError(
+            f"{host} has no paho-mqtt, by which its Python would speak to the broker: nothing was copied",
+            hint="On the host: `sudo apt install python3-paho-mqtt`.",
+        )
     needed = 2 * release.size + _SPARE
     if not found.has and found.free_bytes < needed:
         raise DeviceError(
@@ -193,14 +200,15 @@ def _suits(found: Found, connection: Connection, release: Release) -> None:
         )
 
 
-def _library(connection: Connection, target: Target, release: Release, expected: Expected) -> str:
+def _library(connection: Connection, target: Target, release: Release, expected: Expected) -> list[str]:
     forecast = expected.built.graph.forecast
     if forecast.exogenous and not forecast.driven:
-        return "not checked: edge-tqs-forecastd, which takes no inputs that are known ahead"
-    instead = check_library(connection, _words(target, release, "check"), expected)
-    if instead:
-        return f"LiteRT computes for edge-tqs-forecastd there, not the compiled library: {instead}"
-    return "checked the library in the host's Python: the same codes"
+        return ["not checked: the library; edge-tqs-forecastd takes no inputs that are known ahead"]
+    found = check_library(connection, _words(target, release, "check"), expected)
+    said = "checked the library in the host's Python: the same codes"
+    if found.instead:
+        said = f"LiteRT computes for edge-tqs-forecastd there, not the compiled library: {found.instead}"
+    return [said, *(f"edge-tqs-forecastd cannot start yet: {mistake}" for mistake in found.mistakes)]
 
 
 def _activate(

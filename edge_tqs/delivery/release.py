@@ -12,7 +12,7 @@ from pathlib import Path
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.bundle import CONFIG, INSTALLER, PROGRAM, unit_name
 from edge_tqs.building.directory import BUNDLE, BuildDir
-from edge_tqs.delivery.config import with_broker
+from edge_tqs.delivery.config import uses_mqtt, with_broker
 from edge_tqs.errors import UsageError
 
 SUMS = "SHA256SUMS"
@@ -31,7 +31,7 @@ _ARMV6 = "arm-linux-gnueabi-"
 class Release:
     """name: the first 12 digits of the model's hash, a dash, and 8 of the list of files, so that equal names are equal
     releases. model: unit_name of it, the folder that its releases are in. files: mode and content by name. machines: by
-    `uname -m`. bits: of a word."""
+    `uname -m`. bits: of a word. mqtt: forecastd.json has a source or a sink of it."""
 
     name: str
     model: str
@@ -40,6 +40,7 @@ class Release:
     sums: bytes
     machines: tuple[str, ...]
     bits: int
+    mqtt: bool
 
     @property
     def size(self) -> int:
@@ -88,6 +89,7 @@ def release_of(
         sums=sums,
         machines=_machines(built.board, machine, bits),
         bits=bits,
+        mqtt=uses_mqtt(settings),
     )
 
 

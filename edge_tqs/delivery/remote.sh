@@ -64,7 +64,9 @@ starts() {
 probe() {
     echo "machine $(uname -m)"
     echo "bits $(getconf LONG_BIT 2>/dev/null)"
-    echo "python $(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
+    python3 -c 'import sys, importlib.util
+print("python %d.%d" % sys.version_info[:2])
+print("mqtt", importlib.util.find_spec("paho") or "")' 2>/dev/null
     echo "way $(way)"
     systemd_runs && echo "systemd yes"
     echo "folder $folder"
