@@ -252,7 +252,15 @@ def test_the_agent_answers_wrong_requests_as_the_protocol_says(
 def test_the_files(bundles: dict[str, tuple[Path, Graph, bytes]]) -> None:
     bundle, graph, model = bundles["none"]
     names = ["README.txt", "agent.py", "edge-tqs.service", "forecaster", "install.sh", "model.json", "model.tflite"]
-    names += ["edge-tqs-forecastd", "forecastd", "forecastd.json", "forecaster.py", "gateway.json", "requirements.txt"]
+    names += [
+        "edge-tqs-forecastd",
+        "edge-tqs-forecastd.service",
+        "forecastd",
+        "forecastd.json",
+        "forecaster.py",
+        "gateway.json",
+        "requirements.txt",
+    ]
     assert sorted(path.name for path in bundle.iterdir()) == sorted(names)
     assert (bundle / "model.tflite").read_bytes() == model
     assert json.loads((bundle / "model.json").read_text())["model_hash"] == tflite_model.model_hash(model)
@@ -435,7 +443,7 @@ def test_the_installed_agent_serves(bundles: dict[str, tuple[Path, Graph, bytes]
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--server", "robot"], "program or agent"),
+        (["--server", "robot"], "program, agent or forecastd"),
         (["--frobnicate"], "unknown option"),
         (["--port"], "needs a value"),
         (["--port", "/dev/tty; reboot"], "can stand in a unit"),

@@ -29,7 +29,15 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def host(sshd: SshServer, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """What deploy is told of it: nothing is started, for no systemd runs where tests do."""
-    install = ["--no-start", "--prefix", str(tmp_path / "opt"), "--units", str(tmp_path / "units")]
+    install = [
+        "--no-start",
+        "--server",
+        "program",
+        "--prefix",
+        str(tmp_path / "opt"),
+        "--units",
+        str(tmp_path / "units"),
+    ]
     yield {"folder": str(tmp_path / "host"), "install": install, "ssh_config": sshd.config}
     for program in sshd.programs.iterdir():
         program.unlink()
@@ -181,7 +189,7 @@ def test_a_service_that_ends_soon_brings_back_what_ran_before(
     sshd.program("journalctl", "echo the sensor is missing")
     sshd.program("sudo", 'shift; exec "$@"')
     sshd.program("sleep", "true")
-    host["install"] = host["install"][1:]  # it starts
+    host["install"] = host["install"][1:]  # it starts the program
     done = edge_tqs.deploy(older, "node1", **host)
     assert not any("not started" in said for said in done.said)
     asked = (tmp_path / "asked").read_text().splitlines()
@@ -191,6 +199,36 @@ def test_a_service_that_ends_soon_brings_back_what_ran_before(
     assert (tmp_path / "host" / "plant" / "current").readlink().name == done.now
     assert json.loads((tmp_path / "opt" / "plant" / "model.json").read_text())["model_hash"] == older.model_hash
     assert (tmp_path / "asked").read_text().splitlines() == asked * 3
+
+
+def test_live_forecasts_are_installed_where_there_is_a_source(
+    host_builds: tuple[BuildDir, BuildDir], host: dict[str, Any], tmp_path: Path
+) -> None:
+    """What is installed forecasts, as its unit starts it; a build that reads standard input is only brought there."""
+    build = host_builds[1]
+    host["install"] = [option for option in host["install"] if option not in ("--server", "program")]
+    done = edge_tqs.deploy(build, "node1", **host)
+    assert done.said[-1].startswith("not installed: edge-tqs-forecastd would read standard input")
+    assert not (tmp_path / "units").exists()
+    settings = json.loads((build.path / "bundle" / "forecastd.json").read_text())
+    made, rows = tmp_path / "forecasts.jsonl", tmp_path / "rows.csv"
+    settings |= {"source": {"kind": "csv", "path": str(rows)}, "sinks": [{"kind": "jsonl", "path": str(made)}]}
+    (tmp_path / "mine.json").write_text(json.dumps(settings))
+    with pytest.raises(edge_tqs.UsageError, match=r'would not start there: .*"period" is missing'):
+        edge_tqs.deploy(build, "node1", config=tmp_path / "mine.json", **host)
+    (tmp_path / "mine.json").write_text(json.dumps(settings | {"period": "10min"}))
+    done = edge_tqs.deploy(build, "node1", config=tmp_path / "mine.json", **host)
+    assert done.said[-2] == "installed forecastd as edge-tqs-forecastd-plant.service"
+    unit = (tmp_path / "units" / "edge-tqs-forecastd-plant.service").read_text()
+    assert "@" not in unit
+    (command,) = [line[10:].split() for line in unit.splitlines() if line.startswith("ExecStart=")]
+    rows.write_text("time,channel 0,channel 1\n" + "".join(f"2024-05-01T00:{n}0:00Z,{n},0.5\n" for n in range(6)))
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+    assert json.loads(made.read_text().splitlines()[-1])["forecast"]["made"] == "2024-05-01T00:50:00Z"
+    uninstall = [tmp_path / "host" / "plant" / "current" / "install.sh", "--uninstall", *host["install"]]
+    subprocess.run(uninstall, check=True, capture_output=True)
+    assert not list((tmp_path / "units").iterdir())
+    assert not (tmp_path / "opt" / "plant").exists()
 
 
 def test_a_host_that_cannot_be_reached(

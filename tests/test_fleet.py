@@ -24,10 +24,12 @@ Run = Callable[..., tuple[int, str, str]]
 
 def inventory(folder: Path, build: Path, count: int) -> Path:
     """Hosts that are folders of one sshd, each with a name of its own."""
-    lines = [f'build = "{build}"', 'broker = "10.0.0.1"']
+    settings = json.loads((build / "bundle" / "forecastd.json").read_text()) | {"period": "10min"}
+    (folder / "mine.json").write_text(json.dumps(settings))
+    lines = [f'build = "{build}"', 'broker = "10.0.0.1"', 'config = "mine.json"']
     for number in range(count):
         place = folder / f"{number:02d}"
-        install = f'["--no-start", "--prefix", "{place}/opt", "--units", "{place}/units"]'
+        install = f'["--no-start", "--server", "program", "--prefix", "{place}/opt", "--units", "{place}/units"]'
         lines += ["[[host]]", f'address = "node{number}"', f'name = "bay-{number}"', f'folder = "{place}/host"']
         lines.append(f"install = {install}")
     (folder / "hosts.toml").write_text("\n".join(lines) + "\n")
@@ -65,12 +67,14 @@ def test_twenty_hosts_at_once_and_the_first_share(
     installed = [json.loads((place / "opt" / "plant" / "model.json").read_text())["model_hash"] for place in places]
     assert installed == [newer.model_hash, *[older.model_hash] * 19]
 
-    hosts.write_text("\n".join(text.splitlines()[: 2 + 3 * 5]) + "\n")  # three of them
+    hosts.write_text("\n".join(text.splitlines()[: 3 + 3 * 5]) + "\n")  # three of them
     code, out, _ = run("deploy", "--inventory", hosts, "--keep-going", "--canary", "0", "--ssh-config", sshd.config)
     assert (code, out.splitlines()[-1]) == (1, "1 updated, 1 unchanged, 1 failed")
     inventory(tmp_path, newer.path, 1)
     done = edge_tqs.deploy_all(hosts, rollback=True, ssh_config=sshd.config)
-    assert [host.runs for host in done.hosts] == [release_of(older, broker="10.0.0.1", gateway="bay-0").name]
+    config = (tmp_path / "mine.json").read_bytes()
+    wanted = release_of(older, config=config, broker="10.0.0.1", gateway="bay-0").name
+    assert [host.runs for host in done.hosts] == [wanted]
 
 
 @pytest.mark.parametrize(
@@ -135,9 +139,11 @@ def test_what_gateways_in_the_field_report(host_builds: tuple[BuildDir, BuildDir
             stream.flush()
         unheard = {f"edge-tqs/{name}/plant/report" for name in ("bay-1", "bay-2")}
         while unheard:
-            topic, _ = broker.wait(lambda topic, text: topic in unheard and "01:20" in text)
+            topic, _ = broker.wait(
+                lambda topic, text: topic in unheard and json.loads(text)["time"] == "2024-05-01T01:20:00Z"
+            )
             unheard.discard(topic)
-        code, out, _ = run("fleet", "--broker", address, "--wait", "0.5", "--json")
+        code, out, _ = run("fleet", "--broker", address, "--wait", "1", "--json")
         told = json.loads(out)
         assert code == int(any(gateway["problems"] for gateway in told))
         assert [gateway["topic"] for gateway in told] == ["edge-tqs/bay-1/plant", "edge-tqs/bay-2/plant"]
@@ -148,7 +154,7 @@ def test_what_gateways_in_the_field_report(host_builds: tuple[BuildDir, BuildDir
         assert told[0]["errors"][0]["naive"] > 0
         running[0].communicate()
         broker.wait(lambda topic, text: text == "offline")
-        code, out, _ = run("fleet", "--broker", address, "--wait", "0.5")
+        code, out, _ = run("fleet", "--broker", address, "--wait", "1")
         shown = [line.split()[1:3] for line in out.splitlines()[1:3]]
         assert (code, shown) == (1, [[build.model_hash[:12], "offline"], [build.model_hash[:12], "online"]])
         assert "no gateway is heard" in run("fleet", "--broker", address, "--wait", "0.2", "--prefix", "other")[1]

@@ -20,6 +20,7 @@ DESCRIPTION = "model.json"
 PROGRAM = "forecaster"
 INSTALLER = "install.sh"
 UNIT = "edge-tqs.service"
+LIVE_UNIT = "edge-tqs-forecastd.service"
 REQUIREMENTS = "requirements.txt"
 README = "README.txt"
 LIVE = "edge-tqs-forecastd"
@@ -73,6 +74,7 @@ def write_bundle(
         LIBRARY: _template(LIBRARY),
         REQUIREMENTS: _template(REQUIREMENTS),
         UNIT: _template(UNIT),
+        LIVE_UNIT: _template(LIVE_UNIT),
         DESCRIPTION: json.dumps(metadata, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
         FACTS: json.dumps({"name": unit_name(name), **facts}, indent=1, ensure_ascii=False) + "\n",
         CONFIG: json.dumps(config, indent=2, ensure_ascii=False) + "\n",

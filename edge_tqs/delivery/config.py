@@ -22,17 +22,17 @@ def parse_broker(text: str) -> tuple[str, int | None]:
     return parts["host"].strip("[]"), None if parts["port"] is None else int(parts["port"])
 
 
-def uses_mqtt(config: bytes) -> bool:
-    """Whether a source or a sink of forecastd.json is of MQTT. False of what is no configuration."""
+def kinds_of(config: bytes) -> frozenset[str]:
+    """The kinds of source and sinks in forecastd.json; none of what is no configuration."""
     try:
         table: Any = json.loads(config)
     except ValueError:
-        return False
+        return frozenset()
     if not isinstance(table, dict):
-        return False
+        return frozenset()
     sinks = table.get("sinks")
     ends = [table.get("source"), *(sinks if isinstance(sinks, list) else [])]
-    return any(isinstance(end, dict) and end.get("kind") == "mqtt" for end in ends)
+    return frozenset(str(end.get("kind")) for end in ends if isinstance(end, dict))
 
 
 def with_broker(config: bytes, model: str, broker: str, gateway: str | None = None) -> bytes:

@@ -108,7 +108,13 @@ def deploy(
             progress(f"{target.address}: checking", 0, 1)
             steps = check_program(connection, _words(target, release, "serve"), expected)
             said.append(f"checked {steps} steps of the program there: all codes are this machine's")
-            said += _library(connection, target, release, expected)
+            library, mistakes = _library(connection, target, release, expected)
+            said += [library, *(f"edge-tqs-forecastd cannot start yet: {mistake}" for mistake in mistakes)]
+            if mistakes and release.live and "--server" not in target.options:
+                raise UsageError(
+                    f"{target.address}: edge-tqs-forecastd would not start there: {mistakes[0]}",
+                    hint="Correct the build's forecastd.json, or name another one with --config.",
+                )
         except TqsError:
             with suppress(TqsError):  # the connection may be what failed
                 _ask(connection, target, release, "discard")
@@ -200,15 +206,19 @@ def _suits(found: Found, connection: Connection, release: Release) -> None:
         )
 
 
-def _library(connection: Connection, target: Target, release: Release, expected: Expected) -> list[str]:
+def _library(
+    connection: Connection, target: Target, release: Release, expected: Expected
+) -> tuple[str, tuple[str, ...]]:
+    """(what was checked of the library, mistakes of forecastd.json)."""
     forecast = expected.built.graph.forecast
     if forecast.exogenous and not forecast.driven:
-        return ["not checked: the library; edge-tqs-forecastd takes no inputs that are known ahead"]
+        return "not checked: the library; edge-tqs-forecastd takes no inputs that are known ahead", ()
     found = check_library(connection, _words(target, release, "check"), expected)
-    said = "checked the library in the host's Python: the same codes"
     if found.instead:
         said = f"LiteRT computes for edge-tqs-forecastd there, not the compiled library: {found.instead}"
-    return [said, *(f"edge-tqs-forecastd cannot start yet: {mistake}" for mistake in found.mistakes)]
+    else:
+        said = "checked the library in the host's Python: the same codes"
+    return said, found.mistakes
 
 
 def _activate(
@@ -216,14 +226,10 @@ def _activate(
 ) -> tuple[str, ...]:
     answer = _ask(connection, target, release, "activate", *target.options, name=name)
     said = answer.values("said")
-    if found.way == "none":
-        said.append(
-            f"not installed and not started: that needs root, and sudo asks for a password. On the host: "
-            f"`cd {found.folder}/current && sudo ./install.sh`"
-        )
-    elif not found.systemd:
-        said.append("not started: no systemd runs there")
-    return tuple(said)
+    if any(line.startswith("not installed") for line in said):
+        hint = "" if release.live else "; --broker HOST, or a source in --config FILE, has it started"
+        return (*said[:-1], said[-1] + hint)
+    return tuple(said) if found.systemd else (*said, "not started: no systemd runs there")
 
 
 def _would(found: Found, release: Release, target: Target) -> tuple[str, ...]:

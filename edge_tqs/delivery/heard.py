@@ -72,7 +72,7 @@ def listen(login: BrokerLogin, *, prefix: str = PREFIX, wait: float = 2.0) -> tu
         raise ToolError(
             "paho-mqtt is missing: it speaks to an MQTT broker", hint="Install it: `pip install paho-mqtt`."
         ) from error
-    said: queue.Queue[tuple[str, bytes] | str] = queue.Queue()
+    said: queue.Queue[tuple[str, bytes] | str | None] = queue.Queue()  # a message, a refusal, or that it begins
     version: Any = getattr(paho, "CallbackAPIVersion", None)
     client: Any = paho.Client() if version is None else paho.Client(version.VERSION2)
     if login.user:
@@ -87,6 +87,7 @@ def listen(login: BrokerLogin, *, prefix: str = PREFIX, wait: float = 2.0) -> tu
             client.subscribe(f"{prefix}/#", qos=1)
 
     client.on_connect = on_connect
+    client.on_subscribe = lambda *about: said.put(None)
     client.on_message = lambda client, data, told: said.put((str(told.topic), bytes(told.payload)))
     try:
         client.connect(host, port or (8883 if login.tls else 1883), keepalive=30)
@@ -102,10 +103,10 @@ def listen(login: BrokerLogin, *, prefix: str = PREFIX, wait: float = 2.0) -> tu
         client.loop_stop()
 
 
-def _collected(said: queue.Queue[tuple[str, bytes] | str], address: str, wait: float) -> Mapping[str, bytes]:
-    """The last payload of each topic, once no new topic came for ``wait`` seconds."""
+def _collected(said: queue.Queue[tuple[str, bytes] | str | None], address: str, wait: float) -> Mapping[str, bytes]:
+    """The last payload of each topic, once no new topic came for ``wait`` seconds after the broker let us listen."""
     found: dict[str, bytes] = {}
-    until = time.monotonic() + wait
+    until, begun = time.monotonic() + CONNECT_SECONDS, False
     while (left := until - time.monotonic()) > 0:
         try:
             message = said.get(timeout=left)
@@ -113,10 +114,13 @@ def _collected(said: queue.Queue[tuple[str, bytes] | str], address: str, wait: f
             break
         if isinstance(message, str):
             raise DeviceError(f"{address}: {message}", hint="Give --user, and the password in EDGE_TQS_MQTT_PASSWORD.")
-        topic, payload = message
-        if topic not in found:
+        begun = True
+        if message is None or message[0] not in found:
             until = time.monotonic() + wait
-        found[topic] = payload
+        if message is not None:
+            found[message[0]] = message[1]
+    if not begun:
+        raise DeviceError(f"{address}: nothing answers as an MQTT broker does", hint="Is this its port?")
     return found
 
 

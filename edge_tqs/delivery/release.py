@@ -12,7 +12,7 @@ from pathlib import Path
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.bundle import CONFIG, INSTALLER, PROGRAM, unit_name
 from edge_tqs.building.directory import BUNDLE, BuildDir
-from edge_tqs.delivery.config import uses_mqtt, with_broker
+from edge_tqs.delivery.config import kinds_of, with_broker
 from edge_tqs.errors import UsageError
 
 SUMS = "SHA256SUMS"
@@ -31,7 +31,8 @@ _ARMV6 = "arm-linux-gnueabi-"
 class Release:
     """name: the first 12 digits of the model's hash, a dash, and 8 of the list of files, so that equal names are equal
     releases. model: unit_name of it, the folder that its releases are in. files: mode and content by name. machines: by
-    `uname -m`. bits: of a word. mqtt: forecastd.json has a source or a sink of it."""
+    `uname -m`. bits: of a word. mqtt: forecastd.json has a source or a sink of it. live: it has a source that a
+    service can read."""
 
     name: str
     model: str
@@ -41,6 +42,7 @@ class Release:
     machines: tuple[str, ...]
     bits: int
     mqtt: bool
+    live: bool
 
     @property
     def size(self) -> int:
@@ -89,7 +91,8 @@ def release_of(
         sums=sums,
         machines=_machines(built.board, machine, bits),
         bits=bits,
-        mqtt=uses_mqtt(settings),
+        mqtt="mqtt" in kinds_of(settings),
+        live="stdin" not in kinds_of(settings),
     )
 
 

@@ -92,13 +92,23 @@ receive() {
     mv "$new" "$folder/releases/$release" || fail "the release cannot be put in its place"
 }
 
-# install.sh of the current release; what it says goes to standard output.
+# install.sh of the current release; what it says goes to standard output. Live forecasts, unless the options say what.
 install() {
+    case $options in
+    *" --server "*) ;;
+    *)
+        if grep -q '"kind": *"stdin"' "$folder/current/forecastd.json"; then
+            echo "not installed: edge-tqs-forecastd would read standard input, which a service has not"
+            return
+        fi
+        set -- --server forecastd "$@"
+        ;;
+    esac
     systemd_runs || case $options in *" --no-start "*) ;; *) set -- "$@" --no-start ;; esac
     case $(way) in
     self) (cd "$folder/current" && ./install.sh "$@") ;;
     sudo) (cd "$folder/current" && sudo -n ./install.sh "$@") ;;
-    none) ;;
+    none) echo "not installed: that needs root, and sudo asks for a password; do it there: cd $folder/current && sudo ./install.sh $*" ;;
     esac 2>&1
 }
 
