@@ -168,6 +168,8 @@ def test_a_32_bit_build_is_for_a_32_bit_system_on_a_64_bit_kernel_too(
         edge_tqs.deploy(folder, "node1", **host)
     sshd.program("getconf", "echo 32")
     assert edge_tqs.deploy(folder, "node1", dry_run=True, **host).said[0].startswith("would copy")
+    with pytest.raises(edge_tqs.DeviceError, match=r"node1: the program does not run there: .*xec format error"):
+        edge_tqs.deploy(folder, "node1", **host)
 
 
 #: systemd cannot run where tests do. This one runs what is installed, but for the newer build, which ends soon.

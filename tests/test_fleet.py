@@ -167,8 +167,10 @@ def test_what_gateways_in_the_field_report(host_builds: tuple[BuildDir, BuildDir
 
 
 def test_messages_that_are_no_gateways_are_left_out() -> None:
-    (found,) = gateways(
+    found, *others = gateways(
         {
+            "edge-tqs/n10/x/online": b"online",
+            "edge-tqs/n9/x/online": b"offline",
             "edge-tqs/m/online": b"online",
             "edge-tqs/m/about": b"\xff",
             "edge-tqs/m/report": b'{"card": {"a": 1, "b": {"truths": "x", "mae": true}}, "time": 5}',
@@ -177,5 +179,6 @@ def test_messages_that_are_no_gateways_are_left_out() -> None:
             "online": b"online",
         }
     )
+    assert [(other.topic, other.online) for other in others] == [("edge-tqs/n9/x", False), ("edge-tqs/n10/x", True)]
     assert (found.topic, found.model_hash, found.time, found.problems) == ("edge-tqs/m", "", "", ())
     assert [(error.label, error.truths, error.error) for error in found.errors] == [("b", 0, None)]

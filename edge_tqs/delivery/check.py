@@ -99,12 +99,19 @@ def check_program(connection: Connection, words: list[str], expected: Expected) 
         DeviceError: It does not run there, or is of another model.
     """
     forecast, horizon = expected.built.graph.forecast, expected.outputs.shape[1]
-    with Device(PipePort(connection.start(words), str(connection.address))) as device:
-        device.require_model(expected.built.model_hash)
-        for seed, outputs in zip(expected.codes, expected.outputs, strict=True):
-            ahead = seed[forecast.window :, list(forecast.exogenous)] if forecast.exogenous else None
-            got, _, _ = run_rollout(device, seed[: forecast.window], horizon, ahead=ahead, restarts=0)
-            _compare(got, outputs, "the program", connection)
+    try:
+        with Device(PipePort(connection.start(words), str(connection.address))) as device:
+            device.require_model(expected.built.model_hash)
+            for seed, outputs in zip(expected.codes, expected.outputs, strict=True):
+                ahead = seed[forecast.window :, list(forecast.exogenous)] if forecast.exogenous else None
+                got, _, _ = run_rollout(device, seed[: forecast.window], horizon, ahead=ahead, restarts=0)
+                _compare(got, outputs, "the program", connection)
+    except DeviceError as error:
+        said = error.message.removeprefix(f"ssh://{connection.address}: ")
+        raise DeviceError(
+            f"{connection.address}: the program does not run there: {said}",
+            hint="Build for a board of the host's kind: `edge-tqs boards`.",
+        ) from error
     return expected.steps
 
 

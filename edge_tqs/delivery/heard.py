@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -131,8 +132,13 @@ def gateways(messages: Mapping[str, bytes]) -> tuple[Gateway, ...]:
         base, _, kind = topic.rpartition("/")
         if kind in _KINDS and base:
             by_topic.setdefault(base, {})[kind] = _read(kind, payload)
-    made = (_gateway(topic, told) for topic, told in sorted(by_topic.items()) if "online" in told)
+    made = (_gateway(topic, told) for topic, told in sorted(by_topic.items(), key=_natural) if "online" in told)
     return tuple(made)
+
+
+def _natural(item: tuple[str, Any]) -> list[tuple[int, str]]:
+    """By a topic, its numbers as numbers: bay-2 before bay-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", item[0])]
 
 
 def _read(kind: str, payload: bytes) -> Any:

@@ -44,7 +44,10 @@ class PipePort:
     def write(self, data: bytes, /) -> int:
         sent = 0
         while sent < len(data):
-            sent += os.write(self._write, data[sent:])
+            try:
+                sent += os.write(self._write, data[sent:])
+            except BrokenPipeError as error:
+                raise OSError(self._said()) from error
         return sent
 
     def close(self) -> None:
