@@ -404,6 +404,46 @@ def test_a_product_with_a_constant_is_a_layer_and_what_is_added_its_bias(transpo
     assert bias_part.name == "bias"
 
 
+@pytest.mark.parametrize(
+    ("compared", "limit", "read", "attrs"),
+    [("GREATER_EQUAL", 0.0, "elu", {}), ("GREATER", 20.0, "function", {"name": "softplus", "parameters": ()})],
+)
+def test_functions_that_are_written_as_a_selection(
+    compared: str, limit: float, read: str, attrs: dict[str, Any]
+) -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 4, 2))
+    inner = made.op("EXP", [x], [made.value("exp", (1, 4, 2))])
+    one = made.constant("one", np.array([1.0], np.float32))
+    if read == "elu":
+        inner = made.op("SUB", [inner, one], [made.value("less", (1, 4, 2))], "SubOptions")
+    else:
+        inner = made.op("ADD", [inner, one], [made.value("more", (1, 4, 2))], "AddOptions")
+        inner = made.op("LOG", [inner], [made.value("log", (1, 4, 2))])
+    at = made.constant("at", np.array([limit], np.float32))
+    condition = made.op(compared, [x, at], [made.value("which", (1, 4, 2), "BOOL")])
+    bent = made.op("SELECT_V2", [condition, x, inner], [made.value("bent", (1, 4, 2))])
+    y = made.dense(made.reshape(bent, "flat", (1, 8)), "head", by_hand.normal(2, 8), by_hand.normal(2))
+    first, *_ = loaded(made.file([x], [y])).graph.ops
+    assert (first.kind, first.attrs) == (read, attrs)
+
+
+def test_a_weight_that_no_forecast_depends_on_is_left_out(tmp_path: Path) -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 4, 2))
+    flat = made.reshape(x, "flat", (1, 8))
+    both = [made.dense(flat, name, by_hand.normal(2, 8, seed=n), by_hand.normal(2)) for n, name in enumerate("ab")]
+    joined = made.op("CONCATENATION", both, [made.value("ab", (1, 4))], "ConcatenationOptions", axis=1)
+    ends = [made.constant(name, np.array(v, np.int32)) for name, v in (("begin", [0, 0]), ("size", [1, 2]))]
+    first = made.op("SLICE", [joined, *ends], [made.value("y", (1, 2))], "SliceOptions")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(made.file([x], [first]))
+    opened = open_model(path)
+    read, graph = opened.need_graph()
+    assert [*graph.weights()] == [*opened.system.weights] == [*opened.opener().weights] == ["a weight"]
+    assert "No forecast depends on b weight" in read.notes[0]
+
+
 def test_attention_and_functions_of_one_value() -> None:
     made = by_hand.Maker()
     x = made.value("x", (1, 4, 2))

@@ -159,12 +159,20 @@ def _open_tflite(
         loaded, refusal = load_tflite(content, system, str(path), output), None
     except ModelError as error:
         loaded, refusal = None, error
+    if loaded is not None and (idle := frozenset(system.weights.keys() - loaded.graph.weights().keys())):
+        opener = partial(_tflite_file_system, path, said, output, window, idle)
+        system = opener()
     return Opened(system, opener, hashlib.sha256(content).hexdigest(), loaded, refusal, in_litert=True)
 
 
-def _tflite_file_system(path: Path, said: Said | None, output: str | None, window: int | None) -> System:
+def _tflite_file_system(
+    path: Path, said: Said | None, output: str | None, window: int | None, idle: frozenset[str] = frozenset()
+) -> System:
+    """``idle``: weights that no forecast depends on."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}", hint="Check the path of the .tflite file.") from error
-    return replace(tflite_system(content, str(path), said, output, window), name=path.stem)
+    system = tflite_system(content, str(path), said, output, window)
+    weights = {name: parts for name, parts in system.weights.items() if name not in idle}
+    return replace(system, name=path.stem, weights=weights)

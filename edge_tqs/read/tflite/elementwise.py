@@ -25,9 +25,10 @@ CLIPPED = {"RELU_0_TO_1": (0.0, 1.0, 0.0)}
 class Values:
     """Computes views of views, for one operator of the file. Operands are views, or constants as numbers."""
 
-    def __init__(self, op: FileOperator, imported: ImportedGraph) -> None:
+    def __init__(self, op: FileOperator, imported: ImportedGraph, first: int = 0) -> None:
+        """first: the operands before it are no numbers."""
         self._op, self._imported = op, imported
-        operands = [self.operand(place) for place in range(len(op.inputs))]
+        operands = [self.operand(place) for place in range(first, len(op.inputs))]
         self.shape = np.broadcast_shapes(*(x.index.shape if isinstance(x, View) else x.shape for x in operands))
         self._name = imported.file.tensors[op.outputs[0]].name or op.kind
 
@@ -128,7 +129,8 @@ class Values:
         return View((made,), kept.index)
 
 
-def _write(op: FileOperator, imported: ImportedGraph, view: View) -> None:
+def written(op: FileOperator, imported: ImportedGraph, view: View) -> None:
+    """Let ``view`` be what ``op`` gives, after the activation that is fused into it."""
     imported.hand_on(view, op.outputs[0])
     imported.views[op.outputs[0]] = imported.activate(op, view, fused_activation(op))
 
@@ -138,7 +140,7 @@ def _binary(op: FileOperator, imported: ImportedGraph) -> None:
     a, b = values.operand(0), values.operand(1)
     if op.kind == "ADD" and _fuse_bias(op, imported, a, b):
         return
-    _write(op, imported, values.two(BINARY[op.kind], a, b))
+    written(op, imported, values.two(BINARY[op.kind], a, b))
 
 
 def _fuse_bias(op: FileOperator, imported: ImportedGraph, a: View | Array, b: View | Array) -> bool:
@@ -174,19 +176,19 @@ def _one(make: Callable[[Values, View], View]) -> Import:
     """The import of an operator of one value."""
 
     def import_(op: FileOperator, imported: ImportedGraph) -> None:
-        _write(op, imported, make(Values(op, imported), _computed(op, imported)))
+        written(op, imported, make(Values(op, imported), _computed(op, imported)))
 
     return import_
 
 
 def _leaky_relu(op: FileOperator, imported: ImportedGraph) -> None:
     alpha = float(op.options.alpha)
-    _write(op, imported, Values(op, imported).one("leaky_relu", _computed(op, imported), alpha=alpha))
+    written(op, imported, Values(op, imported).one("leaky_relu", _computed(op, imported), alpha=alpha))
 
 
 def _gelu(op: FileOperator, imported: ImportedGraph) -> None:
     parameters = (float(op.options.approximate),)
-    _write(op, imported, Values(op, imported).function("gelu", _computed(op, imported), parameters))
+    written(op, imported, Values(op, imported).function("gelu", _computed(op, imported), parameters))
 
 
 def _relu(op: FileOperator, imported: ImportedGraph) -> None:
@@ -204,7 +206,7 @@ def _div(op: FileOperator, imported: ImportedGraph) -> None:
     values = Values(op, imported)
     a, b = values.operand(0), values.operand(1)
     if not isinstance(b, View):
-        _write(op, imported, values.two("mul", a, 1.0 / b))
+        written(op, imported, values.two("mul", a, 1.0 / b))
         return
     made = imported.made_by(b)
     if made is not None and made.kind == "function" and made.attrs["name"] == "sqrt":
@@ -213,13 +215,13 @@ def _div(op: FileOperator, imported: ImportedGraph) -> None:
         inverse = values.function("reciprocal", b)
     if isinstance(a, View) or not np.all(a == 1.0):
         inverse = values.two("mul", a, inverse)
-    _write(op, imported, inverse)
+    written(op, imported, inverse)
 
 
 def _squared_difference(op: FileOperator, imported: ImportedGraph) -> None:
     values = Values(op, imported)
     difference = values.two("sub", values.operand(0), values.operand(1))
-    _write(op, imported, values.two("mul", difference, difference))
+    written(op, imported, values.two("mul", difference, difference))
 
 
 def _extreme(op: FileOperator, imported: ImportedGraph) -> None:
@@ -233,11 +235,11 @@ def _extreme(op: FileOperator, imported: ImportedGraph) -> None:
         _activated(op, imported, a, "RELU")
         return
     over = values.one("leaky_relu", values.two("sub", *((a, b) if most else (b, a))), alpha=0.0)
-    _write(op, imported, values.two("add" if most else "sub", b, over))
+    written(op, imported, values.two("add" if most else "sub", b, over))
 
 
 def _clipped(op: FileOperator, imported: ImportedGraph) -> None:
-    _write(op, imported, Values(op, imported).function("relu", _computed(op, imported), CLIPPED[op.kind]))
+    written(op, imported, Values(op, imported).function("relu", _computed(op, imported), CLIPPED[op.kind]))
 
 
 def _named(name: str) -> Import:

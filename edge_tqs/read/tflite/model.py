@@ -35,6 +35,7 @@ UNROLLED = (
     "It is a recurrent layer as the converter leaves it: give the .keras file, which is built as a step with states, "
     "or convert the model again with unroll=True in its recurrent layers. "
 )
+IDLE = "No forecast depends on {}, as in a backward layer of which the last sample is read: it is left out."
 SUPPORTED = (
     f"Supported operators: {', '.join(sorted(TABLE))}. `edge-tqs score` and `edge-tqs plan` take any float model."
 )
@@ -56,13 +57,14 @@ def load_tflite(model: bytes, system: System, name: str, output: str | None = No
         raise type(error)(f"{name}: {error.message}", hint=error.hint) from error.__cause__
     kinds = Counter(op.kind for op in graph.ops)
     parsed = with_output(parse(model), output)
+    idle = sorted(system.weights.keys() - whole.weights().keys())
     return LoadedModel(
         graph,
         largest,
         hashlib.sha256(model).hexdigest(),
         _parameters(parsed.graphs[0]),
         tuple(f"{kind}: {count}" for kind, count in kinds.items()),
-        tuple(_notes(parsed, system)),
+        (*_notes(parsed, system), *(IDLE.format(", ".join(idle)) for _ in idle[:1])),
     )
 
 
@@ -107,11 +109,7 @@ def _import(model: bytes, system: System, output: str | None) -> Graph:
         task=reading.task,
     )
     forecast.check(system.name, system.steps * system.outputs)
-    graph = only_needed(Graph(system.name, tensors, ops, imported.input, last, (), forecast).check())
-    missing = sorted(system.weights.keys() - graph.weights().keys())
-    if missing:
-        raise ModelError(f"its weights {', '.join(missing)} have no part in the forecast", hint=SUPPORTED)
-    return graph
+    return only_needed(Graph(system.name, tensors, ops, imported.input, last, (), forecast).check())
 
 
 def _import_graph(parsed: FileModel, size: int, window: tuple[int, ...] = ()) -> tuple[ImportedGraph, str]:

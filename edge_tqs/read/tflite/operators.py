@@ -16,6 +16,7 @@ from edge_tqs.graph.shapes import pool_length
 from edge_tqs.read.tflite.elementwise import ELEMENTWISE
 from edge_tqs.read.tflite.moves import MOVES, fused_activation
 from edge_tqs.read.tflite.placing import padded, read
+from edge_tqs.read.tflite.selecting import SELECTING
 from edge_tqs.read.tflite.views import Import, ImportedGraph, Shape, View, canonical, refuse
 
 #: Types of what is computed about shapes alone.
@@ -261,5 +262,6 @@ TABLE: dict[str, Import] = {
     "SUM": _mean,
     "REDUCE_MAX": _reduce_max,
     **ELEMENTWISE,
+    **SELECTING,
     **MOVES,
 }
