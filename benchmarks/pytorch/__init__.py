@@ -1,0 +1,1 @@
+"""Forecasters of PyTorch through litert-torch: what is opened, built, and how near to torch it is."""
