@@ -10,7 +10,7 @@ from typing import Any
 from edge_tqs.templates import template_root
 
 _SCALARS = {f"{sign}int{bits}_t": getattr(ctypes, f"c_{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32)}
-_FIELD = re.compile(r"(?:const )?(?P<type>\w+) (?P<pointer>\*?)(?P<name>\w+)(?:\[(?P<count>\d+)\])?")
+_FIELD = re.compile(r"(?:const )?(?:TQS_FLASH )?(?P<type>\w+) (?P<pointer>\*?)(?P<name>\w+)(?:\[(?P<count>\d+)\])?")
 
 
 @cache

@@ -19,6 +19,9 @@ WHEN = {
 #: Those of the cores that firmware is written for.
 FAMILIES = ("mve", "dsp", "v7m", "v6m", PORTABLE)
 
+#: A layer of the network: (type, what it is made of).
+_LAYER = re.compile(r"^static const (\w+) \w+ = \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
+_TABLE = re.compile(r"\.(?:weights|rows|table) = (\w+),")
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 
@@ -50,10 +53,24 @@ def library(parts: Parts) -> dict[str, str]:
         texts = parts.families[family]
         for name, text in texts.items():
             local = _INCLUDE.sub(lambda match, texts=texts: _placed(match[1], match[0], texts), text)  # type: ignore[misc]
+            if family == PORTABLE and name == f"{p}_network.c":
+                local = _in_flash(local, p)
             if name.endswith(".c"):
                 local = f'#include "../{p}_core.h"\n#if defined({upper}_CORE_{family.upper()})\n{local}\n#endif\n'
             made[f"src/{family}/{name}"] = local
     return made
+
+
+def _in_flash(network: str, prefix: str) -> str:
+    """The portable network with the tables that its kernels read as TQS_FLASH (kernels/tqs_kernels.h) defined so."""
+    flash: set[str] = set()
+    data: set[str] = set()
+    for kind, body in _LAYER.findall(network):
+        (flash if kind in (f"{prefix}_fc_t", f"{prefix}_lut_t") else data).update(_TABLE.findall(body))
+    for name in flash - data:
+        declared = re.compile(rf"^static const (\w+) {name}\[", re.MULTILINE)
+        network = declared.sub(rf"static const {prefix.upper()}_FLASH \1 {name}[", network)
+    return network
 
 
 def _short_int(parts: Parts) -> str:

@@ -3,9 +3,9 @@
 #include "tqs_requantize.h"
 
 void tqs_fc_s8(const tqs_fc_t *layer, const int8_t *x, int8_t *y, uint32_t *scratch) {
-    const int8_t *w = layer->weights;      /* [R / 4][K][4] */
-    const int8_t *end = x + layer->inputs; /* x: [K] */
-    const tqs_rows_t *rows = layer->rows;
+    const TQS_FLASH int8_t *w = layer->weights; /* [R / 4][K][4] */
+    const int8_t *end = x + layer->inputs;      /* x: [K] */
+    const TQS_FLASH tqs_rows_t *rows = layer->rows;
     const uint32_t outputs = layer->outputs;
     uint32_t row;
 

@@ -11,6 +11,14 @@
 
 #include <stdint.h>
 
+/* Where the large tables lie: on an AVR in the flash, which is another address space than that of data. Exports to
+ * Arduino boards put them there; in the generated C of a board it says nothing. */
+#if defined(__AVR__) && defined(__FLASH)
+#define TQS_FLASH __flash
+#else
+#define TQS_FLASH
+#endif
+
 #include "tqs_attention.h"
 #include "tqs_depthwise.h"
 #include "tqs_pool.h"
@@ -33,12 +41,12 @@ typedef struct tqs_rows {
 } tqs_rows_t;
 
 typedef struct tqs_fc {
-    const void *weights;
-    const tqs_rows_t *rows; /* [R / 4] */
-    uint16_t inputs;        /* K, at least 1 */
-    uint16_t outputs;       /* M, at least 1 */
-    int8_t zero_point;      /* of y */
-    int8_t low;             /* y is clamped to [low, high], which is also how relu and relu6 are done */
+    const TQS_FLASH void *weights;
+    const TQS_FLASH tqs_rows_t *rows; /* [R / 4] */
+    uint16_t inputs;                  /* K, at least 1 */
+    uint16_t outputs;                 /* M, at least 1 */
+    int8_t zero_point;                /* of y */
+    int8_t low;                       /* y is clamped to [low, high], which is also how relu and relu6 are done */
     int8_t high;
 } tqs_fc_t;
 
@@ -158,8 +166,8 @@ void tqs_mul_s8_dsp(const tqs_product_t *layer, const int8_t *a, const int8_t *b
 
 /* y = f(x) for any function of one code: logistic, tanh, elu. */
 typedef struct tqs_lut {
-    const int8_t *table; /* [256], f(-128) first */
-    uint16_t size;       /* n */
+    const TQS_FLASH int8_t *table; /* [256], f(-128) first */
+    uint16_t size;                 /* n */
 } tqs_lut_t;
 
 /* x, y: [n]. y may be x, or not overlap it. */

@@ -2,7 +2,7 @@
 #include "tqs_kernels.h"
 
 void tqs_lut_s8(const tqs_lut_t *layer, const int8_t *x, int8_t *y) {
-    const int8_t *table = layer->table + 128;
+    const TQS_FLASH int8_t *table = layer->table + 128;
     const int8_t *end = x + layer->size;
     uint32_t rest;
 

@@ -37,5 +37,5 @@ def files(parts: Parts) -> Mapping[str, str]:
 
 _HOW = (
     "Copy this folder into `libraries/` of the sketchbook, then open File > Examples > Forecast. On AVR boards (Uno, "
-    "Mega) the model's tables are copied into RAM at the start, where they must fit; int16 activations are refused."
+    "Mega) the weights stay in the flash; int16 activations are refused there."
 )
