@@ -25,6 +25,7 @@ from edge_tqs.errors import (
 
 if TYPE_CHECKING:
     from edge_tqs.api.delivering import deploy, deploy_all, fleet
+    from edge_tqs.api.pytorch import from_torch
     from edge_tqs.api.running import compare, export, flash, validate
     from edge_tqs.api.several import ModelOutcome, build_all
     from edge_tqs.api.steps import build, dry_run, open_model, plan, quantize, score
@@ -87,6 +88,7 @@ __all__ = [
     "export",
     "flash",
     "fleet",
+    "from_torch",
     "list_boards",
     "load_board",
     "open_model",
@@ -99,6 +101,7 @@ __all__ = [
 #: Where each name of __all__ comes from that is imported when it is used.
 _PLACES = {
     "api.delivering": ("deploy", "deploy_all", "fleet"),
+    "api.pytorch": ("from_torch",),
     "api.running": ("compare", "export", "flash", "validate"),
     "api.several": ("ModelOutcome", "build_all"),
     "api.steps": ("build", "dry_run", "open_model", "plan", "quantize", "score"),

@@ -234,3 +234,21 @@ def test_the_example_of_the_docs_runs(tmp_path: Path):
     assert out.splitlines()[-1].endswith("bytes, 48 steps bit-exact: True")
     assert len(out.splitlines()) == 5
     assert (tmp_path / "build" / "python" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "error", "says"),
+    [
+        ((2, 4, 3), "m.tflite", edge_tqs.UsageError, "shape (2, 4, 3), and a window is (1, W, F)"),
+        ((1, 4, 3), "m.onnx", edge_tqs.UsageError, "m.onnx is not named as what is written"),
+        ((1, 4, 3), "m.tflite", edge_tqs.ToolError, "litert-torch is not installed"),
+    ],
+)
+def test_a_module_of_pytorch_needs_a_window_a_name_and_the_converter(
+    shape: tuple[int, ...], name: str, error: type[edge_tqs.TqsError], says: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Converted for real by benchmarks/pytorch, for which gigabytes are downloaded."""
+    monkeypatch.setitem(sys.modules, "litert_torch", None)
+    with pytest.raises(error, match=re.escape(says)) as caught:
+        edge_tqs.from_torch(None, np.zeros(shape), tmp_path / name)
+    assert caught.value.hint
