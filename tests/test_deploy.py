@@ -84,7 +84,7 @@ def test_the_same_release_is_not_copied_again(
 ) -> None:
     release = release_of(host_builds[1])
     assert "copied" in edge_tqs.deploy(host_builds[1], "node1", **host).said[0]
-    assert "checked" in edge_tqs.deploy(host_builds[1], "node1", **host).said[0]
+    assert "runs" in edge_tqs.deploy(host_builds[1], "node1", dry_run=True, **host).said[0]
     (tmp_path / "host" / "plant" / "releases" / release.name / "model.tflite").write_bytes(b"damaged")
     assert "copied" in edge_tqs.deploy(host_builds[1], "node1", **host).said[0]
     with pytest.raises(edge_tqs.UsageError, match="no release of plant was there before"):

@@ -311,10 +311,13 @@ def test_an_avr_refuses_int16_codes(tmp_path: Path) -> None:
     assert "int16 activations need an int of 32 bits" in done.stderr
 
 
+#: By kind: the prefix, and a project's lines that take it, with stand-ins for the functions of its system.
 STANDINS = {
-    "pico-sdk": "add_subdirectory(module)\n",
-    "zephyr": """
-set(CONFIG_ROOM ON)
+    "pico-sdk": ("pico", "add_subdirectory(pico)\n"),
+    "zephyr": (
+        "zeph",
+        """
+set(CONFIG_ZEPH ON)
 macro(zephyr_include_directories)
   include_directories(${ARGN})
 endmacro()
@@ -324,33 +327,41 @@ endmacro()
 macro(zephyr_library_sources)
   add_library(${library} STATIC ${ARGN})
 endmacro()
-add_subdirectory(module/zephyr)
-include_directories(module/src)
+add_subdirectory(zeph/zephyr)
+include_directories(zeph/src)
 """,
-    "esp-idf": """
+    ),
+    "esp-idf": (
+        "esp",
+        """
 function(idf_component_register)
   cmake_parse_arguments(given "" "" "SRCS;INCLUDE_DIRS" ${ARGN})
-  add_library(room STATIC ${given_SRCS})
-  target_include_directories(room PUBLIC ${given_INCLUDE_DIRS})
+  add_library(esp STATIC ${given_SRCS})
+  target_include_directories(esp PUBLIC ${given_INCLUDE_DIRS})
 endfunction()
-add_subdirectory(module)
+add_subdirectory(esp)
 """,
+    ),
 }
 
 
-@pytest.mark.parametrize("kind", STANDINS)
-def test_what_a_module_names_compiles_with_stand_ins_for_its_system(kind: str, tmp_path: Path) -> None:
+def test_what_modules_name_compiles_with_stand_ins_for_their_systems(tmp_path: Path) -> None:
     """A mock: neither Zephyr's tree nor ESP-IDF is here. Their functions do what their documentation says. The library
-    for the Pico SDK calls none of its functions."""
-    write(tmp_path / "module", texts(network(of("mlp")), kind, "room", self_test=True))
-    text = f"cmake_minimum_required(VERSION 3.16)\nproject(a C)\n{STANDINS[kind]}\nadd_executable(a a.c)\n"
-    write(tmp_path, {"CMakeLists.txt": f"{text}target_link_libraries(a PRIVATE room)\n", "a.c": ONE_MODEL})
+    for the Pico SDK calls none of its functions. All three are in one program."""
+    text, includes, calls = "cmake_minimum_required(VERSION 3.16)\nproject(a C)\nadd_executable(a a.c)\n", "", []
+    for kind, (prefix, lines) in STANDINS.items():
+        write(tmp_path / prefix, texts(network(of("mlp")), kind, prefix, self_test=True))
+        text += f"{lines}target_link_libraries(a PRIVATE {prefix})\n"
+        includes += f'#include "{prefix}_selftest.h"\nstatic {prefix}_model_t {prefix};\n'
+        calls.append(f"{prefix}_selftest(&{prefix}) != 0u")
+        sample = next((tmp_path / prefix).rglob("main.c")).read_text()
+        assert f'#include "{prefix}_model.h"' in sample
+        assert "@" not in sample
+    text += "target_include_directories(a PRIVATE zeph/src)\n"
+    write(tmp_path, {"CMakeLists.txt": text, "a.c": f"{includes}int main(void) {{ return {' || '.join(calls)}; }}\n"})
     compiled("cmake", "-S", ".", "-B", "b", cwd=tmp_path)
     compiled("cmake", "--build", "b", cwd=tmp_path)
     assert call("b/a", cwd=tmp_path).returncode == 0
-    sample = next((tmp_path / "module").rglob("main.c")).read_text()
-    assert '#include "room_model.h"' in sample
-    assert "@" not in sample
 
 
 def test_only_an_export_is_replaced_and_only_a_name_is_a_prefix(

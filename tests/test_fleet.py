@@ -143,7 +143,7 @@ def test_what_gateways_in_the_field_report(host_builds: tuple[BuildDir, BuildDir
                 lambda topic, text: topic in unheard and json.loads(text)["time"] == "2024-05-01T01:20:00Z"
             )
             unheard.discard(topic)
-        code, out, _ = run("fleet", "--broker", address, "--wait", "1", "--json")
+        code, out, _ = run("fleet", "--broker", address, "--wait", "0.5", "--json")
         told = json.loads(out)
         assert code == int(any(gateway["problems"] for gateway in told))
         assert [gateway["topic"] for gateway in told] == ["edge-tqs/bay-1/plant", "edge-tqs/bay-2/plant"]
@@ -154,10 +154,10 @@ def test_what_gateways_in_the_field_report(host_builds: tuple[BuildDir, BuildDir
         assert told[0]["errors"][0]["naive"] > 0
         running[0].communicate()
         broker.wait(lambda topic, text: text == "offline")
-        code, out, _ = run("fleet", "--broker", address, "--wait", "1")
+        code, out, _ = run("fleet", "--broker", address, "--wait", "0.5")
         shown = [line.split()[1:3] for line in out.splitlines()[1:3]]
         assert (code, shown) == (1, [[build.model_hash[:12], "offline"], [build.model_hash[:12], "online"]])
-        assert "no gateway is heard" in run("fleet", "--broker", address, "--wait", "0.2", "--prefix", "other")[1]
+        assert "no gateway is heard" in run("fleet", "--broker", address, "--wait", "0.1", "--prefix", "other")[1]
     finally:
         for process in running:
             process.communicate()

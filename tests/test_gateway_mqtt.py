@@ -72,11 +72,11 @@ class Broker:
         self._client.publish(topic, payload, qos=1, retain=retain)
 
     def wait(self, wanted: Callable[[str, str], bool], again: Callable[[], None] = lambda: None) -> tuple[str, str]:
-        """The first message that is ``wanted``; ``again`` is done each second until it comes."""
+        """The first message that is ``wanted``; ``again`` is done every quarter of a second until it comes."""
         until, told = time.monotonic() + SECONDS, ("", "")
         while time.monotonic() < until:
             try:
-                told = self.said.get(timeout=1)
+                told = self.said.get(timeout=0.25)
             except queue.Empty:
                 again()
                 continue
