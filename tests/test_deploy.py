@@ -254,6 +254,9 @@ def test_wrong_use(host_builds: tuple[BuildDir, BuildDir], tmp_path: Path, run: 
             parse_address(wrong)
     code, _, err = run("deploy", host_builds[1].path, "node1", "--ssh-config", tmp_path / "none")
     assert (code, "no such file" in err) == (2, True)
+    assert parse_address("pi@host:2222").command == "ssh -p 2222 pi@host"
+    with pytest.raises(edge_tqs.UsageError, match="the name bay-1 says nothing without a broker"):
+        release_of(host_builds[1], gateway="bay-1")
     with pytest.raises(edge_tqs.UsageError, match="runs no Linux: there is nothing to deploy"):
         release_of(dataclasses.replace(host_builds[1], board=load_board("pico")))
 

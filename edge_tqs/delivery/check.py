@@ -110,7 +110,7 @@ def check_program(connection: Connection, words: list[str], expected: Expected) 
         said = error.message.removeprefix(f"ssh://{connection.address}: ")
         raise DeviceError(
             f"{connection.address}: the program does not run there: {said}",
-            hint="Build for a board of the host's kind: `edge-tqs boards`.",
+            hint="Build again, for a board of the host's kind: `edge-tqs boards`.",
         ) from error
     return expected.steps
 

@@ -258,7 +258,7 @@ def _ask(
     answer = connection.run(_words(target, release, step, *more, name=name), data)
     if answer.code != 0:
         why = answer.value("error") or (answer.err.strip().splitlines() or ["it said nothing"])[-1]
-        hint = "Make room there." if "No space" in why else f"Look at it there: `ssh {connection.address}`."
+        hint = "Make room there." if "No space" in why else f"Look at it there: `{connection.address.command}`."
         raise DeviceError(f"{connection.address}: {step} failed: {why}", hint=hint)
     return answer
 

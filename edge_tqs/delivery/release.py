@@ -78,6 +78,11 @@ def release_of(
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     files = {path.relative_to(folder).as_posix(): (_mode(path), path.read_bytes()) for path in paths}
     settings = files[CONFIG][1] if config is None else config
+    if gateway is not None and broker is None:
+        raise UsageError(
+            f"the name {gateway} says nothing without a broker: it stands in topics",
+            hint="Give --broker, or `broker` in hosts.toml; a configuration of your own has its topics itself.",
+        )
     if broker is not None:
         settings = with_broker(settings, model, broker, gateway)
     files[CONFIG] = (0o644, settings)

@@ -30,8 +30,8 @@ _HINTS = (
         "Permission denied",
         "Your key must open it without a question: `ssh-copy-id {host}`, and `ssh-add` for a key with a word.",
     ),
-    ("verification failed", "Look at its key once by hand: `ssh {host}`."),
-    ("HAS CHANGED", "Another machine may answer in its place: see `ssh {host}`."),
+    ("verification failed", "Look at its key once by hand: `{command}`."),
+    ("HAS CHANGED", "Another machine may answer in its place: see `{command}`."),
 )
 
 
@@ -41,6 +41,11 @@ class Address:
 
     host: str
     port: int | None
+
+    @property
+    def command(self) -> str:
+        """What is typed to get there by hand."""
+        return f"ssh {self.host}" if self.port is None else f"ssh -p {self.port} {self.host}"
 
     def __str__(self) -> str:
         return self.host if self.port is None else f"{self.host}:{self.port}"
@@ -163,9 +168,12 @@ def _await(process: subprocess.Popen[bytes], address: Address) -> None:
             reason = _last(said)
             hint = next(
                 (hint for part, hint in _HINTS if part in said),
-                "Is it on and in this network? Try `ssh {host}` by hand.",
+                "Is it on and in this network? Try `{command}` by hand.",
             )
-            raise DeviceError(f"{address}: ssh does not get there: {reason}", hint=hint.format(host=address.host))
+            raise DeviceError(
+                f"{address}: ssh does not get there: {reason}",
+                hint=hint.format(host=address.host, command=address.command),
+            )
         heard += data
 
 
