@@ -15,6 +15,8 @@ from test_gateway_mqtt import Broker
 import edge_tqs
 from edge_tqs.building.directory import BuildDir
 from edge_tqs.delivery.config import with_broker
+from edge_tqs.delivery.deploy import Deployed
+from edge_tqs.delivery.fleet import Job, run_fleet
 from edge_tqs.delivery.heard import gateways
 from edge_tqs.delivery.inventory import read_inventory
 from edge_tqs.delivery.release import release_of
@@ -75,6 +77,21 @@ def test_twenty_hosts_at_once_and_the_first_share(
     config = (tmp_path / "mine.json").read_bytes()
     wanted = release_of(older, config=config, broker="10.0.0.1", gateway="bay-0").name
     assert [host.runs for host in done.hosts] == [wanted]
+
+
+def test_after_ctrl_c_no_host_is_begun() -> None:
+    begun: list[int] = []
+
+    def job(number: int) -> Job:
+        def act(runs: Callable[[str], None]) -> Deployed:
+            begun.append(number)
+            raise KeyboardInterrupt
+
+        return Job(f"node{number}", "plant", None, act)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_fleet([job(number) for number in range(5)], lambda stage, done, total: None, parallel=1, canary=0)
+    assert begun == [0]
 
 
 @pytest.mark.parametrize(

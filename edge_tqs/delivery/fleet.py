@@ -74,7 +74,11 @@ def run_fleet(
         nonlocal done
         if failed.is_set():
             return
-        found[index] = outcome = _outcome(jobs[index])
+        try:
+            found[index] = outcome = _outcome(jobs[index])
+        except BaseException:  # a fault of this program
+            failed.set()
+            raise
         if outcome.outcome == "failed" and (index < first or not keep_going):
             failed.set()
         with lock:
@@ -83,7 +87,11 @@ def run_fleet(
 
     for part in (range(first), range(first, len(jobs))):
         with ThreadPoolExecutor(max_workers=parallel) as pool:
-            list(pool.map(run, part))
+            try:
+                list(pool.map(run, part))
+            except BaseException:  # Ctrl-C: those that wait are not begun
+                failed.set()
+                raise
     return FleetOutcome(tuple(found))
 
 
