@@ -8,7 +8,7 @@ import keras
 
 
 class Squeeze(keras.layers.Layer):  # type: ignore[misc]
-    """x / (1 + |x|)"""
+    """x / (1 + |the sum of x so far|): no graph holds a running sum."""
 
     def call(self, x: Any) -> Any:
-        return x / (1.0 + keras.ops.abs(x))
+        return x / (1.0 + keras.ops.abs(keras.ops.cumsum(x, axis=1)))

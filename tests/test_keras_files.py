@@ -77,7 +77,7 @@ def test_a_layer_is_refused_by_name_before_tensorflow_is_loaded(saved: Path) -> 
     assert out.endswith("False\n")
 
 
-def test_a_registered_layer_is_scored_and_build_is_refused(
+def test_a_registered_layer_is_named_and_read_as_the_converter_takes_it_apart(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -89,8 +89,10 @@ def test_a_registered_layer_is_scored_and_build_is_refused(
     assert "--custom-objects" in caught.value.hint
     opened = open_model(path, custom=("own_twice:Twice",))
     assert opened.system.channels == 3
-    with pytest.raises(ModelError, match=r"layer twice .*of your own can be scored and planned, not built"):
-        opened.need_graph()
+    loaded, graph = opened.need_graph()
+    assert "Layer twice (mine>Twice) is read as TensorFlow's converter takes it apart." in loaded.notes
+    assert loaded.source_hash == file_hash(path, ("own_twice:Twice",))
+    assert set(graph.weights()) <= {variable.path for variable in load_keras(path, ("own_twice:Twice",)).variables}
     assert file_hash(path) != file_hash(path, ("own_twice:Twice",))
     for text, reason in (("own_twice", "not module:name"), ("own_twice:No", "No"), ("own_twice:NUMBER", "neither")):
         with pytest.raises(UsageError, match=reason):
@@ -186,6 +188,3 @@ def test_custom_objects_are_an_option_and_a_key_of_the_project(
     (tmp_path / "edge-tqs.toml").write_text('[model]\npath = "net.h5"\ncustom_objects = ["own_twice:Twice"]\n')
     done = CliRunner().invoke(cli, ["plan", *small, "--no-refine"])
     assert done.exit_code == 0, done.exception
-    done = CliRunner().invoke(cli, ["build", *small, "--board", "host"])
-    assert isinstance(done.exception, ModelError)
-    assert "layer twice" in done.exception.message

@@ -193,7 +193,7 @@ class Drawn:
         self.to("REVERSE_V2", [self.value, self.ints(self.axis())], self.shape, "ReverseV2Options")
 
     def reduce(self) -> None:
-        kind = self.data.draw(st.sampled_from(["MEAN", "SUM", "REDUCE_MAX"]))
+        kind = self.data.draw(st.sampled_from(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"]))
         axes = sorted(self.data.draw(st.sets(st.integers(0, len(self.shape) - 1), min_size=1)))
         keep = self.data.draw(st.booleans()) or len(axes) == len(self.shape)
         left = [1 if axis in axes else size for axis, size in enumerate(self.shape) if keep or axis not in axes]

@@ -208,8 +208,8 @@ Where a model has int4 weights beside int16 activations, LiteRT and the generate
 Layers that do nothing once a model is trained (Dropout and its like, noise, ActivityRegularization) are left out, and
 so is Masking of the model's input, which does nothing to a full window. Of keras.ops, what Functional models are made
 of is read as the layer of the same name, or as slices, sums, products, means, reshapes and functions of one value:
-those are the rows of the activations. A layer that is not here is refused by `build` by its name; `score` and `plan`
-take any model.
+those are the rows of the activations. Other layers are built where [TensorFlow's converter takes them
+apart](model-files.md#what-can-be-built); `score` and `plan` take any model.
 
 """
 

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.errors import CheckError, ModelError, UsageError
 from edge_tqs.graph.graph import Centre, Graph, Target
 from edge_tqs.passes.level import with_level
 from edge_tqs.read.foreign import refuse_foreign
+from edge_tqs.read.keras.converted import through_converter
 from edge_tqs.read.keras.files import file_hash
 from edge_tqs.read.keras.model import load, load_keras
 from edge_tqs.read.keras.system import keras_system
@@ -94,6 +95,11 @@ def open_model(
         refusal = error
     else:
         return _with_level(found, path, target, centre)
+    if recurrence != "stateful" and window is None and output is None:
+        try:
+            return _with_level(opened_graph(through_converter(path, said, custom, refusal)), path, target, centre)
+        except (ModelError, CheckError):
+            pass  # what the layers say is nearer to the user's model
     try:
         opener = partial(_keras_file_system, path, said, custom, output, window)
         system = opener()

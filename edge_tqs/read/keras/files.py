@@ -29,6 +29,8 @@ from edge_tqs.read.keras.protobuf import bytes_fields, text_field
 from edge_tqs.system.tensorflow import import_tensorflow
 
 SAVE_HINT = "Save the model with Keras: model.save('model.keras')."
+#: What the layers of a mixed policy compute in, on weights of float32.
+HALVES = frozenset({"float16", "bfloat16"})
 CONVERT_HINT = (
     "Save the model itself with model.save('model.keras'), or convert it to a float .tflite file and give that."
 )
@@ -96,7 +98,7 @@ def open_keras(file: KerasFile, custom: Sequence[str] = ()) -> Any:
     known |= {name: known[short] for name in _packaged(file.config) if (short := name.rpartition(">")[2]) in known}
     try:
         if file.kind == "archive":
-            return _open_archive(keras, file, known)
+            return _in_float32(_open_archive(keras, file, known))
         kind = keras.Sequential if file.config["class_name"] == "Sequential" else keras.Model
         model = kind.from_config(file.config["config"], custom_objects=known)
         if not model.built:
@@ -110,6 +112,14 @@ def open_keras(file: KerasFile, custom: Sequence[str] = ()) -> Any:
             hint="The file is damaged, or holds a class of your own: then register it with --custom-objects "
             f"module:name. {SAVE_HINT}",
         ) from error
+    return _in_float32(model)
+
+
+def _in_float32(model: Any) -> Any:
+    """``model``, whose layers compute in the float32 of their weights, where a policy says half of it."""
+    for layer in model._flatten_layers():
+        if layer.variable_dtype == "float32" and layer.compute_dtype in HALVES:
+            layer.dtype_policy = "float32"
     return model
 
 

@@ -225,7 +225,7 @@ def _squared_difference(op: FileOperator, imported: ImportedGraph) -> None:
 
 
 def _extreme(op: FileOperator, imported: ImportedGraph) -> None:
-    """MAXIMUM and MINIMUM: b + relu(a - b), and b - relu(b - a)."""
+    """MAXIMUM and MINIMUM: a + relu(b - a), and a - relu(a - b), which is a however far b is beyond it."""
     values = Values(op, imported)
     a, b = values.operand(0), values.operand(1)
     if not isinstance(a, View):
@@ -234,8 +234,10 @@ def _extreme(op: FileOperator, imported: ImportedGraph) -> None:
     if most and isinstance(a, View) and not isinstance(b, View) and not np.any(b) and a.index.shape == values.shape:
         _activated(op, imported, a, "RELU")
         return
-    over = values.one("leaky_relu", values.two("sub", *((a, b) if most else (b, a))), alpha=0.0)
-    written(op, imported, values.two("add" if most else "sub", b, over))
+    if not isinstance(a, View):
+        raise refuse(op, "both operands are constants")
+    over = values.one("leaky_relu", values.two("sub", *((b, a) if most else (a, b))), alpha=0.0)
+    written(op, imported, values.two("add" if most else "sub", a, over))
 
 
 def _clipped(op: FileOperator, imported: ImportedGraph) -> None:

@@ -246,9 +246,16 @@ def _mean(op: FileOperator, imported: ImportedGraph) -> None:
 
 
 def _reduce_max(op: FileOperator, imported: ImportedGraph) -> None:
+    """REDUCE_MAX, and REDUCE_MIN: the negative of the greatest of the negatives."""
     x, count, shape, seen = _reduced(op, imported)
     attrs = {"size": count, "stride": count, "padding": "valid"}
-    imported.write(op.outputs[0], "max_pool_1d", [x], shape, seen, **attrs)
+    if op.kind == "REDUCE_MAX":
+        imported.write(op.outputs[0], "max_pool_1d", [x], shape, seen, **attrs)
+        return
+    name, negative = imported.file.tensors[op.outputs[0]].name, {"name": "negative", "parameters": ()}
+    x = imported.op("function", f"{name}/negative", [x], imported.tensors[x].shape, **negative)
+    x = imported.op("max_pool_1d", f"{name}/most", [x], shape, **attrs)
+    imported.write(op.outputs[0], "function", [x], shape, seen, **negative)
 
 
 TABLE: dict[str, Import] = {
@@ -260,7 +267,7 @@ TABLE: dict[str, Import] = {
     "SOFTMAX": _softmax,
     "MEAN": _mean,
     "SUM": _mean,
-    "REDUCE_MAX": _reduce_max,
+    **dict.fromkeys(("REDUCE_MAX", "REDUCE_MIN"), _reduce_max),
     **ELEMENTWISE,
     **SELECTING,
     **MOVES,
