@@ -185,7 +185,7 @@ def link(core: Core, sources: list[Path], folder: Path, flags: list[str]) -> Pat
     values = {
         "BOARD_NAME": core.machine,
         "FLASH_ORIGIN": hex(core.flash),
-        "FLASH_SIZE": "0x40000",
+        "FLASH_SIZE": "0x40000" if core.machine == "microbit" else "0x80000",
         "RAM_ORIGIN": hex(core.ram),
         "RAM_SIZE": hex(core.ram_bytes),
         "STACK_SIZE": "2048",

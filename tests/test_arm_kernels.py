@@ -87,8 +87,11 @@ def dense_graph(rng: np.random.Generator, prefix: str, width: int, inputs: int, 
 
 
 def wide_graph(rng: np.random.Generator, prefix: str, width: int, inputs: int, rows: int, extreme: bool) -> Graph:
-    """dense_graph with int16 activations: larger sums, zero points of 0, a bias that counts."""
-    graph = dense_graph(rng, prefix, width, inputs, rows, extreme)
+    return widened(dense_graph(rng, prefix, width, inputs, rows, extreme), prefix, extreme)
+
+
+def widened(graph: Graph, prefix: str, extreme: bool) -> Graph:
+    """``graph`` with int16 activations: larger sums, zero points of 0, a bias that counts."""
     x, b, y = (graph.tensors[f"{prefix}_{part}"] for part in ("x", "b", "y"))
     assert b.data is not None
     return graph.with_tensors(
@@ -113,9 +116,10 @@ def pair_graph(rng: np.random.Generator, prefix: str, kind: str) -> Graph:
 
 
 def wide_pair_graph(rng: np.random.Generator, prefix: str, kind: str, size: int, scales: tuple[float, float]) -> Graph:
-    """A sum of int16 codes of these scales."""
+    """A sum or a product of int16 codes of these scales."""
     names = [f"{prefix}_{part}" for part in ("a", "b", "y")]
-    quants = [Quant(np.array([scale], np.float32)) for scale in (*scales, max(scales) * rng.uniform(0.8, 1.6))]
+    y_scale = (max(scales) if kind != "mul" else 15000 * np.prod(scales)) * rng.uniform(0.8, 1.6)
+    quants = [Quant(np.array([scale], np.float32)) for scale in (*scales, y_scale)]
     tensors = {n: Tensor(n, (1, size), "int16", None, quant) for n, quant in zip(names, quants, strict=True)}
     return Graph(prefix, tensors, (Op(kind, tuple(names[:2]), (names[2],)),), names[0], names[2], (), None)  # type: ignore[arg-type]
 
@@ -133,13 +137,18 @@ def single_graph(rng: np.random.Generator, prefix: str, kind: str, size: int, oc
 
 
 def filter_graph(
-    rng: np.random.Generator, prefix: str, shape: tuple[int, int, int], attrs: dict[str, int], extreme: bool
+    rng: np.random.Generator,
+    prefix: str,
+    shape: tuple[int, int, int],
+    attrs: dict[str, int],
+    extreme: bool,
+    width: int = 8,
 ) -> Graph:
     """A depthwise convolution, ``shape`` (taps, channels, samples); ``extreme`` as in dense_graph."""
     taps, channels, samples = shape
     attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0, **attrs}
     length = conv_length(samples, taps, attrs)
-    graph = dense_graph(rng, prefix, 8, taps, channels, extreme)
+    graph = dense_graph(rng, prefix, width, taps, channels, extreme)
     op, sizes = graph.ops[0], {f"{prefix}_x": (1, samples, channels), f"{prefix}_y": (1, length, channels)}
     op = replace(op, kind="depthwise_1d", attrs={**op.attrs, **attrs})
     changed = {name: replace(graph.tensors[name], shape=size) for name, size in sizes.items()}
@@ -199,25 +208,65 @@ def wide_product_graph(prefix: str, shape: tuple[int, int, int], transposed: boo
     )
 
 
+def widening_product_graph(
+    rng: np.random.Generator, prefix: str, rows: int, inner: int, columns: int, transposed: bool
+) -> Graph:
+    """A product of int8 codes that writes int16 ones, as C computes that of their copies."""
+    graph = product_graph(rng, prefix, rows, inner, columns, transposed)
+    y = graph.tensors[f"{prefix}_y"]
+    scale = np.array([0.0002 * 5e3 * np.sqrt(inner) / 32768 * 2.0 ** rng.uniform(0.5, 3)], np.float32)
+    return graph.with_tensors({y.name: replace(y, dtype="int16", quant=Quant(scale))})
+
+
 def pool_graph(
-    rng: np.random.Generator, prefix: str, kind: str, shape: tuple[int, int], size: int, stride: int
+    rng: np.random.Generator,
+    prefix: str,
+    kind: str,
+    shape: tuple[int, int],
+    size: int,
+    stride: int,
+    dtype: DType = "int8",
 ) -> Graph:
     """Each ``size`` samples of ``shape`` (samples, channels) in one; those at the ends are of fewer."""
     x, y = f"{prefix}_x", f"{prefix}_y"
-    quant = Quant(np.array([0.03], np.float32), int(rng.integers(-128, 128)))
+    quant = Quant(np.array([0.03], np.float32), int(rng.integers(-128, 128)) if dtype == "int8" else 0)
     samples, channels = shape
     shapes = {x: (1, samples, channels), y: (1, -(-samples // stride), channels)}
-    tensors = {name: Tensor(name, each, "int8", None, quant) for name, each in shapes.items()}
+    tensors = {name: Tensor(name, each, dtype, None, quant) for name, each in shapes.items()}
     op = Op(kind, (x,), (y,), {"size": size, "stride": stride, "padding": "same"})
     return Graph(prefix, tensors, (op,), x, y, (), None)  # type: ignore[arg-type]
 
 
-def shares_graph(prefix: str, rows: int, columns: int, scale: float) -> Graph:
+def shares_graph(prefix: str, rows: int, columns: int, scale: float, dtype: DType = "int8") -> Graph:
     """A softmax."""
     quants = {"x": Quant(np.array([scale], np.float32), 3), "y": Quant(np.array([1 / 256], np.float32), -128)}
-    tensors = {f"{prefix}_{k}": Tensor(f"{prefix}_{k}", (1, rows, columns), "int8", None, q) for k, q in quants.items()}
+    if dtype == "int16":
+        quants = {k: Quant(np.array([each], np.float32)) for k, each in (("x", scale / 256), ("y", 1 / 32768))}
+    tensors = {f"{prefix}_{k}": Tensor(f"{prefix}_{k}", (1, rows, columns), dtype, None, q) for k, q in quants.items()}
     x, y = tensors
     return Graph(prefix, tensors, (Op("softmax", (x,), (y,), {"beta": 1.0}),), x, y, (), None)  # type: ignore[arg-type]
+
+
+def saturating_graph(prefix: str, kind: str, size: int, scale: float) -> Graph:
+    """logistic or tanh of int16 codes."""
+    quants = {f"{prefix}_x": Quant(np.array([scale], np.float32)), f"{prefix}_y": Quant(np.array([2**-15], np.float32))}
+    tensors = {name: Tensor(name, (1, size), "int16", None, quant) for name, quant in quants.items()}
+    x, y = tensors
+    return Graph(prefix, tensors, (Op(kind, (x,), (y,)),), x, y, (), None)  # type: ignore[arg-type]
+
+
+def converted_graph(prefix: str, types: tuple[DType, DType], size: int, octaves: float) -> Graph:
+    """Codes of one type to those of another, whose scale is 2^octaves times as large."""
+    quants = {
+        part: Quant(np.array([0.03 * 2.0**shift], np.float32), zero_point if dtype == "int8" else 0)
+        for part, dtype, shift, zero_point in (("x", types[0], 0.0, 17), ("y", types[1], octaves, -90))
+    }
+    tensors = {
+        f"{prefix}_{part}": Tensor(f"{prefix}_{part}", (1, size), dtype, None, quants[part])
+        for part, dtype in zip(quants, types, strict=True)
+    }
+    x, y = tensors
+    return Graph(prefix, tensors, (Op("quantize", (x,), (y,)),), x, y, (), None)  # type: ignore[arg-type]
 
 
 #: (taps, channels, rows, samples), attributes, extreme: as conv_graph has them
@@ -238,13 +287,13 @@ Layer = tuple[str, str, int, int, list[str]]
 
 def layers(core: str) -> list[Layer]:
     """Random layers that the fast kernels take."""
-    rng = np.random.default_rng(sum(core.encode()))
+    rng, other = (np.random.default_rng(sum(core.encode()) + more) for more in (0, 1))
     made = []
 
-    def add(index: int, make) -> None:
-        state = rng.bit_generator.state
+    def add(index: int, make, source: np.random.Generator = rng) -> None:
+        state = source.bit_generator.state
         fast = make("fast")
-        rng.bit_generator.state = state
+        source.bit_generator.state = state
         slow = make("slow")
         op, twin = fast.ops[0], slow.ops[0]
         chosen = kernel_of(fast, op, core)
@@ -300,7 +349,10 @@ def layers(core: str) -> list[Layer]:
         ((5, 32, 8), {"left": 4}, True),
         ((7, 3, 4), {"left": 9, "right": 3, "dilation": 2}, False),
     ):
-        add(index, lambda p, s=shape, a=attrs, e=extreme: filter_graph(rng, p, s, a, e))
+        width = 4 if shape == (3, 9, 6) else 8
+        add(index, lambda p, s=shape, a=attrs, e=extreme, w=width: filter_graph(rng, p, s, a, e, w))
+        index += 1
+        add(index, lambda p, s=shape, a=attrs, e=extreme: widened(filter_graph(other, p, s, a, e), p, e), other)
         index += 1
     for number, wide_shape in enumerate(((3, 4, 4), (2, 16, 5), (1, 25, 6), (3, 7, 3), (5, 9, 8), (1, 49, 2))):
         for transposed in (False, True):
@@ -315,6 +367,9 @@ def layers(core: str) -> list[Layer]:
         for transposed in (False, True):
             add(index, lambda p, m=rows, k=inner, n=columns, t=transposed: product_graph(rng, p, m, k, n, t))
             index += 1
+            sizes_etc = rows, inner, columns, transposed
+            add(index, lambda p, s=sizes_etc: widening_product_graph(other, p, *s), other)
+            index += 1
     sums = (
         (1, (1.0, 1.0)),
         (13, (1.0, 0.3)),
@@ -324,8 +379,8 @@ def layers(core: str) -> list[Layer]:
         (50, (2.0, 0.01)),
     )
     for size, scales in sums:
-        for kind in ("add", "sub"):
-            add(index, lambda p, k=kind, n=size, s=scales: wide_pair_graph(rng, p, k, n, s))
+        for kind in ("add", "sub", "mul"):
+            add(index, lambda p, k=kind, n=size, s=scales: wide_pair_graph(other, p, k, n, s), other)
             index += 1
     for kind in ("avg_pool_1d", "max_pool_1d"):
         for pooled, size, stride in (
@@ -335,10 +390,16 @@ def layers(core: str) -> list[Layer]:
             ((7, 13), 5, 3),
             ((200, 5), 255, 70),
         ):
-            add(index, lambda p, k=kind, s=pooled, n=size, m=stride: pool_graph(rng, p, k, s, n, m))
-            index += 1
-    add(index, lambda p: pool_graph(rng, p, "avg_pool_1d", (60, 16), 40, 9))
-    index += 1
+            for dtype in ("int8", "int16"):
+                add(
+                    index,
+                    lambda p, k=kind, s=pooled, n=size, m=stride, d=dtype: pool_graph(other, p, k, s, n, m, d),
+                    other,
+                )
+                index += 1
+    for dtype in ("int8", "int16"):
+        add(index, lambda p, d=dtype: pool_graph(other, p, "avg_pool_1d", (60, 16), 40, 9, d), other)
+        index += 1
     for rows, columns, scale in (
         (2, 1, 0.01),
         (3, 5, 0.02),
@@ -347,8 +408,17 @@ def layers(core: str) -> list[Layer]:
         (3, 4, 0.08),
         (1, 250, 0.005),
     ):
-        add(index, lambda p, m=rows, n=columns, s=scale: shares_graph(p, m, n, s))
+        for dtype in ("int8", "int16"):
+            add(index, lambda p, m=rows, n=columns, s=scale, d=dtype: shares_graph(p, m, n, s, d))
+            index += 1
+    for number, size in enumerate((1, 6, 17, 40)):
+        kind, scale = ("logistic", "tanh")[number % 2], (2e-4, 3e-5, 4e-4, 1e-3)[number]
+        add(index, lambda p, k=kind, n=size, s=scale: saturating_graph(p, k, n, s))
         index += 1
+    for size, octaves in ((1, -5.7), (6, -6.0), (19, -8.3), (12, -0.2), (20, -13.5)):
+        add(index, lambda p, n=size, o=octaves: converted_graph(p, ("int8", "int16"), n, o))
+        add(index + 1, lambda p, n=size, o=-octaves: converted_graph(p, ("int16", "int8"), n, o))
+        index += 2
     return made
 
 
@@ -409,7 +479,7 @@ static const layer_t layers[] = {
 @LAYERS@
 };
 static int8_t x[2][1036] __attribute__((aligned(4)));
-static int8_t y[2][280] __attribute__((aligned(4)));
+static int8_t y[2][560] __attribute__((aligned(4)));
 static uint32_t seed = 1;
 static uint32_t inside; /* outputs that do not saturate */
 
@@ -474,7 +544,7 @@ static uint32_t looked_up_differs(const layer_t *layer, const int8_t *a, const i
     for (i = 0; i < lut.size; i++) {
         slow[i] = table[slow[i] + 128];
     }
-    return memcmp(y[0], y[1], sizeof y[0]) != 0 ? 1u : 0u;
+    return memcmp(y[0], y[1], layer->outputs + 8u) != 0 ? 1u : 0u;
 }
 #endif
 
@@ -484,12 +554,14 @@ static uint32_t differs(const layer_t *layer) {
     const uint32_t y_from = draw() >> 30 & layer->aligned;
     int8_t *fast = y[0] + y_from;
     int8_t *slow = y[1] + y_from;
+    const uint32_t touched = layer->outputs + 8u;
     uint32_t i;
 
     if (layer->kind == 5) {
         return wide_differs(layer);
     }
-    memset(y, 85, sizeof y);
+    memset(y[0], 85, touched);
+    memset(y[1], 85, touched);
     fill_codes(x[0] + x_from, layer->inputs);
     fill_codes(x[1] + x_from, layer->inputs);
     if (layer->kind == 0) {
@@ -514,7 +586,7 @@ static uint32_t differs(const layer_t *layer) {
     for (i = 0; i < layer->outputs; i++) {
         inside += slow[i] > -128 && slow[i] < 127 ? 1u : 0u;
     }
-    if (memcmp(y[0], y[1], sizeof y[0]) != 0) {
+    if (memcmp(y[0], y[1], touched) != 0) {
         return 1u;
     }
 #if @FUSED@
@@ -636,18 +708,28 @@ def cases_of(made: list[Layer]) -> list[int]:
 
 def _kind(kernel: str) -> int:
     """As MAIN numbers them."""
-    if kernel.startswith("tqs_fc_s16"):
-        return 5
+    if "_s16" in kernel:
+        return 5 if kernel.startswith("tqs_fc_") else 6
     return next((i for i, name in enumerate(KINDS) if kernel.startswith(f"tqs_{name}_s")), 6)
+
+
+def _code_bytes(kernel: str) -> tuple[int, int]:
+    """Bytes of a code that it reads, and of one that it writes; of a dense layer as if they were int8."""
+    if _kind(kernel) != 6 or "_s16" not in kernel:
+        return 1, 1
+    return 1 if "_s8_s16" in kernel else 2, 1 if "_s16_s8" in kernel else 2
 
 
 def wrapped(kernel: str, name: str, layer: str, scratch: bool) -> str:
     """A function of two operands and the output that calls ``kernel``, which may have one operand alone."""
-    operands = ["a", "b"] if "matmul" in kernel or "add" in kernel else ["a"]
+    operands = ["a", "b"] if re.match("tqs_(matmul|add|mul)_", kernel) else ["a"]
     unused = "" if "b" in operands else "    (void)b;\n"
     pointers = [f"&{layer}", *operands, "y"]
-    if "_s16" in kernel:
-        pointers[1:] = [f"(const int16_t *)(const void *){operand}" for operand in operands] + ["(int16_t *)(void *)y"]
+    read, written = _code_bytes(kernel)
+    if read == 2:
+        pointers[1:-1] = [f"(const int16_t *)(const void *){operand}" for operand in operands]
+    if written == 2:
+        pointers[-1] = "(int16_t *)(void *)y"
     arguments = ", ".join([*pointers, *(["scratch"] if scratch else [])])
     return f"static void {name}(const int8_t *a, const int8_t *b, int8_t *y) {{\n{unused}    {kernel}({arguments});\n}}"
 
@@ -684,7 +766,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
         found = sorted({match.group(1) for match in structs if match is not None})
         names, taps = ([name for name in found if ("_taps" in name) == is_taps] for is_taps in (False, True))
         assert len(names) == 2, (text_index, names)
-        kind, code = _kind(fast), 2 if "_s16" in fast else 1
+        kind, code_bytes = _kind(fast), _code_bytes(fast)
         byte = (fast, slow) if kind == 0 else ("NULL", "NULL")
         wide = (fast, slow) if kind == 5 else ("NULL", "NULL")
         runs = ("NULL", "NULL")
@@ -695,10 +777,10 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
             runs = (f"run_fast_{text_index}", f"run_slow_{text_index}")
             texts.append(wrapped(fast, runs[0], names[0], "matmul" in fast))
             texts.append(wrapped(slow, runs[1], names[1], False))
-        # Bytes, but for dense layers of int16.
-        sizes = [size * (code if kind == 6 else 1) for size in (inputs, outputs)]
+        sizes = [size * each for size, each in zip((inputs, outputs), code_bytes, strict=True)]
+        aligned = 2 if "_s16" in fast else 3
         layer = [kind, byte[0], f"&{names[0]}", byte[1], f"&{names[1]}", *sizes, cases[text_index]]
-        rows.append(f"    {{{', '.join(map(str, [*layer, *wide, *runs, 3 if code == 1 else 2]))}}},")
+        rows.append(f"    {{{', '.join(map(str, [*layer, *wide, *runs, aligned]))}}},")
     tables = "\n\n".join(text for layer in made for text in layer[4])
     root = template_root()
     values = {"TABLES": tables, "LAYERS": "\n".join(rows), "CASES": str(CASES)}
@@ -719,7 +801,7 @@ def check_kernels(core: str, folder: Path, run: Callable[[list[Path], list[str]]
         for case, count, number in zip(made, answers[1::2], cases, strict=False):
             if case[0] == kernel:
                 inside += count
-                outputs += case[3] * number * (2 if "_s16" in kernel and _kind(kernel) == 6 else 1)
+                outputs += case[3] * number * _code_bytes(kernel)[1]
         assert inside > 0.4 * outputs, f"most outputs of {kernel} must not saturate, or they would show nothing"
     assert answers[-1] == 0, "tqs_rescale"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from edge_tqs.quantization.quantize import Activations
 
 NAMES = ("tqs_depthwise", "tqs_avg_pool", "tqs_max_pool", "tqs_transpose")
 #: whose int8 forms are in test_c_kernels
-WIDE = ("tqs_matmul_s16", "tqs_softmax_s16", "tqs_curve_s16")
+WIDE = ("tqs_matmul_s16", "tqs_matmul_s8_s16", "tqs_softmax_s16", "tqs_curve_s16")
 
 Depthwise = structs()["tqs_depthwise_t"]
 Pool = structs()["tqs_pool_t"]
@@ -174,6 +175,29 @@ def test_matmul_of_int16_codes(kernels: ctypes.CDLL, transposed: bool) -> None:
         factor = np.prod([float(graph.tensors[n].quant.scale[0]) for n in ("x", "b")])
         exact = np.clip(exact * factor / float(graph.tensors["y"].quant.scale[0]), -32768, 32767)
         assert np.abs(exact - expected).max() <= 1 + 2**-15 * np.abs(exact).max()  # a multiplier has 15 bits
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matmul_of_int8_codes_to_int16_ones(kernels: ctypes.CDLL, transposed: bool) -> None:
+    """kernels.tqs_matmul_s8_s16: what the int16 product makes of the same codes less their zero points."""
+    rng = np.random.default_rng(8)
+    for _ in layers(200, BATCH):
+        rows, inner, columns = (int(n) for n in rng.integers(1, 20, 3))
+        right = (1, columns, inner) if transposed else (1, inner, columns)
+        points = {name: int(rng.integers(-128, 128)) for name in ("x", "b")}
+        graph = graph_of(
+            Op("batch_matmul", ("x", "b"), ("y",), {"transposed": transposed}),
+            Tensor("x", (1, rows, inner), "int8", None, quant(float(rng.uniform(1e-3, 1e-2)), points["x"])),
+            Tensor("y", (1, rows, columns), "int16", None, quant(float(10 ** rng.uniform(-6, -2)), 0)),
+            Tensor("b", right, "int8", np.zeros(right, np.int8), quant(float(rng.uniform(1e-3, 1e-2)), points["b"])),
+        )
+        copies = {n: graph.tensors[n] for n in points}
+        copies = {n: replace(t, dtype="int16", quant=Quant(graph.quant(n).scale)) for n, t in copies.items()}
+        wide = graph.with_tensors(copies)
+        a, b = batch_of(rng, graph.tensors["x"]), batch_of(rng, graph.tensors["b"])
+        wider = (codes.astype(np.int16) - points[name] for name, codes in (("x", a), ("b", b)))
+        expected = OPERATORS["batch_matmul"].integer(wide, wide.ops[0])(*wider)
+        np.testing.assert_array_equal(run(kernels, graph, Matmul, a, b), expected)
 
 
 def softmax16(rng: np.random.Generator, columns: int, scale: float) -> Graph:

@@ -207,8 +207,15 @@ def _arm(
     return DenseKernel(name, "int8", width, frozenset(families), pack, limits, rows, scratch)
 
 
-def _arm16(name: str, width: int, families: set[str], pack: Callable[[Array], Array], times: int) -> DenseKernel:
-    return DenseKernel(name, "int16", width, frozenset(families), pack, Limits(1 << 31, _LATE, times))
+def _arm16(
+    name: str,
+    width: int,
+    families: set[str],
+    pack: Callable[[Array], Array],
+    times: int,
+    rows: Rows = packing.rows_as_given,
+) -> DenseKernel:
+    return DenseKernel(name, "int16", width, frozenset(families), pack, Limits(1 << 31, _LATE, times), rows)
 
 
 def _convolution(
@@ -246,10 +253,10 @@ DENSE_KERNELS = (
     _arm("tqs_fc_s4_neon", 4, {"neon"}, packing.pack_s4_chunks, _NARROW, packing.rows_to_the_right),
     _portable("tqs_fc_s8", "int8", 8, packing.pack_s8),
     _portable("tqs_fc_s4", "int8", 4, packing.pack_s4),
-    _arm16("tqs_fc_s16w8_dsp", 8, {"dsp"}, packing.pack_s16w8_dsp, 1),
+    _arm16("tqs_fc_s16w8_dsp", 8, {"dsp"}, packing.pack_s16w8_dsp, 1, packing.rows_late),
     _arm16("tqs_fc_s16w8_mve", 8, {"mve"}, packing.pack_s16w8_eights, 1),
     _arm16("tqs_fc_s16w8_neon", 8, {"neon"}, packing.pack_s16w8_eights, 1),
-    _arm16("tqs_fc_s16w4_dsp", 4, {"dsp"}, packing.pack_s16w4_dsp, 17),
+    _arm16("tqs_fc_s16w4_dsp", 4, {"dsp"}, packing.pack_s16w4_dsp, 17, packing.rows_late),
     _arm16("tqs_fc_s16w4_mve", 4, {"mve"}, packing.pack_s16w4_eights, 17),
     _arm16("tqs_fc_s16w4_neon", 4, {"neon"}, packing.pack_s16w4_eights, 17),
     _portable("tqs_fc_s16w8", "int16", 8, packing.pack_s8),
@@ -283,8 +290,19 @@ OPERATOR_KERNELS = {
     },
     **{
         (f"tqs_{kind}_s16", cores): f"tqs_{kind}_s16_{cores}"
-        for kind in ("add", "matmul")
+        for kind in ("add", "mul", "depthwise", "matmul")
         for cores in ("dsp", "mve", "neon")
     },
+    **{
+        (f"tqs_{kind}_s16", cores): f"tqs_{kind}_s16_{cores}"
+        for kind in ("avg_pool", "max_pool")
+        for cores in ("mve", "neon")
+    },
+    **{
+        (f"tqs_{kind}", cores): f"tqs_{kind}_{cores}"
+        for kind in ("softmax_s16", "matmul_s8_s16", "requant_s8_s16", "requant_s16_s8")
+        for cores in ("dsp", "mve")
+    },
+    ("tqs_sigmoid_s16", "mve"): "tqs_sigmoid_s16_mve",
     ("tqs_softmax_s8", "mve"): "tqs_softmax_s8_mve",
 }

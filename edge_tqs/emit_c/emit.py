@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_tqs.emit_c.calls import Calls, loop_variable
-from edge_tqs.emit_c.dense_kernels import PORTABLE
+from edge_tqs.emit_c.dense_kernels import PORTABLE, family
 from edge_tqs.emit_c.fusion import Fusion, fusions
 from edge_tqs.emit_c.memory import CODE_BYTES, WORD, MemoryPlan, Place, is_view, needed_ops, plan_memory
 from edge_tqs.emit_c.tables import Kernel, Tables, kernel_of
 from edge_tqs.emit_c.text import comment_lines, number, plain, string, wrap
 from edge_tqs.errors import ModelError
+from edge_tqs.graph.conversions import without_conversions
 from edge_tqs.graph.graph import Graph, Scaling
 from edge_tqs.graph.rescale import rescale_table
 from edge_tqs.templates import fill, template_root
@@ -50,6 +51,7 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> Gene
         ValueError: ``model_hash`` is not a SHA-256.
     """
     _check(graph)
+    graph = as_computed(graph, core)
     kernels = _kernels(graph, core)
     plan = _plan(graph, kernels)
     fused = fusions(graph, plan, kernels)
@@ -65,8 +67,14 @@ def emit(graph: Graph, model_hash: str, name: str, core: str = PORTABLE) -> Gene
     return GeneratedC(files, tuple(sorted({source for kernel in called for source in kernel.sources})), tables.bytes)
 
 
+def as_computed(graph: Graph, core: str) -> Graph:
+    """What the C for ``core`` computes of ``graph``, to the bit: without conversions that its kernels do not need."""
+    return graph if family(core) == "neon" else without_conversions(graph)
+
+
 def memory_plan(graph: Graph, core: str = PORTABLE) -> MemoryPlan:
     """Where the C of an integer ``graph`` for ``core`` keeps what it computes; scratch of its kernels included."""
+    graph = as_computed(graph, core)
     return _plan(graph, _kernels(graph, core))
 
 

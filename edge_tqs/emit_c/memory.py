@@ -8,13 +8,17 @@ lifetimes.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from edge_tqs.graph.graph import CODE_TYPES, Graph, Op
 from edge_tqs.operators import OPERATORS
 
 WORD = 4
+#: orders of buffers that are tried, at most; and with that many times the square of how many they are
+MOST_ORDERS, ORDERS_WORK = 12000, 24_000_000
 #: bytes of a code, and what every offset of codes of that type is a multiple of
 CODE_BYTES = {name: code_type.itemsize for name, code_type in CODE_TYPES.items()}
 #: operators whose kernels may write over an input of the output's size (tqs_kernels.h)
@@ -89,18 +93,45 @@ class MemoryPlan:
     scratch: Mapping[int, int]
 
 
-def pack(buffers: Iterable[Buffer]) -> Arena:
+def pack(buffers: Iterable[Buffer], *, thorough: bool = True) -> Arena:
     """Offsets such that no two buffers alive at once overlap: the largest first, each as low as it fits.
 
     Greedy by size (Pisarchyk and Lee, 2020, arXiv:2001.03288), as tflite-micro's planner; ties by start, then name.
     Where that takes more than must be, those that are large for long first, if they need less so: attention's keys.
+    Where that does too, and it should be ``thorough``, other orders are tried, each some steps from the best so far.
     """
-    held = list(buffers)
-    arena = _lowest(sorted(held, key=lambda b: (-b.size, b.first, b.name)))
-    if arena.size == lower_bound(held):
-        return arena
-    other = _lowest(sorted(held, key=lambda b: (-b.size * (b.last - b.first + 1), b.first, b.name)))
-    return min(arena, other, key=lambda found: found.size)
+    return _packed(tuple(buffers), thorough)
+
+
+@lru_cache(maxsize=64)
+def _packed(buffers: tuple[Buffer, ...], thorough: bool) -> Arena:
+    bound = lower_bound(buffers)
+    best, order = Arena({}, 1 << 62), list(buffers)
+    for key in (_by_size, _by_size_and_time):
+        tried = sorted(buffers, key=key)
+        arena = _lowest(tried)
+        if arena.size < best.size:
+            best, order = arena, tried
+    rng = random.Random(0)
+    for _ in range(min(MOST_ORDERS, ORDERS_WORK // max(1, len(buffers)) ** 2) if thorough else 0):
+        if best.size == bound:
+            break
+        tried = list(order)
+        for _ in range(rng.randint(1, 3)):
+            moved = tried.pop(rng.randrange(len(tried)))
+            tried.insert(rng.randrange(len(tried) + 1), moved)
+        arena = _lowest(tried)
+        if arena.size <= best.size:
+            best, order = arena, tried
+    return best
+
+
+def _by_size(buffer: Buffer) -> tuple[int, int, str]:
+    return -buffer.size, buffer.first, buffer.name
+
+
+def _by_size_and_time(buffer: Buffer) -> tuple[int, int, str]:
+    return -buffer.size * (buffer.last - buffer.first + 1), buffer.first, buffer.name
 
 
 def _lowest(buffers: Iterable[Buffer]) -> Arena:
@@ -136,13 +167,14 @@ def needed_ops(graph: Graph, outputs: Iterable[str]) -> tuple[int, ...]:
     return tuple(reversed(needed))
 
 
-def plan_memory(graph: Graph, scratch: Mapping[int, int] | None = None) -> MemoryPlan:
+def plan_memory(graph: Graph, scratch: Mapping[int, int] | None = None, *, thorough: bool = True) -> MemoryPlan:
     """Place every tensor of ``graph``, and ``scratch[index]`` bytes for the time that operator ``index`` runs.
+    thorough: as `pack` has it.
 
     A state's output is written straight into the state where nothing reads the old value any more; y into the caller's
     y unless a state depends on it (a warm-up step has no y). What cannot be is copied at the end.
     """
-    return _Planner(graph).plan(scratch or {})
+    return _Planner(graph).plan(scratch or {}, thorough=thorough)
 
 
 @dataclass
@@ -188,7 +220,7 @@ class _Planner:
         self.state_size = offset
         self.for_states = frozenset(needed_ops(graph, [state.output for state in graph.states]))
 
-    def plan(self, scratch: Mapping[int, int]) -> MemoryPlan:
+    def plan(self, scratch: Mapping[int, int], *, thorough: bool) -> MemoryPlan:
         graph = self.graph
         self._open(graph.input, "x", 0)
         for state in graph.states:
@@ -200,7 +232,7 @@ class _Planner:
             else:
                 self._place_views(op, begin)
         spare = [Buffer(f"scratch {i}", size, i, i, WORD) for i, size in scratch.items() if size > 0]
-        arena = pack([*self._buffers(), *spare])
+        arena = pack([*self._buffers(), *spare], thorough=thorough)
         places = {name: self._locate(part, arena) for name, part in self.parts.items()}
         copies, arena_size = self._copies(places, arena.size)
         offsets = {buffer.first: arena.offsets[buffer.name] for buffer in spare}

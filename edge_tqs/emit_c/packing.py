@@ -37,6 +37,11 @@ def rows_doubled(bias: Array, multiplier: Array, shift: Array) -> tuple[Array, A
     return 2 * bias, -1 - rows_to_the_right(bias, multiplier, shift)[1]
 
 
+def rows_late(bias: Array, multiplier: Array, shift: Array) -> tuple[Array, Array]:
+    """As tqs_fc_s16_dsp.h reads them: what is shifted by after the first 17."""
+    return bias, np.where(multiplier == 0, 0, shift - 17)
+
+
 def rows_paired(bias: Array, multiplier: Array, shift: Array) -> tuple[Array, Array]:
     """As tqs_fc_s4_mve reads them: 16 * b0, 16 * b1 + b0."""
     added = np.zeros_like(bias)
@@ -175,15 +180,20 @@ def _words_of_four(codes: Array) -> Array:
     return words
 
 
+def _pad_first(codes: Array) -> Array:
+    """(R, K) filled up to a multiple of four behind the first K % 4."""
+    return np.insert(codes, [codes.shape[1] % 4] * (-codes.shape[1] % 4), 0, axis=1)
+
+
 def pack_s16w8_dsp(codes: Array) -> Array:
     """(R, K) codes as tqs_fc_s16w8_dsp reads them."""
-    words = _words_of_four(_pad_inputs(codes, 4))
+    words = _words_of_four(_pad_first(codes))
     return words.reshape(-1, ROWS, words.shape[1]).transpose(0, 2, 1).reshape(-1)
 
 
 def pack_s16w4_dsp(codes: Array) -> Array:
     """(R, K) codes as tqs_fc_s16w4_dsp reads them."""
-    padded = _pad_inputs(codes, 4)
+    padded = _pad_first(codes)
     words = _words_of_four(16 * padded[1::2] + padded[0::2])
     return words.reshape(-1, ROWS // 2, words.shape[1]).transpose(0, 2, 1).reshape(-1)
 

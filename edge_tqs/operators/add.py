@@ -157,6 +157,9 @@ def in_two_steps(graph: Graph, op: Op) -> Call:
 def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
     p = params(graph, op)
     takes = call.kernel == "tqs_sum_s8" or max(p.shift_1, p.shift_2, p.output_shift) <= 0
+    if kernel == "tqs_add_s16_dsp":
+        a_is_larger = (p.multiplier_1, p.shift_1) == (1 << 30, 0)
+        takes &= -31 < p.output_shift < 0 and (a_is_larger or not p.subtract)
     return replace(call, kernel=kernel) if takes else None
 
 

@@ -25,7 +25,8 @@ from edge_tqs.operators.operator import Builtin, Call, Function, Operator, Reade
 class Params:
     """y = clip(rescale(sum_k (a - a_zero_point) * (b - b_zero_point)) + y_zero_point).
 
-    Of int16 codes all zero points are 0, and (multiplier, shift) are those of integer16.FullyConnectedParams.
+    Of int16 codes all zero points are 0, and (multiplier, shift) those of integer16.FullyConnectedParams: these also
+    where int8 codes are read and int16 ones written, which only C does (graph.conversions).
     """
 
     multiplier: int
@@ -43,9 +44,11 @@ def params(graph: Graph, op: Op) -> Params:
         raise ModelError(f"{graph.name}: an operand of the product {op.outputs[0]} is not quantised")
     real = float(a.scale[0]) * float(b.scale[0]) / float(out.scale[0])
     multiplier, shift = integer.quantize_multiplier(real)
-    inner = graph.tensors[op.inputs[0]].shape[2]
+    inner, out_type = graph.tensors[op.inputs[0]].shape[2], graph.tensors[op.outputs[0]].dtype
     if graph.type_of(op) == "int16":
         fits, bits = inner << 30 < integer16.ACCUMULATOR_LIMIT and shift <= integer16.MOST_SHIFT, 48
+    elif out_type == "int16":
+        fits, bits = inner * 255 * 255 < 1 << 31 and shift <= integer16.MOST_SHIFT, 32
     else:
         fits, bits = (inner * 255 * 255) << max(shift, 0) < 1 << 31, 32
     if not fits:
@@ -54,8 +57,8 @@ def params(graph: Graph, op: Op) -> Params:
             f"{shift})",
             hint="The output range of this operator is far too small for its inputs: calibrate on real data (--data).",
         )
-    if graph.type_of(op) == "int16":
-        return Params(integer16.reduced(multiplier), 15 - shift, 0, 0, 0)
+    if graph.tensors[op.outputs[0]].dtype == "int16":
+        return Params(integer16.reduced(multiplier), 15 - shift, a.zero_point, b.zero_point, 0)
     return Params(multiplier, shift, a.zero_point, b.zero_point, out.zero_point)
 
 
@@ -92,8 +95,9 @@ def _call(graph: Graph, op: Op) -> Call:
     p = params(graph, op)
     _, rows, inner = graph.tensors[op.inputs[0]].shape
     columns = graph.tensors[op.outputs[0]].shape[2]
+    types = graph.type_of(op), graph.tensors[op.outputs[0]].dtype
     return Call(
-        "tqs_matmul_s16" if graph.type_of(op) == "int16" else "tqs_matmul_s8",
+        "tqs_matmul_s16" if types[0] == "int16" else "tqs_matmul_s8_s16" if types[1] == "int16" else "tqs_matmul_s8",
         "tqs_matmul_t",
         {
             "multiplier": p.multiplier,
@@ -121,12 +125,18 @@ def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
             return None
         fields = {**call.fields, "multiplier": p.multiplier << left, "shift": p.shift + left}
         return replace(call, kernel=kernel, fields=fields, scratch=2 * packed * fewest * -(-inner // fewest))
-    dsp = kernel == "tqs_matmul_s8_dsp"
-    shifts, fewest = (range(-22, 0), 4) if dsp else (codes.SHIFTS, 1)
+    dsp = kernel.endswith("_dsp")
+    (shifts, fewest), most = (range(-22, 0), 4) if dsp else (codes.SHIFTS, 1), 1 << 30
+    if graph.tensors[op.outputs[0]].dtype == "int16":
+        shifts, most = range(15, 47), 1 << 29
     # tqs_pack_column of Helium steps over eight rows in 16 bits.
-    if p.shift not in shifts or inner < fewest or inner * 255 * 255 >= 1 << 30 or 8 * columns > 0xFFFF:
+    if p.shift not in shifts or inner < fewest or inner * 255 * 255 >= most or 8 * columns > 0xFFFF:
         return None
     scratch = 32 * -(-inner // 4) if dsp else 16 + 64 * -(-inner // 16)
+    if kernel == "tqs_matmul_s8_s16_dsp":
+        scratch //= 2
+        if columns < 2:
+            return None
     return replace(call, kernel=kernel, scratch=scratch)
 
 

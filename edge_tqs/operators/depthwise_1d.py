@@ -155,21 +155,23 @@ def _call(graph: Graph, op: Op) -> Call:
     return Call("tqs_depthwise_s16" if wide else "tqs_depthwise_s8", "tqs_depthwise_t", fields)
 
 
-#: of a kernel of kernels/arm the fewest channels that it takes
-_FEWEST = {"tqs_depthwise_s8_dsp": 4, "tqs_depthwise_s8_neon": 8, "tqs_depthwise_s8_mve": 1}
+#: the fewest channels that a kernel for some cores takes
+_FEWEST = {"dsp": 4, "neon": 8, "mve": 1}
 
 
 def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
     weight, bias = (values.astype(np.int64) for values in _constants(graph, op))
+    if call.fields["multiplicity"] != 1 or weight.shape[0] < _FEWEST[kernel.rpartition("_")[2]]:
+        return None
+    if call.fields["width"] == 4:  # in bytes: a filter has few weights, and half of a byte is no operand
+        filters = Table("int8_t", weight.T.astype(np.int8), f"int4, in bytes, {weight.shape[1]} x {weight.shape[0]}")
+        call = replace(call, fields={**call.fields, "weights": filters, "width": 8})
+    if graph.type_of(op) == "int16":
+        return _fast_16(graph, op, call, kernel)
     params = integer.fully_connected_params(graph, op)
     used = params.shift[params.multiplier != 0]
     peak = (np.abs(bias) + 255 * np.abs(weight).sum(axis=1)).max()
-    if (
-        (call.fields["multiplicity"], call.fields["width"]) != (1, 8)
-        or weight.shape[0] < _FEWEST[kernel]
-        or not np.isin(used, codes.SHIFTS).all()
-        or peak >= 1 << 30
-    ):
+    if not np.isin(used, codes.SHIFTS).all() or peak >= 1 << 30:
         return None
     shift = np.where(params.multiplier == 0, -1, params.shift)
     of_rows: dict[str, Array] = {
@@ -181,6 +183,24 @@ def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
         of_rows = {name: _even_and_odd(values) for name, values in of_rows.items()}
     tables = {name: Table("int8_t" if name == "shift" else "int32_t", values) for name, values in of_rows.items()}
     return replace(call, kernel=kernel, fields={**call.fields, **tables})
+
+
+def _fast_16(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
+    """Sums and the first 17 of each shift in 32 bits."""
+    weight, bias = (values.astype(np.int64) for values in _constants(graph, op))
+    params = integer16.fully_connected_params(graph, op)
+    peak = (np.abs(bias) + 32768 * np.abs(weight).sum(axis=1)).max()
+    if (params.shift[params.multiplier != 0] < 17).any() or peak >= 1 << 31:
+        return None
+    multiplier, shift = params.multiplier, np.where(params.multiplier == 0, 17, params.shift)
+    fields = {"shift": Table("int8_t", shift - 17 if kernel == "tqs_depthwise_s16_dsp" else shift)}
+    if kernel == "tqs_depthwise_s16_mve":
+        of_rows = {"bias": np.broadcast_to(bias, shift.shape), "multiplier": multiplier << 16, "shift": 16 - shift}
+        fields = {
+            name: Table("int8_t" if name == "shift" else "int32_t", _even_and_odd(values))
+            for name, values in of_rows.items()
+        }
+    return replace(call, kernel=kernel, fields={**call.fields, **fields})
 
 
 def _even_and_odd(values: Array) -> Array:

@@ -73,7 +73,7 @@ def _call(graph: Graph, op: Op) -> Call:
 
 def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
     p = params(graph, op)
-    if p.shift not in codes.SHIFTS:
+    if p.shift not in codes.SHIFTS or (kernel == "tqs_mul_s16_dsp" and p.shift == -31):
         return None
     if kernel == "tqs_mul_s8_arm":
         return codes.to_the_right(call, kernel)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,15 @@ def _call(graph: Graph, op: Op) -> Call:
     )
 
 
+#: the shifts of a difference that a kernel of kernels/arm takes, where not all
+_SHIFTS = {"tqs_softmax_s16_dsp": range(-15, 14)}
+
+
+def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
+    takes = kernel not in _SHIFTS or call.fields["shift"] in _SHIFTS[kernel]
+    return replace(call, kernel=kernel) if takes else None
+
+
 def _write(writer: Writer, op: Op, inputs: list[int], outputs: list[int]) -> None:
     writer.append("softmax", inputs, outputs, beta=op.attrs["beta"])
 
@@ -191,6 +201,7 @@ OPERATOR = Operator(
     traced=_traced,
     integer=_integer,
     call=_call,
+    fast=_fast,
     builtins={"softmax": Builtin("SOFTMAX", 2, "SoftmaxOptions", 3)},
     write=_write,
     read=_read,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.graph.conversions import read_as_they_are
 from edge_tqs.graph.graph import Array, DType, Graph, Op, Quant, Tensor
 from edge_tqs.operators import OPERATORS
 from edge_tqs.operators.arithmetic import int8 as integer
@@ -239,6 +240,10 @@ def _activation_quants(
             quants[family] = Quant(np.array([scale], np.float32), zero_point)
         else:
             quants[family] = scheme.quant(*_held(graph, families, family, span, scheme))
+    kinds: dict[str, DType] = {name: types.of(families[name]) for name in activations_of(graph)}
+    for copy, source in read_as_they_are(graph, kinds).items():
+        # The same codes, less their zero point: kernels then need no copy.
+        quants[families[copy]] = Quant(quants[families[source]].scale)
     return {name: quants[families[name]] for name in activations_of(graph)}
 
 

@@ -39,8 +39,8 @@ STEPS = 16
 SEARCH_NS, LAST_NS = 8e9, 0.15e9
 #: Of what int8 codes do, what is not worth a unit; and what may be left.
 LEAST_GAIN, LEFT = 0.002, 0.02
-#: Of what int8 codes do, what may be left for the costs not to go up.
-ENOUGH = 0.15
+#: Of what int8 codes do, what may be left for the costs not to go up: a fifth of the error, not squared.
+ENOUGH = 0.04
 #: What RAM and instructions count when moves are put in order.
 ORDERS: tuple[Order, ...] = ((1.0, 1.0), (0.0, 1.0), (0.0, 0.0))
 #: Choices that the costs are asked of, at most.
@@ -51,6 +51,10 @@ Order = tuple[float, float]
 Units = frozenset[int]
 #: RAM and instructions of a choice over those of int8.
 Costs = tuple[float, float]
+#: What a choice costs; exactly, or the RAM at least.
+CostOf = Callable[[frozenset[Family], bool], Costs]
+#: How often a choice is looked for whose RAM, exactly, is not more than it may be.
+MOST_LOOKS = 4
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def widened(
     make: Callable[[frozenset[Family]], Graph],
     ranges: Ranges,
     horizon: int,
-    costs: Callable[[Shared, Graph, Graph], Callable[[frozenset[Family]], Costs]],
+    costs: Callable[[Shared, Graph, Graph], CostOf],
     limits: Sequence[Costs],
 ) -> Widened:
     """What of ``graph`` (float) gets int16 codes, where it costs no more than the first of ``limits`` that is enough.
@@ -131,7 +135,7 @@ def widened(
         )
     found = damages(graph, shared, units, ranges, horizon)
     cost_of = costs(shared, plain, whole)
-    chosen = _chosen(found, able, lambda wide: cost_of(found.families(wide)), limits)
+    chosen = _chosen(found, able, lambda wide, exact: cost_of(found.families(wide), exact), limits)
     if not chosen:
         raise ModelError(
             f"{graph.name}: no int16 activation wins anything for {limits[-1][0]:g} times the RAM and "
@@ -142,7 +146,7 @@ def widened(
     judges = Judges(graph, ranges.kept, LAST_NS / cost(graph), horizon, deep=True)
     least, most = (_error(made, judges) for made in (whole, plain))
     closed = (most - _error(make(families), judges)) / (most - least) if most > least else 1.0
-    return Widened(names_of(shared, families), len(chosen), len(units), closed, *cost_of(families))
+    return Widened(names_of(shared, families), len(chosen), len(units), closed, *cost_of(families, True))
 
 
 def names_of(shared: Shared, families: frozenset[Family]) -> tuple[str, ...]:
@@ -228,10 +232,18 @@ def _can(unit: tuple[Family, ...], make: Callable[[frozenset[Family]], Graph]) -
     return True
 
 
-def _chosen(found: Damages, able: Units, cost_of: Callable[[Units], Costs], limits: Sequence[Costs]) -> Units:
-    search, chosen = _Search(found, able, cost_of), frozenset[int]()
-    for search.limits in limits:
-        chosen = _best(search, found)
+def _chosen(found: Damages, able: Units, cost_of: Callable[[Units, bool], Costs], limits: Sequence[Costs]) -> Units:
+    search, chosen = _Search(found, able, lambda wide: cost_of(wide, False)), frozenset[int]()
+    for limit in limits:
+        search.limits = limit
+        for _ in range(MOST_LOOKS):
+            chosen = _best(search, found)
+            over = max(ours - most for ours, most in zip(cost_of(chosen, True), limit, strict=True))
+            if over <= 0:
+                break
+            search.limits = search.limits[0] - over, limit[1]
+        else:
+            chosen = frozenset()
         if found.of(chosen) <= ENOUGH * found.of(frozenset()):
             break
     return chosen

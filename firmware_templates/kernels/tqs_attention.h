@@ -24,10 +24,15 @@ typedef struct tqs_matmul {
 /* a: [M][K], b: [K][N] or [N][K], y: [M][N], which must not overlap a or b. */
 void tqs_matmul_s8(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y);
 void tqs_matmul_s16(const tqs_matmul_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
+/* Of int8 codes, and y's zero point is 0; shift as that of int16. */
+void tqs_matmul_s8_s16(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int16_t *y);
 /* The same as tqs_matmul_s8, for layers that the code generator gives them; each describes its scratch. */
 void tqs_matmul_s8_dsp(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
 void tqs_matmul_s8_mve(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
 void tqs_matmul_s8_neon(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch);
+/* The same as tqs_matmul_s8_s16, likewise. */
+void tqs_matmul_s8_s16_dsp(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int16_t *y, uint32_t *scratch);
+void tqs_matmul_s8_s16_mve(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int16_t *y, uint32_t *scratch);
 /* The same as tqs_matmul_s16, likewise. */
 void tqs_matmul_s16_dsp(const tqs_matmul_t *layer, const int16_t *a, const int16_t *b, int16_t *y, uint32_t *scratch);
 void tqs_matmul_s16_mve(const tqs_matmul_t *layer, const int16_t *a, const int16_t *b, int16_t *y, uint32_t *scratch);
@@ -63,5 +68,7 @@ typedef struct tqs_softmax_s16 {
 
 /* x, y: [rows][columns]. y may be x, or not overlap it. */
 void tqs_softmax_s16(const tqs_softmax_s16_t *layer, const int16_t *x, int16_t *y);
+void tqs_softmax_s16_dsp(const tqs_softmax_s16_t *layer, const int16_t *x, int16_t *y);
+void tqs_softmax_s16_mve(const tqs_softmax_s16_t *layer, const int16_t *x, int16_t *y);
 
 #endif

@@ -73,5 +73,8 @@ void tqs_depthwise_s8_dsp(const tqs_depthwise_t *layer, const int8_t *x, int8_t 
 void tqs_depthwise_s8_mve(const tqs_depthwise_t *layer, const int8_t *x, int8_t *y);
 void tqs_depthwise_s8_neon(const tqs_depthwise_t *layer, const int8_t *x, int8_t *y);
 void tqs_depthwise_s16(const tqs_depthwise_t *layer, const int16_t *x, int16_t *y);
+void tqs_depthwise_s16_dsp(const tqs_depthwise_t *layer, const int16_t *x, int16_t *y);
+void tqs_depthwise_s16_mve(const tqs_depthwise_t *layer, const int16_t *x, int16_t *y);
+void tqs_depthwise_s16_neon(const tqs_depthwise_t *layer, const int16_t *x, int16_t *y);
 
 #endif

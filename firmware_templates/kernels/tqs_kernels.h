@@ -217,5 +217,9 @@ void tqs_requant_s8_neon(const tqs_requant_t *layer, const int8_t *x, int8_t *y)
 /* Between int8 codes and int16 ones, whose zero point is 0. x, y: [n], which must not overlap. */
 void tqs_requant_s8_s16(const tqs_requant_t *layer, const int8_t *x, int16_t *y);
 void tqs_requant_s16_s8(const tqs_requant_t *layer, const int16_t *x, int8_t *y);
+void tqs_requant_s8_s16_dsp(const tqs_requant_t *layer, const int8_t *x, int16_t *y);
+void tqs_requant_s8_s16_mve(const tqs_requant_t *layer, const int8_t *x, int16_t *y);
+void tqs_requant_s16_s8_dsp(const tqs_requant_t *layer, const int16_t *x, int8_t *y);
+void tqs_requant_s16_s8_mve(const tqs_requant_t *layer, const int16_t *x, int8_t *y);
 
 #endif

@@ -61,7 +61,7 @@ typedef struct tqs_add_s16 {
 
 /* a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_add_s16(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
-/* The same where no shift is above 0. */
+/* The same where no shift is above 0; that of DSP cores says what more it asks. */
 void tqs_add_s16_dsp(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
 void tqs_add_s16_mve(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
 void tqs_add_s16_neon(const tqs_add_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
@@ -75,6 +75,9 @@ typedef struct tqs_scale_s16 {
 
 /* y = a * b, element by element. a, b, y: [n]. y may be a or b, or not overlap them. */
 void tqs_mul_s16(const tqs_scale_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
+void tqs_mul_s16_dsp(const tqs_scale_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
+void tqs_mul_s16_mve(const tqs_scale_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
+void tqs_mul_s16_neon(const tqs_scale_s16_t *layer, const int16_t *a, const int16_t *b, int16_t *y);
 
 /* y = x in another scale. x, y: [n]. y may be x, or not overlap it. */
 void tqs_requant_s16(const tqs_scale_s16_t *layer, const int16_t *x, int16_t *y);
@@ -111,6 +114,7 @@ typedef struct tqs_sigmoid_s16 {
 
 /* x, y: [n]. y may be x, or not overlap it. */
 void tqs_sigmoid_s16(const tqs_sigmoid_s16_t *layer, const int16_t *x, int16_t *y);
+void tqs_sigmoid_s16_mve(const tqs_sigmoid_s16_t *layer, const int16_t *x, int16_t *y);
 
 /*
  * y = a function of x: a straight piece for each cell, 2^bits codes of x about its middle. Tables have an entry a cell,

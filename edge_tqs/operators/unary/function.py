@@ -73,5 +73,6 @@ OPERATOR = Operator(
     builtins={},
     write=_refuse,
     read=_refuse,
+    in_place=True,
     by_sample=True,
 )

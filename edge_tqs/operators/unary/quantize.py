@@ -62,10 +62,19 @@ def _call(graph: Graph, op: Op) -> Call:
     return Call("tqs_requant_s8", "tqs_requant_t", made)
 
 
+#: the shifts that a kernel of kernels/arm takes, where not all
+_SHIFTS = {
+    "tqs_requant_s8_dsp": range(-31, 23),
+    "tqs_requant_s8_s16_dsp": range(14),
+    "tqs_requant_s16_s8_dsp": range(-22, 0),
+}
+
+
 def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
     if kernel == "tqs_requant_s8_arm":
         return codes.to_the_right(call, kernel)
-    return None if kernel == "tqs_requant_s8_dsp" and params(graph, op)[1] > 22 else replace(call, kernel=kernel)
+    takes = kernel not in _SHIFTS or params(graph, op)[1] in _SHIFTS[kernel]
+    return replace(call, kernel=kernel) if takes else None
 
 
 #: What tflite-runtime refuses; the way back it runs.

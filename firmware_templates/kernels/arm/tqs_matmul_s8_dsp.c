@@ -133,5 +133,5 @@ static void meet(const tqs_matmul_t *layer, const int8_t *a, uint32_t rows, cons
 }
 
 void tqs_matmul_s8_dsp(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch) {
-    tqs_matmul_blocks(layer, a, b, y, scratch, pack, meet);
+    tqs_matmul_blocks(layer, a, b, y, 1, scratch, pack, meet);
 }

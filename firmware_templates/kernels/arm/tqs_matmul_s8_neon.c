@@ -63,5 +63,5 @@ static inline void meet(const tqs_matmul_t *layer, const int8_t *a, uint32_t row
 }
 
 void tqs_matmul_s8_neon(const tqs_matmul_t *layer, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *scratch) {
-    tqs_matmul_blocks(layer, a, b, y, scratch, tqs_pack_columns, meet);
+    tqs_matmul_blocks(layer, a, b, y, 1, scratch, tqs_pack_columns, meet);
 }
