@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -433,6 +434,31 @@ def test_installing_twice_and_uninstalling(
     assert install(bundle, tmp_path, "--uninstall").returncode == 0
 
 
+def test_what_was_not_installed_stays_and_others_may_read_what_was(
+    bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path
+) -> None:
+    bundle, graph, _ = bundles["none"]
+    folder = tmp_path / "opt" / unit_name(graph.name)
+    folder.mkdir(parents=True)
+    (folder / "mine.csv").write_text("1\n")
+    assert "nothing of" in install(bundle, tmp_path, "--uninstall").stdout
+    before = os.umask(0o077)
+    try:
+        private = tmp_path / "private"
+        shutil.copytree(bundle, private)
+        for file in private.rglob("*"):
+            file.chmod(0o700)
+        assert install(private, tmp_path).returncode == 0
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if private not in path.parents}
+    assert modes[f"edge-tqs-{folder.name}.service"] & 0o044 == 0o044
+    assert all(modes[name] & 0o044 == 0o044 for name in ("forecaster", "model.tflite", "model.json", "README.txt"))
+    done = install(bundle, tmp_path, "--uninstall")
+    assert (done.returncode, [*contents(folder)]) == (0, ["mine.csv"])
+    assert "kept" in done.stdout
+
+
 def test_the_installed_agent_serves(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
     bundle, graph, model = bundles["stateful"]
     assert install(bundle, tmp_path, "--server", "agent", "--python", sys.executable).returncode == 0
@@ -446,6 +472,7 @@ def test_the_installed_agent_serves(bundles: dict[str, tuple[Path, Graph, bytes]
         (["--server", "robot"], "program, agent or forecastd"),
         (["--frobnicate"], "unknown option"),
         (["--port"], "needs a value"),
+        (["--port", ""], "--port is empty"),
         (["--port", "/dev/tty; reboot"], "can stand in a unit"),
         (["--baud", "fast"], "not a number"),
         (["--prefix", "here"], "absolute"),
