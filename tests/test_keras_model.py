@@ -768,7 +768,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
         sequential(recurrent("LSTM", recurrent_activation="softplus", name="r"), dense()),
         "layer r .*recurrent_activation softplus",
     ),
-    "largest": (of_window(lambda keras, x: keras.ops.max(x, axis=1)), r"layer max \(ops.Max\): this operation"),
+    "largest": (
+        of_window(lambda keras, x: keras.ops.max(x, axis=1)),
+        r"layer max(_[0-9]+)? \(ops.Max\): this operation",
+    ),
     "every second": (of_window(lambda keras, x: x[:, ::2]), "layer get_item.*not all in a row"),
     "batch": (of_window(lambda keras, x: keras.ops.mean(x, axis=0, keepdims=True)), "layer mean.*axis=0"),
     "image of ops": (of_window(lambda keras, x: keras.ops.expand_dims(x, 1)), r"gives \(1, 6, 3\)"),
