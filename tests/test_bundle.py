@@ -459,6 +459,16 @@ def test_what_was_not_installed_stays_and_others_may_read_what_was(
     assert "kept" in done.stdout
 
 
+def test_a_unit_of_another_prefix_stays(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
+    bundle, graph, _ = bundles["none"]
+    assert install(bundle, tmp_path).returncode == 0
+    before = contents(tmp_path)
+    for other in ("elsewhere", "opt/opt"):
+        done = install(bundle, tmp_path, "--uninstall", "--prefix", str(tmp_path / other))
+        assert (done.returncode, contents(tmp_path)) == (0, before)
+        assert f"nothing of {unit_name(graph.name)} is installed in {tmp_path / other}" in done.stdout
+
+
 def test_the_installed_agent_serves(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
     bundle, graph, model = bundles["stateful"]
     assert install(bundle, tmp_path, "--server", "agent", "--python", sys.executable).returncode == 0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_tqs.passes.interpret import float_rollout
+from edge_tqs.read.keras.converted import MOST_UNROLLED
 from edge_tqs.read.opening import open_model
 from edge_tqs.system.tensorflow import import_tensorflow
 
@@ -48,6 +49,21 @@ def test_a_layer_that_no_reader_knows_is_taken_apart(name: str, tmp_path: Path) 
     np.testing.assert_allclose(float_rollout(graph, seeds, 1).outputs, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("window", [8, MOST_UNROLLED + 1])
+def test_recurrent_layers_beside_it_are_unrolled_where_that_is_not_too_long(window: int, tmp_path: Path) -> None:
+    keras = import_tensorflow().keras
+    x = keras.Input((window, CHANNELS))
+    y = keras.layers.GRU(3)(keras.layers.GroupNormalization(1, name="group")(x))
+    keras.Model(x, keras.layers.Dense(CHANNELS)(y)).save(tmp_path / "m.keras")
+    opened = open_model(tmp_path / "m.keras")
+    if window > MOST_UNROLLED:
+        assert opened.loaded is None
+        assert "layer group (GroupNormalization)" in str(opened.refusal)
+    else:
+        loaded, graph = opened.need_graph()
+        assert (graph.forecast.recurrence, loaded.unrolled_by) == ("none", "group (GroupNormalization)")
+
+
 def test_layers_of_a_mixed_policy_compute_in_the_type_of_their_weights(tmp_path: Path) -> None:
     keras = import_tensorflow().keras
     keras.utils.set_random_seed(1)
@@ -62,3 +78,4 @@ def test_layers_of_a_mixed_policy_compute_in_the_type_of_their_weights(tmp_path:
     loaded, graph = open_model(tmp_path / "m.keras").need_graph()
     assert graph.forecast.recurrence == "windowed"
     assert loaded.float_vs_keras_max_abs < 1e-5
+    assert "Layers of the policy mixed_float16 compute in float16 in Keras." in loaded.notes[-1]

@@ -475,6 +475,34 @@ def test_operators_in_a_form_that_no_graph_holds() -> None:
     refused(by_hand.lstm_model(), "UNIDIRECTIONAL_SEQUENCE_LSTM is not supported")
 
 
+def test_an_operator_that_would_take_too_many_pieces_is_named() -> None:
+    made = by_hand.Maker()
+    x = made.value("x", (1, 600, 2))
+    places = made.constant("places", np.random.default_rng(0).permutation(600).astype(np.int32))
+    mixed = made.op("GATHER", [x, places], [made.value("mixed", (1, 600, 2))], "GatherOptions", axis=1)
+    axes = made.constant("axes", np.array([1], np.int32))
+    mean = made.op("MEAN", [mixed, axes], [made.value("mean", (1, 2))], "ReducerOptions")
+    y = made.dense(mean, "head", by_hand.normal(2, 2), by_hand.normal(2))
+    refused(made.file([x], [y]), "its operator MEAN: it reorders the values of x")
+
+
+def test_rows_of_a_batch_between_each_other_are_taken_as_they_lie() -> None:
+    """As PyTorch's attention leaves them: no move of the values before the dense layer, nor after it."""
+    made = by_hand.Maker()
+    x = made.value("x", (1, 12, 4))
+    deep = made.reshape(x, "deep", (3, 4, 4))
+    order = made.constant("order", np.array([1, 0, 2], np.int32))
+    turned = made.op("TRANSPOSE", [deep, order], [made.value("turned", (4, 3, 4))], "TransposeOptions")
+    weight = made.constant("w", by_hand.normal(5, 4))
+    h = made.op(
+        "FULLY_CONNECTED", [turned, weight, -1], [made.value("h", (4, 3, 5))], "FullyConnectedOptions", keepNumDims=True
+    )
+    back = made.op("TRANSPOSE", [h, order], [made.value("back", (3, 4, 5))], "TransposeOptions")
+    y = made.dense(made.reshape(back, "flat", (1, 60)), "head", by_hand.normal(4, 60), by_hand.normal(4))
+    kinds = [op.kind for op in loaded(made.file([x], [y])).graph.ops]
+    assert kinds == ["conv_1d", "reshape", "fully_connected"]
+
+
 @pytest.mark.parametrize(("shape", "order"), [((1, 4, 2), (0, 2, 1)), ((1, 2, 2, 2), (0, 3, 1, 2))])
 def test_rows_and_columns_are_exchanged(shape: tuple[int, ...], order: tuple[int, ...]) -> None:
     made = by_hand.Maker()

@@ -242,8 +242,8 @@ def _reason(loaded: LoadedModel | None, request: ModelRequest, kind: Format, win
         return f"{why}: the states are carried on from sample to sample and never reset within a rollout."
     if loaded.unrolled_by:
         return (
-            f"layer {loaded.unrolled_by} looks at the window as a whole, so no step from one sample to the next can "
-            f"compute the model: its recurrent layers are unrolled over the {window} samples of the window."
+            f"layer {loaded.unrolled_by} keeps it from being computed one sample after the other: its recurrent layers "
+            f"are unrolled over the {window} samples of the window."
         )
     if kind == "TensorFlow Lite":
         return f"a TensorFlow Lite file takes its whole window of {window} samples and keeps no state."

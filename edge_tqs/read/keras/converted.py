@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import Array, Graph, Op, Tensor
-from edge_tqs.read.keras.files import file_hash
+from edge_tqs.read.keras.files import file_hash, read_config
 from edge_tqs.read.keras.model import load_keras
 from edge_tqs.read.loaded import LoadedModel
 from edge_tqs.read.tflite.model import load_tflite
@@ -25,7 +25,9 @@ from edge_tqs.system.reading import Said
 from edge_tqs.system.tensorflow import import_tensorflow, quiet
 
 #: How a refusal names a layer.
-_LAYER = re.compile(r"layer [^\s]+ \([^)]*\)")
+_LAYER = re.compile(r"layer ([^\s]+ \([^)]*\))")
+#: Samples that recurrent layers are unrolled over: 168 take twenty seconds, 720 three minutes.
+MOST_UNROLLED = 256
 #: Random windows that the file and the model are compared on, and their largest difference, over 1 + max|y|.
 CHECK_WINDOWS, TOLERANCE = 8, 1e-4
 
@@ -34,18 +36,19 @@ def through_converter(path: Path, said: Said | None, custom: tuple[str, ...], re
     """The model of ``path``, which load refused with ``refusal``, as its converted file is read.
 
     Recurrent layers are unrolled for it, and become a step again where the file allows it.
-    Raises ModelError: ``refusal`` for several inputs or outputs, an open window, states that are carried on, a file
-    that the converter cannot make or that computes something else; or what the file's reader says.
+    Raises ModelError: ``refusal`` for several inputs or outputs, an open window, states that are carried on, more than
+    MOST_UNROLLED samples of recurrent layers, a file that the converter cannot make or that computes something else; or
+    what the file's reader says.
     """
     model = load_keras(path, custom)
     ends = (getattr(model, "inputs", None), getattr(model, "outputs", None))  # a subclassed model has none
     if any(not end or len(end) != 1 for end in ends) or None in model.input_shape[1:]:
         raise refusal
-    for layer in model._flatten_layers():
-        if getattr(layer, "stateful", False):
-            raise refusal
-        if hasattr(layer, "unroll"):
-            layer.unroll = True
+    recurrent = [layer for layer in model._flatten_layers() if hasattr(layer, "unroll")]
+    if any(layer.stateful for layer in recurrent) or (recurrent and model.input_shape[1] > MOST_UNROLLED):
+        raise refusal
+    for layer in recurrent:
+        layer.unroll = True
     content = _converted(model, refusal)
     box = replace(tflite_system(content, str(path), said), name=path.stem)
     shape = (CHECK_WINDOWS, *model.input_shape[1:])
@@ -60,12 +63,18 @@ def through_converter(path: Path, said: Said | None, custom: tuple[str, ...], re
         raise refusal
     layer = _LAYER.search(refusal.message)
     what = "It" if layer is None else f"L{layer[0][1:]}"
+    unrolled_by = layer[1] if layer is not None and recurrent and not loaded.graph.states else ""
     return replace(
         loaded,
         graph=_with_names(loaded.graph, model),
         source_hash=file_hash(path, custom),
         parameters=int(model.count_params()),
-        notes=(*loaded.notes, f"{what} is read as TensorFlow's converter takes it apart."),
+        unrolled_by=unrolled_by,
+        notes=(
+            *loaded.notes,
+            *filter(None, [read_config(path).half_note()]),
+            f"{what} is read as TensorFlow's converter takes it apart.",
+        ),
     )
 
 

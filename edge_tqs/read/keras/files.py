@@ -30,7 +30,8 @@ from edge_tqs.system.tensorflow import import_tensorflow
 
 SAVE_HINT = "Save the model with Keras: model.save('model.keras')."
 #: What the layers of a mixed policy compute in, on weights of float32.
-HALVES = frozenset({"float16", "bfloat16"})
+HALVES = ("float16", "bfloat16")
+MIXED = tuple(f"mixed_{half}" for half in HALVES)
 CONVERT_HINT = (
     "Save the model itself with model.save('model.keras'), or convert it to a float .tflite file and give that."
 )
@@ -61,6 +62,17 @@ class KerasFile:
     kind: Literal["archive", "hdf5", "saved_model"]
     config: dict[str, Any]
     legacy: bool
+
+    def half_note(self) -> str:
+        """What is to be said where layers compute in half precision in Keras; "" where none does."""
+        text = json.dumps(self.config)
+        policies = [name for name in MIXED if f'"{name}"' in text]
+        if not policies:
+            return ""
+        return (
+            f"Layers of the policy {policies[0]} compute in {policies[0].removeprefix('mixed_')} in Keras. Here they "
+            "compute in the float32 of their weights, and so does the model that the graph is compared with."
+        )
 
 
 def read_config(path: Path) -> KerasFile:

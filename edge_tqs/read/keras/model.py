@@ -107,7 +107,7 @@ def load(
         file_hash(path),
         sum({id(layer.weights): layer.parameters for layer in layers}.values()),
         tuple(_describe(layers)),
-        (*ends.notes, *(_mask_note(mask) for mask in masked), *read, *notes),
+        (*ends.notes, *(_mask_note(mask) for mask in masked), *read, *notes, *filter(None, [file.half_note()])),
         whole if chosen == "none" else None,
         unrolled_by(layers) if chosen == "none" else "",
         ends.channels,

@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from edge_tqs.errors import ModelError
 from edge_tqs.flatbuffer.tables import FileOperator
 from edge_tqs.graph.graph import Array
 from edge_tqs.graph.shapes import pool_length
 from edge_tqs.read.tflite.elementwise import ELEMENTWISE
 from edge_tqs.read.tflite.moves import MOVES, fused_activation
-from edge_tqs.read.tflite.placing import padded, read
+from edge_tqs.read.tflite.placing import padded, price, read
 from edge_tqs.read.tflite.selecting import SELECTING
 from edge_tqs.read.tflite.views import Import, ImportedGraph, Shape, View, canonical, refuse
 
 #: Types of what is computed about shapes alone.
 SHAPE_TYPES = frozenset({"INT32", "INT64", "BOOL"})
 SAME = 0
+#: How many times as much moves in the order of the file may cost.
+MUCH = 4.0
 POOLING = {"AVERAGE_POOL_2D": "avg_pool_1d", "MAX_POOL_2D": "max_pool_1d"}
 
 
@@ -29,7 +32,11 @@ def import_operator(op: FileOperator, imported: ImportedGraph) -> None:
     """Add ``op``, whose kind is in TABLE, to the graph. Raises ModelError where the graph cannot hold it."""
     if {imported.file.tensors[index].dtype for index in op.outputs} <= SHAPE_TYPES:
         return  # the shapes themselves are in the file
-    TABLE[op.kind](op, imported)
+    try:
+        TABLE[op.kind](op, imported)
+    except ModelError as error:
+        where = f"its operator {op.kind}"
+        raise error if error.message.startswith(where) else refuse(op, error.message) from error
 
 
 # --- layers -----------------------------------------------------------------------------------------------------------
@@ -94,10 +101,33 @@ def _dense(op: FileOperator, imported: ImportedGraph, weight: Array, bias: int) 
     seen = (*view.index.shape[:-1], outs) if getattr(op.options, "keepNumDims", True) else (rows, outs)
     if rows == 1:
         _layer(op, imported, "fully_connected", [read(imported, view, (1, ins)), *constants], (1, outs), seen)
-    else:
-        x = read(imported, view, (1, rows, ins))
-        attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0}
-        _layer(op, imported, "conv_1d", [x, *constants], (1, rows, outs), seen, **attrs)
+        return
+    x, order = _in_any_order(imported, view, ins)
+    attrs = {"stride": 1, "dilation": 1, "left": 0, "right": 0}
+    _layer(op, imported, "conv_1d", [x, *constants], (1, rows, outs), (rows, outs), **attrs)
+    _back_in_order(op, imported, order, seen)
+
+
+def _in_any_order(imported: ImportedGraph, view: View, columns: int) -> tuple[str, Array]:
+    """(name, order): the rows of ``view`` for what takes each by itself, and which row of it each of them is.
+
+    They are as in the view, unless the order in which they lie is much cheaper: PyTorch's attention has the rows of
+    a batch between each other.
+    """
+    rows = view.index.reshape(-1, columns)
+    shape, order = (1, *rows.shape), np.arange(len(rows))
+    lying = np.argsort(rows[:, 0], kind="stable")
+    if not np.array_equal(lying, order):
+        sorted_rows = View(view.names, rows[lying])
+        if price(imported, view.reshaped(shape), shape) > MUCH * price(imported, sorted_rows, shape):
+            return read(imported, sorted_rows, shape), lying
+    return read(imported, view.reshaped(shape), shape), order
+
+
+def _back_in_order(op: FileOperator, imported: ImportedGraph, order: Array, seen: Shape) -> None:
+    """What ``op`` gives, whose rows came in ``order``, as the file sees it."""
+    made = imported.views[op.outputs[0]]
+    imported.views[op.outputs[0]] = View(made.names, made.index[np.argsort(order)].reshape(seen))
 
 
 def _conv_2d(op: FileOperator, imported: ImportedGraph) -> None:
@@ -212,9 +242,14 @@ def _constants(op: FileOperator, imported: ImportedGraph, weight: Array, bias: i
 
 
 def _softmax(op: FileOperator, imported: ImportedGraph) -> None:
-    view = imported.view(op, op.inputs[0])
-    shape, beta = canonical(view.index.shape), float(op.options.beta)
-    imported.write(op.outputs[0], "softmax", [read(imported, view, shape)], shape, view.index.shape, beta=beta)
+    view, beta = imported.view(op, op.inputs[0]), float(op.options.beta)
+    shape = canonical(view.index.shape)
+    if len(shape) == 2:
+        imported.write(op.outputs[0], "softmax", [read(imported, view, shape)], shape, view.index.shape, beta=beta)
+        return
+    x, order = _in_any_order(imported, view, shape[2])
+    imported.write(op.outputs[0], "softmax", [x], shape, shape[1:], beta=beta)
+    _back_in_order(op, imported, order, view.index.shape)
 
 
 def _reduced(op: FileOperator, imported: ImportedGraph) -> tuple[str, int, Shape, Shape]:

@@ -16,7 +16,7 @@ from edge_tqs.errors import ModelError
 from edge_tqs.graph.graph import MOST_JOINED, Array
 from edge_tqs.read.tflite.views import ZERO, ImportedGraph, Shape, View
 
-#: Pieces that are joined at most, one after another.
+#: Pieces that one tensor is joined of at most.
 MOST_PIECES = 512
 #: What moving values costs: a reshape moves none, a slice of rows none, a transpose all of them.
 RESHAPE, CUT, TURN, JOIN = 0.01, 1.0, 3.0, 1.0
@@ -26,10 +26,11 @@ OTHER_ROWS = 1.1
 
 @dataclass(frozen=True)
 class _Way:
-    """What it costs, and what writes it: gives the name of the tensor."""
+    """What it costs, what writes it (gives the name of the tensor), and how many pieces it joins."""
 
     cost: float
     write: Callable[[], str]
+    pieces: int = 1
 
 
 def read(imported: ImportedGraph, view: View, shape: Shape) -> str:
@@ -51,6 +52,15 @@ def read(imported: ImportedGraph, view: View, shape: Shape) -> str:
             )
         imported.cached[key] = way.write()
     return imported.cached[key]
+
+
+def price(imported: ImportedGraph, view: View, shape: Shape) -> float:
+    """What ``read`` would cost; infinity where it would raise."""
+    if imported.known(view) is not None:
+        return 0.0
+    names, index = _used(imported, view)
+    way = _Placing(imported, names).way(index.reshape(shape))
+    return math.inf if way is None else way.cost
 
 
 def padded(imported: ImportedGraph, view: View) -> tuple[str, int, int]:
@@ -149,9 +159,10 @@ class _Placing:
         if name is None:
             return
         tensor, inside = self._imported.tensors[name], target - self._start(name)
-        widths = dict.fromkeys([tensor.shape[-1], target.shape[1], target.shape[0], *_divisors(tensor.size)])
-        for width in widths:
-            if tensor.size % width:
+        steps = [int(inside[1, 0] - inside[0, 0])] if len(inside) > 1 else []
+        steps += [int(inside[0, 1] - inside[0, 0])] if inside.shape[1] > 1 else []  # that of a turned one
+        for width in dict.fromkeys([tensor.shape[-1], target.shape[1], target.shape[0], *steps, tensor.size]):
+            if width < 1 or tensor.size % width:
                 continue
             seen = (1, tensor.size // width, width)
             changed = (OTHER_ROWS if len(tensor.shape) == 3 else RESHAPE) if seen != tensor.shape else 0.0
@@ -222,16 +233,17 @@ class _Placing:
             if found is None:
                 return None
             ways.append(found)
+        pieces = sum(way.pieces for way in ways)
+        if pieces > MOST_PIECES:
+            return None
         cost = sum(way.cost for way in ways) + JOIN + 0.01 * len(ways)
-        return _Way(cost, lambda: self._joined([way.write() for way in ways], axis + 1))
+        return _Way(cost, lambda: self._joined([way.write() for way in ways], axis + 1), pieces)
 
     def _joined(self, names: list[str], axis: int) -> str:
         """``names`` one behind another along ``axis``, in steps where there are many."""
-        imported = self._imported
         while len(names) > 1:
             groups = [names[at : at + MOST_JOINED] for at in range(0, len(names), MOST_JOINED)]
             names = [self._group(group, axis) for group in groups]
-        assert imported.tensors[names[0]].shape
         return names[0]
 
     def _group(self, names: list[str], axis: int) -> str:
@@ -248,7 +260,7 @@ class _Placing:
     # --- operators, each once -----------------------------------------------------------------------------------------
 
     def _then_reshaped(self, way: _Way, shape: Shape) -> _Way:
-        return _Way(way.cost + RESHAPE, lambda: self._reshaped(way.write(), shape))
+        return _Way(way.cost + RESHAPE, lambda: self._reshaped(way.write(), shape), way.pieces)
 
     def _reshaped(self, name: str, shape: Shape) -> str:
         return name if self._imported.tensors[name].shape == shape else self._once("reshape", name, shape)
