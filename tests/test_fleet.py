@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from ssh_server import SshServer
@@ -17,7 +19,7 @@ from edge_tqs.building.directory import BuildDir
 from edge_tqs.delivery.config import with_broker
 from edge_tqs.delivery.deploy import Deployed
 from edge_tqs.delivery.fleet import Job, run_fleet
-from edge_tqs.delivery.heard import gateways
+from edge_tqs.delivery.heard import _collected, gateways
 from edge_tqs.delivery.inventory import read_inventory
 from edge_tqs.delivery.release import release_of
 
@@ -199,3 +201,24 @@ def test_messages_that_are_no_gateways_are_left_out() -> None:
     assert [(other.topic, other.online) for other in others] == [("edge-tqs/n9/x", False), ("edge-tqs/n10/x", True)]
     assert (found.topic, found.model_hash, found.time, found.problems) == ("edge-tqs/m", "", "", ())
     assert [(error.label, error.truths, error.error) for error in found.errors] == [("b", 0, None)]
+
+
+@pytest.mark.parametrize(("late", "count"), [("bay/plant/report", 4), ("other/plant/about", 4)])
+def test_what_is_missing_of_a_gateway_is_waited_for_longer(late: str, count: int) -> None:
+    """A broker that pauses for twice the wait: before something of a gateway, or before another gateway."""
+    kept = [f"edge-tqs/bay/plant/{kind}" for kind in ("about", "online", "problem", "report")]
+    coming = [topic for topic in kept if not topic.endswith(late)]
+
+    class Paused:
+        def get(self, timeout: float) -> tuple[str, bytes] | None:
+            if coming:
+                return coming.pop(0), b"{}"
+            if timeout < 2.0 or f"edge-tqs/{late}" in given:
+                raise queue.Empty
+            given.append(f"edge-tqs/{late}")
+            return given[0], b"{}"
+
+    given = list[str]()
+    found = _collected(cast(Any, Paused()), "broker", 1.0)
+    assert len(found) == count
+    assert given == ([f"edge-tqs/{late}"] if late in kept[-1] else [])

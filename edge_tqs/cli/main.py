@@ -22,6 +22,7 @@ from edge_tqs.cli.options import (
     PLAN_SETTINGS,
     BoardName,
     as_json,
+    export_kinds,
     model_options,
     models_options,
     plan_options,
@@ -288,12 +289,7 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 
 @cli.command()
 @click.argument("build", type=click.Path(path_type=Path))
-@click.option(
-    "--as",
-    "kind",
-    required=True,
-    help="amalgamated, arduino, c, cmake, cmsis-pack, cube, esp-idf, pico-sdk, platformio or zephyr.",
-)
+@click.option("--as", "kind", required=True, help=f"{', '.join(export_kinds())}.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder, or an export to replace.")
 @click.option("--prefix", default="tqs", show_default=True, help="What every symbol, macro and file begins with.")
 @click.option("--self-test/--no-self-test", default=True, help="With a forecast to compare with.  [default: with]")

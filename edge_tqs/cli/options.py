@@ -136,6 +136,13 @@ _settings = options(
     click.option("--cache/--no-cache", default=True, show_default=True, help="Keep scores by model and settings."),
 )
 
+
+def export_kinds() -> list[str]:
+    """Of `--as`: the modules of exporting/kinds, which are not imported for it."""
+    folder = Path(__file__).resolve().parents[1] / "exporting" / "kinds"
+    return [path.stem.replace("_", "-") for path in sorted(folder.glob("[a-z]*.py"))]
+
+
 model_options = options(click.argument("model", required=False, type=click.Path(path_type=Path)), _settings)
 #: Of one model, several, or none.
 models_options = options(click.argument("model", nargs=-1, type=click.Path(path_type=Path)), _settings)

@@ -16,6 +16,7 @@ from edge_tqs.needs import Need, python_package
 
 PAHO = python_package("paho", "speaks to an MQTT broker", "paho-mqtt>=1.6")
 CONNECT_SECONDS = 10.0
+PATIENCE = 3
 #: What a gateway publishes under its topic.
 _KINDS = ("about", "report", "problem", "online")
 
@@ -59,7 +60,7 @@ class Gateway:
 
 def listen(login: BrokerLogin, *, prefix: str = PREFIX, wait: float = 2.0) -> tuple[Gateway, ...]:
     """The gateways below ``prefix``, by topic: what the broker kept of them, or they say within ``wait`` seconds of the
-    last message of another one.
+    last new topic; PATIENCE times that while something of a gateway is missing.
 
     Raises ToolError without paho-mqtt, UsageError for an address or a prefix that is none, DeviceError where the broker
     cannot be reached or refuses.
@@ -105,7 +106,11 @@ def listen(login: BrokerLogin, *, prefix: str = PREFIX, wait: float = 2.0) -> tu
 
 
 def _collected(said: queue.Queue[tuple[str, bytes] | str | None], address: str, wait: float) -> Mapping[str, bytes]:
-    """The last payload of each topic, once no new topic came for ``wait`` seconds after the broker let us listen."""
+    """The last payload of each topic, once no new topic came for ``wait`` seconds after the broker let us listen.
+
+    PATIENCE times as long where a gateway was heard of which something is missing: a busy broker sends what it kept
+    with pauses.
+    """
     found: dict[str, bytes] = {}
     until, begun = time.monotonic() + CONNECT_SECONDS, False
     while (left := until - time.monotonic()) > 0:
@@ -116,13 +121,24 @@ def _collected(said: queue.Queue[tuple[str, bytes] | str | None], address: str, 
         if isinstance(message, str):
             raise DeviceError(f"{address}: {message}", hint="Give --user, and the password in EDGE_TQS_MQTT_PASSWORD.")
         begun = True
-        if message is None or message[0] not in found:
-            until = time.monotonic() + wait
+        new = message is None or message[0] not in found
         if message is not None:
             found[message[0]] = message[1]
+        if new:
+            until = time.monotonic() + wait * (1 if _whole(found) else PATIENCE)
     if not begun:
         raise DeviceError(f"{address}: nothing answers as an MQTT broker does", hint="Is this its port?")
     return found
+
+
+def _whole(topics: Iterable[str]) -> bool:
+    """Whether all of each gateway was heard of which anything was."""
+    kinds: dict[str, set[str]] = {}
+    for topic in topics:
+        base, _, kind = topic.rpartition("/")
+        if kind in _KINDS and base:
+            kinds.setdefault(base, set()).add(kind)
+    return all(heard == set(_KINDS) for heard in kinds.values())
 
 
 def gateways(messages: Mapping[str, bytes]) -> tuple[Gateway, ...]:
