@@ -12,6 +12,7 @@
 # make recipes  train the recipes of tutorials and books, build them beside TFLite's converter; writes docs/recipes.md (half an hour)
 # make faults  eleven kinds of faults, 50 runs each of 1,000 steps on an emulated board (half an hour)
 # make fuzz    feed 10 million hostile inputs each to two firmwares, 1 million to the host's parser, and damaged files
+# make booted  install, update and uninstall in a Debian that boots in a container; needs root, debootstrap and systemd-nspawn
 # make soak    a million steps on an emulated board, each compared with the host
 # make sanitize  run each portable kernel 100,000 times and more under ASan and UBSan
 # make mutants change the arithmetic, memory, frames and plans a line at a time; fails where no test notices and docs/testing.md does not say why
@@ -25,7 +26,7 @@ JOBS := 2
 # Programs that roll out are faster with one thread for their small products; the command says so itself.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test check quick coverage constraints lint docs setup clean bench bench-diff evidence recipes faults fuzz soak sanitize mutants
+.PHONY: demo test check quick coverage constraints lint docs setup clean bench bench-diff evidence recipes faults fuzz booted soak sanitize mutants
 
 demo:
 	@tools/setup demo
@@ -76,6 +77,9 @@ faults: setup
 
 fuzz: setup
 	PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m fuzz
+
+booted: setup
+	PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m booted
 
 soak: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/soak.py

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -260,6 +261,7 @@ def test_the_files(bundles: dict[str, tuple[Path, Graph, bytes]]) -> None:
         "forecastd.json",
         "forecaster.py",
         "gateway.json",
+        "requirements.lock",
         "requirements.txt",
     ]
     assert sorted(path.name for path in bundle.iterdir()) == sorted(names)
@@ -403,7 +405,7 @@ def contents(root: Path) -> dict[str, str]:
 def command_of(root: Path) -> list[str]:
     (unit,) = (root / "units").iterdir()
     text = unit.read_text()
-    assert "@" not in text
+    assert not re.search("@[A-Z]+@", text)
     (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     return line.removeprefix("ExecStart=").split()
 
@@ -459,6 +461,62 @@ def test_what_was_not_installed_stays_and_others_may_read_what_was(
     assert "kept" in done.stdout
 
 
+def test_live_forecasts_by_a_broker_alone(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
+    bundle, graph, _ = bundles["none"]
+    shutil.copytree(bundle, tmp_path / "bundle")
+    config = {**json.loads((bundle / "forecastd.json").read_text()), "period": "1h", "horizon": 2}
+    config |= {"columns": {name: {} for name in graph.forecast.columns}, "source": {"kind": "stdin"}}
+    config["sinks"] = [{"kind": "jsonl", "path": "-"}]
+    (tmp_path / "bundle/forecastd.json").write_text(json.dumps(config))
+    done = install(tmp_path / "bundle", tmp_path, "--broker", "10.0.0.1:1884")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert command_of(tmp_path)[-3:] == [
+        str(tmp_path / "opt" / unit_name(graph.name) / "edge-tqs-forecastd"),
+        "--broker",
+        "10.0.0.1:1884",
+    ]
+
+
+def test_an_edited_configuration_is_the_users(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
+    """Of an update the new one lies beside it, as Debian keeps files of /etc."""
+    bundle, graph, _ = bundles["none"]
+    shutil.copytree(bundle, tmp_path / "bundle")
+    columns = {name: {} for name in graph.forecast.columns}
+    source = {"kind": "csv", "path": "/measured.csv"}
+    config = {"source": source, "sinks": [{"kind": "jsonl", "path": "-"}], "columns": columns, "period": "1h"}
+
+    def update(horizon: int, *options: str) -> str:
+        (tmp_path / "bundle/forecastd.json").write_text(json.dumps({**config, "horizon": horizon}))
+        done = install(tmp_path / "bundle", tmp_path, "--server", "forecastd", *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    installed = tmp_path / "opt" / unit_name(graph.name) / "forecastd.json"
+    update(2)
+    assert "kept" not in update(3)
+    assert json.loads(installed.read_text())["horizon"] == 3
+    installed.write_text(json.dumps({**config, "horizon": 7}))
+    assert f"kept {installed}, which was edited" in update(4)
+    assert [json.loads(path.read_text())["horizon"] for path in (installed, Path(f"{installed}.new"))] == [7, 4]
+    assert "kept" in update(5)
+    assert "kept" not in update(6, "--replace-config")
+    assert json.loads(installed.read_text())["horizon"] == 6
+    assert not Path(f"{installed}.new").exists()
+    assert install(tmp_path / "bundle", tmp_path, "--uninstall").returncode == 0
+    assert not installed.parent.exists()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+@pytest.mark.parametrize("unit", ["edge-tqs.service", "edge-tqs-forecastd.service"])
+def test_the_units_give_little_away(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path, unit: str) -> None:
+    text = (bundles["none"][0] / unit).read_text()
+    (tmp_path / unit).write_text(text.replace("@COMMAND@", "/bin/true").replace("@FOLDER@", "/opt"))
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(tmp_path / unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "unknown" not in done.stderr.lower()
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+
+
 def test_a_unit_of_another_prefix_stays(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
     bundle, graph, _ = bundles["none"]
     assert install(bundle, tmp_path).returncode == 0
@@ -485,6 +543,9 @@ def test_the_installed_agent_serves(bundles: dict[str, tuple[Path, Graph, bytes]
         (["--port", ""], "--port is empty"),
         (["--port", "/dev/tty; reboot"], "can stand in a unit"),
         (["--baud", "fast"], "not a number"),
+        (["--broker", ""], "--broker is empty"),
+        (["--broker", "10.0.0.1; reboot"], "can stand in a unit"),
+        (["--server", "program", "--broker", "10.0.0.1"], "for live forecasts"),
         (["--prefix", "here"], "absolute"),
     ],
 )
@@ -525,7 +586,18 @@ def test_the_agent_is_not_installed_where_pip_has_no_runtime(
 def test_the_installer_helps(bundles: dict[str, tuple[Path, Graph, bytes]], tmp_path: Path) -> None:
     done = install(bundles["none"][0], tmp_path, "--help")
     assert done.returncode == 0
-    for option in ("--server", "--port", "--baud", "--prefix", "--units", "--python", "--no-start", "--uninstall"):
+    for option in (
+        "--server",
+        "--port",
+        "--baud",
+        "--broker",
+        "--replace-config",
+        "--prefix",
+        "--units",
+        "--python",
+        "--no-start",
+        "--uninstall",
+    ):
         assert option in done.stdout
 
 

@@ -143,6 +143,7 @@ def model_request(
         activations=activations or project.activations,
         ranges=ranges or project.ranges,
         custom_objects=tuple(custom_objects) or project.custom_objects,
+        name=project.name,
         plan=project.plan,
     )
 

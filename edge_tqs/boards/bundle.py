@@ -22,6 +22,7 @@ INSTALLER = "install.sh"
 UNIT = "edge-tqs.service"
 LIVE_UNIT = "edge-tqs-forecastd.service"
 REQUIREMENTS = "requirements.txt"
+LOCK = "requirements.lock"
 README = "README.txt"
 LIVE = "edge-tqs-forecastd"
 SHARED = "libforecaster.so"
@@ -73,8 +74,9 @@ def write_bundle(
         AGENT: _template(AGENT),
         LIBRARY: _template(LIBRARY),
         REQUIREMENTS: _template(REQUIREMENTS),
-        UNIT: _template(UNIT),
-        LIVE_UNIT: _template(LIVE_UNIT),
+        LOCK: _template(LOCK),
+        UNIT: _unit(UNIT),
+        LIVE_UNIT: _unit(LIVE_UNIT),
         DESCRIPTION: json.dumps(metadata, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
         FACTS: json.dumps({"name": unit_name(name), **facts}, indent=1, ensure_ascii=False) + "\n",
         CONFIG: json.dumps(config, indent=2, ensure_ascii=False) + "\n",
@@ -115,6 +117,11 @@ def _live() -> dict[str, str]:
     root = template_root() / "gateway"
     files = [root / LIVE, *(root / _PACKAGE).rglob("*.py"), *(root / _PACKAGE).rglob("*.html")]
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in sorted(files)}
+
+
+def _unit(name: str) -> str:
+    """A unit with what both are held to; install.sh fills in the rest."""
+    return _template(name).replace("@HARDENED@\n", _template("hardened.conf"))
 
 
 def _template(name: str) -> str:

@@ -46,9 +46,9 @@ class ModelRequest:
     None: those of the inputs that they speak of. real_seeds: score from these instead of zero-data seeds. workers:
     processes that score. cache: folder where scores are kept; None keeps nothing. activations: None takes the board's,
     and DEFAULT_ACTIVATIONS where there is no board. custom_objects: module:name of each class or function of the user's
-    own in the model. ranges: how those of activations are chosen; None: "measured" where there is data. output: which
-    of the model's outputs is the forecast, where it has several. target, centre: what the model predicts, and what is
-    taken off its window (passes/level.py).
+    own in the model. name: of what is built; None: the model file's. ranges: how those of activations are chosen;
+    None: "measured" where there is data. output: which of the model's outputs is the forecast, where it has several.
+    target, centre: what the model predicts, and what is taken off its window (passes/level.py).
     plan: how wide weights may be, where a plan is asked for that says nothing of its own.
     roles: what was named; ``said`` was made of it, all columns being inputs where none is named. series: the data, and
     what was said of its scaling. findings: what was found out from it, in sentences. doubts: what in it contradicts
@@ -75,6 +75,7 @@ class ModelRequest:
     activations: AskedActivations | None = None
     ranges: RangeMethod | None = None
     custom_objects: tuple[str, ...] = ()
+    name: str | None = None
     output: str | None = None
     target: Target = "level"
     centre: Centre = "none"

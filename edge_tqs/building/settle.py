@@ -19,7 +19,7 @@ from edge_tqs.project.later import later
 from edge_tqs.project.roles import Roles, said_of
 from edge_tqs.project.rollouts import ProjectData
 from edge_tqs.project.scales import Method, check_rows, check_unscaled, keeping, scaling_of_inputs, scaling_of_outputs
-from edge_tqs.read.opening import Opened, open_model
+from edge_tqs.read.opening import Opened, named, open_model
 from edge_tqs.read.windows import flat_values
 from edge_tqs.system.reading import Said, UnsaidError
 from edge_tqs.system.system import System
@@ -228,7 +228,7 @@ def _data(request: ModelRequest) -> ProjectData:
 
 
 def _open(request: ModelRequest, said: Said | None = None) -> Opened:
-    return open_model(
+    opened = open_model(
         request.model,
         recurrence=request.recurrence,
         window=request.window,
@@ -238,6 +238,7 @@ def _open(request: ModelRequest, said: Said | None = None) -> Opened:
         target="level" if said else request.target,
         centre="none" if said else request.centre,
     )
+    return opened if request.name is None else named(opened, request.name)
 
 
 def _with_reading(request: ModelRequest) -> ModelRequest:

@@ -90,6 +90,7 @@ receive() {
     find "$new" -type f -exec sync {} + 2>/dev/null || sync
     rm -rf "$folder/releases/$release"
     mv "$new" "$folder/releases/$release" || fail "the release cannot be put in its place"
+    : >"$folder/releases/.awaited-$release"
 }
 
 # install.sh of the current release; what it says goes to standard output. Live forecasts, unless the options say what.
@@ -148,17 +149,30 @@ activate() {
     fi
     [ -z "$before" ] || [ "$before" = "$target" ] || point previous "$before"
     echo "$said" | sed -n 's/^\(.*\)$/said \1/p' | grep -v '^said $'
+    rm -f "$folder/releases/.awaited-$target"
     for other in "$folder"/releases/*; do
-        case ${other##*/} in "$target" | "$(linked previous)") ;; *) rm -rf "$other" ;; esac
+        case ${other##*/} in "$target" | "$(linked previous)") continue ;; esac
+        # Another deploy may have brought it a moment ago; one that was broken off long ago has not.
+        awaited=$folder/releases/.awaited-${other##*/}
+        [ -z "$(find "$awaited" -mmin -60 2>/dev/null)" ] || continue
+        rm -rf "$other" "$awaited"
     done
     echo "current $target"
 }
 
+# Two that deploy at once take turns where something is changed; the second waits, for as long as a slow service may start.
+case $step in receive | activate)
+    mkdir -p "$folder" 2>/dev/null && exec 9<"$folder" || fail "$folder cannot be written to by $(id -un)"
+    ! command -v flock >/dev/null 2>&1 || flock -w 120 9 || fail "another deploy of $name has been at work here for two minutes"
+    ;;
+esac
 case $step in
 probe) probe ;;
 receive) receive ;;
 serve) cd "$folder/releases/$release" && exec ./forecaster --stdio ;;
 check) cd "$folder/releases/$release" && exec python3 -B - ;;
 activate) activate "$release" "$@" ;;
-discard) [ "$(linked current)" = "$release" ] || [ "$(linked previous)" = "$release" ] || rm -rf "$folder/releases/$release" ;;
+discard)
+    rm -f "$folder/releases/.awaited-$release"
+    [ "$(linked current)" = "$release" ] || [ "$(linked previous)" = "$release" ] || rm -rf "$folder/releases/$release" ;;
 esac

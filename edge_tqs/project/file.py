@@ -26,6 +26,8 @@ FILE = "edge-tqs.toml"
 #: What a SavedModel folder holds.
 SAVED_MODEL = "saved_model.pb"
 #: Patterns of model files, in the order in which `init` looks for them.
+#: Names of model files that tell nothing; `init` then writes the folder's.
+_NAMELESS = ("model", "saved_model", "best", "best_model", "final", "forecaster", "network", "net", "checkpoint")
 MODELS = ("*.keras", "*.h5", f"*/{SAVED_MODEL}", "*.tflite")
 HORIZON = 96
 ROLLOUTS = 8
@@ -104,6 +106,7 @@ class ValidateSettings:
 @dataclass(frozen=True)
 class _ModelTable:
     path: _Text
+    name: _Text | None = None
     custom_objects: _Names = ()
 
 
@@ -168,7 +171,8 @@ class Project:
     scaling, output_scaling: a method (scales.Method) or given, of the inputs and of the outputs; None where nothing is
     said: outputs that are inputs then have the scaling of these. plan: how wide weights may be. activations:
     None takes the board's. ranges: how those of activations are chosen; None: measured where there is data.
-    custom_objects: module:name of each class or function of the user's own in the model.
+    custom_objects: module:name of each class or function of the user's own in the model. name: of what is built, its
+    folder and service on a gateway and its topics; None: the model file's.
     """
 
     path: Path
@@ -182,6 +186,7 @@ class Project:
     activations: Literal["int8", "int16", "mixed"] | None = None
     ranges: Literal["measured", "minmax"] | None = None
     custom_objects: tuple[str, ...] = ()
+    name: str | None = None
 
     @property
     def roles(self) -> Roles:
@@ -227,6 +232,7 @@ def load_project(path: Path) -> Project:
         activations=file.plan.activations,
         ranges=file.plan.ranges,
         custom_objects=file.model.custom_objects,
+        name=file.model.name,
     )
 
 
@@ -390,6 +396,8 @@ def _template(
         "",
         "[model]",
         f"path = {relative(model)}",
+        f"{'' if model.stem.lower() in _NAMELESS else '# '}name = {_text(directory.resolve().name or model.stem)}     "
+        "# of its service and topics on a gateway; else the file's name",
         "",
         "[forecast]",
         f"horizon = {HORIZON}               # steps that the model is rolled out in closed loop",

@@ -55,6 +55,14 @@ class Opened:
         return self.loaded, self.loaded.graph
 
 
+def named(opened: Opened, name: str) -> Opened:
+    """The model by another name than its file's."""
+    loaded = opened.loaded
+    if loaded is not None:
+        loaded = replace(loaded, graph=replace(loaded.graph, name=name))
+    return replace(opened, system=replace(opened.system, name=name), loaded=loaded)
+
+
 def open_model(
     path: Path,
     *,

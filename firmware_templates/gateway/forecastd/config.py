@@ -7,6 +7,7 @@ JSON, since it is what Python 3.9's standard library reads that has numbers and 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from datetime import timezone, tzinfo
 from pathlib import Path
@@ -21,6 +22,7 @@ from forecastd.settings import ConfigError, key, listed, number, one_of, read, s
 from forecastd.states import Watch
 
 FILE = "forecastd.json"
+STORE = "forecastd.sqlite"
 
 
 def _period(value: Any) -> int:
@@ -84,7 +86,7 @@ class _File:
     fill: dict[str, Any] | None = key(_table, '"fill": {"most": 3, "by": "hold"}', None)
     watch: dict[str, Any] | None = key(_table, '"watch": {"margin": 0.1}', None)
     time_zone: tzinfo | None = key(_zone, '"time_zone": "Europe/Berlin"', None)
-    store: str = key(text, '"store": "/var/lib/edge-tqs/model.sqlite"', ":memory:")
+    store: str | None = key(text, '"store": "/var/lib/edge-tqs/model.sqlite"', None)
     rolling: int = key(whole(2, 100_000), '"rolling": 336', 336)
 
 
@@ -153,9 +155,15 @@ def read_config(path: Path, model: Model, training: Training, broker: str | None
         horizon=file.horizon,
         watch=Watch(watch.margin, watch.stuck),
         zone=file.time_zone,
-        store=file.store,
+        store=file.store or _own_store(),
         rolling=file.rolling,
     )
+
+
+def _own_store() -> str:
+    """Where no file is named: in the folder that systemd gave the service, else in memory."""
+    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return f"{folder}/{STORE}" if folder else ":memory:"
 
 
 def _of_broker(broker: str, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import signal
 import sys
 import time
@@ -12,10 +13,11 @@ from pathlib import Path
 
 from forecastd import sinks, sources
 from forecastd.card import Card
-from forecastd.config import FILE, Config, read_config
+from forecastd.config import FILE, STORE, Config, read_config
 from forecastd.engines import load_engine
 from forecastd.gateway import Gateway
 from forecastd.model import Model, ModelError, Training, read_model, read_training
+from forecastd.notify import Notifier
 from forecastd.report import Report
 from forecastd.settings import ConfigError
 from forecastd.store import Store, StoreError
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{path}: no mistakes")
             return 0
         if options.card:
-            _print_card(config, model, training)
+            _print_card(_of_service(config, training), model, training)
             return 0
         return _run(config, model, training, options.bundle)
     except ConfigError as mistakes:
@@ -70,7 +72,7 @@ def _run(config: Config, model: Model, training: Training, bundle: Path) -> int:
     try:
         for kind, settings in config.outputs:
             opened.append(sinks.module_of(kind).Sink(settings, about))
-        _loop(source, gateway, opened)
+        _loop(source, gateway, opened, Notifier())
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -98,6 +100,16 @@ def _store(config: Config, model: Model, training: Training) -> Store:
     )
 
 
+def _of_service(config: Config, training: Training) -> Config:
+    """With the store of the service, where no other is named and there is one: root may read that."""
+    kept = Path(f"/var/lib/edge-tqs-{training.name}") / STORE
+    try:
+        there = config.store == ":memory:" and kept.exists()
+    except OSError:
+        return config
+    return dataclasses.replace(config, store=str(kept)) if there else config
+
+
 def _print_card(config: Config, model: Model, training: Training) -> None:
     """The rolling errors as a table: - where something is not known."""
     store = _store(config, model, training)
@@ -118,18 +130,29 @@ def _print_card(config: Config, model: Model, training: Training) -> None:
         print(alarm)
 
 
-def _loop(source: sources.SourceProtocol, gateway: Gateway, opened: list[sinks.SinkProtocol]) -> None:
+def _loop(
+    source: sources.SourceProtocol, gateway: Gateway, opened: list[sinks.SinkProtocol], notifier: Notifier
+) -> None:
     """Until the source ends or SIGTERM comes; a sample that was begun is finished."""
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda signum, frame: stopped.append(signum))
+    notifier.ready()
+    status = "no sample yet"
     while not stopped and (readings := source.poll(_POLL_S)) is not None:
         for reading in readings:
-            _publish(gateway.take(reading, source.counters), opened)
+            status = _publish(gateway.take(reading, source.counters), opened) or status
+            notifier.turn(status)
         if source.live:
-            _publish(gateway.tick(time.time_ns(), source.counters), opened)
+            status = _publish(gateway.tick(time.time_ns(), source.counters), opened) or status
+        notifier.turn(status)
+    notifier.stopping()
 
 
-def _publish(reports: Iterable[Report], opened: list[sinks.SinkProtocol]) -> None:
+def _publish(reports: Iterable[Report], opened: list[sinks.SinkProtocol]) -> str:
+    """What the newest report comes to, for people; nothing where there is none."""
+    status = ""
     for report in reports:
         for sink in opened:
             sink.publish(report)
+        status = report.status()
+    return status

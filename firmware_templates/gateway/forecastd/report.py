@@ -61,6 +61,12 @@ class Report:
         """What is wrong, in words; empty when nothing is."""
         return tuple(f"{name} is {state}" for name, state in self.states.items() if state not in ("ok", "filled"))
 
+    def status(self) -> str:
+        """The report in one line, for `systemctl status`."""
+        made = "" if self.forecast is not None else f", {min(self.have, self.window)} of {self.window} samples"
+        wrong = "".join(f"; {problem}" for problem in (*self.problems, *self.alarms))
+        return f"sample of {iso(self.time)}{made or ', forecast made'}{wrong}"
+
     def rows(self) -> list[tuple[int, dict[str, float]]]:
         """(the time that it is for, values by label) of the forecast, the earliest first."""
         if self.forecast is None:
