@@ -368,7 +368,7 @@ def test_only_an_export_is_replaced_and_only_a_name_is_a_prefix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = network(of("mlp"))
-    fake = type("Built", (), {})()
+    fake = type("Built", (), {"training": {}})()
     fake.graph, fake.seeds, fake.model_hash = made.graph, made.seeds, HASH
     fake.report = type("R", (), {"model": type("M", (), {"name": "room"})()})()
     fake.board = edge_tqs.load_board("host")

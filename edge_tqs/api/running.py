@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack, overload
 
@@ -43,7 +43,13 @@ def flash(build: StrPath | BuildDir, *, port: str | None = None, tool: str | Non
 
 
 def export(
-    build: StrPath | BuildDir, kind: str, out: StrPath, *, prefix: str = "tqs", self_test: bool = True
+    build: StrPath | BuildDir,
+    kind: str,
+    out: StrPath,
+    *,
+    prefix: str = "tqs",
+    self_test: bool = True,
+    helpers: Sequence[str] = (),
 ) -> Exported:
     """Write the C of a build as sources for another firmware: one that edge-tqs does not make.
 
@@ -54,11 +60,13 @@ def export(
         out: A new or empty folder, or an export to be replaced.
         prefix: What every symbol, macro and file begins with, so that several models link into one program.
         self_test: With the codes of a short forecast, by which a program tells that it computes the right thing.
+        helpers: What comes beside the model: "card", "series", "snapshot", "validate",
+            "watch" (docs/how-to/helpers.md).
 
-    Raises UsageError for another kind, a prefix that is no name, or a folder that holds something else.
+    Raises UsageError for another kind or helper, a prefix that is no name, or a folder that holds something else.
     """
     built = build if isinstance(build, BuildDir) else load(Path(build))
-    return write_export(built, kind, Path(out), prefix=prefix, self_test=self_test)
+    return write_export(built, kind, Path(out), prefix=prefix, self_test=self_test, helpers=helpers)
 
 
 class ValidationKeywords(TypedDict, total=False):

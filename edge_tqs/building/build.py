@@ -6,7 +6,9 @@ steps and decides nothing that one of them could decide.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import Image, assemble, check_toolchain, compile_firmware, compile_library
@@ -93,6 +95,7 @@ def build_quantized(
     if not board.bare_metal:
         quantized.warnings.extend(agreement.warnings())
 
+    training = facts(quantized.request, graph.forecast, evaluation, windows)
     out.mkdir(parents=True, exist_ok=True)
     with written(out):
         (out / VALIDATION_JSON).unlink(missing_ok=True)  # it was of an earlier image
@@ -105,9 +108,10 @@ def build_quantized(
             truth=None if truth is None else truth[windows.saved],
             score=quantized.scored.sensitivity.to_json(),
             plan=quantized.plan.to_json(),
+            training=training,
         )
         progress("compiling", 0, 1)
-        image = _compile(quantized, board, out, evaluation, probe)
+        image = _compile(quantized, board, out, training, probe)
         firmware, steps = out / build_dir.FIRMWARE, graph.forecast.steps
         time = None if probe else modelled_or_warned(board, firmware, steps, quantized.warnings)
         result = _build_report(quantized, board, evaluation, image, agreement, sane, time)
@@ -116,7 +120,7 @@ def build_quantized(
     return result
 
 
-def _compile(quantized: QuantizedModel, board: Board, out: Path, evaluation: evaluate.Evaluation, probe: bool) -> Image:
+def _compile(quantized: QuantizedModel, board: Board, out: Path, training: Mapping[str, Any], probe: bool) -> Image:
     graph, model = quantized.integer, quantized.flatbuffer
     generated = emit(graph, quantized.model_hash, graph.name, board.core)
     firmware = assemble(board, generated.files, generated.kernels, out / build_dir.FIRMWARE, probe=probe)
@@ -134,7 +138,7 @@ def _compile(quantized: QuantizedModel, board: Board, out: Path, evaluation: eva
             name=graph.name,
             metadata=metadata,
             library=compile_library(firmware),
-            facts=facts(request, forecast, evaluation, quantized.windows),
+            facts=training,
             config=config(request, forecast),
         )
     return image

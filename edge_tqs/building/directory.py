@@ -1,17 +1,20 @@
 """The directory that `edge-tqs build` writes and that `flash`, `validate` and `report` read.
 
 model.tflite, float.graph (the float model without Keras), seeds.npz (windows kept for validation), score.json,
-plan.json, board.toml (a copy: the directory stands alone), report.json, report.html, firmware/ and, for a Linux
-board, bundle/.
+plan.json, training.json (how the columns moved in training), board.toml (a copy: the directory stands alone),
+report.json, report.html, firmware/ and, for a Linux board, bundle/.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +31,7 @@ from edge_tqs.report.build_report import BuildReport
 from edge_tqs.report.format import REPORT_JSON
 
 MODEL, FLOAT, SEEDS, BOARD = "model.tflite", "float.graph", "seeds.npz", "board.toml"
-SCORE, PLAN = "score.json", "plan.json"
+SCORE, PLAN, TRAINING = "score.json", "plan.json", "training.json"
 FIRMWARE, BUNDLE = "firmware", "bundle"
 IMAGE = Path(FIRMWARE) / "build" / "firmware.elf"
 
@@ -36,7 +39,8 @@ IMAGE = Path(FIRMWARE) / "build" / "firmware.elf"
 @dataclass(frozen=True, eq=False, repr=False)
 class BuildDir:
     """A build, read back. graph: the integer graph; seeds (N, W, F), or (N, W + T, F)
-    with inputs known ahead, and truth (N, T, outputs) or None, in the model's units."""
+    with inputs known ahead, and truth (N, T, outputs) or None, in the model's units. training: training.json, as
+    gateway.facts has it."""
 
     path: Path
     board: Board
@@ -46,6 +50,7 @@ class BuildDir:
     float_graph: Graph
     seeds: Array
     truth: Array | None
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<BuildDir {self.path}: {self.report.model.name} for {self.board.name}>"
@@ -65,6 +70,7 @@ def save(
     truth: Array | None,
     score: str,
     plan: str,
+    training: Mapping[str, Any],
 ) -> None:
     """Write all but the reports and the firmware into ``path``, which exists."""
     (path / MODEL).write_bytes(model)
@@ -77,6 +83,7 @@ def save(
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue())
     (path / SCORE).write_text(score, encoding="utf-8")
     (path / PLAN).write_text(plan, encoding="utf-8")
+    (path / TRAINING).write_text(json.dumps(training, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if board.path.resolve() != (path / BOARD).resolve():
         shutil.copyfile(board.path, path / BOARD)
 
@@ -99,9 +106,12 @@ def load(path: Path) -> BuildDir:
             seeds, truth = arrays["seeds"], arrays.get("truth")
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path / SEEDS} is damaged: {error}", hint=again) from error
-    return BuildDir(
-        path, load_board(str(path / BOARD)), described, model, graph, load_graph(path / FLOAT), seeds, truth
-    )
+    try:
+        training = json.loads((path / TRAINING).read_text(encoding="utf-8")) if (path / TRAINING).is_file() else {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path / TRAINING} is damaged: {error}", hint=again) from error
+    float_graph = load_graph(path / FLOAT)
+    return BuildDir(path, load_board(str(path / BOARD)), described, model, graph, float_graph, seeds, truth, training)
 
 
 def image_of(path: Path) -> tuple[Board, Path]:

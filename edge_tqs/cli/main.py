@@ -23,6 +23,7 @@ from edge_tqs.cli.options import (
     BoardName,
     as_json,
     export_kinds,
+    helper_names,
     model_options,
     models_options,
     plan_options,
@@ -293,12 +294,17 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder, or an export to replace.")
 @click.option("--prefix", default="tqs", show_default=True, help="What every symbol, macro and file begins with.")
 @click.option("--self-test/--no-self-test", default=True, help="With a forecast to compare with.  [default: with]")
+@click.option(
+    "--with", "helpers", multiple=True, help=f"Beside the model: {', '.join(helper_names())}; may be repeated."
+)
 @as_json
-def export(build: Path, kind: str, out: Path, prefix: str, self_test: bool, as_json: bool) -> None:
+def export(
+    build: Path, kind: str, out: Path, prefix: str, self_test: bool, helpers: tuple[str, ...], as_json: bool
+) -> None:
     """Write the C of BUILD as sources for your own firmware."""
     from edge_tqs.api.running import export as run
 
-    made = run(build, kind, out, prefix=prefix, self_test=self_test)
+    made = run(build, kind, out, prefix=prefix, self_test=self_test, helpers=helpers)
     listed = [
         f"export     {made.folder}, {len(made.files)} files as {made.kind}, model {made.model_hash[:12]}",
         f"include    {made.entry}",

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edge_tqs.templates import template_root
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -141,6 +143,11 @@ def export_kinds() -> list[str]:
     """Of `--as`: the modules of exporting/kinds, which are not imported for it."""
     folder = Path(__file__).resolve().parents[1] / "exporting" / "kinds"
     return [path.stem.replace("_", "-") for path in sorted(folder.glob("[a-z]*.py"))]
+
+
+def helper_names() -> list[str]:
+    """Of `--with`: what lies in firmware_templates/helpers."""
+    return sorted(path.stem.removeprefix("tqs_") for path in (template_root() / "helpers").glob("tqs_*.h"))
 
 
 model_options = options(click.argument("model", required=False, type=click.Path(path_type=Path)), _settings)

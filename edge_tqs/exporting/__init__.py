@@ -7,13 +7,14 @@ carries; None for those of the build's board. Adding one touches nothing else.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from edge_tqs.building.directory import BuildDir
 from edge_tqs.errors import UsageError
+from edge_tqs.exporting.helpers import helper_texts
 from edge_tqs.exporting.parts import Network, Parts, parts_of
 from edge_tqs.exporting.prefix import DEFAULT, check_prefix
 
@@ -38,32 +39,42 @@ class Exported:
     model_hash: str
 
 
-def export(build: BuildDir, kind: str, out: Path, *, prefix: str = DEFAULT, self_test: bool = True) -> Exported:
+def export(
+    build: BuildDir,
+    kind: str,
+    out: Path,
+    *,
+    prefix: str = DEFAULT,
+    self_test: bool = True,
+    helpers: Sequence[str] = (),
+) -> Exported:
     """Write ``build`` as a ``kind`` into ``out``; an export that is there is replaced, any other folder is left alone.
 
     prefix: what every symbol, macro and file name begins with, so that several models link into one program.
     self_test: with the codes of a short forecast, by which a program tells that it computes the right thing.
+    helpers: of HELPERS, what comes beside the model.
 
     Raises:
-        UsageError: There is no such kind, ``prefix`` is no name in C, or ``out`` holds something else or cannot be
-            written. ModelError: no kernel runs the model on a core of the kind.
+        UsageError: There is no such kind or helper, ``prefix`` is no name in C, or ``out`` holds something else or
+            cannot be written. ModelError: no kernel runs the model on a core of the kind.
     """
     if kind not in KINDS:
         raise UsageError(f"there is no export {kind}", hint=f"There is: {', '.join(KINDS)}.")
     check_prefix(prefix)
     if out.exists() and not (out.is_dir() and ((out / MARK).is_file() or not any(out.iterdir()))):
         raise UsageError(f"{out} is there, and is no export", hint="Name a new folder, or an empty one.")
-    network = Network(build.graph, build.seeds, build.report.model.name, build.model_hash, build.board.core)
+    beside = helper_texts(helpers, build.board, build.graph.forecast.columns, build.training.get("columns", {}))
+    network = Network(build.graph, build.seeds, build.report.model.name, build.model_hash, build.board.core, beside)
     files = texts(network, kind, prefix, self_test=self_test)
-    beside = out.with_name(f"{out.name}.new")
+    new = out.with_name(f"{out.name}.new")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
         for name, text in files.items():
-            path = beside / name
+            path = new / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
         shutil.rmtree(out, ignore_errors=True)
-        beside.rename(out)
+        new.rename(out)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror or error}", hint="Name another folder.") from error
     entry = f"{prefix}.h" if kind == "amalgamated" else f"{prefix}_model.h"

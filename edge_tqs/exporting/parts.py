@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_tqs import __version__
@@ -34,13 +34,14 @@ _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 @dataclass(frozen=True, eq=False)
 class Network:
     """What is exported. graph: integer; seeds: windows in the model's units, as rollouts take them; core: as boards
-    name it."""
+    name it. helpers: sources of what comes beside the model (helpers.py), by file name."""
 
     graph: Graph
     seeds: Array
     name: str
     model_hash: str
     core: str
+    helpers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Parts:
     common: texts by file name, alike on every core. families: likewise what depends on the core: the network, its
     constants and its kernels, by family. own: the family of the build's board. about: lines that say what the model
     is. header_lines, readme: the same as a comment of C and as Markdown. self_test: whether there is one. activations:
-    of the graph.
+    of the graph. headers: what an application may include beside the model's.
     """
 
     prefix: str
@@ -63,6 +64,7 @@ class Parts:
     licence: str
     self_test: bool
     activations: str
+    headers: tuple[str, ...]
 
     def of(self, family: str) -> dict[str, str]:
         """All sources for one family, by file name."""
@@ -83,7 +85,8 @@ class Parts:
 
     @property
     def readme(self) -> str:
-        return "\n".join(f"- {line}" for line in self.about)
+        beside = [f"Beside it: {', '.join(f'`{header}`' for header in self.headers)}"] if self.headers else []
+        return "\n".join(f"- {line}" for line in (*self.about, *beside))
 
 
 def parts_of(network: Network, prefix: str, families: Sequence[str] | None, *, self_test: bool) -> Parts:
@@ -93,6 +96,7 @@ def parts_of(network: Network, prefix: str, families: Sequence[str] | None, *, s
     common = {file: (root / "core" / file).read_text(encoding="utf-8") for file in _CORE}
     if self_test:
         common |= _self_test(graph, network.seeds)
+    common |= network.helpers
     made = {}
     for one in families or (own,):
         emitted = emit(graph, digest, name, CORES[one])
@@ -101,8 +105,19 @@ def parts_of(network: Network, prefix: str, families: Sequence[str] | None, *, s
         made[one] = _renamed({**emitted.files, **texts, **headers}, prefix)
     licence = (root / "export" / "LICENSE").read_text(encoding="utf-8")
     about = _about(network)
+    beside = [*(["tqs_selftest.h"] if self_test else []), *sorted(one for one in network.helpers if one.endswith(".h"))]
     return Parts(
-        prefix, plain(name), digest, _renamed(common, prefix), made, own, about, licence, self_test, graph.activations
+        prefix=prefix,
+        title=plain(name),
+        model_hash=digest,
+        common=_renamed(common, prefix),
+        families=made,
+        own=own,
+        about=about,
+        licence=licence,
+        self_test=self_test,
+        activations=graph.activations,
+        headers=tuple(named(header, prefix) for header in beside),
     )
 
 

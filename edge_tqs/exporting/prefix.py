@@ -24,11 +24,13 @@ def check_prefix(prefix: str) -> None:
 
 def named(name: str, prefix: str) -> str:
     """A file's name: model.c is the generated network, of which there is one a model."""
-    own = {"model.c": "tqs_network.c", "model.h": "tqs_network.h"}.get(name, name)
+    own = {"model.c": "tqs_network.c", "model.h": "tqs_network.h", "board.h": "tqs_board.h"}.get(name, name)
     return _SYMBOL.sub(f"{prefix}_", own)
 
 
 def prefixed(text: str, prefix: str) -> str:
     """``text`` of a source with the names of ``prefix``."""
-    text = text.replace('#include "model.h"', '#include "tqs_network.h"')
+    text = text.replace('#include "model.h"', '#include "tqs_network.h"').replace(
+        '#include "board.h"', '#include "tqs_board.h"'
+    )
     return _MACRO.sub(f"{prefix.upper()}_", _SYMBOL.sub(f"{prefix}_", text))

@@ -11,7 +11,7 @@ from edge_tqs.exporting.parts import Parts
 FAMILIES: tuple[str, ...] | None = None
 
 _LOCAL = re.compile(r'^#include "([^"]+)"[^\n]*\n', re.MULTILINE)
-_STATIC = re.compile(r"^static (?:inline )?(?:const )?(?:[a-z_0-9]+ )+\**([a-z_0-9]+)(?:\(|\[)", re.MULTILINE)
+_STATIC = re.compile(r"^static (?:inline )?(?:const )?(?:[a-z_0-9]+ )+\**([a-z_0-9]+)(?:\(|\[|;| =)", re.MULTILINE)
 _TYPE = re.compile(r"^\} ([a-z_0-9]+);", re.MULTILINE)
 _TAG = re.compile(r"^(?:typedef )?struct ([a-z_0-9]+) \{", re.MULTILINE)
 _DEFINE = re.compile(r"^#define ([A-Za-z_][A-Za-z_0-9]*)", re.MULTILINE)
@@ -23,8 +23,8 @@ def files(parts: Parts) -> Mapping[str, str]:
     entry = f"{p}_model.h"
     seen: set[str] = set()
     head = _expanded(entry, texts, seen)
-    if parts.self_test:
-        head += "\n" + _expanded(f"{p}_selftest.h", texts, seen)
+    for header in parts.headers:
+        head += "\n" + _expanded(header, texts, seen)
     body = [f'#include "{p}.h"\n', refusal(parts)]
     for name in sorted(name for name in texts if name.endswith(".c")):
         headers = [_expanded(included, texts, seen) for included in _LOCAL.findall(texts[name])]
