@@ -52,7 +52,7 @@ def test_twenty_hosts_at_once_and_the_first_share(
     assert len({host.runs for host in done.hosts}) == 20
     told = json.loads((places[7] / "host" / "plant" / "current" / "forecastd.json").read_text())
     assert told["source"]["topic"] == "bay-7/{column}"
-    assert told["sinks"] == [{"kind": "mqtt", "broker": "10.0.0.1", "prefix": "edge-tqs/bay-7"}]
+    assert told["sinks"] == [{"kind": "mqtt", "broker": "10.0.0.1", "prefix": "edge-tqs/bay-7"}, {"kind": "page"}]
 
     inventory(tmp_path, newer.path, 2)
     code, out, _ = run("deploy", "--inventory", hosts, "--dry-run", "--ssh-config", sshd.config)

@@ -115,7 +115,7 @@ def unit_name(model_name: str) -> str:
 def _live() -> dict[str, str]:
     """forecastd by path: the command, and the package that it is."""
     root = template_root() / "gateway"
-    files = [root / LIVE, *(root / _PACKAGE).rglob("*.py"), *(root / _PACKAGE).rglob("*.html")]
+    files = [root / LIVE, *(root / _PACKAGE).rglob("*.py"), *(root / _PACKAGE / "web").iterdir()]
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in sorted(files)}
 
 

@@ -61,5 +61,5 @@ def with_broker(config: bytes, model: str, broker: str, gateway: str | None = No
     reached: dict[str, Any] = {"kind": "mqtt", "broker": host, **({} if port is None else {"port": port})}
     topic = f"{gateway or model}/{{column}}"
     sink = reached | ({} if gateway is None else {"prefix": f"{PREFIX}/{gateway}"})
-    made = table | {"source": {**reached, "topic": topic}, "sinks": [sink]}
+    made = table | {"source": {**reached, "topic": topic}, "sinks": [sink, {"kind": "page"}]}
     return (json.dumps(made, indent=2, ensure_ascii=False) + "\n").encode()

@@ -171,7 +171,7 @@ def _of_broker(broker: str, name: str) -> dict[str, Any]:
     if not host or (port and not (port.isascii() and port.isdigit())):
         raise ConfigError([f"--broker {broker!r} is no address: write --broker 192.168.1.10, or --broker HOST:1883"])
     reached = {"kind": "mqtt", "broker": host, **({"port": int(port)} if port else {})}
-    return {"source": {**reached, "topic": name + "/{column}"}, "sinks": [reached]}
+    return {"source": {**reached, "topic": name + "/{column}"}, "sinks": [reached, {"kind": "page"}]}
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

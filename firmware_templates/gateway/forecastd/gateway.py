@@ -39,6 +39,8 @@ class Gateway:
         self._card = Card(model.columns, self._targets, grid.period, training, rolling)
         self._store, self._have = store, 0
         self._notices = [*notices, *store.notices]
+        #: Samples of the run before.
+        self.history: tuple[Sample, ...] = ()
         self.resumed = self._resume()
 
     def _resume(self) -> int | None:
@@ -49,6 +51,7 @@ class Gateway:
             self._engine.reset()
             for sample in kept.samples:
                 self._engine.push(sample.values)
+        self.history = kept.samples
         self._have = kept.have if self._in_a_row(kept) else 0
         self._card.restore(kept.pending, kept.judged, kept.samples)
         self._resampler.resume(kept.closed, kept.samples[-1].values if self._have else None)

@@ -63,7 +63,10 @@ def _run(config: Config, model: Model, training: Training, bundle: Path) -> int:
     gateway = Gateway(
         model, training, engine, config.grid, config.horizon, config.watch, store, config.rolling, notices
     )
-    about = sinks.About(training.name, model, model.targets(config.horizon), config.grid.period, config.units)
+    targets = model.targets(config.horizon)
+    about = sinks.About(
+        training.name, model, targets, config.grid.period, config.units, training.promised, gateway.history
+    )
     kind, settings = config.source
     source: sources.SourceProtocol = sources.module_of(kind).Source(
         settings, sources.Context(config.columns, config.zone, gateway.resumed)

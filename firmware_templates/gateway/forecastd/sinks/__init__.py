@@ -8,13 +8,14 @@ Such a module has `Settings`, a frozen dataclass whose fields are made by `setti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from forecastd.model import Model, Target
 from forecastd.report import Report
+from forecastd.resample import Sample
 
 #: "kind" -> its module
 KINDS = {path.stem: f"forecastd.sinks.{path.stem}" for path in sorted(Path(__file__).parent.glob("[a-z]*.py"))}
@@ -26,13 +27,16 @@ class SinkError(Exception):
 
 @dataclass(frozen=True)
 class About:
-    """What every sink is told. name: of the model, small letters, digits and dashes. units: by column."""
+    """What every sink is told. name: of the model, small letters, digits and dashes. units: by column. promised: errors
+    of validation by (label, lead). history: samples of an earlier run, the oldest first."""
 
     name: str
     model: Model
     targets: tuple[Target, ...]
     period: int
     units: Mapping[str, str]
+    promised: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    history: tuple[Sample, ...] = ()
 
 
 class SinkProtocol(Protocol):
