@@ -284,7 +284,6 @@ def main() -> int:
     parser.add_argument("--cores", nargs="*", choices=[*CORES, *LINUX_CORES], default=[*CORES, *LINUX_CORES])
     parser.add_argument("--jobs", type=int, default=1, help="measured at a time")
     args = parser.parse_args()
-    whole = args.models == list(MODELS) and args.cores == [*CORES, *LINUX_CORES]
     results: dict[str, Any] = {model: {core: {} for core in args.cores} for model in args.models}
     with ThreadPoolExecutor(args.jobs) as pool:
         for model in args.models:
@@ -299,8 +298,18 @@ def main() -> int:
         found = list(regressions(results, json.loads(RESULTS.read_text(encoding="utf-8"))))
         print("\n".join(found) or "no regression")
         return 1 if found else 0
-    if whole:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    # What was not asked for stays as it was measured before; the order is always the same.
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    made = {
+        model: {
+            core: results.get(model, {}).get(core) or kept[model][core]
+            for core in [*CORES, *LINUX_CORES]
+            if core in results.get(model, {}) or core in kept.get(model, {})
+        }
+        for model in MODELS
+        if model in results or model in kept
+    }
+    RESULTS.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -188,9 +188,16 @@ def test_what_a_project_says_of_its_plan_holds_until_a_command_says_more(tmp_pat
     assert plan_request(plan, bits=8) == plan_request(bits=8)
 
 
+def test_a_latency_of_the_project_holds_beside_a_plan_of_the_command(tmp_path):
+    plan = project(tmp_path, '[model]\npath = "m.keras"\n[plan]\nlatency = "0.8 ms"\n').plan
+    assert plan_request(plan).latency == plan_request(plan, bits=8).latency == pytest.approx(0.8)
+    assert plan_request(plan, latency="2ms").latency == 2.0
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
+        ('latency = "5"', "'plan.latency' must be a time with its unit"),
         ("tolerance = 0", "'plan.tolerance' must be a share above 0"),
         ('tolerance = "much"', "'plan.tolerance' must be a share above 0"),
         ("bits = 6", "'plan.bits' must be one of 8, 4"),

@@ -221,7 +221,7 @@ def plan_request(
         pins=dict(pins or {}),
         refine=settings if refine else None,
         rounding=rounding,
-        latency=None if latency is None else parse_latency(latency),
+        latency=parse_latency(latency) if latency is not None else default.latency if default else None,
     )
 
 

@@ -304,5 +304,5 @@ OPERATOR_KERNELS = {
         for cores in ("dsp", "mve")
     },
     ("tqs_sigmoid_s16", "mve"): "tqs_sigmoid_s16_mve",
-    ("tqs_softmax_s8", "mve"): "tqs_softmax_s8_mve",
+    **{("tqs_softmax_s8", cores): f"tqs_softmax_s8_{cores}" for cores in ("mve", "neon")},
 }

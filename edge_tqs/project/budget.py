@@ -15,13 +15,15 @@ _MOST = 2.0**63
 @dataclass(frozen=True)
 class AskedPlan:
     """How wide the weights may be where a command says nothing of it; one of these at most. budget: bytes; tolerance:
-    a share of float's error; bits: of all weights; mean_bits: of a weight; max_divergence: RMSE, model's units."""
+    a share of float's error; bits: of all weights; mean_bits: of a weight; max_divergence: RMSE, model's units. And,
+    beside them, latency: milliseconds that an evaluation may be modelled to take."""
 
     budget: int | None = None
     tolerance: float | None = None
     bits: Literal[8, 4] | None = None
     mean_bits: float | None = None
     max_divergence: float | None = None
+    latency: float | None = None
 
 
 def parse_budget(text: str) -> int:

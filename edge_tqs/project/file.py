@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from edge_tqs import strict
 from edge_tqs.errors import UsageError
 from edge_tqs.graph.graph import Centre, Scaling, Target
-from edge_tqs.project.budget import AskedPlan, parse_budget, parse_tolerance
+from edge_tqs.project.budget import AskedPlan, parse_budget, parse_latency, parse_tolerance
 from edge_tqs.project.later import with_later
 from edge_tqs.project.roles import NamedOutput, Roles
 from edge_tqs.project.rollouts import ProjectData
@@ -37,12 +37,17 @@ _Text = Annotated[str, FILLED]
 _Names = Annotated[tuple[_Text, ...], FILLED, DISTINCT]
 
 
-def _is_tolerance(value: float | str) -> bool:
-    try:
-        parse_tolerance(value)
-    except UsageError:
-        return False
-    return True
+def _reads(parse: Callable[[Any], object]) -> Callable[[Any], bool]:
+    """Whether ``parse`` takes a value."""
+
+    def check(value: Any) -> bool:
+        try:
+            parse(value)
+        except UsageError:
+            return False
+        return True
+
+    return check
 
 
 def _is_budget(value: int | str) -> bool:
@@ -131,10 +136,11 @@ class _ScalingTable(ScalesTable):
 @dataclass(frozen=True)
 class _PlanTable:
     budget: Annotated[int | str, Rule(_is_budget, 'a number of bytes, or text like "24KB"')] | None = None
-    tolerance: Annotated[float | str, Rule(_is_tolerance, 'a share above 0, like 0.05 or "5%"')] | None = None
+    tolerance: Annotated[float | str, Rule(_reads(parse_tolerance), 'a share above 0, like 0.05 or "5%"')] | None = None
     bits: Literal[8, 4] | None = None
     mean_bits: Annotated[float, Rule(lambda bits: 4 <= bits <= 8, "a number from 4 to 8")] | None = None
     max_divergence: Annotated[float, above(0)] | None = None
+    latency: Annotated[str, Rule(_reads(parse_latency), 'a time with its unit, like "5ms"')] | None = None
     activations: Literal["int8", "int16", "mixed"] | None = None
     ranges: Literal["measured", "minmax"] | None = None
 
@@ -149,6 +155,7 @@ class _PlanTable:
             bits=self.bits,
             mean_bits=self.mean_bits,
             max_divergence=self.max_divergence,
+            latency=None if self.latency is None else parse_latency(self.latency),
         )
 
 

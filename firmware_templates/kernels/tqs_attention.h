@@ -52,6 +52,7 @@ typedef struct tqs_softmax {
 /* x, y: [rows][columns]. y may be x, or not overlap it. */
 void tqs_softmax_s8(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
 void tqs_softmax_s8_mve(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
+void tqs_softmax_s8_neon(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
 
 /*
  * The same of int16 codes, at scale 2^-15. A difference in x times multiplier * 2^(shift - 31) is in parts of 65535 of
