@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 #: Messages that wait while the broker is away; then the newest are lost.
@@ -87,6 +88,7 @@ class Connection:
     def close(self, last: tuple[str, str] | None = None) -> None:
         """Publish ``last``, wait a second at most for what is under way, and part."""
         if last is not None and self._client.is_connected():
-            self._client.publish(*last, qos=1, retain=True).wait_for_publish(1.0)
+            with suppress(ValueError, RuntimeError):  # paho says so where too many wait already
+                self._client.publish(*last, qos=1, retain=True).wait_for_publish(1.0)
         self._client.disconnect()
         self._client.loop_stop()
