@@ -339,13 +339,117 @@ def test_times_and_columns_are_never_guessed(closed_loop: Any, tmp_path: Path, t
     assert said in line
 
 
-def test_a_model_with_inputs_known_ahead_is_refused(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def ahead(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Array, Array]:
+    """(bundle, samples of all times, forecast): flow is fed back, load is known ahead."""
     from test_blocks_and_ahead import drawn, integer
 
-    folder = bundle(integer(drawn("none", 1, 1, (0, None)))[0], tmp_path, library=False)
-    code, _, error = run(folder, "--config", config(tmp_path / "c.json"))
+    graph, codes, rollout = integer(drawn("none", 1, 1, (0, None)), "int8", HORIZON)
+    scaling = Scaling((20.0, -5.0), (4.0, 0.5))
+    graph = replace(graph, forecast=replace(graph.forecast, columns=gateways.COLUMNS, scaling=scaling))
+    quant = graph.quant(graph.output)
+    values = (rollout.outputs[0].astype(np.float64) - quant.zero_point) * float(quant.scale[0]) * 4 + 20
+    return bundle(graph, tmp_path_factory.mktemp("ahead")), physical(graph, codes)[0], values
+
+
+def known_file(path: Path, samples: Array, until: int | None = None) -> Path:
+    rows = [f"{moment(n)},{row[1]!r}" for n, row in enumerate(samples.tolist())][:until]
+    path.write_text("\n".join(["time,tariff", *rows]) + "\n")
+    return path
+
+
+def test_what_is_known_ahead_comes_from_a_file(ahead: Any, tmp_path: Path) -> None:
+    folder, samples, values = ahead
+    window = len(samples) - HORIZON
+    columns: dict[str, Any] = {"flow": {}, "load": {"ahead": True, "from": "tariff"}}
+    path = known_file(tmp_path / "known.csv", samples)
+    settings = config(tmp_path / "c.json", columns=columns, ahead={"path": str(path)})
+    lines = "time,flow\n" + "".join(f"{moment(n)},{float(samples[n, 0])!r}\n" for n in range(window))
+    code, reports, error = run(folder, "--config", settings, text=lines)
+    assert (code, error) == (0, "")
+    assert [one["sample"]["load"] for one in reports] == pytest.approx(samples[:window, 1].tolist())
+    made = [row["flow"] for row in reports[-1]["forecast"]["values"]]
+    np.testing.assert_allclose(made, values[:, 0], rtol=1e-5)
+
+    known_file(path, samples, window + 2)  # a forecast of six samples needs four more
+    code, reports, _ = run(folder, "--config", settings, text=lines)
+    assert (code, reports[-1]["forecast"]) == (0, None)
+    assert reports[-1]["notices"] == [f"load of {moment(window + 2)} is not known: no forecast"]
+    path.write_text("time,price\n")
+    code, reports, _ = run(folder, "--config", settings, text=lines)
+    assert (code, reports[-1]["sample"], reports[-1]["states"]["load"]) == (0, {}, "missing")
+    assert "it has no column tariff" in reports[0]["notices"][0]
+
+
+def test_what_is_known_ahead_is_what_a_clock_says(ahead: Any, tmp_path: Path) -> None:
+    folder, samples, _ = ahead
+    window = len(samples) - HORIZON
+    columns: dict[str, Any] = {"flow": {}, "load": {"clock": "hour and minutes"}}
+    lines = "time,flow\n" + "".join(f"{moment(n)},{float(samples[n, 0])!r}\n" for n in range(window))
+    by_clock = config(tmp_path / "clock.json", columns=columns, time_zone="Asia/Kolkata")
+    code, reports, error = run(folder, "--config", by_clock, text=lines)
+    assert (code, error) == (0, "")
+    hours = [(5.5 + n / 6) % 24 for n in range(len(samples))]
+    assert [one["sample"]["load"] for one in reports] == pytest.approx(hours[:window])
+    path = known_file(tmp_path / "known.csv", np.array([[0.0, hour] for hour in hours]))
+    columns = {"flow": {}, "load": {"ahead": True, "from": "tariff"}}
+    by_file = config(tmp_path / "file.json", columns=columns, ahead={"path": str(path)})
+    assert run(folder, "--config", by_file, text=lines)[1][-1]["forecast"] == reports[-1]["forecast"]
+
+
+def test_a_column_may_be_what_a_file_holds_later(tmp_path: Path) -> None:
+    from forecastd.known import Table
+
+    period = 600 * 10**9
+    path = known_file(tmp_path / "known.csv", np.arange(20.0).reshape(10, 2))
+    table = Table(str(path), "time", None, None, period, {"price+3": "tariff+3", "price": "tariff"})
+    start = 1_714_521_600 * 10**9
+    assert table.values(start + 2 * period) == {"price": 5.0, "price+3": 11.0}
+    assert table.values(start + 8 * period) == {"price": 17.0}
+    assert table.values(start + 1) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"columns": {"flow": {}, "load": {}}}, 'must be known at each time that is forecast: write "load": {"clock"'),
+        ({"columns": {"flow": {}, "load": {"ahead": True}}}, 'write "ahead": {"path"'),
+        ({"columns": {"flow": {}, "load": {"clock": "hour"}}}, 'write "time_zone"'),
+        ({"columns": {"flow": {}, "load": {"clock": "noon"}}}, "one of"),
+        ({"columns": {"flow": {}, "load": {"clock": "hour", "from": "x"}}, "time_zone": "UTC"}, "leave"),
+        ({"columns": {"flow": {"clock": "hour"}, "load": {"clock": "hour"}}, "time_zone": "UTC"}, "nothing is left"),
+    ],
+)
+def test_what_is_known_ahead_is_never_guessed(ahead: Any, tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    code, _, error = run(ahead[0], "--config", config(tmp_path / "c.json", **given))
     assert code == 2
-    assert "must be known ahead of each forecast" in error
+    assert said in error
+
+
+def test_the_build_finds_which_columns_a_clock_says() -> None:
+    from test_figures import data
+
+    from edge_tqs.building.gateway.clocks import clock_of
+    from edge_tqs.project.series_format import SeriesFormat
+
+    period = 3600 * 10**9
+    hours = np.arange(24.0 * 40)
+    columns = {
+        "hour": (hours + 2) % 24,
+        "day": np.sin(2 * np.pi * ((hours + 2) % 24) / 24),
+        "weekday": ((hours + 2) // 24 + 0) % 7,
+        "else": (hours * 7) % 24,
+        "flat": hours * 0,
+    }
+    times = np.datetime64("2024-01-01T00:00", "ns") + np.arange(len(hours)) * np.timedelta64(period, "ns")
+    made = data(list(hours), len(hours), period=period)
+    series = replace(
+        made.series, columns=tuple(columns), values=np.array([*columns.values()], np.float32).T, times=times
+    )
+    found = replace(made, series=series, how=SeriesFormat(time_zone="Africa/Cairo"))
+    assert [clock_of(found, name) for name in columns] == ["hour", "sin of day", "weekday", None, None]
+    assert clock_of(replace(found, how=SeriesFormat()), "hour") is None  # of another zone
+    assert clock_of(replace(found, series=replace(series, times=None)), "hour") is None
 
 
 def test_the_package_is_python_3_9_and_its_standard_library() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edge_tqs.building.gateway.clocks import clock_of
 from edge_tqs.building.request import ModelRequest
 from edge_tqs.graph.graph import Forecast
 from edge_tqs.project.series_format import period_text
@@ -22,6 +23,10 @@ def config(request: ModelRequest, forecast: Forecast) -> dict[str, Any]:
     }
     data = None if request.series is None else request.series.data
     if data is not None:
+        for name in columns:
+            clock = clock_of(data, name)
+            if clock is not None:
+                made["columns"][name] = {"clock": clock}
         if data.series.period is not None:
             made["period"] = period_text(data.series.period)
         made["fill"] = {"most": data.how.fill, "by": "hold"}

@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 
 from forecastd import sinks, sources
 from forecastd.clock import parse_period, period_text
+from forecastd.known import CLOCKS, Known, Table, clock_range
 from forecastd.model import Model, Training
 from forecastd.resample import Grid
-from forecastd.settings import ConfigError, key, listed, number, one_of, read, shown, text, whole
+from forecastd.settings import ConfigError, flag, key, listed, number, one_of, read, shown, text, whole
 from forecastd.states import Watch
 
 FILE = "forecastd.json"
@@ -60,6 +61,15 @@ class _ColumnTable:
     unit: str = key(text, '"unit": "°C"', "")
     scale: float = key(number, '"scale": 0.5556', 1.0)
     offset: float = key(number, '"offset": -273.15', 0.0)
+    clock: str | None = key(one_of(*CLOCKS), '"clock": "hour"', None)
+    ahead: bool = key(flag, '"ahead": true', False)
+
+
+@dataclass(frozen=True)
+class _AheadTable:
+    path: str = key(text, '"path": "/home/pi/tariff.csv"')
+    time: str = key(text, '"time": "time"', "time")
+    time_format: str | None = key(text, '"time_format": "s"', None)
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class _File:
     phase: int = key(_moved, '"phase": "15min"', 0)
     resample: str = key(one_of("last", "mean"), '"resample": "last"', "last")
     fill: dict[str, Any] | None = key(_table, '"fill": {"most": 3, "by": "hold"}', None)
+    ahead: dict[str, Any] | None = key(_table, '"ahead": {"path": "/home/pi/tariff.csv"}', None)
     watch: dict[str, Any] | None = key(_table, '"watch": {"margin": 0.1}', None)
     time_zone: tzinfo | None = key(_zone, '"time_zone": "Europe/Berlin"', None)
     store: str | None = key(text, '"store": "/var/lib/edge-tqs/model.sqlite"', None)
@@ -92,8 +103,9 @@ class _File:
 
 @dataclass(frozen=True)
 class Config:
-    """forecastd.json, checked. source, outputs: (kind, its settings). units: of columns that have one. store: the file
-    of the report card. rolling: samples that its errors are means of."""
+    """forecastd.json, checked. source, outputs: (kind, its settings). columns: those that the source delivers; known:
+    the others, told by a clock or a file. units: of columns that have one. store: the file of the report card.
+    rolling: samples that its errors are means of."""
 
     path: Path
     source: tuple[str, Any]
@@ -106,6 +118,7 @@ class Config:
     zone: tzinfo | None
     store: str
     rolling: int
+    known: Known
 
 
 def read_config(path: Path, model: Model, training: Training, broker: str | None = None) -> Config:
@@ -135,7 +148,11 @@ def read_config(path: Path, model: Model, training: Training, broker: str | None
         _of_kind(sinks, one, f"{path.name}: sinks, number {number + 1}", mistakes)
         for number, one in enumerate(table["sinks"] if isinstance(table.get("sinks"), list) else [])
     ]
-    columns, units = _columns(table.get("columns"), model, f"{path.name}: columns", mistakes)
+    tables = _columns(table.get("columns"), model, f"{path.name}: columns", mistakes)
+    ahead = None if table.get("ahead") is None else read(_AheadTable, table["ahead"], f"{path.name}: ahead", mistakes)
+    _check_known(tables, ahead, model, training, path.name, mistakes)
+    if file is not None and file.time_zone is None and any(one.clock for one in tables.values()):
+        mistakes.append(f'{path.name}: a "clock" is of local time: write "time_zone": "Europe/Berlin", or "UTC"')
     fill = read(_Fill, table.get("fill", {"most": 0}), f"{path.name}: fill", mistakes)
     watch = read(_WatchTable, table.get("watch", {}), f"{path.name}: watch", mistakes)
     if file is not None and training.period and file.period != training.period:
@@ -145,18 +162,26 @@ def read_config(path: Path, model: Model, training: Training, broker: str | None
         )
     if mistakes or file is None or source is None or fill is None or watch is None:
         raise ConfigError(mistakes)
+    read_here = {name: one for name, one in tables.items() if one.clock is None and not one.ahead}
+    from_file = {name: one.source or name for name, one in tables.items() if one.ahead}
+    given = None
+    if ahead is not None:
+        given = Table(ahead.path, ahead.time, ahead.time_format, file.time_zone, file.period, from_file)
     return Config(
         path=path,
         source=source,
         outputs=tuple(output for output in outputs if output is not None),
-        columns=columns,
-        units=units,
+        columns=tuple(
+            sources.Column(name, one.source or name, one.scale, one.offset) for name, one in read_here.items()
+        ),
+        units={name: one.unit for name, one in tables.items() if one.unit},
         grid=Grid(file.period, file.phase % file.period, file.resample, fill.most, fill.by),
         horizon=file.horizon,
         watch=Watch(watch.margin, watch.stuck),
         zone=file.time_zone,
         store=file.store or _own_store(),
         rolling=file.rolling,
+        known=Known({name: one.clock for name, one in tables.items() if one.clock}, file.time_zone, given),
     )
 
 
@@ -199,13 +224,11 @@ def _of_kind(package: Any, table: Any, where: str, mistakes: list[str]) -> tuple
     return None if settings is None else (str(kind), settings)
 
 
-def _columns(
-    tables: Any, model: Model, where: str, mistakes: list[str]
-) -> tuple[tuple[sources.Column, ...], dict[str, str]]:
-    """Where each column of the model is found, and the units of those that have one."""
-    columns, units = [], {}
+def _columns(tables: Any, model: Model, where: str, mistakes: list[str]) -> dict[str, _ColumnTable]:
+    """What is said of each column of the model, in its order."""
+    found: dict[str, _ColumnTable] = {}
     if not isinstance(tables, dict):
-        return (), {}
+        return found
     for name in tables:
         if name not in model.columns:
             mistakes.append(f'{where}: the model has no column "{name}"; it has {listed(dict.fromkeys(model.columns))}')
@@ -215,10 +238,62 @@ def _columns(
             continue
         table = read(_ColumnTable, tables[name], f'{where}: "{name}"', mistakes)
         if table is not None:
-            columns.append(sources.Column(name, table.source or name, table.scale, table.offset))
-            if table.unit:
-                units[name] = table.unit
-    found = [column.source for column in columns]
-    for twice in sorted({one for one in found if found.count(one) > 1}):
+            found[name] = table
+    read_from = [one.source or name for name, one in found.items() if one.clock is None and not one.ahead]
+    for twice in sorted({one for one in read_from if read_from.count(one) > 1}):
         mistakes.append(f'{where}: two columns are read from "{twice}": write another "from" in one of them')
-    return tuple(columns), units
+    return found
+
+
+def _check_known(
+    tables: dict[str, _ColumnTable],
+    ahead: _AheadTable | None,
+    model: Model,
+    training: Training,
+    where: str,
+    mistakes: list[str],
+) -> None:
+    """Mistakes of columns that are known ahead, and of those that should be."""
+    for name, one in tables.items():
+        if name in model.ahead and one.clock is None and not one.ahead:
+            mistakes.append(
+                f'{where}: columns: "{name}" must be known at each time that is forecast: write "{name}": '
+                f'{{"clock": "hour"}} for what a clock says, or "{name}": {{"ahead": true}} and "ahead": {{"path": '
+                '"/home/pi/tariff.csv"}, a file with times to come'
+            )
+        if one.clock is not None and (one.ahead or one.source is not None):
+            mistakes.append(f'{where}: columns: "{name}" is what a clock says: leave "ahead" and "from" out')
+        if one.ahead and ahead is None:
+            mistakes.append(
+                f'{where}: "{name}" is known ahead from a file: write "ahead": {{"path": "/home/pi/tariff.csv"}}'
+            )
+        trained = training.columns.get(name)
+        if one.clock is not None and trained is not None:
+            _check_clock(name, one.clock, (trained.least, trained.greatest), where, mistakes)
+    if ahead is not None and not any(one.ahead for one in tables.values()):
+        mistakes.append(
+            f'{where}: no column is in the file of "ahead": write "NAME": {{"ahead": true}} under "columns"'
+        )
+    if tables and all(one.clock is not None or one.ahead for one in tables.values()):
+        mistakes.append(
+            f'{where}: columns: nothing is left for the source to read: leave "clock" or "ahead" out of one'
+        )
+
+
+def _check_clock(name: str, clock: str, trained: tuple[float, float], where: str, mistakes: list[str]) -> None:
+    """A clock that says what training never saw is another one than the column's."""
+    least, greatest = clock_range(clock)
+    slack = 0.05 * (greatest - least)
+    if least - slack <= trained[0] and trained[1] <= greatest + slack:
+        return
+    fits = [
+        f'"{other}"'
+        for other in CLOCKS
+        for low, high in [clock_range(other)]
+        if abs(trained[0] - low) <= 0.05 * (high - low) and abs(trained[1] - high) <= 0.05 * (high - low)
+    ]
+    mistakes.append(
+        f'{where}: columns: "{name}" was {trained[0]:g} to {trained[1]:g} in training, and "{clock}" is {least:g} to '
+        f"{greatest:g}: " + (f'write "clock": {fits[0]}' if fits else 'take another "clock"')
+        + (f" (or {', '.join(fits[1:])})" if len(fits) > 1 else "")
+    )  # fmt: skip

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from forecastd.card import Card
+from forecastd.clock import iso
 from forecastd.engines import Engine
+from forecastd.known import NOTHING, Known, lacking
 from forecastd.model import Model, Training
 from forecastd.report import Forecast, Report
 from forecastd.resample import Gap, Grid, Reading, Resampler, Sample, Step
@@ -31,9 +33,12 @@ class Gateway:
         store: Store,
         rolling: int,
         notices: Sequence[str] = (),
+        known: Known = NOTHING,
     ) -> None:
         self._model, self._engine, self._grid, self._horizon = model, engine, grid, horizon
-        self._resampler = Resampler(model.columns, grid)
+        self._known = known
+        self._places = [place for place, name in enumerate(model.columns) if name not in known.columns]
+        self._resampler = Resampler(tuple(model.columns[place] for place in self._places), grid)
         self._sensors = Sensors(model.columns, training.columns, watch)
         self._targets = model.targets(horizon)
         self._card = Card(model.columns, self._targets, grid.period, training, rolling)
@@ -54,7 +59,8 @@ class Gateway:
         self.history = kept.samples
         self._have = kept.have if self._in_a_row(kept) else 0
         self._card.restore(kept.pending, kept.judged, kept.samples)
-        self._resampler.resume(kept.closed, kept.samples[-1].values if self._have else None)
+        last = kept.samples[-1].values if self._have else None
+        self._resampler.resume(kept.closed, None if last is None else tuple(last[place] for place in self._places))
         return kept.closed
 
     def _in_a_row(self, kept: Kept) -> bool:
@@ -80,9 +86,26 @@ class Gateway:
 
     def _reports(self, steps: Sequence[Step], counters: Mapping[str, int]) -> Iterator[Report]:
         for step in steps:
-            report, change = self._gap(step, counters) if isinstance(step, Gap) else self._sample(step, counters)
+            whole = step if isinstance(step, Gap) else self._whole(step)
+            report, change = self._gap(whole, counters) if isinstance(whole, Gap) else self._sample(whole, counters)
             yield report
             self._store.commit(change)
+
+    def _whole(self, sample: Sample) -> Step:
+        """The sample with what is known of its time; a gap where that lacks."""
+        if not self._known.columns:
+            return sample
+        known = self._known.values(sample.time)
+        lacks = tuple(name for name in self._model.columns if name in self._known.columns and name not in known)
+        if lacks:
+            return Gap(
+                sample.time, lacks, f"{', '.join(lacks)} of {iso(sample.time)} is not known: the window begins anew"
+            )
+        values: list[float] = [known.get(name, 0.0) for name in self._model.columns]
+        measured = [True] * len(values)
+        for place, value, read in zip(self._places, sample.values, sample.measured):
+            values[place], measured[place] = value, read
+        return Sample(sample.time, tuple(values), tuple(measured))
 
     def _gap(self, gap: Gap, counters: Mapping[str, int]) -> tuple[Report, Change]:
         if self._have or gap.back:
@@ -106,9 +129,18 @@ class Gateway:
         report = self._report(sample.time, named, states, forecast, counters)
         return report, Change(sample.time, self._have, self._engine.snapshot(), sample, pending, judged)
 
-    def _forecast(self, time: int) -> Forecast:
+    def _forecast(self, time: int) -> Forecast | None:
         if self._model.kind == "closed loop":
-            return Forecast(time, self._engine.forecast(self._horizon))
+            ahead: list[float] = []
+            for step in range(self._horizon if self._model.ahead else 0):
+                then = time + (step + 1) * self._grid.period
+                known = self._known.values(then)
+                lacks = [name for name in self._model.ahead if name not in known]
+                if lacks:
+                    self._notice(lacking(lacks, then))
+                    return None
+                ahead += [known[name] for name in self._model.ahead]
+            return Forecast(time, self._engine.forecast(self._horizon, ahead))
         if self._model.kind == "reconstruction":
             return Forecast(time, (), score=self._engine.anomaly())
         values = self._engine.predict()
@@ -116,6 +148,10 @@ class Gateway:
         if self._model.kind == "classes":
             chosen = self._targets[max(range(len(values)), key=values.__getitem__)].label
         return Forecast(time, values, chosen=chosen)
+
+    def _notice(self, words: str) -> None:
+        if words not in self._notices:
+            self._notices.append(words)
 
     def _report(
         self,
@@ -125,7 +161,8 @@ class Gateway:
         forecast: Forecast | None,
         counters: Mapping[str, int],
     ) -> Report:
-        notices, self._notices = tuple(self._notices), []
+        notices = (*self._notices, *self._known.notices())
+        self._notices.clear()
         counted = {**counters, **self._store.counters, "late": self._resampler.late, "strays": self._resampler.strays}
         errors = self._card.rows()
         labels = self._card.by_label(errors)

@@ -61,7 +61,7 @@ def _run(config: Config, model: Model, training: Training, bundle: Path) -> int:
     notices = [f"the compiled library is not used, LiteRT is: {instead}"] if instead else []
     store = _store(config, model, training)
     gateway = Gateway(
-        model, training, engine, config.grid, config.horizon, config.watch, store, config.rolling, notices
+        model, training, engine, config.grid, config.horizon, config.watch, store, config.rolling, notices, config.known
     )
     targets = model.targets(config.horizon)
     about = sinks.About(

@@ -36,7 +36,8 @@ class Target:
 @dataclass(frozen=True)
 class Model:
     """window: samples that a forecast needs. columns: of a sample, in its order. kind: "closed loop", "direct",
-    "reconstruction" or "classes". outputs, steps: as model.json has them. classes: their names, in their order."""
+    "reconstruction" or "classes". outputs, steps: as model.json has them. ahead: columns that
+    must be known at each time that a closed loop predicts, in their order."""
 
     model_hash: str
     window: int
@@ -46,6 +47,7 @@ class Model:
     steps: int
     feedback: tuple[int | None, ...]
     predicted: tuple[Mapping[str, Any], ...]
+    ahead: tuple[str, ...] = ()
 
     def targets(self, horizon: int) -> tuple[Target, ...]:
         """The numbers of a forecast, in the order in which the engine gives them; none of a reconstruction."""
@@ -116,27 +118,21 @@ def read_model(folder: Path) -> Model:
         held, task = tuple(about.get("held", ())), about.get("task", "forecast")
         channels = int(about["channels"])
         driven = all(source is None for source in feedback)
-        model = Model(
+        columns = tuple(about.get("columns") or [f"channel {channel}" for channel in range(channels)])
+        free = [name for n, (name, source) in enumerate(zip(columns, feedback)) if source is None and n not in held]
+        return Model(
             model_hash=str(about["model_hash"]),
             window=int(about["window"]),
-            columns=tuple(about.get("columns") or [f"channel {channel}" for channel in range(channels)]),
+            columns=columns,
             kind=task if task != "forecast" else "direct" if driven else "closed loop",
             outputs=int(about.get("outputs", channels)),
             steps=int(about.get("steps", 1)),
             feedback=feedback,
             predicted=tuple(about.get("predicted", ())),
+            ahead=() if driven else tuple(free),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} cannot be read: {error}. Copy the bundle again.") from error
-    ahead = [
-        name for name, source, n in zip(model.columns, feedback, range(channels)) if source is None and n not in held
-    ]
-    if ahead and not driven:
-        raise ModelError(
-            f"{path}: {', '.join(ahead)} must be known ahead of each forecast, which no source delivers yet. "
-            "Use forecaster.py in a program that knows them, or build with them as measured = [...]."
-        )
-    return model
 
 
 def read_training(folder: Path) -> Training:

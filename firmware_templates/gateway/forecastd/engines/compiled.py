@@ -55,10 +55,12 @@ class Compiled:
         self._sample[:] = sample
         self._library.tqs_library_push(self._model, self._sample)
 
-    def forecast(self, horizon: int) -> tuple[float, ...]:
-        """The next ``horizon`` samples, one after the other: horizon * outputs numbers."""
-        made = (ctypes.c_float * (horizon * self._outputs))()
-        self._library.tqs_library_forecast(self._model, ctypes.c_uint32(horizon), None, made)
+    def forecast(self, horizon: int, ahead: Sequence[float] = ()) -> tuple[float, ...]:
+        """The next ``horizon`` samples, one after the other: horizon * outputs numbers. ahead: what is known of their
+        times, horizon * exogenous numbers."""
+        assert len(ahead) == horizon * self._exogenous
+        made, known = (ctypes.c_float * (horizon * self._outputs))(), (ctypes.c_float * len(ahead))(*ahead)
+        self._library.tqs_library_forecast(self._model, ctypes.c_uint32(horizon), known, made)
         return tuple(made)
 
     def predict(self) -> tuple[float, ...]:

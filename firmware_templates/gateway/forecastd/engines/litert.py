@@ -35,8 +35,12 @@ class Litert:
     def push(self, sample: Sequence[float]) -> None:
         self._forecaster.push(sample)
 
-    def forecast(self, horizon: int) -> tuple[float, ...]:
-        return tuple(float(value) for value in self._forecaster.forecast(horizon).reshape(-1))
+    def forecast(self, horizon: int, ahead: Sequence[float] = ()) -> tuple[float, ...]:
+        rows = None
+        if ahead:
+            width = len(ahead) // horizon
+            rows = [ahead[step * width : (step + 1) * width] for step in range(horizon)]
+        return tuple(float(value) for value in self._forecaster.forecast(horizon, rows).reshape(-1))
 
     def predict(self) -> tuple[float, ...]:
         return tuple(float(value) for value in self._forecaster.predict().reshape(-1))
