@@ -62,6 +62,7 @@ docs:
 
 bench: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/kernels.py
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m benchmarks.kernels_table
 
 bench-diff: setup
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/kernels.py --diff

@@ -2,8 +2,10 @@
 
     python benchmarks/kernels.py            write benchmarks/kernels.json
     python benchmarks/kernels.py --diff     compare with it; exit 1 on more than 2 % more instructions, flash or RAM
-    python benchmarks/kernels.py --models fc-32x128 --cores m4    only these, printed and not written
+    python benchmarks/kernels.py --models fc-32x128 --cores m4    only these; the others stay as they were
     python benchmarks/kernels.py --jobs 2   two at a time
+
+``python -m benchmarks.kernels_table`` writes the tables of docs/kernels.md from it.
 
 A model without weights has the widths "int8" and "int8-int16" for its activations.
 

@@ -8,6 +8,7 @@ figures, up to dots.
 
 from __future__ import annotations
 
+import json
 import os
 import pkgutil
 import re
@@ -25,6 +26,7 @@ import numpy as np
 import pytest
 from test_architecture import GROUND, ORDER
 
+from benchmarks.kernels_table import written
 from edge_tqs.boards.board import list_boards
 from edge_tqs.cli.main import cli
 
@@ -272,3 +274,10 @@ def test_the_design_has_a_row_for_each_package_in_their_order() -> None:
     ground = re.search(r"the ground \(([^)]*)\)", page("DESIGN.md"))
     assert ground is not None
     assert tuple(ground[1].replace("\n", " ").split(", ")) == GROUND
+
+
+def test_the_tables_of_the_kernels_are_those_that_were_counted():
+    page, counts = (ROOT / "docs/kernels.md").read_text(), json.loads((ROOT / "benchmarks/kernels.json").read_text())
+    assert written(page, counts) == page, "run python -m benchmarks.kernels_table"
+    counts["conv-3x16x16"]["a76"]["int8"]["instructions"] += 1
+    assert written(page, counts) != page

@@ -4,7 +4,8 @@
  *
  * Weights lie in blocks of four rows: for each four inputs a vector [4][4], the inputs of a row side by side; inputs
  * are filled up with zeros to a multiple of sixteen. Where the compiler is told of a core with SDOT (Cortex-A55, A76
- * and later), its lanes are the rows. The layer struct is that of tqs_kernels.h; shifts are -31 to -1.
+ * and later), its lanes are the rows, and eight rows are computed at a time: the sums of two blocks fit the registers.
+ * The layer struct is that of tqs_kernels.h; shifts are -31 to -1.
  */
 #ifndef TQS_CONV_NEON_H
 #define TQS_CONV_NEON_H
@@ -138,8 +139,87 @@ static inline void tqs_tile_put(int8x16_t codes, int8_t *y, uint32_t outputs, ui
 /* Loads the weights of sixteen inputs into w: [4]; returns what is behind them. */
 typedef const int8_t *(*tqs_tile_weights_t)(const int8_t *from, int8x16_t *w);
 
-/* The four output samples at y. */
-static inline void tqs_tile_rows(const tqs_fc_t *layer, const tqs_tile_t *tile, int8_t *y, tqs_tile_weights_t load) {
+static inline int32x4_t tqs_tile_shifts(const tqs_rows_t *rows) {
+    uint32_t four;
+
+    memcpy(&four, rows->shift, 4);
+    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)))));
+}
+
+#if defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__)
+#define TQS_TILE_EIGHT 1
+
+/* Eight codes of a sample, not clamped, from the sums of two blocks of rows. */
+static inline int8x8_t tqs_tile_codes(int32x4_t sums0, int32x4_t sums1, const int32x4_t *multipliers,
+                                      const int32x4_t *shifts, int16x8_t zero_point) {
+    sums0 = tqs_neon_rescale_four(sums0, multipliers[0], shifts[0]);
+    sums1 = tqs_neon_rescale_four(sums1, multipliers[1], shifts[1]);
+    return vqmovn_s16(vqaddq_s16(vcombine_s16(vqmovn_s32(sums0), vqmovn_s32(sums1)), zero_point));
+}
+
+/* Eight rows of the four output samples at y. from: their weights, two blocks of ``block`` bytes. rows: [2]. */
+static inline void tqs_tile_eight(const tqs_fc_t *layer, const tqs_tile_t *tile, const tqs_rows_t *rows,
+                                  const int8_t *from, uint32_t block, int8_t *y, tqs_tile_weights_t load) {
+    const int8_t *next = from + block;
+    const uint32_t outputs = layer->outputs;
+    const uint32_t one = tile->sample_step;
+    const uint32_t two = 2u * one;
+    const uint32_t three = 3u * one;
+    const uint32_t step = tile->step;
+    const int16x8_t zero_point = vdupq_n_s16(layer->zero_point);
+    const int8x8_t low = vdup_n_s8(layer->low);
+    const int8x8_t high = vdup_n_s8(layer->high);
+    const int8_t *x = tile->x;
+    int32x4_t multipliers[2];
+    int32x4_t shifts[2];
+    tqs_tile_sums_t sums00 = tqs_tile_begin(vld1q_s32(rows[0].bias));
+    tqs_tile_sums_t sums01 = sums00;
+    tqs_tile_sums_t sums02 = sums00;
+    tqs_tile_sums_t sums03 = sums00;
+    tqs_tile_sums_t sums10 = tqs_tile_begin(vld1q_s32(rows[1].bias));
+    tqs_tile_sums_t sums11 = sums10;
+    tqs_tile_sums_t sums12 = sums10;
+    tqs_tile_sums_t sums13 = sums10;
+    int8x8_t codes;
+    uint32_t chunk;
+
+    for (chunk = tile->chunks; chunk > 0u; chunk--) {
+        const int8x16_t x0 = vld1q_s8(x);
+        const int8x16_t x1 = vld1q_s8(x + one);
+        const int8x16_t x2 = vld1q_s8(x + two);
+        const int8x16_t x3 = vld1q_s8(x + three);
+        int8x16_t w[4];
+
+        from = load(from, w);
+        tqs_tile_add(&sums00, w, x0);
+        tqs_tile_add(&sums01, w, x1);
+        tqs_tile_add(&sums02, w, x2);
+        tqs_tile_add(&sums03, w, x3);
+        next = load(next, w);
+        tqs_tile_add(&sums10, w, x0);
+        tqs_tile_add(&sums11, w, x1);
+        tqs_tile_add(&sums12, w, x2);
+        tqs_tile_add(&sums13, w, x3);
+        x += step;
+    }
+    multipliers[0] = vld1q_s32(rows[0].multiplier);
+    multipliers[1] = vld1q_s32(rows[1].multiplier);
+    shifts[0] = tqs_tile_shifts(&rows[0]);
+    shifts[1] = tqs_tile_shifts(&rows[1]);
+    codes = tqs_tile_codes(sums00.rows01, sums10.rows01, multipliers, shifts, zero_point);
+    vst1_s8(y, vmin_s8(vmax_s8(codes, low), high));
+    codes = tqs_tile_codes(sums01.rows01, sums11.rows01, multipliers, shifts, zero_point);
+    vst1_s8(y + outputs, vmin_s8(vmax_s8(codes, low), high));
+    codes = tqs_tile_codes(sums02.rows01, sums12.rows01, multipliers, shifts, zero_point);
+    vst1_s8(y + 2u * outputs, vmin_s8(vmax_s8(codes, low), high));
+    codes = tqs_tile_codes(sums03.rows01, sums13.rows01, multipliers, shifts, zero_point);
+    vst1_s8(y + 3u * outputs, vmin_s8(vmax_s8(codes, low), high));
+}
+#endif
+
+/* The four output samples at y. each: bytes of the weights of sixteen inputs and four rows. */
+static inline void tqs_tile_rows(const tqs_fc_t *layer, const tqs_tile_t *tile, int8_t *y, tqs_tile_weights_t load,
+                                 uint32_t each) {
     const int8_t *from = layer->weights;
     const tqs_rows_t *rows = layer->rows;
     const uint32_t outputs = layer->outputs;
@@ -150,9 +230,19 @@ static inline void tqs_tile_rows(const tqs_fc_t *layer, const tqs_tile_t *tile, 
     const int16x8_t zero_point = vdupq_n_s16(layer->zero_point);
     const int8x16_t low = vdupq_n_s8(layer->low);
     const int8x16_t high = vdupq_n_s8(layer->high);
-    uint32_t row;
+    uint32_t row = 0;
 
-    for (row = 0; row < outputs; row += 4u, rows++, y += 4) {
+#if defined(TQS_TILE_EIGHT)
+    const uint32_t block = tile->chunks * each;
+
+    for (; row + 8u <= outputs; row += 8u, rows += 2, y += 8) {
+        tqs_tile_eight(layer, tile, rows, from, block, y, load);
+        from += 2u * block;
+    }
+#else
+    (void)each;
+#endif
+    for (; row < outputs; row += 4u, rows++, y += 4) {
         const int32x4_t bias = vld1q_s32(rows->bias);
         const int32x4_t multipliers = vld1q_s32(rows->multiplier);
         const int8_t *x = tile->x;
@@ -165,7 +255,6 @@ static inline void tqs_tile_rows(const tqs_fc_t *layer, const tqs_tile_t *tile, 
         int16x8_t codes23;
         int8x16_t codes;
         uint32_t chunk;
-        uint32_t four;
 
         for (chunk = tile->chunks; chunk > 0u; chunk--) {
             int8x16_t w[4];
@@ -177,8 +266,7 @@ static inline void tqs_tile_rows(const tqs_fc_t *layer, const tqs_tile_t *tile, 
             tqs_tile_add(&sums3, w, vld1q_s8(x + three));
             x += step;
         }
-        memcpy(&four, rows->shift, 4);
-        shifts = vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)))));
+        shifts = tqs_tile_shifts(rows);
         codes01 =
             tqs_tile_rescale(tqs_tile_end(sums0, bias), tqs_tile_end(sums1, bias), multipliers, shifts, zero_point);
         codes23 =
@@ -190,7 +278,7 @@ static inline void tqs_tile_rows(const tqs_fc_t *layer, const tqs_tile_t *tile, 
 
 /* All output samples, at least four: the last four may be computed twice. */
 static inline void tqs_conv_neon(const tqs_fc_t *layer, const tqs_taps_t *taps, const int8_t *x, uint32_t samples,
-                                 int8_t *y, int8_t *buffer, tqs_tile_weights_t load) {
+                                 int8_t *y, int8_t *buffer, tqs_tile_weights_t load, uint32_t each) {
     const tqs_fc_t held = *layer; /* y and buffer may alias anything */
     const tqs_taps_t read = *taps;
     uint32_t sample;
@@ -202,7 +290,7 @@ static inline void tqs_conv_neon(const tqs_fc_t *layer, const tqs_taps_t *taps, 
             sample = samples - 4u;
         }
         tile = tqs_tile(&read, x, sample, buffer);
-        tqs_tile_rows(&held, &tile, y + sample * held.outputs, load);
+        tqs_tile_rows(&held, &tile, y + sample * held.outputs, load, each);
     }
 }
 

@@ -21,5 +21,5 @@ static inline const int8_t *load(const int8_t *from, int8x16_t *w) {
 
 void tqs_conv_s4_neon(const tqs_fc_t *layer, const tqs_taps_t *taps, const int8_t *x, uint32_t samples, int8_t *y,
                       int8_t *buffer) {
-    tqs_conv_neon(layer, taps, x, samples, y, buffer, load);
+    tqs_conv_neon(layer, taps, x, samples, y, buffer, load, 32);
 }
