@@ -304,5 +304,6 @@ OPERATOR_KERNELS = {
         for cores in ("dsp", "mve")
     },
     ("tqs_sigmoid_s16", "mve"): "tqs_sigmoid_s16_mve",
-    **{("tqs_softmax_s8", cores): f"tqs_softmax_s8_{cores}" for cores in ("mve", "neon")},
+    **{("tqs_softmax_s8", cores): f"tqs_softmax_s8_{cores}" for cores in ("dsp", "mve", "neon")},
+    ("tqs_max_pool_s8", "dsp"): "tqs_max_pool_s8_dsp",
 }

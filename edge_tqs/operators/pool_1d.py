@@ -77,8 +77,12 @@ def _call(graph: Graph, op: Op) -> Call:
     return Call(f"{name}_s16" if graph.type_of(op) == "int16" else f"{name}_s8", "tqs_pool_t", fields)
 
 
+#: channels that a kernel computes at a time, by the last part of its name
+_FEWEST = {"dsp": 4, "neon": 8}
+
+
 def _fast(graph: Graph, op: Op, call: Call, kernel: str) -> Call | None:
-    takes = graph.tensors[op.inputs[0]].shape[2] >= 8 or not kernel.endswith("_neon")
+    takes = graph.tensors[op.inputs[0]].shape[2] >= _FEWEST.get(kernel.rsplit("_", 1)[1], 1)
     return replace(call, kernel=kernel) if takes and (op.kind == "max_pool_1d" or op.attrs["size"] <= 255) else None
 
 

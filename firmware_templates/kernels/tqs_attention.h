@@ -51,6 +51,7 @@ typedef struct tqs_softmax {
 
 /* x, y: [rows][columns]. y may be x, or not overlap it. */
 void tqs_softmax_s8(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
+void tqs_softmax_s8_dsp(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
 void tqs_softmax_s8_mve(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
 void tqs_softmax_s8_neon(const tqs_softmax_t *layer, const int8_t *x, int8_t *y);
 

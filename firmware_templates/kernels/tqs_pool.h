@@ -38,6 +38,7 @@ void tqs_avg_pool_s16(const tqs_pool_t *layer, const int16_t *x, int16_t *y);
 void tqs_avg_pool_s16_mve(const tqs_pool_t *layer, const int16_t *x, int16_t *y);
 void tqs_avg_pool_s16_neon(const tqs_pool_t *layer, const int16_t *x, int16_t *y);
 void tqs_max_pool_s8(const tqs_pool_t *layer, const int8_t *x, int8_t *y);
+void tqs_max_pool_s8_dsp(const tqs_pool_t *layer, const int8_t *x, int8_t *y);
 void tqs_max_pool_s8_mve(const tqs_pool_t *layer, const int8_t *x, int8_t *y);
 void tqs_max_pool_s8_neon(const tqs_pool_t *layer, const int8_t *x, int8_t *y);
 void tqs_max_pool_s16(const tqs_pool_t *layer, const int16_t *x, int16_t *y);
