@@ -14,14 +14,14 @@ void tqs_max_pool_s16(const tqs_pool_t *layer, const int16_t *x, int16_t *y) {
         for (channel = 0; channel < channels; channel++) {
             const int16_t *in = from++;
             int32_t largest = -32768;
-            uint32_t left;
+            uint32_t left = window.count; /* at least one */
 
-            for (left = window.count; left > 0u; left--) {
+            do {
                 const int32_t value = *in;
 
                 largest = value > largest ? value : largest;
                 in += channels;
-            }
+            } while (--left > 0u);
             *y++ = (int16_t)largest;
         }
     }

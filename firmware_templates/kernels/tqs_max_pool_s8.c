@@ -14,14 +14,14 @@ void tqs_max_pool_s8(const tqs_pool_t *layer, const int8_t *x, int8_t *y) {
         for (channel = 0; channel < channels; channel++) {
             const int8_t *in = from++;
             int32_t largest = -128;
-            uint32_t left;
+            uint32_t left = window.count; /* at least one */
 
-            for (left = window.count; left > 0u; left--) {
+            do {
                 const int32_t value = *in;
 
                 largest = value > largest ? value : largest;
                 in += channels;
-            }
+            } while (--left > 0u);
             *y++ = (int8_t)largest;
         }
     }
