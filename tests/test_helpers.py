@@ -271,16 +271,29 @@ def test_what_there_is_not(names: list[str], training: dict[str, Any], said: str
         helper_texts(names, load_board("host"), ("flow",), training)
 
 
+#: What the pages' lines take from the systems that they are for.
+STAND_INS = {
+    "zephyr/kernel.h": "#include <stdint.h>\n#define K_SECONDS(s) (s)\n#define DT_ALIAS(name) 0\n"
+    "#define DEVICE_DT_GET(node) 0\nuint32_t k_uptime_get_32(void);\nvoid k_sleep(int time);\n",
+    "zephyr/drivers/sensor.h": "struct device;\nstruct sensor_value { int val1, val2; };\n"
+    "enum sensor_channel { SENSOR_CHAN_AMBIENT_TEMP };\nint sensor_sample_fetch(const struct device *device);\n"
+    "int sensor_channel_get(const struct device *device, enum sensor_channel channel, struct sensor_value *value);\n",
+    "esp_sleep.h": "#include <stdint.h>\n#define RTC_DATA_ATTR\nvoid esp_deep_sleep(uint64_t time);\n",
+}
+
+
 def test_all_of_them_on_a_microcontroller(tmp_path: Path) -> None:
     make: Callable[[], Graph] = two_channels
     write(tmp_path, texts(with_helpers(make(), *HELPERS), "amalgamated", "room", self_test=True))
     for core in ("cortex-m0plus", "cortex-m4"):
         arm = ("arm-none-eabi-gcc", "-mthumb", f"-mcpu={core}")
         compiled(*arm, *STRICT, "-I.", "-c", "room.c", "-o", "room.o", cwd=tmp_path)
-    page = Path(__file__).parents[1] / "docs/how-to/helpers.md"
-    loop = page.read_text().partition("```c\n")[2].partition("```")[0]
-    (tmp_path / "loop.c").write_text(re.sub('#include "room_[a-z]*.h"', '#include "room.h"', loop))
-    compiled(*arm, *STRICT, "-I.", "-c", "loop.c", "-o", "loop.o", cwd=tmp_path)
+    write(tmp_path, STAND_INS)
+    for page in ("helpers", "zephyr", "esp-idf"):
+        text = (Path(__file__).parents[1] / f"docs/how-to/{page}.md").read_text()
+        loop = text.partition("```c\n")[2].partition("```")[0]
+        (tmp_path / "loop.c").write_text(re.sub('#include "room_[a-z]*.h"', '#include "room.h"', loop))
+        compiled(*arm, *STRICT, "-I.", "-c", "loop.c", "-o", "loop.o", cwd=tmp_path)
     library = write(tmp_path / "library", texts(with_helpers(make(), *HELPERS), "arduino", "room", self_test=True))
     for source in sorted((library / "src").glob("room_*.c")):
         compiled("avr-gcc", "-mmcu=atmega2560", "-std=gnu99", "-Os", "-Wall", "-c", source, "-o", "r.o", cwd=tmp_path)

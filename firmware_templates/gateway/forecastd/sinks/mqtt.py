@@ -5,6 +5,7 @@ hold the forecast, and a binary sensor that is on when something is wrong."""
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from socket import gethostname
@@ -15,6 +16,16 @@ from forecastd.mqtt import Connection, PackageError
 from forecastd.report import Report
 from forecastd.settings import flag, key, text, whole
 from forecastd.sinks import About, SinkError
+
+#: Of units that are of one kind of quantity alone: what Home Assistant calls it, to convert and to draw it.
+_CLASSES = {
+    "°C": "temperature",
+    "°F": "temperature",
+    "W": "power",
+    "kW": "power",
+    "W/m²": "irradiance",
+    "lx": "illuminance",
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,11 @@ class Sink:
             }
             if unit:
                 told |= {"unit_of_measurement": unit, "state_class": "measurement"}
+            if unit in _CLASSES:
+                told["device_class"] = _CLASSES[unit]
+            errors = [mae for (output, _), mae in about.promised.items() if output == label and mae > 0]
+            if errors:  # a digit beyond the error says nothing
+                told["suggested_display_precision"] = max(0, min(6, math.ceil(-math.log10(min(errors)))))
             found.append((f"{settings.discovery}/sensor/{unique}/{slug}/config", told))
         problem = {
             "name": "Problem",
