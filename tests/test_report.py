@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from browser import CLIPPED, browser, needs_browser
 
 from edge_tqs.building import evaluate
 from edge_tqs.cli.text import validation_summary
@@ -39,7 +40,7 @@ from edge_tqs.report.host_report import (
     VariantsAndFloat,
 )
 from edge_tqs.report.modelled_time import ModelledTime, OperatorShare
-from edge_tqs.report.page import page
+from edge_tqs.report.page import page as whole_page
 from edge_tqs.report.plot import Bar, Line, bar_plot, line_plot
 from edge_tqs.report.validation_report import (
     DeviceCurves,
@@ -55,6 +56,11 @@ HORIZON = 24
 MODELLED = ModelledTime(
     3.125, 78125, 50771, 25_000_000, 0.15, 1, "a manual", (OperatorShare("gru<1>", "mul", 50000, 75000),)
 )
+
+
+def page(*reports: Any) -> str:
+    """The page without what its cells are drawn by."""
+    return re.sub("<td[^>]*>", "<td>", whole_page(*reports))
 
 
 def ramp(slope: float) -> tuple[float, ...]:
@@ -519,3 +525,24 @@ def test_a_modelled_time_is_said_to_be_modelled():
     assert "Modelled, not measured" in html
     assert "gru&lt;1&gt;</th><td>mul</td><td>50,000</td><td>75,000</td><td>3</td><td>96 %</td>" in html
     assert "odelled" not in page(build_report(), None)
+
+
+@needs_browser
+def test_nothing_of_the_page_is_cut_off_on_screens_and_paper(tmp_path):
+    """In Chromium, all details opened; a chain of calls that is longer than any screen among the figures."""
+    chain = tuple(f"tqs_function_number_{n}" for n in range(30))
+    build = build_report()
+    build = dataclasses.replace(build, image=dataclasses.replace(build.image, stack_bound=500, stack_path=chain))
+    (tmp_path / "report.html").write_text(whole_page(build, validation_report()), encoding="utf-8")
+    with browser() as window:
+        window.open(f"file://{tmp_path / 'report.html'}")
+        window.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        for width in (1280, 390):
+            window.size(width)
+            assert window.run(CLIPPED) == []
+        height = "one => one.getBoundingClientRect().height"  # of the letters of plots, on a phone
+        assert window.run(f"return Math.min(...[...document.querySelectorAll('svg text')].map({height}))") >= 8
+        window.size(700)
+        window.printing()
+        assert window.run(CLIPPED) == []
+        assert window.errors() == []

@@ -7,6 +7,9 @@ from html import escape
 
 from edge_tqs.report.format import Figure
 
+#: Columns that are many, and characters of a cell that is not broken.
+_MANY, _FEW = 4, 16
+
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -16,13 +19,26 @@ def section(title: str, body: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells are plain text. The first of each row names it."""
+    """Cells are plain text. The first of each row names it. On a narrow screen a table of many columns becomes a list,
+    in which each cell says what it is of."""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    wide = len(head) >= _MANY
+
+    def cell(number: int, text: str) -> str:
+        short = ' class="few"' if len(text) <= _FEW else ""
+        label = f' data-label="{escape(head[number])}"' if wide and number < len(head) else ""
+        return f"<td{short}{label}>{escape(text)}</td>"
+
     body = "\n".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        f'<tr><th scope="row">{escape(row[0])}</th>'
+        + "".join(cell(number, text) for number, text in enumerate(row[1:], 1))
+        + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n'
+    kind = ' class="wide"' if wide else ""
+    return (
+        f'<div class="scroll"><table{kind}>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n'
+    )
 
 
 def figure(value: Figure) -> str:

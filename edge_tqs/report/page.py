@@ -20,7 +20,7 @@ _CSS = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--back);color:var(--ink)}
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
-main{max-width:860px;margin:0 auto;padding:32px 20px 56px}
+main{max-width:1000px;margin:0 auto;padding:32px 20px 56px}
 h1{font-size:26px;line-height:1.2;margin:0 0 4px}
 h2{font-size:18px;margin:40px 0 12px;padding-top:20px;border-top:1px solid var(--grid)}
 p{margin:8px 0}.soft,figcaption,caption,summary{color:var(--soft)}
@@ -34,11 +34,25 @@ code,.hash{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font
 .warn{border-left:4px solid var(--int4);padding:2px 0 2px 14px;margin:20px 0}
 figure{margin:16px 0 24px}figure svg{width:100%;height:auto;display:block}figcaption{font-size:14px;margin-top:4px}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
-th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}
+th,td{padding:5px 0 5px 12px;text-align:right;border-bottom:1px solid var(--grid);overflow-wrap:anywhere}
+th:first-child,td:first-child{padding-left:0}
+th:first-child,td:first-child,.few{white-space:nowrap}
 th:first-child,td:first-child{text-align:left}tbody th{font-weight:400}
 thead th{color:var(--soft);font-weight:500}caption{text-align:left}
 details{margin-top:6px}summary{cursor:pointer;font-size:14px}
-@media print{details{display:none}}
+@media screen and (max-width:760px){
+main{padding:20px 14px 40px}
+th:first-child,td:first-child,.few{white-space:normal}
+.wide thead{display:none}
+.wide tr{display:grid;grid-template-columns:1fr 1fr;padding:6px 0;border-bottom:1px solid var(--grid)}
+.wide tbody th{grid-column:1/-1;font-weight:600;text-align:left}
+.wide tbody th,.wide td{border:0;padding:1px 12px 1px 0;text-align:left}
+.wide td::before{content:attr(data-label) ": ";color:var(--soft)}
+figure{overflow:hidden}figure svg text{font-size:1.9em}
+}
+@media print{details{display:none}main{max-width:none;padding:0}
+table{font-size:11px}th,td{padding:3px 0 3px 6px}th:first-child,td:first-child,.few{white-space:normal}
+figure,tr{break-inside:avoid}}
 """
 
 
