@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.flatbuffer.in_child import _Child, check_runs
 from edge_tqs.flatbuffer.litert import interpreter
 from edge_tqs.flatbuffer.tables import parse
 from edge_tqs.planning.divergence import add_rounding_noise
@@ -211,6 +213,29 @@ def refused(model: bytes, says: str, hint: str = "", feedback: Any = None) -> No
     assert error.value.message.startswith("m.tflite ")
     assert error.value.hint
     assert hint in error.value.hint
+
+
+def test_a_file_that_ends_litert_ends_in_a_sentence() -> None:
+    """One changed byte of a converter's file: LiteRT 2.3 ends with SIGSEGV. A process of its own asks, so that this one
+    would be told, too, if it did not."""
+    command = [sys.executable, "-m", "edge_tqs", "score", str(ROOT / "tests/golden/segfault.tflite")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search(r"error: .*segfault.tflite (ends LiteRT with SIG|cannot be run by LiteRT)", done.stderr)
+
+
+def test_a_file_may_take_so_much_time_and_memory_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_tqs.flatbuffer.in_child._child", _Child())  # which has yet to be started
+    monkeypatch.setattr("edge_tqs.flatbuffer.in_child._SECONDS", 0)
+    with pytest.raises(ModelError, match="takes LiteRT more than 0 s"):
+        check_runs(by_hand.dense_model())
+    monkeypatch.undo()
+    check_runs(b"no model")  # which is refused in words
+    crash = (ROOT / "tests/golden/segfault.tflite").read_bytes()
+    for _ in range(2):
+        with pytest.raises(ModelError, match="ends LiteRT with SIG"):
+            check_runs(crash)
+        check_runs(by_hand.dense_model())
 
 
 def test_files_that_are_no_models() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.errors import ModelError, UsageError
+from edge_tqs.flatbuffer.in_child import check_runs
 from edge_tqs.flatbuffer.litert import interpreter
 from edge_tqs.flatbuffer.tables import CONVERT_HINT, FileModel, parse, with_output
 from edge_tqs.graph.graph import Array
@@ -121,6 +122,7 @@ class _BlackBox:
         self._places = {part.name: parsed.places[buffer] for part, buffer in parts}
         self._variables = any(tensor.variable for graph in parsed.graphs for tensor in graph.tensors)
         windows = np.random.default_rng(0).standard_normal((2, window, channels)).astype(np.float32)
+        check_runs(model)
         try:
             single = self.forecaster({}, 1)
             forecasts = [single(windows[n : n + 1]) for n in range(2)]
