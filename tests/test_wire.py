@@ -179,7 +179,7 @@ hellos = st.builds(
     st.integers(60, 0xFFFF),
     u32,
     st.binary(min_size=32, max_size=32).map(bytes.hex),
-    st.text(st.characters(max_codepoint=127), max_size=255),
+    st.from_regex(r"[a-z0-9][a-z0-9-]{0,39}(\+[a-z][a-z0-9-]{0,19})?", fullmatch=True),
 )
 
 
@@ -240,6 +240,14 @@ def test_a_wrong_payload_is_a_wire_error_and_nothing_else(payload: bytes) -> Non
     for kind2 in (wire.Push, wire.StepReply):
         with suppress(WireError):
             kind2.parse(payload, 3)
+
+
+@pytest.mark.parametrize("name", ["", "Pico", "pi co", "\x1b[2Jpico", "pico\n", "a+b+c", "+litert", "x" * 41])
+def test_a_name_that_no_board_file_has_is_refused_and_shown_without_control_characters(name: str) -> None:
+    payload = wire.HelloReply(Counter.SYSTICK, 7, 24, 256, 25_000_000, "11" * 32, name).pack()
+    with pytest.raises(WireError, match="which is no name of a board") as caught:
+        wire.HelloReply.parse(payload)
+    assert caught.value.message.isprintable()
 
 
 def test_another_protocol_version_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ __all__ = [
 VERSION = 3
 #: In StatusReply: the port cannot know this figure.
 UNKNOWN_SIZE = 0xFFFFFFFF
+#: What a board may call itself, and the runtime that it computes with: it goes to terminals and reports.
+_BOARD = re.compile(rb"[a-z0-9][a-z0-9-]{0,39}(?:\+[a-z][a-z0-9-]{0,19})?")
 
 
 class MessageType(IntEnum):
@@ -260,6 +263,13 @@ class HelloReply(Message):
                 f"HELLO_REPLY is impossible: {channels} channels of {code_size} bytes, window {window}, "
                 f"payload {max_payload}, {steps} samples of {outputs}, {exogenous} known ahead"
             )
+        name = payload[size:]
+        if _BOARD.fullmatch(name) is None:
+            shown = name.decode("ascii", "backslashreplace").encode("unicode_escape").decode("ascii")
+            raise WireError(
+                f"the device calls itself '{shown[:80]}', which is no name of a board",
+                hint="Small letters, digits and dashes, as board files have it, and perhaps + and a runtime.",
+            )
         try:
             return cls(
                 Counter(counter),
@@ -268,7 +278,7 @@ class HelloReply(Message):
                 max_payload,
                 hz,
                 digest.hex(),
-                payload[size:].decode("ascii"),
+                name.decode("ascii"),
                 code_size,
                 version,
                 outputs,

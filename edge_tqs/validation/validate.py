@@ -18,7 +18,7 @@ from edge_tqs.device.device import Device, Times
 from edge_tqs.device.messages import HelloReply
 from edge_tqs.device.serial_port import DEFAULT_BAUD, SerialPort, open_port, pulse_reset, reopen_port, usb_device
 from edge_tqs.device.trace_file import TRACE
-from edge_tqs.errors import StorageError, TqsError, UsageError
+from edge_tqs.errors import DeviceError, StorageError, TqsError, UsageError
 from edge_tqs.graph.graph import Array, Graph
 from edge_tqs.graph.rollout import Rollout, true_samples
 from edge_tqs.passes.interpret import float_rollout
@@ -38,6 +38,7 @@ from edge_tqs.validation.measure import MeasuredRun, measure
 #: A server that computes with another runtime than the generated C is compared by error: its RMSE against the float
 #: rollout may exceed the host's by this factor, plus one code (tflite.md: runtimes differ by one code a layer).
 OTHER_ENGINE_TOLERANCE = 1.25
+_ANY_LINUX = "linux"
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def connect(built: BuildDir, request: ValidateRequest, progress: Progress) -> It
     """
     with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
         progress(f"waiting for {built.board.name} at {port}", 0, 1)
-        device.require_model(built.model_hash)
+        _require_board(device.require_model(built.model_hash), built.board)
         uart, most = built.board.uart, request.max_baud
         if most is None and uart is not None:
             most = uart.max_baud
@@ -260,6 +261,22 @@ def _open(board: Board, url: str, request: ValidateRequest) -> SerialPort:
             port.close()
             raise
     return port
+
+
+def _require_board(hello: HelloReply, board: Board) -> None:
+    """Raise DeviceError unless the device is what the build is for: by what runtime it computes is what passes."""
+    name, _, runtime = hello.board.partition("+")
+    # An agent that is started by hand without --board calls itself linux.
+    if name != board.name and (board.bare_metal or name != _ANY_LINUX):
+        raise DeviceError(
+            f"the board calls itself {name}, and this build is for {board.name}",
+            hint="Validate the build that the board was flashed with.",
+        )
+    if runtime and board.bare_metal:
+        raise DeviceError(
+            f"the board says that {runtime} computes there, and {board.name} runs generated C alone",
+            hint="Flash it with `edge-tqs flash BUILD`.",
+        )
 
 
 def _engine(hello: HelloReply) -> str:
