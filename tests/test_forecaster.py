@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gateways
 import numpy as np
 import pytest
 from bundles import write_bundle
 from graphs import METADATA, quantized, random_graph
 from test_blocks_and_ahead import drawn, integer
 from test_bundle import library
+from test_exporting import compiled, network, write
 
 from edge_tqs.boards.board import load_board
+from edge_tqs.exporting import texts
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.graph import Array, Graph, Scaling
 from edge_tqs.quantization import simulate
@@ -109,3 +113,33 @@ def test_it_is_imported_from_the_bundle_alone(tmp_path: Path) -> None:
     command = [sys.executable, "-B", "-c", code]
     done = subprocess.run(command, cwd=tmp_path / "b", capture_output=True, text=True, check=False)
     assert done.stdout == f"True (2, {graph.forecast.outputs})\n", done.stderr
+
+
+@pytest.mark.parametrize("kind", ["none", "none int16"])
+def test_values_become_the_codes_that_they_become_in_c(kind: str, tmp_path: Path) -> None:
+    """Halves of codes among them, which float64 rounds otherwise; and what is no number, or beyond all."""
+    graph, _, _ = gateways.graph_of(kind)
+    folder = gateways.bundle(graph, tmp_path, library=False)
+    c = exported(graph, tmp_path / "c")
+    c.room_encode.argtypes, c.room_encode.restype = [ctypes.c_float, ctypes.c_uint32], ctypes.c_int16
+    forecaster = library(folder).Forecaster(folder / "model.tflite")
+    quant, scaling = graph.quant(graph.input), graph.forecast.scaling
+    assert scaling is not None
+    rng = np.random.default_rng(0)
+    halves = np.concatenate([np.arange(-140, 140) + 0.5, rng.uniform(-40_000, 40_000, 400).round() + 0.5])
+    for channel in range(graph.forecast.channels):
+        values = (halves - quant.zero_point) * float(quant.scale[0]) * scaling.std[channel] + scaling.mean[channel]
+        values = np.concatenate([values, rng.normal(0, 50, 500), [np.nan, np.inf, -np.inf, 1e30, -1e30]])
+        narrow = values.astype(np.float32)
+        made = forecaster._encode(narrow[:, None].astype(np.float64), [channel])[:, 0]
+        signed = np.array([c.room_encode(float(value), channel) for value in narrow])
+        wanted = signed if graph.activations == "int16" else signed.astype(np.int8)
+        np.testing.assert_array_equal(made, wanted)
+
+
+def exported(graph: Graph, folder: Path) -> ctypes.CDLL:
+    """The C of a graph, without what only forecastd calls."""
+    write(folder, texts(network(graph), "c", "room", self_test=False))
+    sources = sorted((folder / "src").glob("*.c"))
+    compiled("gcc", "-std=c99", "-O1", "-fPIC", "-shared", "-Isrc", *sources, "-o", "room.so", cwd=folder)
+    return ctypes.CDLL(str(folder / "room.so"))

@@ -149,9 +149,13 @@ class Forecaster:
         self.push_codes(self._encode(values, list(range(self.channels))))
 
     def _encode(self, values: NDArray[Any], channels: Sequence[int]) -> NDArray[Any]:
-        """Physical units (..., n) of n channels to codes."""
-        scaled = (values - self._mean[channels]) / self._std[channels] / self._scale
-        codes = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) + self._zero_point
+        """Physical units (..., n) of n channels to codes, in float32 as tqs_encode of the C does it."""
+        step = (float(self._scale) * self._std[channels]).astype(np.float32)
+        with np.errstate(all="ignore"):  # what is infinite or no number has a code too
+            scaled = (values.astype(np.float32) - self._mean[channels].astype(np.float32)) / step
+            whole = np.trunc(scaled)
+            rest = scaled - whole  # exact
+        codes = whole.astype(np.float64) + (rest >= 0.5) - (rest <= -0.5) + self._zero_point
         limits = np.iinfo(self.code_type)
         clipped: NDArray[Any] = np.clip(np.nan_to_num(codes, nan=self._zero_point), limits.min, limits.max)
         return clipped.astype(self.code_type)
