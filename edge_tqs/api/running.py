@@ -122,8 +122,8 @@ def validate(
 
     Args:
         build: What `build` returned, or its directory.
-        port: Where a running board is, "/dev/ttyACM0", "socket://host:port", ...; None runs the board's emulator. A
-            list validates several boards at once, and the result has a report for each.
+        port: Where a running board is, "/dev/ttyACM0", "socket://host:port", "labgrid://PLACE"; None runs the
+            board's emulator. A list validates several boards at once, and the result has a report for each.
         baud: Rate of the port; the board's unless said otherwise.
         max_baud: Raise the rate up to this, as far as it is carried; 0 never; the board's unless said otherwise.
         reset: Reset the board first, by the line of its port that its board file names.

@@ -321,6 +321,7 @@ def export(
     multiple=True,
     help="A board that is running: /dev/ttyACM0, socket://host:port, ...; may be repeated.  [default: emulate it]",
 )
+@click.option("--place", "places", multiple=True, help="A place of labgrid, in place of its port; may be repeated.")
 @click.option("--baud", type=click.IntRange(1), help="Baud rate of the port.  [default: the board's]")
 @click.option(
     "--max-baud",
@@ -348,7 +349,14 @@ def export(
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted in BUILD.")
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Also write the outcome as JUnit XML.")
 @as_json
-def validate(build: Path, as_json: bool, junit_file: Path | None, ports: tuple[str, ...], **settings: Any) -> None:
+def validate(
+    build: Path,
+    as_json: bool,
+    junit_file: Path | None,
+    ports: tuple[str, ...],
+    places: tuple[str, ...],
+    **settings: Any,
+) -> None:
     """Run rollouts of BUILD on its board, in closed loop or teacher-forced, and compare every step with the host.
 
     With several --port each board has its own files, and one that fails stops no other.
@@ -359,6 +367,7 @@ def validate(build: Path, as_json: bool, junit_file: Path | None, ports: tuple[s
     from edge_tqs.cli.text import boards_summary, validation_summary
     from edge_tqs.validation.junit import junit, junit_boards
 
+    ports = (*ports, *(f"labgrid://{place}" for place in places))
     asked = asked_validation(build, settings)
     limit = asked["max_rmse_vs_float"]
     result: ValidationReport | BoardRuns

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_tqs.boards.board import Board
+from edge_tqs.boards import labgrid
+from edge_tqs.boards.board import Board, list_boards, load_board
 from edge_tqs.building import directory as build_dir
 from edge_tqs.building import evaluate, sanity
 from edge_tqs.building.directory import BuildDir
@@ -217,7 +218,11 @@ def connect(built: BuildDir, request: ValidateRequest, progress: Progress) -> It
     """
     with _port(built, request) as port, _connect(built.board, port, request, progress) as device:
         progress(f"waiting for {built.board.name} at {port}", 0, 1)
-        _require_board(device.require_model(built.model_hash), built.board)
+        hello = device.require_model(built.model_hash)
+        # Of several boards some may be of other kinds, known ones: the model's hash is what makes them alike.
+        name = hello.board.partition("+")[0]
+        several = request.number is not None and name in [board.name for board in list_boards()]
+        _require_board(hello, load_board(name) if several else built.board)
         uart, most = built.board.uart, request.max_baud
         if most is None and uart is not None:
             most = uart.max_baud
@@ -228,6 +233,10 @@ def connect(built: BuildDir, request: ValidateRequest, progress: Progress) -> It
 
 @contextmanager
 def _port(built: BuildDir, request: ValidateRequest) -> Iterator[str]:
+    if request.port is not None and request.port.startswith(labgrid.SCHEME):
+        with labgrid.port_of_place(request.port.removeprefix(labgrid.SCHEME)) as port:
+            yield port
+        return
     if request.port is not None:
         yield request.port
         return
