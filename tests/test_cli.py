@@ -212,6 +212,8 @@ def test_a_planted_wrong_weight_is_caught(run: Run, builds: Path, tmp_path: Path
     source.write_text(text[: weight.start()] + str(-int(weight[0])) + text[weight.end() :])
     subprocess.run(["make", "-C", str(broken / "firmware")], check=True, capture_output=True)
     shutil.copy(broken / build_dir.IMAGE, broken / "bundle" / "forecaster")
+    refused(run("validate", broken, "--rollouts", "2"), 2, "is not what the build wrote", "remove manifest.json")
+    (broken / "manifest.json").unlink()
     code, out, _ = run("validate", broken, "--rollouts", "2", "--json")
     assert code == 1
     body = json.loads(out)

@@ -75,6 +75,7 @@ def planted(builds: Path, name: str, tmp_path: Path, plant: Plant) -> Path:
     copy = tmp_path / name
     shutil.copytree(builds / name, copy)
     (copy / "validation.json").unlink(missing_ok=True)
+    (copy / "manifest.json").unlink()  # it is no longer what was built
     plant(copy / "firmware")
     subprocess.run(["make", "-s"], cwd=copy / "firmware", check=True)
     return copy

@@ -173,6 +173,7 @@ def test_the_summary_and_the_page_say_how_much_the_loop_amplifies(run: Run, buil
 
 def test_without_what_followed_nothing_is_forced(run: Run, build: Path) -> None:
     built = build_dir.load(build)
+    (build / "manifest.json").unlink()  # it is no longer what was built
     np.savez(build / "seeds.npz", seeds=built.seeds)
     code, _, err = run("validate", build, "--teacher-forced")
     assert (code, "was built with no data" in err, "--data" in err) == (2, True, True)
@@ -297,6 +298,7 @@ def test_a_broken_promise_fails_a_run_that_is_bit_exact(run: Run, build: Path, t
     source.write_text(text.replace("uint32_t step = 0;", "uint32_t step = first == 0u ? 0u : 1u;"))
     subprocess.run(["make", "-s", "-C", str(wrong)], check=True)
     shutil.copy(build / build_dir.IMAGE, build / "bundle" / "forecaster")
+    (build / "manifest.json").unlink()  # it is no longer what was built
     code, out, err = run("validate", build, "--rollouts", 2, "--junit", tmp_path / "run.xml")
     assert code == 1, err
     assert "FAILED" in out

@@ -17,6 +17,7 @@ from edge_tqs.building import evaluate, figures, sanity
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.gateway.config import config
 from edge_tqs.building.gateway.facts import facts
+from edge_tqs.building.manifest import write_manifest
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.reserved import write_last, written
 from edge_tqs.building.scored import Source
@@ -115,6 +116,7 @@ def build_quantized(
         firmware, steps = out / build_dir.FIRMWARE, graph.forecast.steps
         time = None if probe else modelled_or_warned(board, firmware, steps, quantized.warnings)
         result = _build_report(quantized, board, evaluation, image, agreement, sane, time)
+        write_manifest(out, build_dir.IMAGE, Path(build_dir.BUNDLE))
         write_last(out, result.to_json())
         write_report(out)
     return result

@@ -2,7 +2,7 @@
 
 model.tflite, float.graph (the float model without Keras), seeds.npz (windows kept for validation), score.json,
 plan.json, training.json (how the columns moved in training), board.toml (a copy: the directory stands alone),
-report.json, report.html, firmware/ and, for a Linux board, bundle/.
+manifest.json (digests of these), report.json, report.html, firmware/ and, for a Linux board, bundle/.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.boards.board import Board, load_board
+from edge_tqs.building.manifest import check_manifest
 from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
@@ -96,6 +97,7 @@ def load(path: Path) -> BuildDir:
     missing = [name for name in (REPORT_JSON, MODEL, FLOAT, SEEDS, BOARD) if not (path / name).is_file()]
     if missing:
         raise UsageError(f"{path} is not a complete build: {', '.join(missing)} missing", hint=again)
+    check_manifest(path)
     described = BuildReport.from_json((path / REPORT_JSON).read_text(encoding="utf-8"), str(path / REPORT_JSON))
     model = (path / MODEL).read_bytes()
     graph, _ = tflite_model.read(model)

@@ -105,6 +105,7 @@ def make_build(folder: Path, steps: int) -> Path:
 def make_other(build: Path, folder: Path) -> Path:
     """The same firmware under another model's hash: nothing but the hash can tell."""
     shutil.copytree(build, folder)
+    (folder / "manifest.json").unlink()  # it is no longer what was built
     source = folder / "firmware" / "model.c"
     text = source.read_text()
     found = re.search(r"tqs_model_hash\[32\] = \{\s*(0x[0-9a-f]{2})", text)
@@ -117,6 +118,7 @@ def make_other(build: Path, folder: Path) -> Path:
 def make_wrapping(build: Path, folder: Path, start: int, speed: int) -> Path:
     """The same firmware, whose counter begins at ``start`` and runs ``speed`` times as fast."""
     shutil.copytree(build, folder)
+    (folder / "manifest.json").unlink()  # it is no longer what was built
     firmware = folder / "firmware"
     for port in firmware.rglob("port.o"):
         port.unlink()
@@ -334,7 +336,9 @@ class Matrix:
             if disk is None:
                 return replace(self._limited(room), means="file limit, EFBIG")
             build = disk / "build"
-            shutil.copytree(self._setting.build, build, ignore=lambda *_: (TRACE, "firmware", *WRITTEN))
+            shutil.copytree(
+                self._setting.build, build, ignore=lambda *_: (TRACE, "firmware", "manifest.json", *WRITTEN)
+            )
             ballast, left = leave_room(disk, room)
             full = Matrix(replace(self._setting, build=build), self._board, self._other, self._times, 0)
             return replace(full._fill(errno.ENOSPC, left, ballast.unlink), means="tmpfs, ENOSPC")
