@@ -17,7 +17,6 @@ from edge_tqs.building import evaluate, figures, sanity
 from edge_tqs.building.choose import PlanRequest
 from edge_tqs.building.gateway.config import config
 from edge_tqs.building.gateway.facts import facts
-from edge_tqs.building.manifest import write_manifest
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.reserved import write_last, written
 from edge_tqs.building.scored import Source
@@ -35,6 +34,7 @@ from edge_tqs.report.figures import Figures
 from edge_tqs.report.files import write_report
 from edge_tqs.report.format import VALIDATION_JSON
 from edge_tqs.report.host_report import HostReport, NarrowedRange, Narrowing, Sanity
+from edge_tqs.report.manifest import write_manifest
 from edge_tqs.report.modelled_time import ModelledTime
 
 
