@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -63,6 +65,10 @@ class Connection:
         if will is not None:
             self._client.will_set(*will, qos=1, retain=True)
         self.connects = 0
+        # What is published before the first connection waits here: paho may keep for good what it is given between
+        # the connection and the broker's answer.
+        self._early: list[tuple[str, str]] = []
+        self._up, self._turn = False, threading.RLock()
 
         def on_connect(client: Any, data: Any, flags: Any, code: Any, *rest: Any) -> None:
             if code != 0:
@@ -70,8 +76,13 @@ class Connection:
             self.connects += 1
             for topic in subscribe:
                 client.subscribe(topic, qos=1)
-            if connected is not None:
-                connected(self)  # whoever made this may not have it yet
+            with self._turn:
+                self._up = True
+                if connected is not None:
+                    connected(self)  # whoever made this may not have it yet
+                for topic, payload in self._early:
+                    self.publish(topic, payload)
+                self._early.clear()
 
         def on_message(client: Any, data: Any, told: Any) -> None:
             if message is not None:
@@ -83,10 +94,17 @@ class Connection:
 
     def publish(self, topic: str, payload: str) -> bool:
         """Publish, kept by the broker; it waits while that is away. False where too many wait already."""
+        with self._turn:
+            if not self._up:
+                self._early += [(topic, payload)] if (room := len(self._early) < WAITING) else []
+                return room
         return bool(self._client.publish(topic, payload, qos=1, retain=True).rc in (0, 4))  # 4: not connected, it waits
 
     def close(self, last: tuple[str, str] | None = None) -> None:
-        """Publish ``last``, wait a second at most for what is under way, and part."""
+        """Publish ``last``, wait a second or two at most for what is under way, and part."""
+        until = time.monotonic() + 1.0
+        while self._early and time.monotonic() < until:
+            time.sleep(0.01)
         if last is not None and self._client.is_connected():
             with suppress(ValueError, RuntimeError):  # paho says so where too many wait already
                 self._client.publish(*last, qos=1, retain=True).wait_for_publish(1.0)
