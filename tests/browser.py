@@ -105,9 +105,10 @@ def browser() -> Iterator[Browser]:
             flags += ["--no-sandbox"] if os.geteuid() == 0 else []
             wanted = {"goog:chromeOptions": {"args": flags}, "goog:loggingPrefs": {"browser": "ALL"}}
             made = _ask("POST", f"{address}/session", {"capabilities": {"alwaysMatch": wanted}})
-            window = Browser(address, made["sessionId"])
-            yield window
-            _ask("DELETE", f"{address}/session/{made['sessionId']}", None)
+            try:
+                yield Browser(address, made["sessionId"])
+            finally:  # the browser ends with it, and not with its driver
+                _ask("DELETE", f"{address}/session/{made['sessionId']}", None)
         finally:
             driver.terminate()
 
