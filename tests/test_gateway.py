@@ -208,16 +208,21 @@ def test_a_growing_file_is_followed_and_a_file_that_takes_its_place(closed_loop:
 def test_a_file_is_replayed_to_its_end(closed_loop: Any, tmp_path: Path) -> None:
     folder, _, samples, _ = closed_loop
     (tmp_path / "all.csv").write_text(lines(samples[0, :4]).rstrip("\n"))  # the last line has no end
-    settings = config(tmp_path / "c.json", source={"kind": "csv", "path": str(tmp_path / "all.csv")})
+    full = [{"kind": "jsonl"}, {"kind": "jsonl", "path": "/dev/full"}]
+    settings = config(tmp_path / "c.json", source={"kind": "csv", "path": str(tmp_path / "all.csv")}, sinks=full)
     code, reports, _ = run(folder, "--config", settings)
     assert (code, len(reports)) == (0, 4)
+    assert [report["counters"]["jsonl lost"] for report in reports] == [0, 1, 2, 3]
 
 
 def test_what_cannot_be_read_is_counted_and_states_are_published(closed_loop: Any, tmp_path: Path) -> None:
     folder, _, samples, _ = closed_loop
-    text = lines(samples[0, :4]) + "2024-05-01T00:40:00Z,12,x\nnonsense\n2024-05-01T00:40:00Z,999,-5\n"
-    _, reports, _ = run(folder, "--config", config(tmp_path / "c.json"), text=text)
-    assert reports[-1]["counters"]["unreadable"] == 2
+    garbage = ["2024-05-01T00:40:00Z,12,x", "nonsense", "2024-05-01T00:40:00Z,1\r2,3", "\0" * 9, "x" * 200_000]
+    text = "\n".join([lines(samples[0, :4]).rstrip(), *garbage, "2024-05-01T00:40:00Z,999,-5", ""])
+    _, reports, error = run(folder, "--config", config(tmp_path / "c.json"), text=text)
+    assert reports[-1]["counters"]["unreadable"] == 5
+    (told,) = error.splitlines()  # the first of them
+    assert '"2024-05-01T00:40:00Z,12,x" is not read' in told
     assert reports[-1]["states"] == {"flow": "out of range", "load": "ok"}
     assert reports[-1]["problems"] == ["flow is out of range"]
 
@@ -399,13 +404,16 @@ def test_what_is_known_ahead_is_what_a_clock_says(ahead: Any, tmp_path: Path) ->
 
 def test_a_column_may_be_what_a_file_holds_later(tmp_path: Path) -> None:
     from forecastd.known import Table
+    from forecastd.sources import Column
 
     period = 600 * 10**9
     path = known_file(tmp_path / "known.csv", np.arange(20.0).reshape(10, 2))
-    table = Table(str(path), "time", None, None, period, {"price+3": "tariff+3", "price": "tariff"})
+    table = Table(
+        str(path), "time", None, None, period, (Column("price+3", "tariff+3"), Column("price", "tariff", 0.5, 1.0))
+    )
     start = 1_714_521_600 * 10**9
-    assert table.values(start + 2 * period) == {"price": 5.0, "price+3": 11.0}
-    assert table.values(start + 8 * period) == {"price": 17.0}
+    assert table.values(start + 2 * period) == {"price": 3.5, "price+3": 11.0}
+    assert table.values(start + 8 * period) == {"price": 9.5}
     assert table.values(start + 1) == {}
 
 
@@ -417,6 +425,7 @@ def test_a_column_may_be_what_a_file_holds_later(tmp_path: Path) -> None:
         ({"columns": {"flow": {}, "load": {"clock": "hour"}}}, 'write "time_zone"'),
         ({"columns": {"flow": {}, "load": {"clock": "noon"}}}, "one of"),
         ({"columns": {"flow": {}, "load": {"clock": "hour", "from": "x"}}, "time_zone": "UTC"}, "leave"),
+        ({"columns": {"flow": {}, "load": {"clock": "hour", "scale": 2}}, "time_zone": "UTC"}, "leave"),
         ({"columns": {"flow": {"clock": "hour"}, "load": {"clock": "hour"}}, "time_zone": "UTC"}, "nothing is left"),
     ],
 )

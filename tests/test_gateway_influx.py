@@ -148,6 +148,7 @@ class Recorder(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.asked.append((self.path, self.headers.get("Authorization", ""), body))
         self.send_response(self.code)
+        self.send_header("Location", "http://elsewhere/")
         self.end_headers()
 
     def log_message(self, format: str, *words: Any) -> None:
@@ -169,7 +170,9 @@ class Recorder(BaseHTTPRequestHandler):
         ),
     ],
 )
-def test_how_a_server_is_asked(table: dict[str, str], path: str, authorization: str, tmp_path: Path) -> None:
+def test_how_a_server_is_asked(
+    table: dict[str, str], path: str, authorization: str, tmp_path: Path, capfd: Any
+) -> None:
     """A stand-in for InfluxDB 2, which Debian does not have; it refuses what it is asked the second time."""
     (tmp_path / "secret").write_text("wor d\n")
     handler: Any = type("Handler", (Recorder,), {"asked": []})
@@ -194,19 +197,51 @@ def test_how_a_server_is_asked(table: dict[str, str], path: str, authorization: 
             r"edge_tqs_sample,model=a\ b air\ temp\,\ °C=1.5 120000000000",
             r'edge_tqs_state,model=a\ b air\ temp\,\ °C="ok",problems=0i 120000000000',
         ]
-        handler.code = 400
+        handler.code = 302  # what is sent elsewhere is not followed, the secret least of all
         sink.publish(report(3))
+        while len(handler.asked) < 2 or not sink._waiting:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        handler.code = 400
         sink.close()
+        sink._thread.join(10)
         assert sink.counters == {"lost": 0, "refused": 1}
+        told = capfd.readouterr().err
+        assert 'write "url" as http://elsewhere/ has it' in told
+        assert "refuses what it was sent, which is lost: 400" in told
+        assert "wor d" not in told
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
+def test_another_program_at_the_port_is_asked_again(capfd: pytest.CaptureFixture[str]) -> None:
+    """What answers is no HTTP; its place is taken by a server."""
+    handler: Any = type("Handler", (Recorder,), {"asked": []})
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        sink = Sink(Settings(f"http://127.0.0.1:{port}", database="plant"), about())
+        sink.publish(report(1))
+        answered, _ = other.accept()
+        answered.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        answered.recv(1 << 16)
+        answered.close()
+    with HTTPServer(("127.0.0.1", port), handler) as server:
+        server.handle_request()
+    sink.close()
+    assert len(handler.asked) == 1
+    assert sink.counters == {"lost": 0, "refused": 0}
+    first, last = capfd.readouterr().err.splitlines()
+    assert "does not answer: SSH-2.0" in first
+    assert "it works again" in last
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
+        ({"url": "http://gate:here"}, 'write "url": "http://192.168.1.10:8086"'),
+        ({"url": "http://pi:word@gate:8086"}, "which would be told"),
         ({"url": "192.168.1.10"}, 'write "url": "http://192.168.1.10:8086"'),
         ({"database": None}, 'one of "database"'),
         ({"bucket": "b"}, 'one of "database"'),

@@ -20,9 +20,12 @@ import numpy as np
 import paho.mqtt.client as paho
 import pytest
 from forecastd.model import Model, Target
+from forecastd.mqtt import Connection
+from forecastd.report import Report
 from forecastd.settings import read
 from forecastd.sinks import About
-from forecastd.sinks.mqtt import _outputs
+from forecastd.sinks.mqtt import Settings as Sending
+from forecastd.sinks.mqtt import Sink, _outputs
 from forecastd.sources.mqtt import Settings, check
 from gateways import bundle, config, graph_of, lines, moment, physical, run
 from paho.mqtt.enums import CallbackAPIVersion
@@ -45,16 +48,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Array]:
 class Broker:
     """mosquitto on a port of its own, to be stopped and started again; ``said`` are the messages it gave on."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, said: str = "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+        self._config.write_text(said.format(port=self.port))
         self.said: queue.Queue[tuple[str, str]] = queue.Queue()
         self.start()
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        self._client.reconnect_delay_set(1, 1)
+        at_once: Any = 0.05  # seconds; paho's types say that they are whole
+        self._client.reconnect_delay_set(at_once, at_once)
         self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
         self._client.on_message = lambda client, data, told: self.said.put((told.topic, told.payload.decode()))
         self._client.connect_async("127.0.0.1", self.port)
@@ -63,6 +69,14 @@ class Broker:
     def start(self) -> None:
         assert MOSQUITTO is not None
         self.process = subprocess.Popen([MOSQUITTO, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        until = time.monotonic() + SECONDS
+        while True:  # who asks before it listens asks again a second later
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except ConnectionRefusedError:
+                assert time.monotonic() < until
+                time.sleep(0.01)
 
     def stop(self) -> None:
         self.process.kill()
@@ -153,11 +167,12 @@ def test_objects_of_json_become_forecasts_over_a_restart_of_the_broker(
             '{"ts": "soon"}',
             '{"ts": "' + moment(8) + '", "Q": true}',
             "\x00" * 9,
+            '{"ts": "' + moment(8) + '", "Q": 1' + "0" * 400 + "}",
         ):
             broker.publish("plant/all", garbage)
         take(11)
     assert broker.wait(lambda topic, text: topic == "edge-tqs/drawn/online" and text == "offline")
-    assert reports[-1]["counters"]["garbage"] == 6
+    assert reports[-1]["counters"]["garbage"] == 7
     # The forecasts are those of the same samples on standard input.
     _, expected, _ = run(folder, "--config", config(tmp_path / "d.json"), text=lines(samples[:12]))
     assert [report["forecast"] for report in reports] == [report["forecast"] for report in expected]
@@ -170,7 +185,7 @@ def test_objects_of_json_become_forecasts_over_a_restart_of_the_broker(
 def test_a_topic_each_at_the_time_of_arrival(model: tuple[Path, Array], broker: Broker, tmp_path: Path) -> None:
     """One address is all that is said; a sensor that stops is a problem."""
     folder, samples = model
-    settings, times = config(tmp_path / "c.json", period="500ms"), np.arange(10_000)
+    settings, times = config(tmp_path / "c.json", period="300ms"), np.arange(10_000)
     facts = json.loads((folder / "gateway.json").read_text())
     assert facts["period"] is None
     broker.publish("drawn/flow", "1e30", retain=True)  # of some day before
@@ -189,7 +204,7 @@ def test_a_topic_each_at_the_time_of_arrival(model: tuple[Path, Array], broker: 
             until = time.monotonic() + SECONDS
             while time.monotonic() < until:
                 publish()
-                time.sleep(0.1)
+                time.sleep(0.05)
                 while not broker.said.empty():
                     topic, payload = broker.said.get()
                     if topic.startswith("edge-tqs/drawn/") and payload[0] == "{" and wanted(topic, json.loads(payload)):
@@ -203,13 +218,60 @@ def test_a_topic_each_at_the_time_of_arrival(model: tuple[Path, Array], broker: 
         made, *times_for = (
             datetime.fromisoformat(text) for text in (sensor["made"], *(row["datetime"] for row in sensor["forecast"]))
         )
-        assert [(time_for - made).total_seconds() for time_for in times_for] == [0.5 * lead for lead in range(1, 7)]
+        assert [(time_for - made).total_seconds() for time_for in times_for] == [3 * lead / 10 for lead in range(1, 7)]
         off = wait(lambda topic, told: topic.endswith("/problem") and told["state"] == "OFF")
         assert off["counters"]["kept from before"] == 1
         stopped = True
         wrong = wait(lambda topic, told: topic.endswith("/problem") and told["state"] == "ON")
         assert wrong["states"] == {"flow": "ok", "load": "missing"}
         assert wrong["problems"] == ["load is missing"]
+
+
+def test_a_broker_that_forgot_all_gets_what_home_assistant_needs_however_much_waits(broker: Broker) -> None:
+    """It is away for longer than messages can wait, and keeps nothing from before."""
+    kind = Model("", 1, gateways.COLUMNS, "direct", 5, 1, (), ())
+    sink = Sink(Sending("127.0.0.1", broker.port), About("m", kind, (Target(1, "load", "load", True),), 1, {}))
+    sink._connection._client.reconnect_delay_set(0.05, 0.05)
+    assert broker.wait(lambda topic, text: (topic, text) == ("edge-tqs/m/online", "online"))
+    broker.stop()
+    while sink._connection._client.is_connected():
+        time.sleep(0.01)
+    report = Report(0, {}, {}, 1, 1, 1, None, (), ())
+    for _ in range(150):
+        sink.publish(report)
+    assert sink.counters == {"lost": 2 * 150 - 200}
+    while not broker.said.empty():
+        broker.said.get()
+    broker.start()
+    wanted = {"edge-tqs/m/online", "homeassistant/sensor/edge_tqs_m/load/config", "edge-tqs/m/report"}
+    while wanted:
+        wanted.discard(broker.wait(lambda topic, _: topic in wanted)[0])
+    until = time.monotonic() + SECONDS
+    while sink._connection._under_way:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    sink.publish(report)
+    assert sink.counters == {"lost": 2 * 150 - 200}
+    sink.close()
+
+
+def test_a_broker_that_is_not_there_or_refuses_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def told(words: str) -> str:
+        said, until = "", time.monotonic() + SECONDS
+        while words not in said:
+            assert time.monotonic() < until, said
+            time.sleep(0.02)
+            said += capfd.readouterr().err
+        return said
+
+    made = Broker(tmp_path, "listener {port} 127.0.0.1\nallow_anonymous false\n")
+    connection = Connection(Sending("127.0.0.1", made.port), "source", subscribe=("plant/flow",))
+    connection._client.reconnect_delay_set(0.05, 0.05)
+    assert 'write "user" and "password"' in told("refuses")
+    made.stop()
+    assert "source mqtt: the broker at 127.0.0.1" in told("is not reached")
+    connection.close()
+    made.close()
 
 
 @pytest.mark.parametrize(

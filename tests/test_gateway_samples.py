@@ -48,6 +48,13 @@ def test_a_sample_holds_the_last_reading_up_to_its_time_or_their_mean() -> None:
     assert made([at(1, flow=1, load=1), at(6, flow=2, load=2)], phase=5 * MINUTE)[1] == [(5, (1, 1))]
 
 
+def test_times_of_no_calendar_are_strays_however_many_there_are() -> None:
+    resampler = Resampler(COLUMNS, Grid(MINUTE))
+    for time in (START, START * 10**9, START * 10**9 + 1, -START, -START + 1, 1 << 62):
+        assert resampler.take(Reading(time, {"flow": 1.0})) == []
+    assert resampler.strays == 5
+
+
 def test_a_sample_is_closed_once_nothing_can_be_added() -> None:
     assert made([at(10, flow=1, load=2)])[1] == [(10, (1, 2))]  # all columns were read at its very time
     assert made([at(9, flow=1, load=2)])[1] == []

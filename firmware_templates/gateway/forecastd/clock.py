@@ -25,7 +25,8 @@ _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_EARLIEST, _LATEST = 0, 1 << 62
+#: Times are from 1970 to 2116: no sum of two of them overflows 64 bits.
+EARLIEST, LATEST = 0, 1 << 62
 
 
 def parse_period(text: str) -> int:
@@ -59,7 +60,7 @@ def reader(time_format: str | None, zone: tzinfo | None) -> Callable[[str], int]
     """
     if time_format in NUMBERS:
         return _numbers(time_format or "")
-    before = _EARLIEST
+    before = EARLIEST
 
     def read(text: str) -> int:
         nonlocal before
@@ -80,7 +81,7 @@ def reader(time_format: str | None, zone: tzinfo | None) -> Callable[[str], int]
             found = _in_zone(local.replace(microsecond=0), zone, before)
         else:
             found = _nanoseconds(local.replace(microsecond=0))
-        if not _EARLIEST <= found < _LATEST:
+        if not EARLIEST <= found < LATEST:
             raise ValueError(f"{text!r} is before 1970")
         before = found
         return found + fraction
@@ -97,7 +98,7 @@ def _numbers(unit: str) -> Callable[[str], int]:
             raise ValueError(f"{text!r} is no number of {unit} since 1970")
         digits = len(str(size)) - 1
         found = int(whole) * size + (int(part[:digits].ljust(digits, "0")) if digits and part else 0)
-        if found >= _LATEST:
+        if found >= LATEST:
             raise ValueError(f"{text!r} {unit} since 1970 is beyond the year 2116")
         return found
 

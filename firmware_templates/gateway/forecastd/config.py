@@ -162,8 +162,12 @@ def read_config(path: Path, model: Model, training: Training, broker: str | None
         )
     if mistakes or file is None or source is None or fill is None or watch is None:
         raise ConfigError(mistakes)
-    read_here = {name: one for name, one in tables.items() if one.clock is None and not one.ahead}
-    from_file = {name: one.source or name for name, one in tables.items() if one.ahead}
+    columns = {
+        name: sources.Column(name, one.source or name, one.scale, one.offset)
+        for name, one in tables.items()
+        if one.clock is None
+    }
+    from_file = tuple(column for name, column in columns.items() if tables[name].ahead)
     given = None
     if ahead is not None:
         given = Table(ahead.path, ahead.time, ahead.time_format, file.time_zone, file.period, from_file)
@@ -171,9 +175,7 @@ def read_config(path: Path, model: Model, training: Training, broker: str | None
         path=path,
         source=source,
         outputs=tuple(output for output in outputs if output is not None),
-        columns=tuple(
-            sources.Column(name, one.source or name, one.scale, one.offset) for name, one in read_here.items()
-        ),
+        columns=tuple(column for name, column in columns.items() if not tables[name].ahead),
         units={name: one.unit for name, one in tables.items() if one.unit},
         grid=Grid(file.period, file.phase % file.period, file.resample, fill.most, fill.by),
         horizon=file.horizon,
@@ -261,8 +263,10 @@ def _check_known(
                 f'{{"clock": "hour"}} for what a clock says, or "{name}": {{"ahead": true}} and "ahead": {{"path": '
                 '"/home/pi/tariff.csv"}, a file with times to come'
             )
-        if one.clock is not None and (one.ahead or one.source is not None):
-            mistakes.append(f'{where}: columns: "{name}" is what a clock says: leave "ahead" and "from" out')
+        if one.clock is not None and (one.ahead or one.source is not None or (one.scale, one.offset) != (1.0, 0.0)):
+            mistakes.append(
+                f'{where}: columns: "{name}" is what a clock says: leave "ahead", "from", "scale" and "offset" out'
+            )
         if one.ahead and ahead is None:
             mistakes.append(
                 f'{where}: "{name}" is known ahead from a file: write "ahead": {{"path": "/home/pi/tariff.csv"}}'

@@ -7,11 +7,12 @@ import csv
 import math
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Callable
 
 from forecastd.clock import SECOND, iso, reader
+from forecastd.sources import Column
 
 _DAY = 24 * 60
 #: The rows of a file that are kept: 500 days of half hours, and the bytes that it may have.
@@ -86,8 +87,8 @@ class Known:
 
 
 class Table:
-    """A CSV file with a column of times and one for each of ``sources`` (its name in the file by column); it is read
-    again whenever it is another one. Rows are of the model's period; the newest of a time counts.
+    """A CSV file with a column of times and those that ``columns`` name; it is read again whenever it is another one.
+    Rows are of the model's period; the newest of a time counts.
 
     A column NAME+6 is what the file holds for NAME six periods later.
     """
@@ -99,12 +100,12 @@ class Table:
         time_format: str | None,
         zone: tzinfo | None,
         period: int,
-        sources: Mapping[str, str],
+        columns: Sequence[Column],
     ) -> None:
-        self.columns = frozenset(sources)
+        self.columns = frozenset(column.name for column in columns)
         self.notices: list[str] = []
         self._path, self._time, self._time_format, self._zone, self._period = path, time, time_format, zone, period
-        self._sources = {column: _later(source) for column, source in sources.items()}
+        self._sources = [(column, *_later(column.source)) for column in columns]
         self._seen: tuple[int, int, int] | None = None
         self._times: list[int] = []
         self._rows: list[dict[str, float]] = []
@@ -113,10 +114,10 @@ class Table:
         """By column, those that the file holds for a time."""
         self._refresh()
         found = {}
-        for column, (source, later) in self._sources.items():
+        for column, source, later in self._sources:
             value = self._at(time + later * self._period).get(source)
             if value is not None:
-                found[column] = value
+                found[column.name] = column.value(value)
         return found
 
     def _at(self, time: int) -> Mapping[str, float]:
@@ -145,7 +146,7 @@ class Table:
     def _read(self, lines: Iterable[list[str]]) -> dict[int, dict[str, float]]:
         rows = iter(lines)
         header = [cell.strip() for cell in next(rows, [])]
-        wanted = {source for source, _ in self._sources.values()}
+        wanted = {source for _, source, _ in self._sources}
         lacks = sorted(name for name in {self._time, *wanted} if header.count(name) != 1)
         if lacks:
             raise ValueError(f"it has no column {', '.join(lacks)} (or several); it has {', '.join(header)}")

@@ -71,10 +71,10 @@ def _run(config: Config, model: Model, training: Training, bundle: Path) -> int:
     source: sources.SourceProtocol = sources.module_of(kind).Source(
         settings, sources.Context(config.columns, config.zone, gateway.resumed)
     )
-    opened: list[sinks.SinkProtocol] = []
+    opened: list[tuple[str, sinks.SinkProtocol]] = []
     try:
         for kind, settings in config.outputs:
-            opened.append(sinks.module_of(kind).Sink(settings, about))
+            opened.append((kind, sinks.module_of(kind).Sink(settings, about)))
         _loop(source, gateway, opened, Notifier())
     except KeyboardInterrupt:
         return 130
@@ -82,7 +82,7 @@ def _run(config: Config, model: Model, training: Training, bundle: Path) -> int:
         return 1
     finally:
         source.close()
-        for sink in opened:
+        for _, sink in opened:
             sink.close()
         store.close()
     return 0
@@ -134,7 +134,7 @@ def _print_card(config: Config, model: Model, training: Training) -> None:
 
 
 def _loop(
-    source: sources.SourceProtocol, gateway: Gateway, opened: list[sinks.SinkProtocol], notifier: Notifier
+    source: sources.SourceProtocol, gateway: Gateway, opened: list[tuple[str, sinks.SinkProtocol]], notifier: Notifier
 ) -> None:
     """Until the source ends or SIGTERM comes; a sample that was begun is finished."""
     stopped: list[int] = []
@@ -143,19 +143,29 @@ def _loop(
     status = "no sample yet"
     while not stopped and (readings := source.poll(_POLL_S)) is not None:
         for reading in readings:
-            status = _publish(gateway.take(reading, source.counters), opened) or status
+            status = _publish(gateway.take(reading, _counters(source, opened)), opened) or status
             notifier.turn(status)
         if source.live:
-            status = _publish(gateway.tick(time.time_ns(), source.counters), opened) or status
+            status = _publish(gateway.tick(time.time_ns(), _counters(source, opened)), opened) or status
         notifier.turn(status)
     notifier.stopping()
 
 
-def _publish(reports: Iterable[Report], opened: list[sinks.SinkProtocol]) -> str:
+def _counters(source: sources.SourceProtocol, opened: list[tuple[str, sinks.SinkProtocol]]) -> dict[str, int]:
+    """What the source dropped and, by the kind of sink, what could not be published."""
+    counted = dict(source.counters)
+    for kind, sink in opened:
+        for why, count in sink.counters.items():
+            name = f"{kind} {why}"
+            counted[name] = counted.get(name, 0) + count
+    return counted
+
+
+def _publish(reports: Iterable[Report], opened: list[tuple[str, sinks.SinkProtocol]]) -> str:
     """What the newest report comes to, for people; nothing where there is none."""
     status = ""
     for report in reports:
-        for sink in opened:
+        for _, sink in opened:
             sink.publish(report)
         status = report.status()
     return status

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
+
+from forecastd.trouble import Trouble
 
 #: Messages that wait while the broker is away; then the newest are lost.
 WAITING = 200
@@ -35,13 +39,15 @@ class Broker(Protocol):
 class Connection:
     """Connects in its own thread, now and whenever the broker is there again; ``subscribe`` is said each time.
 
-    connected: called each time, in that thread. message: (topic, payload, whether it was kept by the broker from
-    before). will: (topic, payload) that the broker publishes, kept, once the connection is lost.
+    of: "source" or "sink", for what is told of it. connected: called each time, in that thread; what it publishes goes
+    through however many wait. message: (topic, payload, whether it was kept by the broker from before). will: (topic,
+    payload) that the broker publishes, kept, once the connection is lost.
     """
 
     def __init__(
         self,
         broker: Broker,
+        of: str,
         *,
         subscribe: Sequence[str] = (),
         message: Callable[[str, bytes, bool], None] | None = None,
@@ -56,7 +62,13 @@ class Connection:
             ) from error
         version = getattr(paho, "CallbackAPIVersion", None)
         self._client: Any = paho.Client() if version is None else paho.Client(version.VERSION2)
-        self._client.max_queued_messages_set(WAITING)
+        self._client.max_queued_messages_set(0)  # no bound: it is here, since what `connected` says must get through
+        # What is published while there is no connection waits here. paho may keep for good what it is given between the
+        # connection and the broker's answer, and it sends what was under way before after `connected`: what is newer
+        # would be overtaken by it. paho calls `on_publish` with a lock of its own: none is held where paho is called,
+        # but in its thread.
+        self._early: deque[tuple[str, str]] = deque()
+        self._up, self._under_way, self._turn = False, 0, threading.RLock()
         self._client.reconnect_delay_set(1, 10)
         if broker.user:
             self._client.username_pw_set(broker.user, broker.password or None)
@@ -64,41 +76,78 @@ class Connection:
             self._client.tls_set()
         if will is not None:
             self._client.will_set(*will, qos=1, retain=True)
-        self.connects = 0
-        # What is published before the first connection waits here: paho may keep for good what it is given between
-        # the connection and the broker's answer.
-        self._early: list[tuple[str, str]] = []
-        self._up, self._turn = False, threading.RLock()
+        place = f"the broker at {broker.broker}:{broker.port}"
+        trouble = Trouble(f"{of} mqtt")
 
         def on_connect(client: Any, data: Any, flags: Any, code: Any, *rest: Any) -> None:
-            if code != 0:
-                return  # refused; it is tried again
-            self.connects += 1
+            if code != 0:  # it is tried again
+                word = code if version is not None else paho.connack_string(code)
+                trouble.said(f'{place} refuses: {word}: write "user" and "password" beside "broker"')
+                return
+            trouble.over()
             for topic in subscribe:
                 client.subscribe(topic, qos=1)
+            if connected is None:
+                self._flush()
+            else:  # its first message that arrives is behind all that was under way
+                connected(self)  # whoever made this may not have it yet
+
+        def on_disconnect(*told: Any) -> None:
             with self._turn:
-                self._up = True
-                if connected is not None:
-                    connected(self)  # whoever made this may not have it yet
-                for topic, payload in self._early:
-                    self.publish(topic, payload)
-                self._early.clear()
+                self._up = False
 
         def on_message(client: Any, data: Any, told: Any) -> None:
             if message is not None:
                 message(str(told.topic), bytes(told.payload), bool(told.retain))
 
+        def on_connect_fail(client: Any, data: Any) -> None:
+            # paho calls this where it caught what it does not give on.
+            trouble.said(f"{place} is not reached: {sys.exc_info()[1] or 'no answer'}: is it there, and its port open?")
+
+        def on_subscribe(client: Any, data: Any, number: Any, codes: Any, *rest: Any) -> None:
+            if any(getattr(code, "value", code) >= 0x80 for code in codes):
+                trouble.once(f"{place} does not let {broker.user or 'everybody'} read {', '.join(subscribe)}")
+
+        def on_publish(*told: Any) -> None:
+            with self._turn:
+                self._under_way -= 1
+                self._flush()
+
         self._client.on_connect, self._client.on_message = on_connect, on_message
+        self._client.on_connect_fail, self._client.on_subscribe = on_connect_fail, on_subscribe
+        self._client.on_publish, self._client.on_disconnect = on_publish, on_disconnect
         self._client.connect_async(broker.broker, broker.port, keepalive=30)
         self._client.loop_start()
 
     def publish(self, topic: str, payload: str) -> bool:
         """Publish, kept by the broker; it waits while that is away. False where too many wait already."""
         with self._turn:
+            if len(self._early) + self._under_way >= WAITING:
+                return False
             if not self._up:
-                self._early += [(topic, payload)] if (room := len(self._early) < WAITING) else []
-                return room
-        return bool(self._client.publish(topic, payload, qos=1, retain=True).rc in (0, 4))  # 4: not connected, it waits
+                self._early.append((topic, payload))
+                return True
+        return self._send(topic, payload)
+
+    def send(self, topic: str, payload: str) -> None:
+        """The same within ``connected``: at once, and however many wait."""
+        self._send(topic, payload)
+
+    def _flush(self) -> None:
+        """In paho's thread: send what waited."""
+        with self._turn:
+            while self._early:
+                self._send(*self._early.popleft())
+            self._up = True
+
+    def _send(self, topic: str, payload: str) -> bool:
+        with self._turn:
+            self._under_way += 1
+        waits = bool(self._client.publish(topic, payload, qos=1, retain=True).rc in (0, 4))  # 4: not connected
+        if not waits:
+            with self._turn:
+                self._under_way -= 1
+        return waits
 
     def close(self, last: tuple[str, str] | None = None) -> None:
         """Publish ``last``, wait a second or two at most for what is under way, and part."""
@@ -106,7 +155,7 @@ class Connection:
         while self._early and time.monotonic() < until:
             time.sleep(0.01)
         if last is not None and self._client.is_connected():
-            with suppress(ValueError, RuntimeError):  # paho says so where too many wait already
+            with suppress(ValueError, RuntimeError):  # paho says so where the connection went at this moment
                 self._client.publish(*last, qos=1, retain=True).wait_for_publish(1.0)
         self._client.disconnect()
         self._client.loop_stop()

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
-from forecastd.clock import iso
+from forecastd.clock import EARLIEST, LATEST, iso
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,9 @@ class Resampler:
 
     def take(self, reading: Reading) -> list[Step]:
         """What a reading completes. Values that are not finite count as not read."""
+        if not EARLIEST <= reading.time < LATEST:  # of no calendar, and two of them confirm each other
+            self.strays += 1
+            return []
         slot = self._slot(reading.time)
         if self._next is None:
             self._next = slot

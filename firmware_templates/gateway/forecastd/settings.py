@@ -7,6 +7,7 @@ A field of such a class is made by `key`: what its value must be, and an example
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING
@@ -33,6 +34,26 @@ def text(value: Any) -> str:
     """Check: some text."""
     if not isinstance(value, str) or not value:
         raise ValueError("some text")
+    return value
+
+
+def address(value: Any) -> tuple[str, int]:
+    """Check: "127.0.0.1:8088", where something can listen."""
+    host, _, port = text(value).rpartition(":")
+    host = host.strip("[]")
+    try:
+        ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError as error:
+        raise ValueError("an address of this machine and a port") from error
+    if not (port.isascii() and port.isdigit() and 0 <= int(port) <= 65_535):
+        raise ValueError("an address of this machine and a port")
+    return host, int(port)
+
+
+def character(value: Any) -> str:
+    """Check: what may stand between the values of a line."""
+    if not isinstance(value, str) or len(value) != 1 or value in '"\r\n':
+        raise ValueError("one character")
     return value
 
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from forecastd.clock import reader
 from forecastd.resample import Reading
+from forecastd.settings import shown
 from forecastd.sources import Context, SourceError
+from forecastd.trouble import Trouble
 
 _NO_VALUE = {"", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "missing"}
 
@@ -23,7 +25,7 @@ class Table:
         self._columns, self._after = context.columns, context.after
         self._places: Sequence[int] | None = None
         self.counters = {"unreadable": 0, "seen before": 0}
-        self.reason = ""  # of the last line that could not be read
+        self._trouble = Trouble("source")
         self._timed = False  # whether a time was ever read
 
     def line(self, text: str) -> Reading | None:
@@ -32,11 +34,11 @@ class Table:
         text = text.rstrip("\r\n")
         if not text.strip() or text.startswith("#"):
             return None
-        cells = next(csv.reader([text], delimiter=self._delimiter))
-        if self._places is None:
-            self._header([cell.strip().lstrip("\ufeff") for cell in cells])
-            return None
         try:
+            cells = self._cells(text)
+            if self._places is None:
+                self._header([cell.strip().lstrip("\ufeff") for cell in cells])
+                return None
             if len(cells) != self._width:
                 raise ValueError(f"{len(cells)} cells, the header has {self._width}")
             time = self._time_of(cells[self._places[0]])
@@ -47,7 +49,7 @@ class Table:
                     values[column.name] = column.value(_number(cell))
         except ValueError as error:
             self.counters["unreadable"] += 1
-            self.reason = str(error)
+            self._trouble.once(f"{self._where}: the line {shown(text[:80])} is not read: {str(error)[:200]}")
             return None
         if self._after is not None:
             if time <= self._after:
@@ -55,6 +57,12 @@ class Table:
                 return None
             self._after = None
         return Reading(time, values)
+
+    def _cells(self, text: str) -> list[str]:
+        try:
+            return next(csv.reader([text], delimiter=self._delimiter))
+        except csv.Error as error:  # which is no ValueError: a carriage return within, NUL, a cell without an end
+            raise ValueError(str(error)) from error
 
     def _time_of(self, cell: str) -> int:
         try:

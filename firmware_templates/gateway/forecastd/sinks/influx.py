@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import threading
 import urllib.error
 import urllib.parse
@@ -11,11 +12,13 @@ import urllib.request
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from forecastd.clock import SECOND
 from forecastd.report import Report
 from forecastd.settings import key, text, whole
 from forecastd.sinks import About, SinkError
+from forecastd.trouble import Trouble
 
 #: Reports of a request; seconds for an answer, and until the next try at most.
 _BATCH, _TIMEOUT_S, _AGAIN_S = 200, 10.0, 30.0
@@ -40,13 +43,30 @@ class Settings:
 def check(settings: Settings) -> list[str]:
     """Mistakes of settings that are each right."""
     found = []
-    if urllib.parse.urlsplit(settings.url).scheme not in ("http", "https"):
+    if not _is_address(settings.url):
         found.append(f'"url" is "{settings.url}": write "url": "http://192.168.1.10:8086"')
+    elif "@" in settings.url:
+        found.append('"url" holds a user or a password, which would be told: write "user" and "password_file"')
     if (settings.database is None) == (settings.bucket is None):
         found.append('one of "database" (InfluxDB 1) and "bucket" (InfluxDB 2) says where it goes: write one of them')
     if settings.bucket is not None and (settings.organisation is None or settings.token_file is None):
         found.append('a "bucket" needs "organisation" and "token_file" too')
     return found
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        return False
+
+
+class _Staying(urllib.request.HTTPRedirectHandler):
+    """What is sent elsewhere would be a question without the lines, that elsewhere gets the secret with."""
+
+    def redirect_request(self, *told: Any) -> None:
+        return None
 
 
 class Sink:
@@ -56,6 +76,8 @@ class Sink:
         self.counters = {"lost": 0, "refused": 0}
         self._about = about
         self._request_of = self._addressed(settings)
+        self._trouble, self._place = Trouble("sink influx"), f"InfluxDB at {settings.url}"
+        self._opener = urllib.request.build_opener(_Staying)
         self._waiting: deque[str] = deque()
         self._most = settings.waiting
         self._news = threading.Condition()
@@ -107,15 +129,25 @@ class Sink:
         address, headers = self._request_of
         request = urllib.request.Request(address, "\n".join(batch).encode(), headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+            with self._opener.open(request, timeout=_TIMEOUT_S):
+                self._trouble.over()
                 return True
         except urllib.error.HTTPError as error:
-            error.close()
+            words = _answer(error)
+            if error.code in (301, 302, 303, 307, 308):
+                self._trouble.said(f'{self._place} is elsewhere: write "url" as {error.headers.get("Location")} has it')
+                return False
             if error.code in (401, 403, 404, 429) or error.code >= 500:
+                self._trouble.said(f"{self._place} says {error.code} {words}; reports wait")
                 return False  # it may be set right while it runs: a database that is made, a password
+            self._trouble.said(f"{self._place} refuses what it was sent, which is lost: {error.code} {words}")
             self.counters["refused"] += len(batch)
             return True
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            said = error.reason if isinstance(error, urllib.error.URLError) else error
+            self._trouble.said(
+                f"{self._place} does not answer: {str(said).strip() or type(error).__name__}; reports wait"
+            )
             return False
 
     def close(self) -> None:
@@ -123,6 +155,17 @@ class Sink:
             self._closed = True
             self._news.notify()
         self._thread.join(1.0)
+
+
+def _answer(error: urllib.error.HTTPError) -> str:
+    """The first line of what a server says of itself."""
+    try:
+        text = error.read(300).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        text = ""
+    error.close()
+    (line, *_) = text.strip().splitlines() or [error.reason]
+    return "".join(letter for letter in line if letter.isprintable())
 
 
 def _secret(path: str | None) -> str:

@@ -54,18 +54,19 @@ class Sink:
         self._outputs = _outputs(about)
         online = f"{self._base}/online"
         try:
-            self._connection = Connection(settings, connected=self._connected, will=(online, "offline"))
+            self._connection = Connection(settings, "sink", connected=self._connected, will=(online, "offline"))
         except PackageError as error:
             raise SinkError(str(error)) from error
 
     def _connected(self, connection: Connection) -> None:
-        connection.publish(f"{self._base}/online", "online")
+        # Of a broker that lost what it kept this is all that Home Assistant finds again.
+        connection.send(f"{self._base}/online", "online")
         model = self._about.model
         about = {"name": self._about.name, "model_hash": model.model_hash, "kind": model.kind, "host": gethostname()}
-        connection.publish(f"{self._base}/about", json.dumps(about))
+        connection.send(f"{self._base}/about", json.dumps(about))
         if self._settings.home_assistant:
             for topic, told in self._discovery():
-                connection.publish(topic, json.dumps(told, ensure_ascii=False))
+                connection.send(topic, json.dumps(told, ensure_ascii=False))
 
     def _discovery(self) -> list[tuple[str, dict[str, Any]]]:
         about, settings = self._about, self._settings

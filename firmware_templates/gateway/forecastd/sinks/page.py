@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from forecastd.clock import SECOND, period_text
 from forecastd.metrics import metrics
 from forecastd.report import Report
-from forecastd.settings import key, text
+from forecastd.settings import address, key, text
 from forecastd.sinks import About, SinkError
 
 #: Where it listens if nothing is said: at the first of these ports that is free.
@@ -31,24 +31,12 @@ _HOST, _PORT, _PORTS = "127.0.0.1", 8088, 32
 _SAMPLES, _VALUES, _NOTICES, _CONNECTIONS, _SECONDS = 500, 20_000, 30, 16, 10.0
 
 
-def _address(value: Any) -> tuple[str, int]:
-    host, _, port = text(value).rpartition(":")
-    host = host.strip("[]")
-    try:
-        ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-    except ValueError as error:
-        raise ValueError("an address of this machine and a port") from error
-    if not (port.isascii() and port.isdigit() and 0 <= int(port) <= 65_535):
-        raise ValueError("an address of this machine and a port")
-    return host, int(port)
-
-
 @dataclass(frozen=True)
 class Settings:
     """listen: address and port; "0.0.0.0:8088" shows it to the network. Left out: this machine alone, at 8088 or the
     next port that is free. names: by which browsers may call this machine, beside its own and its addresses."""
 
-    listen: tuple[str, int] | None = key(_address, '"listen": "0.0.0.0:8088"', None)
+    listen: tuple[str, int] | None = key(address, '"listen": "0.0.0.0:8088"', None)
     names: str = key(text, '"names": "greenhouse.example.org"', "")
 
 

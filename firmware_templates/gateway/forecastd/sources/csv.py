@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import IO
 
 from forecastd.resample import Reading
-from forecastd.settings import flag, key, text
+from forecastd.settings import character, flag, key, text
 from forecastd.sources import Context, SourceError
 from forecastd.table import Table
 
 _LINES, _WAIT_S = 256, 0.2
+#: Bytes of a line: one that has no end is no line, as of a disk that lost its power.
+_LONGEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Settings:
     path: str = key(text, '"path": "/home/pi/measurements.csv"')
     time: str = key(text, '"time": "time"', "time")
     time_format: str | None = key(text, '"time_format": "s"', None)
-    delimiter: str = key(text, '"delimiter": ";"', ",")
+    delimiter: str = key(character, '"delimiter": ";"', ",")
     follow: bool = key(flag, '"follow": true', False)
 
 
@@ -72,11 +74,13 @@ class Source:
 
     def _lines(self) -> list[bytes]:
         lines: list[bytes] = []
-        while len(lines) < _LINES and (line := self._file.readline()):
+        while len(lines) < _LINES and (line := self._file.readline(_LONGEST)):
             self._rest += line
-            if line.endswith(b"\n") or not self._settings.follow:
+            if line.endswith(b"\n") or (not self._settings.follow and len(line) < _LONGEST):
                 lines.append(self._rest)
                 self._rest = b""
+            elif len(self._rest) >= _LONGEST:
+                self._rest, self.counters["unreadable"] = b"", self.counters["unreadable"] + 1
         return lines
 
     def _replaced(self) -> bool:

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forecastd.clock import UNITS
+from forecastd.clock import LATEST, UNITS
 from forecastd.resample import Reading
-from forecastd.settings import flag, key, one_of, text
+from forecastd.settings import address, flag, key, one_of, shown
 from forecastd.sources import Column, Context, SourceError
+from forecastd.trouble import Trouble
 
-_LONGEST = 1 << 16
+#: Bytes of a datagram, and datagrams that are taken at once.
+_LONGEST, _AT_ONCE = 1 << 16, 256
 _ESCAPED = re.compile(r"\\([, =\\])")
-#: Split at separators that no backslash precedes, and that lie in no text between quotes.
-_PART = {
-    separator: re.compile(rf'((?:\\.|"(?:\\.|[^"\\])*"|[^\\{separator}])*)({separator}|$)') for separator in (" ", ",")
-}
+#: Pieces of a line, each read once whatever follows: what a backslash precedes, a text between quotes, the rest.
+_IN_NAMES, _IN_FIELDS = re.compile(r"\\.|[^\\ ,]+|[ ,]"), re.compile(r'\\.|"(?:\\.|[^"\\])*"|[^\\ ,"]+|[ ,]')
 
 
 def _tags(value: Any) -> dict[str, str]:
@@ -36,7 +36,7 @@ class Settings:
     """listen: address and port for datagrams. tags: that a line must have to count. precision: of its times. live: the
     wall clock tells that a sensor is missing. `from` of a column is MEASUREMENT.FIELD."""
 
-    listen: str = key(text, '"listen": "127.0.0.1:8094"', "127.0.0.1:8094")
+    listen: tuple[str, int] = key(address, '"listen": "127.0.0.1:8094"', ("127.0.0.1", 8094))
     tags: dict[str, str] | None = key(_tags, '"tags": {"room": "north"}', None)
     precision: str = key(one_of("ns", "us", "ms", "s"), '"precision": "ns"', "ns")
     live: bool = key(flag, '"live": true', True)
@@ -52,13 +52,15 @@ class Source:
         for column in context.columns:
             self._columns.setdefault(column.source, []).append(column)
         self.counters = {"unreadable": 0}
-        host, _, port = settings.listen.rpartition(":")
-        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._trouble = Trouble("source influx")
+        family = socket.AF_INET6 if ":" in settings.listen[0] else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            self._socket.bind((host.strip("[]"), int(port)))
-        except (OSError, ValueError, OverflowError) as error:
+            self._socket.bind(settings.listen)
+        except OSError as error:
             self._socket.close()
-            raise SourceError(f'nothing can listen at {settings.listen}: {error}; name another "listen"') from error
+            where = "{}:{}".format(*settings.listen)
+            raise SourceError(f'nothing can listen at {where}: {error}; name another "listen"') from error
         self._socket.setblocking(False)
 
     def poll(self, seconds: float) -> Sequence[Reading]:
@@ -66,7 +68,7 @@ class Source:
         if not select.select([self._socket], [], [], seconds)[0]:
             return found
         try:
-            while len(found) < 256:
+            for _ in range(_AT_ONCE):
                 data = self._socket.recv(_LONGEST)
                 for line in data.decode("utf-8", "replace").splitlines():
                     found += self._reading(line.strip())
@@ -85,10 +87,14 @@ class Source:
             for name, value in fields.items():
                 for column in self._columns.get(f"{measurement}.{name}", ()):
                     values[column.name] = column.value(value)
-        except ValueError:
+            at = time.time_ns() if stamp is None else stamp * self._unit
+            if not 0 <= at < LATEST:
+                raise ValueError(f'the time {stamp} is none of our days: is "precision" that of the lines?')
+        except ValueError as error:
             self.counters["unreadable"] += 1
+            self._trouble.once(f"the line {shown(line[:80])} is not read: {str(error)[:200]}")
             return []
-        return [Reading(time.time_ns() if stamp is None else stamp * self._unit, values)] if values else []
+        return [Reading(at, values)] if values else []
 
     def close(self) -> None:
         self._socket.close()
@@ -99,16 +105,17 @@ def parse(line: str) -> tuple[str, dict[str, str], dict[str, float], int | None]
 
     Source: https://docs.influxdata.com/influxdb/v1/write_protocols/line_protocol_reference/
     """
-    parts = [part for part in _split(line, " ") if part]
-    if len(parts) not in (2, 3):
+    head = _split(line, " ", _IN_NAMES)[0]  # quotes are letters there
+    parts = [part for part in _split(line[len(head) :], " ", _IN_FIELDS) if part]
+    if not head or len(parts) not in (1, 2):
         raise ValueError("a line has a measurement, fields and perhaps a time")
-    measurement, *tags = _split(parts[0], ",")
+    measurement, *tags = _split(head, ",", _IN_NAMES)
     named = {}
     for tag in tags:
         name, value = _pair(tag)
         named[_plain(name)] = _plain(value)
     fields = {}
-    for field in _split(parts[1], ","):
+    for field in _split(parts[0], ",", _IN_FIELDS):
         name, value = _pair(field)
         if value[:1] == '"' or value.lower() in ("t", "f", "true", "false"):
             continue  # a text or a truth is no measured value
@@ -116,20 +123,20 @@ def parse(line: str) -> tuple[str, dict[str, str], dict[str, float], int | None]
         if not math.isfinite(number) or "_" in value:
             raise ValueError(f"{value} is no number")
         fields[_plain(name)] = number
-    return _plain(measurement), named, fields, int(parts[2]) if len(parts) == 3 else None
+    return _plain(measurement), named, fields, int(parts[1]) if len(parts) == 2 else None
 
 
-def _split(text: str, separator: str) -> list[str]:
-    parts, at = [], 0
-    while at <= len(text):
-        found = _PART[separator].match(text, at)
+def _split(text: str, separator: str, piece: re.Pattern[str]) -> list[str]:
+    parts, start, at = [], 0, 0
+    while at < len(text):
+        found = piece.match(text, at)
         if found is None:
             raise ValueError("quotes or a backslash without an end")
-        parts.append(found[1])
-        if not found[2]:
-            break
+        if found[0] == separator:
+            parts.append(text[start:at])
+            start = found.end()
         at = found.end()
-    return parts
+    return [*parts, text[start:]]
 
 
 def _pair(text: str) -> tuple[str, str]:

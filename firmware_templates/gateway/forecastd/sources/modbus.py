@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import re
 import struct
@@ -15,6 +16,7 @@ from forecastd.asking import Asking, every
 from forecastd.resample import Reading
 from forecastd.settings import key, one_of, text, whole
 from forecastd.sources import Column, Context, SourceError
+from forecastd.trouble import Trouble
 
 _REGISTER = re.compile(r"(holding|input) (\d{1,5}) (int16|uint16|int32|uint32|float32)( swapped)?")
 _KINDS = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32": ">f"}
@@ -58,11 +60,15 @@ class Source:
             from pymodbus.exceptions import ModbusException
         except ImportError as error:
             raise SourceError(
-                f"Modbus needs pymodbus 3: {error}. Try: sudo apt install python3-pymodbus, or pip install pymodbus"
+                f"Modbus needs pymodbus 3: {error}. Try: sudo apt install python3-pymodbus "
+                "python3-serial-asyncio, or pip install pymodbus"
             ) from error
         self._registers = [(column, *_register(column)) for column in context.columns]
         self.counters = {"no answer": 0, "unreadable": 0}
         self._fault: Any = (ModbusException, OSError)
+        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it tells each try; `trouble` tells the first
+        self._trouble = Trouble("source modbus")
+        self._device_at = f"{settings.host}:{settings.tcp_port}" if settings.port is None else settings.port
         if settings.host is not None:
             self._client: Any = ModbusTcpClient(settings.host, port=settings.tcp_port, timeout=settings.timeout)
         else:
@@ -86,16 +92,25 @@ class Source:
                 read = self._client.read_holding_registers if table == "holding" else self._client.read_input_registers
                 answer = read(address, count=struct.calcsize(layout) // 2, **self._device)
                 if answer.isError():
-                    self.counters["unreadable"] += 1
+                    self._unread(f"{column.source} is refused: {answer}")
+                    continue
+                if len(answer.registers) != struct.calcsize(layout) // 2:
+                    self._unread(f"{column.source} is answered by {len(answer.registers)} registers")
                     continue
                 words = answer.registers[::-1] if swapped else answer.registers
                 (value,) = struct.unpack(layout, b"".join(word.to_bytes(2, "big") for word in words))
                 if math.isfinite(value):
                     values[column.name] = column.value(float(value))
-        except self._fault:
+            self._trouble.over()
+        except self._fault as error:
             self.counters["no answer"] += 1
+            self._trouble.said(f"{self._device_at} does not answer: {error}")
             self._client.close()
         return values
+
+    def _unread(self, words: str) -> None:
+        self.counters["unreadable"] += 1
+        self._trouble.once(f"{self._device_at}: {words}")
 
     def close(self) -> None:
         self._client.close()

@@ -14,11 +14,12 @@ from typing import Any
 from forecastd.clock import reader
 from forecastd.mqtt import Connection, PackageError
 from forecastd.resample import Reading
-from forecastd.settings import flag, key, text, whole
+from forecastd.settings import flag, key, shown, text, whole
 from forecastd.sources import Column, Context, SourceError
+from forecastd.trouble import Trouble
 
-#: Messages that wait to be taken, and the bytes that one may have.
-_WAITING, _LONGEST = 10_000, 1 << 16
+#: Messages that wait to be taken, the bytes that one may have, and those that are taken at once.
+_WAITING, _LONGEST, _AT_ONCE = 10_000, 1 << 16, 256
 _NO_VALUE = {"", "none", "null", "nan", "unknown", "unavailable"}
 PLACE = "{column}"
 
@@ -69,9 +70,10 @@ class Source:
         for column in context.columns:
             self._columns.setdefault(settings.topic.replace(PLACE, column.source), []).append(column)
         self.counters = {"garbage": 0, "kept from before": 0, "overrun": 0}
+        self._trouble = Trouble("source mqtt")
         self._queue: queue.Queue[tuple[int, str, bytes]] = queue.Queue(_WAITING)
         try:
-            self._connection = Connection(settings, subscribe=tuple(self._columns), message=self._arrived)
+            self._connection = Connection(settings, "source", subscribe=tuple(self._columns), message=self._arrived)
         except PackageError as error:
             raise SourceError(str(error)) from error
 
@@ -87,14 +89,10 @@ class Source:
     def poll(self, seconds: float) -> Sequence[Reading]:
         found = []
         try:
-            told = self._queue.get(timeout=seconds)
-            while True:
-                reading = self._reading(*told)
+            for number in range(_AT_ONCE):
+                reading = self._reading(*self._queue.get(number == 0, seconds))  # it waits for the first alone
                 if reading is not None:
                     found.append(reading)
-                if len(found) >= 256:
-                    break
-                told = self._queue.get_nowait()
         except queue.Empty:
             pass
         return found
@@ -102,8 +100,11 @@ class Source:
     def _reading(self, arrived: int, topic: str, payload: bytes) -> Reading | None:
         try:
             return self._read(arrived, topic, payload)
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             self.counters["garbage"] += 1
+            lacks = f'no field "{self._settings.time}"' if isinstance(error, KeyError) else str(error)
+            held = shown(payload[:80].decode("utf-8", "replace"))
+            self._trouble.once(f"{topic} holds {held}: {lacks[:200]}")
             return None
 
     def _read(self, arrived: int, topic: str, payload: bytes) -> Reading:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from forecastd.resample import Reading
-from forecastd.settings import key, one_of, text, whole
+from forecastd.settings import key, one_of, shown, text, whole
 from forecastd.sources import Context, SourceError
+from forecastd.trouble import Trouble
 
 #: A line that has no end is no line. Seconds until a port that went away is tried again.
 _LONGEST, _AGAIN_S = 4096, 2.0
@@ -66,8 +67,10 @@ class Source:
                     f"no field is {column.source}, which column {column.name} is read from; there is "
                     f'{", ".join(self._fields)}: write "{column.name}": {{"from": "{self._fields[0]}"}} under "columns"'
                 )
+        self._trouble = Trouble("source serial")
         self._port: Any = None
         self._again, self._rest = 0.0, b""
+        self._whole = False  # the first line after a start is often half of one
 
     def poll(self, seconds: float) -> Sequence[Reading]:
         if self._port is None and not self._opened():
@@ -77,8 +80,8 @@ class Source:
             self._port.timeout = seconds
             data = self._port.read(1)
             data += self._port.read(self._port.in_waiting) if data else b""
-        except (self._serial.SerialException, OSError):
-            self._lost()
+        except (self._serial.SerialException, OSError) as error:
+            self._lost(error)
             return ()
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LONGEST:
@@ -92,13 +95,16 @@ class Source:
         self._again = time.monotonic() + _AGAIN_S
         try:
             self._port = self._serial.Serial(self._settings.port, self._settings.baud)
-        except (self._serial.SerialException, OSError, ValueError):
+        except (self._serial.SerialException, OSError, ValueError) as error:
+            self._trouble.said(f"{self._settings.port} is not opened: {error}")
             return False
+        self._trouble.over()
         self._rest = b""
         return True
 
-    def _lost(self) -> None:
+    def _lost(self, error: Exception) -> None:
         self.counters["port lost"] += 1
+        self._trouble.said(f"{self._settings.port} went away: {error}")
         self.close()
 
     def _values(self, line: bytes) -> Mapping[str, float]:
@@ -115,18 +121,22 @@ class Source:
                 if one is None or one == "" or (isinstance(one, str) and one.strip().lower() in ("nan", "null")):
                     continue
                 value = float(one)
-                if isinstance(one, bool) or not math.isfinite(value):
-                    raise ValueError("no number")
+                if isinstance(one, bool) or not math.isfinite(value) or (isinstance(one, str) and "_" in one):
+                    raise ValueError(f"{one!r} is no number")
                 values[column.name] = column.value(value)
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             self.counters["unreadable"] += 1
+            if self._whole:
+                self._trouble.once(f"the line {shown(text[:80])} is not read: {str(error)[:200]}")
             return {}
+        finally:
+            self._whole = True
         return values
 
     def _cells(self, text: str) -> dict[str, str]:
         cells = [cell.strip() for cell in text.split(self._settings.delimiter)]
         if len(cells) != len(self._fields):
-            raise ValueError("another number of values")  # the first line after a start is often half of one
+            raise ValueError(f"it has {len(cells)} values, not the {len(self._fields)} of {', '.join(self._fields)}")
         return dict(zip(self._fields, cells))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forecastd.resample import Reading
-from forecastd.settings import flag, key, text
+from forecastd.settings import character, flag, key, text
 from forecastd.sources import Context
 from forecastd.table import Table
 
@@ -26,7 +26,7 @@ class Settings:
 
     time: str = key(text, '"time": "time"', "time")
     time_format: str | None = key(text, '"time_format": "s"', None)
-    delimiter: str = key(text, '"delimiter": ";"', ",")
+    delimiter: str = key(character, '"delimiter": ";"', ",")
     live: bool = key(flag, '"live": true', False)
 
 

@@ -13,6 +13,7 @@ from forecastd.asking import Asking, every
 from forecastd.resample import Reading
 from forecastd.settings import key
 from forecastd.sources import Context, SourceError
+from forecastd.trouble import Trouble
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Source:
     def __init__(self, settings: Settings, context: Context) -> None:
         self.counters = {"unreadable": 0}
         self._columns = context.columns
+        self._trouble = {column.source: Trouble("source sysfs") for column in context.columns}
         for column in context.columns:
             if not column.source.startswith("/"):
                 raise SourceError(
@@ -51,13 +53,18 @@ class Source:
         values = {}
         for column in self._columns:
             try:
-                (path,) = glob.glob(column.source)
+                found = glob.glob(column.source)
+                if len(found) != 1:
+                    raise ValueError("there is no such file" if not found else f"{len(found)} files are so named")
+                (path,) = found
                 value = float(Path(path).read_text(encoding="ascii"))
                 if not math.isfinite(value):
-                    raise ValueError
-            except (OSError, ValueError):  # away, or a device that answers with an error
+                    raise ValueError(f"it holds {value}")
+            except (OSError, ValueError) as error:  # away, or a device that answers with an error
                 self.counters["unreadable"] += 1
+                self._trouble[column.source].said(f"{column.source} is not read: {error}")
                 continue
+            self._trouble[column.source].over()
             values[column.name] = column.value(value)
         return values
 
