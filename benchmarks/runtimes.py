@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge_tqs.building import directory as build_dir
 from edge_tqs.building.evaluate import rmse
+from edge_tqs.building.folder import directory as build_dir
 from edge_tqs.quantization.runtimes import rollout_in, rollout_in_environment
 from edge_tqs.quantization.simulate import decode, encode, integer_rollout
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from edge_tqs.api.steps import build, dry_run, open_model, plan, quantize, score
     from edge_tqs.boards.board import Board, list_boards, load_board
     from edge_tqs.boards.flash import FlashResult
-    from edge_tqs.building.directory import BuildDir
     from edge_tqs.building.dry_run import Prediction
+    from edge_tqs.building.folder.directory import BuildDir
     from edge_tqs.building.opened import Model
     from edge_tqs.building.planned import PlannedModel
     from edge_tqs.building.quantized import QuantizedModel
@@ -107,7 +107,7 @@ _PLACES = {
     "api.steps": ("build", "dry_run", "open_model", "plan", "quantize", "score"),
     "boards.board": ("Board", "list_boards", "load_board"),
     "boards.flash": ("FlashResult",),
-    "building.directory": ("BuildDir",),
+    "building.folder.directory": ("BuildDir",),
     "building.dry_run": ("Prediction",),
     "building.opened": ("Model",),
     "building.planned": ("PlannedModel",),

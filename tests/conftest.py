@@ -18,7 +18,7 @@ from edge_tqs.system.tensorflow import import_tensorflow
 if TYPE_CHECKING:
     from ssh_server import SshServer
 
-    from edge_tqs.building.directory import BuildDir
+    from edge_tqs.building.folder.directory import BuildDir
 
 # As the command does: the many small products of a rollout are faster in one thread. Nothing has imported numpy yet.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_info
 
 import edge_tqs
 from edge_tqs.api.threads import single_threaded
-from edge_tqs.building.directory import load
+from edge_tqs.building.folder.directory import load
 from edge_tqs.planning.divergence import single_threaded_workers
 from edge_tqs.progress import Progress
 

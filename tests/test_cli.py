@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from edge_tqs.boards.emulator import emulator
-from edge_tqs.building import directory as build_dir
+from edge_tqs.building.folder import directory as build_dir
 
 Run = Callable[..., tuple[int, str, str]]
 HORIZON = 12

@@ -20,7 +20,7 @@ from ssh_server import SshServer
 
 import edge_tqs
 from edge_tqs.boards.board import load_board
-from edge_tqs.building.directory import BuildDir
+from edge_tqs.building.folder.directory import BuildDir
 from edge_tqs.delivery import check
 from edge_tqs.delivery.release import release_of
 from edge_tqs.delivery.ssh import Answer, Connection, parse_address

@@ -15,7 +15,7 @@ from ssh_server import SshServer
 from test_gateway_mqtt import Broker
 
 import edge_tqs
-from edge_tqs.building.directory import BuildDir
+from edge_tqs.building.folder.directory import BuildDir
 from edge_tqs.delivery.config import with_broker
 from edge_tqs.delivery.deploy import Deployed
 from edge_tqs.delivery.fleet import Job, run_fleet

@@ -438,7 +438,7 @@ def test_what_is_known_ahead_is_never_guessed(ahead: Any, tmp_path: Path, given:
 def test_the_build_finds_which_columns_a_clock_says() -> None:
     from test_figures import data
 
-    from edge_tqs.building.gateway.clocks import clock_of
+    from edge_tqs.building.gateway.clocks import clock_of, told
     from edge_tqs.project.series_format import SeriesFormat
 
     period = 3600 * 10**9
@@ -458,6 +458,8 @@ def test_the_build_finds_which_columns_a_clock_says() -> None:
     found = replace(made, series=series, how=SeriesFormat(time_zone="Africa/Cairo"))
     assert [clock_of(found, name) for name in columns] == ["hour", "sin of day", "weekday", None, None]
     assert clock_of(replace(found, how=SeriesFormat()), "hour") is None  # of another zone
+    (sentence,) = told({"columns": {"hour": {"clock": "hour"}, "flow": {}}})
+    assert sentence.startswith("hour is what a clock says in every row")
     assert clock_of(replace(found, series=replace(series, times=None)), "hour") is None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import gateways
 import pytest
 from forecastd.notify import Notifier
+from forecastd.trouble import Trouble
 
 
 @pytest.fixture
@@ -63,6 +64,26 @@ def test_signs_of_life_are_four_in_the_time_that_is_given(
         except BlockingIOError:
             continue
     assert alive == [0, 2, 4, 6, 8]
+
+
+def test_a_trouble_is_told_once_and_without_control_characters(capfd: pytest.CaptureFixture[str]) -> None:
+    trouble = Trouble("sink x")
+    for words in ("away", "away", "\x1b[2Jelsewhere\n", "away"):
+        trouble.said(words)
+    trouble.over()
+    trouble.over()
+    for _ in range(2):
+        trouble.once("a line")
+    told = capfd.readouterr().err.splitlines()
+    start = "edge-tqs-forecastd: sink x: "
+    assert all(line.startswith(start) for line in told)
+    assert [line.removeprefix(start) for line in told] == [
+        "away",
+        "?[2Jelsewhere?",
+        "away",
+        "it works again",
+        "a line; more of this is counted, not told",
+    ]
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nowhere/notify"}, {"NOTIFY_SOCKET": "@no-such-name"}])

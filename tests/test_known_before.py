@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import edge_tqs
-from edge_tqs.building.reserved import reserved, write_last, written
+from edge_tqs.building.folder.reserved import reserved, write_last, written
 from edge_tqs.errors import UsageError
 from edge_tqs.project.budget import parse_budget
 
@@ -109,7 +109,7 @@ def test_no_two_builds_write_one_folder(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from edge_tqs.building.reserved import write_last, written
+from edge_tqs.building.folder.reserved import write_last, written
 out = Path(sys.argv[1])
 with written(out):
     print("writing", flush=True)

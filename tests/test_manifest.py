@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_tqs.building.folder.manifest import MANIFEST, check_manifest, write_manifest
 from edge_tqs.errors import UsageError
-from edge_tqs.report.manifest import MANIFEST, check_manifest, write_manifest
 
 IMAGE, BUNDLE = Path("firmware/build/firmware.elf"), Path("bundle")
 FILES = ("model.tflite", "board.toml", "bundle/forecaster", "bundle/forecastd/main.py", "firmware/build/firmware.elf")

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from edge_tqs.boards.board import load_board
 from edge_tqs.boards.emulator import emulator
-from edge_tqs.building import directory as build_dir
+from edge_tqs.building.folder import directory as build_dir
 from edge_tqs.cli.main import cli, main
 from edge_tqs.device.device import Device, open_port
 from edge_tqs.quantization.simulate import integer_rollout

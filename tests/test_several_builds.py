@@ -10,7 +10,7 @@ import pytest
 import tflite_by_hand as by_hand
 
 import edge_tqs
-from edge_tqs.building.directory import load
+from edge_tqs.building.folder.directory import load
 
 Run = Callable[..., tuple[int, str, str]]
 SETTINGS = ("--board", "host", "--bits", "8", "--horizon", "8")

@@ -30,7 +30,7 @@ from device.wire_model import RATES, Wire
 from edge_tqs.boards.board import load_board
 from edge_tqs.boards.bundle import PROGRAM
 from edge_tqs.boards.emulator import emulator
-from edge_tqs.building import directory as build_dir
+from edge_tqs.building.folder import directory as build_dir
 from edge_tqs.device import messages as wire
 from edge_tqs.device.device import Device, open_port
 from edge_tqs.device.messages import MessageType

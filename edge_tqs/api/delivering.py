@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_tqs.api.arguments import StrPath, silent
-from edge_tqs.building.directory import BuildDir, load
+from edge_tqs.building.folder.directory import BuildDir, load
 from edge_tqs.delivery.check import Expected, expect
 from edge_tqs.delivery.config import PREFIX
 from edge_tqs.delivery.deploy import FOLDER, Deployed, Target, ignore, roll_back

@@ -10,7 +10,7 @@ from edge_tqs.api.arguments import StrPath, silent
 from edge_tqs.api.threads import single_threaded
 from edge_tqs.boards.flash import FlashResult
 from edge_tqs.boards.flash import flash as write_image
-from edge_tqs.building.directory import BuildDir, image_of, load
+from edge_tqs.building.folder.directory import BuildDir, image_of, load
 from edge_tqs.device.device import Times
 from edge_tqs.errors import UsageError
 from edge_tqs.exporting import Exported

@@ -11,7 +11,7 @@ from typing import Any
 from edge_tqs.api.arguments import StrPath, silent
 from edge_tqs.api.steps import Source, build
 from edge_tqs.boards.board import Board, load_board
-from edge_tqs.building.directory import BuildDir
+from edge_tqs.building.folder.directory import BuildDir
 from edge_tqs.errors import StorageError, TqsError, UsageError
 from edge_tqs.progress import Progress
 

@@ -19,14 +19,14 @@ from edge_tqs.boards.board import Board, load_board
 from edge_tqs.building.build import build as build_from_source
 from edge_tqs.building.build import build_quantized
 from edge_tqs.building.choose import PlanRequest
-from edge_tqs.building.directory import BuildDir, load
 from edge_tqs.building.dry_run import Prediction
 from edge_tqs.building.dry_run import dry_run as predict
+from edge_tqs.building.folder.directory import BuildDir, load
+from edge_tqs.building.folder.reserved import reserved
 from edge_tqs.building.opened import Model, opened_model
 from edge_tqs.building.planned import PlannedModel, plan_model
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
 from edge_tqs.building.request import ModelRequest
-from edge_tqs.building.reserved import reserved
 from edge_tqs.building.scored import ScoredModel, score_model
 from edge_tqs.building.start import classified, find_start
 from edge_tqs.errors import UsageError

@@ -7,18 +7,21 @@ steps and decides nothing that one of them could decide.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.firmware import Image, assemble, check_toolchain, compile_firmware, compile_library
-from edge_tqs.building import directory as build_dir
 from edge_tqs.building import evaluate, figures, sanity
 from edge_tqs.building.choose import PlanRequest
+from edge_tqs.building.folder import directory as build_dir
+from edge_tqs.building.folder.manifest import write_manifest
+from edge_tqs.building.folder.reserved import write_last, written
+from edge_tqs.building.gateway.clocks import told
 from edge_tqs.building.gateway.config import config
 from edge_tqs.building.gateway.facts import facts
 from edge_tqs.building.quantized import QuantizedModel, quantize_model
-from edge_tqs.building.reserved import write_last, written
 from edge_tqs.building.scored import Source
 from edge_tqs.building.selection.modelled_time import modelled_or_warned
 from edge_tqs.building.selection.said import costly, reported
@@ -34,7 +37,6 @@ from edge_tqs.report.figures import Figures
 from edge_tqs.report.files import write_report
 from edge_tqs.report.format import VALIDATION_JSON
 from edge_tqs.report.host_report import HostReport, NarrowedRange, Narrowing, Sanity
-from edge_tqs.report.manifest import write_manifest
 from edge_tqs.report.modelled_time import ModelledTime
 
 
@@ -112,17 +114,27 @@ def build_quantized(
             training=training,
         )
         progress("compiling", 0, 1)
-        image = _compile(quantized, board, out, training, probe)
+        live = config(quantized.request, graph.forecast)
+        image = _compile(quantized, board, out, training, live, probe)
         firmware, steps = out / build_dir.FIRMWARE, graph.forecast.steps
         time = None if probe else modelled_or_warned(board, firmware, steps, quantized.warnings)
         result = _build_report(quantized, board, evaluation, image, agreement, sane, time)
+        if not board.bare_metal:
+            result = replace(result, data=(*result.data, *told(live)))
         write_manifest(out, build_dir.IMAGE, Path(build_dir.BUNDLE))
         write_last(out, result.to_json())
         write_report(out)
     return result
 
 
-def _compile(quantized: QuantizedModel, board: Board, out: Path, training: Mapping[str, Any], probe: bool) -> Image:
+def _compile(
+    quantized: QuantizedModel,
+    board: Board,
+    out: Path,
+    training: Mapping[str, Any],
+    live: Mapping[str, Any],
+    probe: bool,
+) -> Image:
     graph, model = quantized.integer, quantized.flatbuffer
     generated = emit(graph, quantized.model_hash, graph.name, board.core)
     firmware = assemble(board, generated.files, generated.kernels, out / build_dir.FIRMWARE, probe=probe)
@@ -131,7 +143,6 @@ def _compile(quantized: QuantizedModel, board: Board, out: Path, training: Mappi
         from edge_tqs.boards.bundle import write_bundle
 
         _, metadata = tflite_model.read(model)
-        request, forecast = quantized.request, graph.forecast
         write_bundle(
             out / build_dir.BUNDLE,
             model,
@@ -141,7 +152,7 @@ def _compile(quantized: QuantizedModel, board: Board, out: Path, training: Mappi
             metadata=metadata,
             library=compile_library(firmware),
             facts=training,
-            config=config(request, forecast),
+            config=live,
         )
     return image
 

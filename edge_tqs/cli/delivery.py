@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tqs.cli.options import as_json
+from edge_tqs.cli.output import print_result
 from edge_tqs.errors import UsageError
 from edge_tqs.progress import show
 from edge_tqs.text_table import table
@@ -108,7 +108,7 @@ def fleet(as_json: bool, **settings: Any) -> None:
     from edge_tqs.api.delivering import fleet as run
 
     heard = run(**settings, password=os.environ.get("EDGE_TQS_MQTT_PASSWORD", ""))
-    _print(as_json, [asdict(gateway) for gateway in heard], heard_text(heard))
+    print_result(as_json, [asdict(gateway) for gateway in heard], heard_text(heard))
     if not heard or any(gateway.problems or not gateway.online for gateway in heard):
         sys.exit(1)
 
@@ -118,7 +118,7 @@ def _one(build: Path, host: str, as_json: bool, settings: dict[str, Any]) -> Non
 
     with show() as progress:
         done = run(build, host, progress=progress, **settings)
-    _print(as_json, asdict(done), deployed_text(done))
+    print_result(as_json, asdict(done), deployed_text(done))
 
 
 def _all(inventory: Path, build: Path | None, as_json: bool, settings: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ def _all(inventory: Path, build: Path | None, as_json: bool, settings: dict[str,
 
     with show() as progress:
         done = run(inventory, build, progress=progress, **settings)
-    _print(as_json, asdict(done) | {"passed": done.passed}, fleet_text(done))
+    print_result(as_json, asdict(done) | {"passed": done.passed}, fleet_text(done))
     if not done.passed:
         sys.exit(1)
 
@@ -186,7 +186,3 @@ def _by_hand(name: str) -> bool:
 
 def _but(settings: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in left_out}
-
-
-def _print(as_json: bool, body: object, text: str) -> None:
-    click.echo(json.dumps(body, indent=2) if as_json else text)

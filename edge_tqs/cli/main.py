@@ -29,6 +29,7 @@ from edge_tqs.cli.options import (
     plan_options,
     reading_options,
 )
+from edge_tqs.cli.output import check_writable, print_result, write_file
 from edge_tqs.errors import TqsError, UsageError
 from edge_tqs.progress import Progress, show
 
@@ -111,7 +112,7 @@ def init(model: Path | None, data: Path | None, as_json: bool) -> None:
     else:
         then = "look it over, then edge-tqs build --board BOARD (edge-tqs boards; qemu-mps2-an386 is emulated)"
     body = {"project": str(path), "found": found, "next": then}
-    _print(as_json, body, "\n".join([*found, wrote, f"next       {then}"]))
+    print_result(as_json, body, "\n".join([*found, wrote, f"next       {then}"]))
 
 
 @cli.command()
@@ -130,7 +131,7 @@ def inspect(model: Path | None, as_json: bool, **settings: Any) -> None:
     with show() as progress:
         inspection = inspect_model(request, progress)
     text = "\n".join([describe(inspection), *after_inspect(inspection)])
-    _print(as_json, inspection.to_body(), text)
+    print_result(as_json, inspection.to_body(), text)
     if not inspection.can_be_built:
         sys.exit(1)
 
@@ -145,15 +146,15 @@ def score(model: Path | None, out: Path | None, as_json: bool, **settings: Any) 
     from edge_tqs.cli.next_steps import line, same
     from edge_tqs.cli.text import score_table
 
-    _check_writable(out)
+    check_writable(out)
     request = _model_request(model, settings)
     with show() as progress:
         scored = run(request, progress=progress)
     _note(scored.model)
     text = scored.sensitivity.to_json()
-    _write(out, text)
+    write_file(out, text)
     shown = f"{score_table(scored.sensitivity, scored.costs)}\n{line(same('plan'))}"
-    _print(as_json, json.loads(text), shown)
+    print_result(as_json, json.loads(text), shown)
 
 
 @cli.command()
@@ -178,16 +179,16 @@ def plan(
 
     planning = _planning(settings)
     request = _model_request(model, settings)
-    _check_writable(out)
-    _check_writable(plot, "--plot", (".svg", ".png"))
+    check_writable(out)
+    check_writable(plot, "--plot", (".svg", ".png"))
     with show() as progress:
         planned = run(request, board=board, progress=progress, **planning)
     _note(planned.scored.model)
     text = planned.plan.to_json()
-    _write(out, text)
+    write_file(out, text)
     if plot is not None:
         picture = frontier_plot(planned.choice, planned.scored.model.name)
-        _write(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
+        write_file(plot, _png(picture) if plot.suffix.lower() == ".png" else picture, "--plot")
     then = after_plan(planned.scored.model.refusal is None, out, board)
     lines = [frontier_table(planned.choice, planned.tables), "", plan_table(planned.plan, planned.scored.costs)]
     body = json.loads(text) | frontier_body(planned.choice, planned.tables)
@@ -195,7 +196,7 @@ def plan(
         chosen = reported(planned.selection)
         lines.append(choice_lines(chosen))
         body |= {"choice": asdict(chosen)}
-    _print(as_json, body, "\n".join([*lines, then]))
+    print_result(as_json, body, "\n".join([*lines, then]))
 
 
 @cli.command()
@@ -252,7 +253,7 @@ def build(
         from edge_tqs.cli.several import build_several, several_body, several_text
 
         found = build_several(model, settings, dry_run, board=board, out=out, probe=probe, force=force, **planning)
-        _print(as_json, several_body(found), several_text(found))
+        print_result(as_json, several_body(found), several_text(found))
         sys.exit(0 if all(one.built is not None for one in found) else 1)
     request = _model_request(model[0] if model else None, settings)
     if dry_run:
@@ -262,7 +263,7 @@ def build(
         with show() as progress:
             prediction = steps.dry_run(request, board=board, progress=progress, **planning)
         body = asdict(prediction) | {"fits": not prediction.shortfalls}
-        _print(as_json, body, prediction_table(prediction))
+        print_result(as_json, body, prediction_table(prediction))
         refuse_misfit(prediction)
         return
     from edge_tqs.cli.text import build_summary
@@ -272,7 +273,7 @@ def build(
     text = build_summary(
         built.report, built.path, emulated=built.board.emulator is not None, linux=not built.board.bare_metal
     )
-    _print(as_json, json.loads(built.report.to_json()), text)
+    print_result(as_json, json.loads(built.report.to_json()), text)
 
 
 @cli.command()
@@ -285,7 +286,7 @@ def flash(build: Path, port: str | None, tool: str | None, as_json: bool) -> Non
     from edge_tqs.api.running import flash as run
     from edge_tqs.cli.text import flash_summary
 
-    _print(as_json, *flash_summary(run(build, port=port, tool=tool)))
+    print_result(as_json, *flash_summary(run(build, port=port, tool=tool)))
 
 
 @cli.command()
@@ -310,7 +311,7 @@ def export(
         f"include    {made.entry}",
         f"next       {made.folder / 'README.md'} says how it is compiled",
     ]
-    _print(as_json, asdict(made) | {"folder": str(made.folder)}, "\n".join(listed))
+    print_result(as_json, asdict(made) | {"folder": str(made.folder)}, "\n".join(listed))
 
 
 @cli.command()
@@ -379,8 +380,8 @@ def validate(
             result = run(build, port=ports[0] if ports else None, progress=progress, **asked)
             xml, text = junit(result, limit), validation_summary(result, build)
     if junit_file is not None:
-        _write(junit_file, xml, "--junit")
-    _print(as_json, json.loads(result.to_json()), text)
+        write_file(junit_file, xml, "--junit")
+    print_result(as_json, json.loads(result.to_json()), text)
     if not result.passed:
         sys.exit(1)
 
@@ -404,7 +405,7 @@ def compare(before: Path, after: Path, limit: tuple[str, ...], as_json: bool) ->
     from edge_tqs.validation.compare import parse_limits, table
 
     comparison = run(before, after, parse_limits(limit))
-    _print(as_json, asdict(comparison) | {"passed": comparison.passed}, table(comparison))
+    print_result(as_json, asdict(comparison) | {"passed": comparison.passed}, table(comparison))
     if not comparison.passed:
         sys.exit(1)
 
@@ -416,7 +417,7 @@ def boards(as_json: bool) -> None:
     from edge_tqs.boards.board import list_boards
     from edge_tqs.cli.text import boards_table
 
-    _print(as_json, *boards_table(list_boards()))
+    print_result(as_json, *boards_table(list_boards()))
 
 
 @cli.command()
@@ -427,7 +428,7 @@ def ports(as_json: bool) -> None:
     from edge_tqs.boards.serial_ports import list_serial_ports
     from edge_tqs.cli.text import ports_table
 
-    _print(as_json, *ports_table(list_serial_ports(list_boards())))
+    print_result(as_json, *ports_table(list_serial_ports(list_boards())))
 
 
 @cli.command()
@@ -443,7 +444,7 @@ def doctor(board: str | None, as_json: bool) -> None:
     from edge_tqs.cli.text import doctor_table
 
     examination = examine([load_board(board)] if board is not None else list_boards())
-    _print(as_json, *doctor_table(examination))
+    print_result(as_json, *doctor_table(examination))
     if not examination.complete:
         sys.exit(1)
 
@@ -471,35 +472,6 @@ def _png(svg: str) -> bytes:
     from edge_tqs.report.png import render
 
     return render(svg)
-
-
-def _check_writable(path: Path | None, option: str = "--out", kinds: tuple[str, ...] = ()) -> None:
-    """Raise UsageError where a file could not be written once the work is done, or is of none of ``kinds``."""
-    if path is None:
-        return
-    if kinds and path.suffix.lower() not in kinds:
-        raise UsageError(f"{path} is no {' or '.join(kinds)} file", hint=f"Choose another {option}.")
-    try:
-        was = path.exists()
-        if path.is_fifo():  # whose reader would take the try for the end
-            return
-        path.open("ab").close()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", hint=f"Choose another {option}.") from error
-    if not was:
-        path.unlink()
-
-
-def _write(path: Path | None, content: str | bytes, option: str = "--out") -> None:
-    if path is not None:
-        try:
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}", hint=f"Choose another {option}.") from error
-
-
-def _print(as_json: bool, body: Any, text: str) -> None:
-    click.echo(json.dumps(body, indent=2) if as_json else text)
 
 
 cli.add_command(deploy)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_tqs.building.directory import BuildDir
+from edge_tqs.building.folder.directory import BuildDir
 from edge_tqs.delivery.pipe_port import PipePort
 from edge_tqs.delivery.ssh import Connection
 from edge_tqs.device.device import Device

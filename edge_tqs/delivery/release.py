@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_tqs.boards.board import Board
 from edge_tqs.boards.bundle import CONFIG, INSTALLER, PROGRAM, unit_name
-from edge_tqs.building.directory import BUNDLE, BuildDir
+from edge_tqs.building.folder.directory import BUNDLE, BuildDir
 from edge_tqs.delivery.config import kinds_of, with_broker
 from edge_tqs.errors import UsageError
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from edge_tqs.building.directory import BuildDir
+from edge_tqs.building.folder.directory import BuildDir
 from edge_tqs.errors import UsageError
 from edge_tqs.exporting.helpers import helper_texts
 from edge_tqs.exporting.parts import Network, Parts, parts_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_tqs.boards.board import Board
-from edge_tqs.building.directory import BuildDir
+from edge_tqs.building.folder.directory import BuildDir
 from edge_tqs.device.messages import UNKNOWN_SIZE, Counter, HelloReply, StatusReply
 from edge_tqs.graph.graph import Forecast
 from edge_tqs.graph.rollout import Rollout

@@ -56,7 +56,7 @@ def edge_tqs_device(pytestconfig: pytest.Config) -> Callable[[str | Path], Abstr
     """``edge_tqs_device(build)``: a context manager of the Device, greeted and known to run the build's model."""
 
     def device(build: str | Path) -> AbstractContextManager[Device]:
-        from edge_tqs.building.directory import load
+        from edge_tqs.building.folder.directory import load
         from edge_tqs.validation.validate import connect
 
         request = _request(pytestconfig, build)

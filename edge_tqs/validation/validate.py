@@ -11,9 +11,9 @@ import numpy as np
 
 from edge_tqs.boards import labgrid
 from edge_tqs.boards.board import Board, list_boards, load_board
-from edge_tqs.building import directory as build_dir
 from edge_tqs.building import evaluate, sanity
-from edge_tqs.building.directory import BuildDir
+from edge_tqs.building.folder import directory as build_dir
+from edge_tqs.building.folder.directory import BuildDir
 from edge_tqs.device.baud import raise_baud
 from edge_tqs.device.device import Device, Times
 from edge_tqs.device.messages import HelloReply

@@ -30,7 +30,7 @@ from device.small_disk import leave_room, small_disk
 
 from edge_tqs.boards.board import load_board
 from edge_tqs.boards.emulator import emulator
-from edge_tqs.building import directory as build_dir
+from edge_tqs.building.folder import directory as build_dir
 from edge_tqs.device.device import Times
 from edge_tqs.device.trace_file import TRACE, read_trace
 from edge_tqs.errors import TqsError

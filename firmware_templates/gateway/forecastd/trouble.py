@@ -35,6 +35,7 @@ class Trouble:
             self._tell(f"{words}; more of this is counted, not told")
 
     def _tell(self, words: str) -> None:
+        words = "".join(letter if letter.isprintable() else "?" for letter in words)  # it may be anybody's
         with suppress(OSError, ValueError):  # nobody listens any more
             sys.stderr.write(f"edge-tqs-forecastd: {self._of}: {words}\n")  # at once: threads tell, too
             sys.stderr.flush()

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from edge_tqs.boards.board import Board, load_board
+from edge_tqs.building.folder.manifest import check_manifest
 from edge_tqs.errors import UsageError
 from edge_tqs.flatbuffer import model as tflite_model
 from edge_tqs.graph.file import load_graph, save_graph
@@ -29,7 +30,6 @@ from edge_tqs.project.series import read_columns, read_series, train_rows
 from edge_tqs.project.series_format import SeriesFormat
 from edge_tqs.report.build_report import BuildReport
 from edge_tqs.report.format import REPORT_JSON
-from edge_tqs.report.manifest import check_manifest
 
 MODEL, FLOAT, SEEDS, BOARD = "model.tflite", "float.graph", "seeds.npz", "board.toml"
 SCORE, PLAN, TRAINING = "score.json", "plan.json", "training.json"
